@@ -1,0 +1,95 @@
+"""What a neural-network architecture costs, layer by layer.
+
+    import archprof
+    profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
+    print(profile.table())
+
+Importing archprof imports neither torch nor anything else that is large: each function gets what it needs
+when it is called.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archprof import late
+from archprof.errors import ArchprofError, ProfileFileError, TraceError, UnknownName, UsageError
+from archprof.records import Profile
+
+if TYPE_CHECKING:
+    from archprof.analysis.table import Table
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArchprofError",
+    "Profile",
+    "ProfileFileError",
+    "TraceError",
+    "UnknownName",
+    "UsageError",
+    "load",
+    "models",
+    "profile",
+    "register_cost",
+]
+
+
+def profile(
+    model: Any,
+    inputs: Any = None,
+    *,
+    batch: int = 1,
+    dtype: str | None = None,
+    train: bool = False,
+    causal: str = "full",
+) -> Profile:
+    """Trace a model once, without running it, and return what it costs.
+
+    Args:
+        model: a name or spec as on the command line ("vgg16", "resnet50(num_classes=10)", "timm:…", "file.py:attr",
+            a saved "x.json"), an `nn.Module`, or a class or factory of one. A module is only read: what is traced is
+            a stand-in without values.
+        inputs: tensors, exact shapes such as (1, 3, 224, 224), or strings in the grammar of `--input`; a tuple or
+            list for positional arguments, a dict for keywords; `None`: the model's own default.
+        batch: put in front of inputs written without their batch dimension ("3x224x224").
+        dtype: "float32", "float16", "bfloat16" or "float64"; `None`: the model's own.
+        train: forward and backward in training mode; otherwise the forward in evaluation mode.
+        causal: "full" counts every score of causal attention, "half" only those that the mask leaves.
+
+    Raises:
+        UsageError: the name, its arguments or the inputs do not fit.
+        TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
+        ArchprofError: what was named exists, and cannot be imported, built or read.
+    """
+    if isinstance(model, str) and model.endswith(".json"):
+        return load(model)
+    if causal not in ("full", "half"):
+        raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
+    target = late.call("archprof.capture.resolve:resolve", model, inputs, batch=batch, dtype=dtype)
+    options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
+    traced: Profile = late.call("archprof.capture.trace:trace", target, **options)
+    return traced
+
+
+def load(path: str | Path) -> Profile:
+    """Read a profile that `Profile.save` wrote; needs no torch.
+
+    Raises:
+        ProfileFileError: there is no such file, or it is not a profile this archprof can read.
+    """
+    loaded: Profile = late.call("archprof.store:load", path)
+    return loaded
+
+
+def models(pattern: str = "") -> Table:
+    """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
+    entries = late.call("archprof.models.registry:matching", pattern)
+    listed: Table = late.call("archprof.analysis.catalogue:table", [(entry, profile(entry.name)) for entry in entries])
+    return listed
+
+
+def register_cost(name: str) -> Any:
+    """Decorate a function that says what your own op costs; see `archprof.capture.costs.registry.register_cost`."""
+    return late.call("archprof.capture.costs:register_cost", name)

@@ -1,0 +1,50 @@
+"""Every error a user can meet: what was given, what is allowed, what to try."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ArchprofError(Exception):
+    """A clear end: printed without a traceback, exit code 1.
+
+    Attributes:
+        given: what the user gave, in one sentence.
+        allowed: what would have been right, or "".
+        hint: what to try next, or "".
+    """
+
+    exit_code = 1
+
+    def __init__(self, given: str, allowed: str = "", hint: str = "") -> None:
+        self.given, self.allowed, self.hint = given, allowed, hint
+        super().__init__("\n".join(line for line in (given, allowed, hint) if line))
+
+
+class UsageError(ArchprofError):
+    """The words of the command do not fit its grammar; exit code 2."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing here answers to; the nearest names are offered."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        self.name, self.known = name, sorted(known)
+        near = difflib.get_close_matches(name, self.known, n=4, cutoff=0.5)
+        allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(self.known[:24])}."
+        super().__init__(f"There is no {what} called {name!r}.", allowed, hint)
+
+
+class TraceError(ArchprofError):
+    """The model's own forward failed; `profile` holds the rows up to there."""
+
+    def __init__(self, given: str, allowed: str = "", hint: str = "", profile: object = None) -> None:
+        super().__init__(given, allowed, hint)
+        self.profile = profile
+
+
+class ProfileFileError(ArchprofError):
+    """A saved profile that is corrupt, or newer than this archprof."""

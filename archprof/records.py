@@ -1,0 +1,326 @@
+"""The facts of one pass: what a trace wrote down, and nothing derived from it.
+
+One `Layer` is one call of one module and owns only what that call did itself; totals are
+sums of rows. Counts are `int`, bytes are bytes, `None` is the only missing value.
+The records made once an op are named tuples: a frozen dataclass costs five times as much
+to make, and a trace makes three an op.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from archprof import late
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Phase = Literal["forward", "backward"]
+Status = Literal["counted", "zero", "unknown"]
+Role = Literal[
+    "input",  # what the caller gave to the model
+    "parameter",
+    "buffer",
+    "constant",  # a plain tensor that a module or its forward holds outside parameters and buffers
+    "activation",  # a result of an op in the forward pass: the only role that activation memory sums
+    "auxiliary",  # beside the result and seen by nobody: indices of a max pool, statistics of a norm
+    "gradient",  # of a parameter, after the backward pass
+    "temporary",  # made in the backward pass, gone before its end
+]
+
+ITEM_BYTES = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+    "complex128": 16, "complex64": 8, "complex32": 4,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
+    "qint32": 4, "qint8": 1, "quint8": 1,
+}  # fmt: skip
+"""Bytes of one element, by torch's name of the dtype."""
+
+DTYPES_SHOWN = ("float32", "float16", "bfloat16")
+"""The dtypes for which activation memory is always given, side by side."""
+
+
+class TensorSpec(NamedTuple):
+    """The shape and dtype of a tensor: all that counting needs to know of it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.numel * ITEM_BYTES[self.dtype]
+
+
+class Tensor(NamedTuple):
+    """One tensor that an op read or wrote; views of one another share a storage.
+
+    Attributes:
+        spec: its shape and dtype.
+        storage: index into `Profile.storages`.
+    """
+
+    spec: TensorSpec
+    storage: int
+
+
+class Window(NamedTuple):
+    """The sliding window of a convolution or pooling op, one number a spatial dimension."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+    transposed: bool = False
+
+
+class Op(NamedTuple):
+    """One dispatched aten op.
+
+    Attributes:
+        name: as torch writes it, without the overload: "aten.convolution".
+        layer: index into `Profile.layers` of the call it is charged to.
+        phase: "forward", or "backward" (charged to the layer whose forward made it).
+        inputs, outputs: indices into `Profile.tensors`.
+        macs, flops: what it costs; `None` when unknown.
+        bytes_read, bytes_written: of distinct tensors, unfused; 0 for a view.
+        status: "counted", "zero" (moves or names data, no arithmetic) or "unknown".
+        window: its geometry, where it has one.
+    """
+
+    name: str
+    layer: int
+    phase: Phase
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    macs: int | None
+    flops: int | None
+    bytes_read: int
+    bytes_written: int
+    status: Status
+    window: Window | None = None
+
+
+class Storage(NamedTuple):
+    """One allocation and its life.
+
+    Attributes:
+        nbytes: its size.
+        dtype: of the tensor that made it.
+        role: what it is for.
+        born: index of the op that made it; `None` when it was there before the pass.
+        died: index of the op after which it was gone; `None` when it outlived the pass.
+        saved: autograd kept it for the backward pass (only known in train mode).
+    """
+
+    nbytes: int
+    dtype: str
+    role: Role
+    born: int | None
+    died: int | None
+    saved: bool = False
+
+    def nbytes_as(self, traced: str, wanted: str) -> int:
+        """Its size had the pass run in `wanted` where it ran in `traced`; other dtypes stay as they are."""
+        if self.dtype != traced:
+            return self.nbytes
+        return self.nbytes // ITEM_BYTES[traced] * ITEM_BYTES[wanted]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One call of one module, in the order of the calls.
+
+    Attributes:
+        path: as in `state_dict`; "" is the model itself.
+        kind: the module's class name.
+        depth: how deep the call was nested; the model itself is 0.
+        call: 0 for the first call of this module, 1 for the next; `None` = never called in this pass.
+        inputs, outputs: the tensors that went in and came out, flattened in order.
+        params, trainable, buffers: elements this row owns, each tensor once, at its first owner's first call.
+        param_bytes, buffer_bytes: the size of those.
+    """
+
+    path: str
+    kind: str
+    depth: int
+    call: int | None
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    params: int = 0
+    trainable: int = 0
+    buffers: int = 0
+    param_bytes: int = 0
+    buffer_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Where and why the forward stopped: a profile with one holds the rows up to there."""
+
+    layer: int
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A sum over ops. `macs` and `flops` are lower bounds when `unknown` > 0.
+
+    Attributes:
+        macs, flops: forward.
+        backward_macs, backward_flops: backward; `None` when the pass had no backward.
+        activation_elements: elements of new output storage in the forward pass.
+        activation_bytes: the same in bytes, by the dtype the pass would run in.
+        unknown: ops that no rule covers.
+    """
+
+    macs: int = 0
+    flops: int = 0
+    backward_macs: int | None = None
+    backward_flops: int | None = None
+    activation_elements: int = 0
+    activation_bytes: dict[str, int] = field(default_factory=dict)
+    unknown: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The whole model, under the names that the JSON uses. Not `complete`: counts are lower bounds."""
+
+    params: int
+    trainable_params: int
+    buffers: int
+    param_bytes: int
+    macs: int
+    flops: int
+    backward_macs: int | None
+    backward_flops: int | None
+    activation_elements: int
+    activation_bytes: dict[str, int]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Everything one pass told us.
+
+    Attributes:
+        model: the name or spec that was asked for.
+        inputs: one description an input, in the grammar of `--input`.
+        batch, mode, dtype: of the pass; mode is "forward" or "train".
+        layers: one row a module call, own work only, in call order.
+        ops, tensors, storages: what ran, on what, and where that lived.
+        environment: versions and device of the pass.
+        notes: what the reader must know to trust the numbers.
+        failure: set when the forward did not come to its end.
+    """
+
+    model: str
+    inputs: tuple[str, ...]
+    batch: int
+    mode: str
+    dtype: str
+    layers: tuple[Layer, ...]
+    ops: tuple[Op, ...]
+    tensors: tuple[Tensor, ...]
+    storages: tuple[Storage, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+    @cached_property
+    def costs(self) -> tuple[Cost, ...]:
+        """What each layer's own ops cost, in the order of `layers`."""
+        counts = [[0, 0, 0, 0, 0] for _ in self.layers]
+        for op in self.ops:
+            row = counts[op.layer]
+            shift = 2 if op.phase == "backward" else 0
+            row[shift] += op.macs or 0
+            row[shift + 1] += op.flops or 0
+            row[4] += op.status == "unknown"
+        elements, sizes = self._activations()
+        train = self.mode == "train"
+        return tuple(
+            Cost(macs, flops, back_macs if train else None, back_flops if train else None, elements[i], sizes[i], unknown)
+            for i, (macs, flops, back_macs, back_flops, unknown) in enumerate(counts)
+        )
+
+    def _activations(self) -> tuple[list[int], list[dict[str, int]]]:
+        """Elements and bytes of the activation storages, by the layer that made them."""
+        elements = [0] * len(self.layers)
+        sizes = [dict.fromkeys(self.activation_dtypes, 0) for _ in self.layers]
+        for storage in self.storages:
+            if storage.role == "activation" and storage.born is not None:
+                layer = self.ops[storage.born].layer
+                elements[layer] += storage.nbytes // ITEM_BYTES[storage.dtype]
+                for dtype in sizes[layer]:
+                    sizes[layer][dtype] += storage.nbytes_as(self.dtype, dtype)
+        return elements, sizes
+
+    @property
+    def activation_dtypes(self) -> tuple[str, ...]:
+        """The dtypes in which activation memory is given: always those of the JSON, and the traced one."""
+        return DTYPES_SHOWN if self.dtype in DTYPES_SHOWN else (*DTYPES_SHOWN, self.dtype)
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Sums over all rows."""
+        costs, layers, train = self.costs, self.layers, self.mode == "train"
+        return Totals(
+            params=sum(layer.params for layer in layers),
+            trainable_params=sum(layer.trainable for layer in layers),
+            buffers=sum(layer.buffers for layer in layers),
+            param_bytes=sum(layer.param_bytes for layer in layers),
+            macs=sum(cost.macs for cost in costs),
+            flops=sum(cost.flops for cost in costs),
+            backward_macs=sum(cost.backward_macs or 0 for cost in costs) if train else None,
+            backward_flops=sum(cost.backward_flops or 0 for cost in costs) if train else None,
+            activation_elements=sum(cost.activation_elements for cost in costs),
+            activation_bytes={
+                dtype: sum(cost.activation_bytes[dtype] for cost in costs) for dtype in self.activation_dtypes
+            },
+            complete=self.failure is None and not any(cost.unknown for cost in costs),
+        )
+
+    def check(self) -> None:
+        """Raise `ValueError` on the first invariant that does not hold."""
+        for index, layer in enumerate(self.layers):
+            before = self.layers[index - 1].depth if index else -1
+            if layer.depth > before + 1:
+                raise ValueError(f"depth of row {index} ({layer.path!r}) rises from {before} to {layer.depth}")
+        for index, op in enumerate(self.ops):
+            if not 0 <= op.layer < len(self.layers):
+                raise ValueError(f"op {index} ({op.name}) is charged to row {op.layer}, which does not exist")
+            if any(not 0 <= t < len(self.tensors) for t in op.inputs + op.outputs):
+                raise ValueError(f"op {index} ({op.name}) names a tensor that does not exist")
+            if (op.status == "unknown") != (op.macs is None or op.flops is None):
+                raise ValueError(f"op {index} ({op.name}) is {op.status} with macs {op.macs} and flops {op.flops}")
+        for index, storage in enumerate(self.storages):
+            if storage.died is not None and storage.born is not None and storage.died < storage.born:
+                raise ValueError(f"storage {index} died after op {storage.died}, before op {storage.born} made it")
+        if any(not 0 <= tensor.storage < len(self.storages) for tensor in self.tensors):
+            raise ValueError("a tensor names a storage that does not exist")
+        for phase, total in (("forward", self.totals.macs), ("backward", self.totals.backward_macs or 0)):
+            if total != sum(op.macs or 0 for op in self.ops if op.phase == phase):
+                raise ValueError(f"{phase} MACs: the rows do not sum to the ops")
+
+    def table(self, **options: Any) -> Any:
+        """The per-layer table; the options are those of `archprof.analysis.layers.table`."""
+        return late.call("archprof.analysis.layers:table", self, **options)
+
+    def to_frame(self, **options: Any) -> Any:
+        """The per-layer table as a pandas DataFrame with raw values."""
+        return self.table(**options).to_frame()
+
+    def save(self, path: str | Path) -> None:
+        """Write the profile as JSON, whole or not at all; `archprof.load` reads it back."""
+        late.call("archprof.store:save", self, path)

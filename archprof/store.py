@@ -1,0 +1,190 @@
+"""Profiles as JSON: a public interface with a schema number.
+
+`totals` and the counts of `layers` are for readers; `tensors`, `ops` and `storages` are the facts
+from which they follow, as tables of rows under named columns. `load` reads the facts and refuses a
+file whose totals do not follow from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from archprof.errors import ProfileFileError
+from archprof.files import write_whole
+from archprof.records import Cost, Failure, Layer, Op, Profile, Storage, Tensor, TensorSpec, Window
+
+SCHEMA = 1
+
+
+def save(profile: Profile, path: str | Path) -> None:
+    """Write a profile; the file is whole or not there."""
+    write_whole(path, to_json(profile))
+
+
+def load(path: str | Path) -> Profile:
+    """Read a profile that `save` wrote.
+
+    Raises:
+        ProfileFileError: no such file, not a profile, of a newer schema, or not in accord with itself.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProfileFileError(f"{path} cannot be read: {error}.", "A profile is a .json file made by archprof.") from error
+    try:
+        return from_json(text)
+    except ProfileFileError as error:
+        raise ProfileFileError(f"{path}: {error.given}", error.allowed, error.hint) from error
+
+
+def to_json(profile: Profile) -> str:
+    """The whole profile, one line a layer, op, tensor and storage."""
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        "model": profile.model,
+        "inputs": profile.inputs,
+        "mode": profile.mode,
+        "dtype": profile.dtype,
+        "batch": profile.batch,
+        "totals": asdict(profile.totals),
+        "layers": [_layer(layer, cost) for layer, cost in zip(profile.layers, profile.costs, strict=True)],
+        "unknown_ops": unknown_ops(profile),
+        "environment": profile.environment,
+        "notes": profile.notes,
+        "failure": asdict(profile.failure) if profile.failure else None,
+        "tensors": _columns(Tensor, ((*tensor.spec, tensor.storage) for tensor in profile.tensors)),
+        "ops": _columns(Op, profile.ops),
+        "storages": _columns(Storage, profile.storages),
+    }
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in data.items()) + "\n}\n"
+
+
+def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
+    """Each op that no rule covers: what it is, whose it is, and what it returned."""
+    return [
+        {
+            "op": op.name,
+            "path": profile.layers[op.layer].path,
+            "phase": op.phase,
+            "output_shapes": [profile.tensors[index].spec.shape for index in op.outputs],
+        }
+        for op in profile.ops
+        if op.status == "unknown"
+    ]
+
+
+def from_json(text: str) -> Profile:
+    """The profile that `to_json` wrote; `ProfileFileError` says what is wrong with any other text."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ProfileFileError(f"This is not JSON: {error}.", hint="Make the profile again.") from error
+    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+        raise ProfileFileError("This JSON is not a profile: it has no schema number.")
+    if data["schema"] > SCHEMA:
+        raise ProfileFileError(
+            f"This profile has schema {data['schema']}.", f"This archprof reads up to {SCHEMA}.", "Update archprof."
+        )
+    try:
+        profile = _profile(data)
+        profile.check()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ProfileFileError(f"This profile is corrupt: {error!r}.", hint="Make the profile again.") from error
+    if json.loads(json.dumps(asdict(profile.totals))) != data["totals"]:
+        raise ProfileFileError("This profile is not in accord with itself: its totals do not follow from its ops.")
+    return profile
+
+
+def _layer(layer: Layer, cost: Cost) -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "kind": layer.kind,
+        "depth": layer.depth,
+        "call": layer.call,
+        "input_shapes": [spec.shape for spec in layer.inputs],
+        "input_dtypes": [spec.dtype for spec in layer.inputs],
+        "output_shapes": [spec.shape for spec in layer.outputs],
+        "output_dtypes": [spec.dtype for spec in layer.outputs],
+        "params": layer.params,
+        "trainable_params": layer.trainable,
+        "buffers": layer.buffers,
+        "param_bytes": layer.param_bytes,
+        "buffer_bytes": layer.buffer_bytes,
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "backward_macs": cost.backward_macs,
+        "backward_flops": cost.backward_flops,
+        "activation_elements": cost.activation_elements,
+        "activation_bytes": cost.activation_bytes,
+        "unknown_ops": cost.unknown,
+        "receptive_field": None,
+        "latency_seconds": None,
+    }
+
+
+def _columns(record: type[NamedTuple], rows: Iterable[Any]) -> dict[str, Any]:
+    names = ("shape", "dtype", "storage") if record is Tensor else record._fields
+    return {"columns": names, "rows": list(rows)}
+
+
+def _value(value: Any) -> str:
+    """JSON with one line an item where the items are many."""
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(json.dumps(item) for item in value) + "\n]"
+    if isinstance(value, dict) and "columns" in value:
+        return f'{{"columns": {json.dumps(value["columns"])}, "rows": {_value(value["rows"])}}}'
+    return json.dumps(value)
+
+
+def _profile(data: dict[str, Any]) -> Profile:
+    tensors = data["tensors"]["rows"]
+    failure = data["failure"]
+    return Profile(
+        model=data["model"],
+        inputs=tuple(data["inputs"]),
+        batch=data["batch"],
+        mode=data["mode"],
+        dtype=data["dtype"],
+        layers=tuple(_read_layer(layer) for layer in data["layers"]),
+        ops=tuple(_read_op(row) for row in data["ops"]["rows"]),
+        tensors=tuple(Tensor(TensorSpec(tuple(shape), dtype), storage) for shape, dtype, storage in tensors),
+        storages=tuple(Storage(*row) for row in data["storages"]["rows"]),
+        environment=data["environment"],
+        notes=tuple(data["notes"]),
+        failure=Failure(**failure) if failure else None,
+    )
+
+
+def _read_layer(data: dict[str, Any]) -> Layer:
+    return Layer(
+        path=data["path"],
+        kind=data["kind"],
+        depth=data["depth"],
+        call=data["call"],
+        inputs=_specs(data["input_shapes"], data["input_dtypes"]),
+        outputs=_specs(data["output_shapes"], data["output_dtypes"]),
+        params=data["params"],
+        trainable=data["trainable_params"],
+        buffers=data["buffers"],
+        param_bytes=data["param_bytes"],
+        buffer_bytes=data["buffer_bytes"],
+    )
+
+
+def _specs(shapes: list[list[int]], dtypes: list[str]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(tuple(shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
+
+
+def _read_op(row: list[Any]) -> Op:
+    *facts, window = row
+    facts[3], facts[4] = tuple(facts[3]), tuple(facts[4])
+    return Op(*facts, _read_window(window) if window else None)
+
+
+def _read_window(row: list[Any]) -> Window:
+    *sizes, groups, transposed = row
+    return Window(*map(tuple, sizes), groups, transposed)
