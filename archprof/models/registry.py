@@ -1,0 +1,129 @@
+"""The names of the built-in definitions and what is known of each without building it. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, cast
+
+from archprof.errors import UnknownName
+
+Kind = Literal["single model", "competition entry"]
+
+
+class Published(NamedTuple):
+    """An ImageNet error that somebody published.
+
+    Attributes:
+        top1_error, top5_error: in percent; `None` where not given.
+        kind: of one net, or of a competition entry, which may average several nets and crops: not to be mixed.
+        source: where the figure comes from.
+    """
+
+    top1_error: float | None
+    top5_error: float
+    kind: Kind
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One built-in definition.
+
+    Attributes:
+        name: what a user types.
+        builder: its function as "package.module:name"; every argument has a default.
+        input: its default input in the grammar of `--input`, without the batch dimension.
+        depth: layers with weights on the way from input to output; projections of shortcuts and norms do not count.
+        year: when the architecture was published; `None` for variants made for teaching and for those with batch norm.
+        about: one line: what it is, which variant.
+        torchvision: the torchvision model of the same parameter names, if any.
+    """
+
+    name: str
+    builder: str
+    input: str
+    depth: int
+    year: int | None
+    about: str
+    torchvision: str | None = None
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """Published ImageNet errors of this net alone, then of the competition entry of its architecture."""
+        return tuple(row for name, row in _published() if name in (self.name, self.torchvision))
+
+    @property
+    def top1_error(self) -> float | None:
+        """In percent, of the first published figure."""
+        return self.published[0].top1_error if self.published else None
+
+    @property
+    def top5_error(self) -> float | None:
+        """In percent, of the first published figure."""
+        return self.published[0].top5_error if self.published else None
+
+    @property
+    def source(self) -> str:
+        """What the first published figure is and where it comes from; "" where there is none."""
+        return f"{self.published[0].kind}: {self.published[0].source}" if self.published else ""
+
+
+def names() -> tuple[str, ...]:
+    """Every built-in name, a family after the other."""
+    return tuple(ENTRIES)
+
+
+def find(name: str) -> Entry:
+    """The entry of that name. Raises `UnknownName` with the nearest names."""
+    if name not in ENTRIES:
+        raise UnknownName("built-in model", name, ENTRIES, "`archprof models` lists them.")
+    return ENTRIES[name]
+
+
+def matching(pattern: str) -> tuple[Entry, ...]:
+    """The entries whose name contains `pattern`, or matches it where it has a `*` or `?`; all of them for "".
+
+    Raises `UnknownName` when there is none.
+    """
+    wild = any(sign in pattern for sign in "*?[")
+    found = tuple(entry for name, entry in ENTRIES.items() if (fnmatchcase(name, pattern) if wild else pattern in name))
+    if not found:
+        raise UnknownName("built-in model", pattern, ENTRIES, "`archprof models` lists them.")
+    return found
+
+
+def _rows(file: str) -> list[dict[str, str]]:
+    """A table of the data folder, a dict a row."""
+    with (Path(__file__).parent.parent / "data" / file).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _entry(row: dict[str, str]) -> Entry:
+    return Entry(
+        name=row["name"],
+        builder=f"archprof.models.{row['builder']}",
+        input=row["input"],
+        depth=int(row["depth"]),
+        year=int(row["year"]) if row["year"] else None,
+        about=row["about"],
+        torchvision=row["torchvision"] or None,
+    )
+
+
+@cache
+def _published() -> tuple[tuple[str, Published], ...]:
+    """(name, figure) of data/published.csv, in its order."""
+    return tuple((row["name"], _figure(row)) for row in _rows("published.csv"))
+
+
+def _figure(row: dict[str, str]) -> Published:
+    top1 = float(row["top1_error"]) if row["top1_error"] else None
+    return Published(top1, float(row["top5_error"]), cast(Kind, row["kind"]), row["source"])
+
+
+ENTRIES = {row["name"]: _entry(row) for row in _rows("models.csv")}
+"""Every built-in definition by its name: data/models.csv."""
