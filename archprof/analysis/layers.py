@@ -1,0 +1,162 @@
+"""What every layer costs: one profile, asked by layer, stage, kind or op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from archprof.analysis import notes, stages
+from archprof.analysis.columns import BACKWARD, COLUMNS, GROUPINGS, SUMMED, Counts, Line, add, available, legend
+from archprof.analysis.forest import OWN, Forest
+from archprof.analysis.table import Row, Table
+from archprof.errors import UnknownName, UsageError
+from archprof.records import Profile
+
+
+def table(
+    profile: Profile,
+    *,
+    by: str = "layer",
+    depth: int | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+) -> Table:
+    """What every layer costs, or every stage, kind or op; the rows that are no subtotals add up to the total.
+
+    Args:
+        by: "layer" (a tree, one row a module call), "stage" (runs of one spatial size), "kind" (module class), "op".
+        depth: by layer only: fold rows deeper than this into the one above; the model itself is 0.
+        columns: keys of `archprof.analysis.columns.COLUMNS`; the one that names the rows always comes first.
+        sort: a column to sort by, largest first; by layer this gives a flat list of what each call did itself.
+        top: show so many rows, by MACs unless `sort` says otherwise, and the sum of the others in one row.
+
+    Raises:
+        UnknownName: for a grouping or column that does not exist here.
+        UsageError: for a depth or top that cannot be.
+    """
+    check(by=by, depth=depth, columns=columns, sort=sort, top=top)
+    keys = _keys(profile, by, columns, sort)
+    lines = _lines(profile, by, depth, keys, flat=sort is not None or top is not None)
+    order = sort or ("macs" if top is not None else GROUPINGS[by].sort)
+    total = _total(profile, lines)
+    if order:
+        lines = _sorted(lines, order, total)
+    if top is not None and top < len(lines):
+        lines = [*lines[:top], _others(lines[top:], GROUPINGS[by].key)]
+    chosen = [COLUMNS[key].column for key in keys]
+    if columns:
+        chosen = [replace(column, rank=rank) for rank, column in enumerate(chosen)]
+    return Table(
+        title=f"{profile.model} by {by}",
+        columns=tuple(chosen),
+        rows=tuple(_row(line, keys, total) for line in lines),
+        total=_row(Line("Total", total, stopped=profile.failure is not None), keys, total),
+        notes=notes.of(profile, own=any(line.short == OWN for line in lines)),
+    )
+
+
+def check(
+    *,
+    by: str = "layer",
+    depth: int | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+) -> None:
+    """Raise what `table` would raise for these options: it can be asked before there is a profile."""
+    known = available(by)
+    for name in [*(columns or ()), *([] if sort is None else [sort])]:
+        if name not in known:
+            raise UnknownName(f"column in a table by {by}", name, known, f"Columns:\n{legend(by).rstrip()}")
+    if depth is not None and by != "layer":
+        raise UsageError(f"A depth ({depth}) was given for a table by {by}.", "Only a table by layer has a depth.")
+    if depth is not None and depth < 0:
+        raise UsageError(f"The depth is {depth}.", "It is 0 (the model in one row) or more.")
+    if top is not None and top < 1:
+        raise UsageError(f"The top {top} rows were asked for.", "Ask for 1 or more.")
+
+
+def _total(profile: Profile, lines: list[Line]) -> Counts:
+    back = 0 if profile.mode == "train" else None
+    nothing = Counts(backward_macs=back, backward_flops=back)
+    return add([nothing, *(line.counts for line in lines if not line.subtotal)])
+
+
+def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | None) -> list[str]:
+    """The columns of the table: the naming one, the one it is sorted by if nobody asked for it, the others."""
+    hidden = () if profile.mode == "train" else BACKWARD
+    shown = list(columns or (name for name in GROUPINGS[by].shown if name not in hidden))
+    if sort and sort not in shown:
+        shown.insert(0, sort)
+    return list(dict.fromkeys([GROUPINGS[by].key, *shown]))
+
+
+def _lines(profile: Profile, by: str, depth: int | None, keys: list[str], flat: bool) -> list[Line]:
+    if by == "op":
+        return _by_op(profile)
+    measured = {key.removeprefix("share_") for key in keys}
+    forest = Forest(profile, tuple(measured & SUMMED - {"calls"}))
+    if by == "layer":
+        return list(forest.flat(depth) if flat else forest.tree(depth))
+    return _by_kind(forest) if by == "kind" else stages.lines(profile, forest.own, forest.rows())
+
+
+def _by_kind(forest: Forest) -> list[Line]:
+    """One line a module class."""
+    groups: dict[str, list[int]] = {}
+    for index in forest.rows():
+        groups.setdefault(forest.layers[index].kind, []).append(index)
+    return [
+        Line(
+            name=kind,
+            counts=add(forest.own[i] for i in rows),
+            facts={"kind": kind},
+            stopped=not forest.stopped.isdisjoint(rows),
+        )
+        for kind, rows in groups.items()
+    ]
+
+
+def _by_op(profile: Profile) -> list[Line]:
+    """One line an aten op. `calls` counts the dispatches, forward and backward."""
+    train, groups = profile.mode == "train", dict[str, list[Counts]]()
+    for op in profile.ops:
+        macs, flops, back = op.macs or 0, op.flops or 0, op.phase == "backward"
+        counts = Counts(
+            calls=1,
+            macs=0 if back else macs,
+            flops=0 if back else flops,
+            backward_macs=(macs if back else 0) if train else None,
+            backward_flops=(flops if back else 0) if train else None,
+            bytes_moved=op.bytes_read + op.bytes_written,
+            unknown=int(op.status == "unknown"),
+        )
+        groups.setdefault(op.name, []).append(counts)
+    return [Line(name, add(counts), {"op": name}) for name, counts in groups.items()]
+
+
+def _sorted(lines: list[Line], key: str, total: Counts) -> list[Line]:
+    """Numbers from large to small, names from a to z, missing values last; ties stay in the order of the calls."""
+    value: Callable[[Line], Any] = lambda line: COLUMNS[key].value(line, total)  # noqa: E731
+    present = [line for line in lines if value(line) is not None]
+    rest = [line for line in lines if value(line) is None]
+    return sorted(present, key=value, reverse=COLUMNS[key].column.unit not in ("text", "path")) + rest
+
+
+def _others(lines: list[Line], key: str) -> Line:
+    name = f"({len(lines)} other row{'s' if len(lines) > 1 else ''})"
+    stopped = any(line.stopped for line in lines)
+    return Line(name, add(line.counts for line in lines), {key: name}, stopped=stopped)
+
+
+def _row(line: Line, keys: list[str], total: Counts) -> Row:
+    return Row(
+        cells=tuple(COLUMNS[key].value(line, total) for key in keys),
+        name=line.name,
+        short=line.short,
+        depth=line.depth,
+        subtotal=line.subtotal,
+        bounds=line.bounds.intersection(keys),
+    )

@@ -1,0 +1,143 @@
+"""What every question is answered with: named columns of raw values, rows, a total and notes.
+
+A table holds base units and `None`; how that is printed is the renderers' business.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from archprof import late, units
+
+Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "share"]
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+Value: TypeAlias = "int | float | str | Shapes | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one column holds.
+
+    Attributes:
+        key: its name in `--columns`, in JSON and in CSV.
+        header: its name for a reader, without the unit.
+        unit: of the raw values. "call" is a call number, which a printed table shows with the path.
+        meaning: one line for the help and the documentation.
+        rank: the highest is the first to go when the page is too narrow; 0 always stays.
+        family: columns of one family print with the same prefix; "" = a family of its own.
+    """
+
+    key: str
+    header: str
+    unit: Unit
+    meaning: str
+    rank: int = 1
+    family: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        return self.unit in units.LADDERS
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line.
+
+    Attributes:
+        cells: raw values, in the order of the columns.
+        name: what a reader sees in the first column; `None` = the first cell itself.
+        short: the same where the rows above show what it belongs to.
+        depth: how far to indent it.
+        subtotal: it sums the deeper rows under it, so it is no part of the column's sum.
+        bounds: keys of the columns whose value here is a lower bound.
+    """
+
+    cells: tuple[Value, ...]
+    name: str | None = None
+    short: str | None = None
+    depth: int = 0
+    subtotal: bool = False
+    bounds: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Table:
+    """The answer to one question. `notes` are the lines to print under it.
+
+    The rows that are no subtotals add up to `total`; only they go into data formats (CSV, JSON, a frame),
+    so that the sum of a column there is its total.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    total: Row | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """No value is a lower bound."""
+        return not any(row.bounds for row in self.lines())
+
+    def lines(self) -> Iterator[Row]:
+        """Every row, then the total."""
+        yield from self.rows
+        if self.total is not None:
+            yield self.total
+
+    def names(self) -> list[str]:
+        """The fields of `records()`: the keys of the columns and `complete`."""
+        return [*(column.key for column in self.columns), "complete"]
+
+    def records(self) -> list[dict[str, Value]]:
+        """The rows that add up, raw, by column key; `complete` is false where a value is a lower bound."""
+        return [self.record(row) for row in self.rows if not row.subtotal]
+
+    def record(self, row: Row) -> dict[str, Value]:
+        return dict(zip(self.names(), (*row.cells, not row.bounds), strict=True))
+
+    def scales(self) -> list[units.Scale | None]:
+        """How each column prints, `None` for one that holds no numbers: one prefix for rows and total."""
+        values: dict[str, list[Any]] = {}
+        for i, column in enumerate(self.columns):
+            values.setdefault(column.family or column.key, []).extend(row.cells[i] for row in self.lines())
+        return [
+            units.choose(values[column.family or column.key], column.unit) if column.numeric else None
+            for column in self.columns
+        ]
+
+    def to_frame(self) -> Any:
+        """The rows that add up as a pandas DataFrame, raw; shapes are tuples, and what is missing stays `None`."""
+        import pandas
+
+        records = self.records()
+        columns = {name: [record[name] for record in records] for name in self.names()}
+        return pandas.DataFrame(
+            {name: pandas.Series(raw, dtype=object if None in raw else None) for name, raw in columns.items()}
+        )
+
+    def to_text(self, width: int | None = None) -> str:
+        """Plain text, as wide as it needs to be or at most `width`."""
+        return str(late.call("archprof.render.text:render", self, width=width, color=False))
+
+    def to_csv(self) -> str:
+        return str(late.call("archprof.render.plain:csv", self))
+
+    def to_markdown(self) -> str:
+        return str(late.call("archprof.render.plain:markdown", self))
+
+    def to_json(self) -> str:
+        return str(late.call("archprof.render.plain:json", self))
+
+    def to_latex(self) -> str:
+        return str(late.call("archprof.render.plain:latex", self))
+
+    def __str__(self) -> str:
+        """Plain text that fits the terminal, where there is one."""
+        return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
+
+    def _repr_html_(self) -> str:
+        return str(late.call("archprof.render.plain:notebook", self))

@@ -1,0 +1,79 @@
+"""What a cell says, in every format that people read; the formats differ only in their marks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+from archprof.analysis.table import Column, Row, Shapes, Table, Value
+from archprof.units import Scale
+
+
+class Marks(NamedTuple):
+    """How a format writes what is not a number, and how it escapes what users named."""
+
+    escape: Callable[[str], str]
+    missing: str = "–"
+    at_least: str = "≥ "
+    times: str = "×"
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """One printed column: its cells from top to bottom, and the cell of the total (`None` without one)."""
+
+    column: Column
+    header: str
+    symbol: str
+    cells: list[str]
+    total: str | None
+
+
+def strips(table: Table, marks: Marks) -> list[Strip]:
+    """The table by printed columns; call numbers are left out, for the name of the row shows them."""
+    return [
+        Strip(
+            column=column,
+            header=marks.escape(column.header),
+            symbol=marks.escape(scale.symbol) if scale else "",
+            cells=[_cell(row, i, column, scale, marks) for row in table.rows],
+            total=None if table.total is None else _cell(table.total, i, column, scale, marks, total=True),
+        )
+        for i, (column, scale) in enumerate(zip(table.columns, table.scales(), strict=True))
+        if column.unit != "call"
+    ]
+
+
+def _cell(row: Row, i: int, column: Column, scale: Scale | None, marks: Marks, total: bool = False) -> str:
+    if i == 0 and row.name is not None:
+        return marks.escape(row.name)
+    if scale is None:
+        return _words(row.cells[i], column, marks, missing="" if total else marks.missing)
+    text = _number(cast("float | None", row.cells[i]), scale, marks)
+    return f"{marks.at_least}{text}" if column.key in row.bounds else text
+
+
+def _number(value: float | None, scale: Scale, marks: Marks) -> str:
+    return marks.missing if value is None else marks.escape(scale.format(value))
+
+
+def _words(value: Value, column: Column, marks: Marks, missing: str) -> str:
+    if value is None:
+        return missing
+    return shapes(cast(Shapes, value), marks) if column.unit == "shapes" else marks.escape(str(value))
+
+
+def shapes(value: Shapes, marks: Marks) -> str:
+    """The first shape, and how many there are beside it: `1×64×56×56 +1`."""
+    if not value:
+        return marks.missing
+    more = f" +{len(value) - 1}" if len(value) > 1 else ""
+    return (marks.times.join(map(str, value[0])) or "scalar") + more
+
+
+def printable(text: str) -> str:
+    """The text with control and invisible characters spelled out, so that a name cannot steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

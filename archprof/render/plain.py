@@ -1,0 +1,144 @@
+"""Tables for other programs: CSV and JSON with raw values, Markdown and LaTeX for documents, a cell in a notebook.
+
+Data formats hold only the rows that add up; formats for readers also hold the subtotals.
+"""
+
+from __future__ import annotations
+
+import csv as csv_module
+import html
+import io
+import json as json_module
+import re
+from collections.abc import Iterable
+
+from archprof.analysis.table import Column, Table, Value
+from archprof.render.cells import Marks, Strip, printable, strips
+
+
+def csv(table: Table) -> str:
+    """One header line of keys, one line a row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
+    out = io.StringIO()
+    writer = csv_module.writer(out, lineterminator="\n")
+    writer.writerow(table.names())
+    writer.writerows([_raw(value) for value in record.values()] for record in table.records())
+    return out.getvalue()
+
+
+def _raw(value: Value) -> str | int | float | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return " ".join("x".join(map(str, shape)) for shape in value)
+    return value
+
+
+def json(table: Table) -> str:
+    """One object, schema 1: title, columns, rows and total by column key, notes; every value in base units."""
+    document = {
+        "schema": 1,
+        "title": table.title,
+        "columns": [_column(column) for column in table.columns],
+        "rows": table.records(),
+        "total": None if table.total is None else table.record(table.total),
+        "complete": table.complete,
+        "notes": list(table.notes),
+    }
+    return json_module.dumps(document, indent=2, allow_nan=False) + "\n"
+
+
+def _column(column: Column) -> dict[str, str]:
+    return {"key": column.key, "header": column.header, "unit": column.unit, "meaning": column.meaning}
+
+
+def markdown(table: Table) -> str:
+    """A GitHub table with the unit in the header, aligned in its source too; the notes as a list below."""
+    columns = []
+    for strip in strips(table, Marks(_markdown)):
+        total = [] if strip.total is None else [f"**{strip.total}**" if strip.total else ""]
+        cells = [_header(strip), *strip.cells, *total]
+        width = max(3, *map(len, cells))
+        rule = "-" * (width - 1) + ":" if strip.column.numeric else "-" * width
+        padded = [cell.rjust(width) if strip.column.numeric else cell.ljust(width) for cell in cells]
+        columns.append([padded[0], rule, *padded[1:]])
+    lines = [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]
+    notes = [f"- {_markdown(note)}" for note in table.notes]
+    return _joined([f"**{_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
+
+
+def latex(table: Table) -> str:
+    """A booktabs table (`\\usepackage{booktabs}`) with the title as caption; the notes are comments."""
+    columns = strips(table, Marks(_latex, missing="--", at_least=r"$\geq$ ", times=r"$\times$"))
+    body = [_latex_row(cells) for cells in zip(*(strip.cells for strip in columns), strict=True)]
+    total = [r"\midrule", _latex_row(strip.total or "" for strip in columns)] if table.total is not None else []
+    return _joined(
+        [
+            *(f"% {printable(note)}" for note in table.notes),
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(table.title)}}}",
+            rf"\begin{{tabular}}{{{''.join('r' if strip.column.numeric else 'l' for strip in columns)}}}",
+            r"\toprule",
+            _latex_row(_header(strip) for strip in columns),
+            r"\midrule",
+            *body,
+            *total,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def notebook(table: Table) -> str:
+    """A small HTML table for a notebook cell; it has no style of its own but alignment."""
+    columns = strips(table, Marks(_html))
+    aligns = ["right" if strip.column.numeric else "left" for strip in columns]
+    head = _html_row("th", aligns, [_header(strip) for strip in columns])
+    body = "".join(_html_row("td", aligns, cells) for cells in zip(*(strip.cells for strip in columns), strict=True))
+    total = _html_row("th", aligns, [strip.total or "" for strip in columns]) if table.total is not None else ""
+    notes = "<br>".join(map(_html, table.notes))
+    return (
+        f"<table><caption>{_html(table.title)}</caption><thead>{head}</thead><tbody>{body}</tbody>"
+        f"<tfoot>{total}</tfoot></table><small>{notes}</small>"
+    )
+
+
+def _header(strip: Strip) -> str:
+    return f"{strip.header} [{strip.symbol}]" if strip.symbol else strip.header
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+_MARKDOWN = re.compile(r"[\\`*\[\]|$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
+
+
+def _markdown(text: str) -> str:
+    """Text that GitHub prints as it is; an underscore inside a word needs no escape there."""
+    return html.escape(_MARKDOWN.sub(r"\\\g<0>", printable(text)), quote=False)
+
+
+_LATEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
+)
+
+
+def _latex(text: str) -> str:
+    return printable(text).translate(_LATEX)
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))
+
+
+def _html_row(tag: str, aligns: list[str], cells: Iterable[str]) -> str:
+    inner = "".join(f'<{tag} style="text-align:{a}">{cell}</{tag}>' for a, cell in zip(aligns, cells, strict=True))
+    return f"<tr>{inner}</tr>"

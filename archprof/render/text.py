@@ -1,0 +1,257 @@
+"""Tables for the terminal: a tree by path, one unit a column, never wider than it may be.
+
+Where the page is too narrow, this gives way, in this order: the bars; long words, down to 24 cells in the first
+column, 20 in other paths (cut in the middle) and 10 in kinds (cut at the end); whole columns, by rank, which a
+line under the table then names; the first column again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+from archprof.analysis.table import Row, Table, Unit
+from archprof.render.cells import Marks, Strip, printable, strips
+
+GAP = "  "
+BAR_CELLS, BAR_RANK = 8, 100
+FIRST_LEAST = 24
+LEAST: dict[Unit, int] = {"text": 10, "path": 20}
+
+Paint = Callable[[str, str], str]
+"""Text and a style of rich, to text with or without ANSI codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glyphs:
+    """The signs a page is drawn with."""
+
+    marks: Marks
+    branch: str
+    last: str
+    through: str
+    rule: str
+    ellipsis: str
+    bar: str
+    """A full cell first, then the part cells from small to large."""
+
+
+UNICODE = Glyphs(Marks(printable), "├─ ", "└─ ", "│  ", "─", "…", "█▏▎▍▌▋▊▉")
+ASCII = Glyphs(
+    Marks(lambda text: printable(text).encode("ascii", "backslashreplace").decode(), "-", ">= ", "x"),
+    "|- ", "`- ", "|  ", "-", "~", "#",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A column on the page: `guides` are drawn before its cells; `both_ends` of them stay when they are cut."""
+
+    head: tuple[str, str]
+    cells: list[str]
+    total: str
+    width: int
+    rank: int
+    right: bool = True
+    shrinks_to: int | None = None
+    both_ends: bool = False
+    guides: list[str] = field(default_factory=list)
+
+    @property
+    def least(self) -> int:
+        return self.width if self.shrinks_to is None else min(self.width, self.shrinks_to)
+
+
+def render(table: Table, *, width: int | None, color: bool, unicode: bool = True) -> str:
+    """The table as text that ends in a newline; no line is longer than `width` cells (`None`: as wide as needed)."""
+    glyphs = UNICODE if unicode else ASCII
+    paint = _pen(color)
+    blocks, dropped = _fit(_blocks(table, glyphs), width)
+    blocks = [_narrowed(block, glyphs.ellipsis) for block in blocks]
+    wide = _width(blocks)
+    rule = paint(glyphs.rule * wide, "dim")
+    lines = [paint(line, "bold") for line in _wrapped(glyphs.marks.escape(table.title), width or wide)]
+    lines += ["", *_heads(blocks, paint), rule, *_body(table.rows, blocks, paint, glyphs.marks)]
+    if table.total is not None:
+        lines += [rule, _line([paint(_placed(block, block.total), "bold") for block in blocks])]
+    notes = [glyphs.marks.escape(note) for note in [*table.notes, *_left_out(dropped)]]
+    page = width or max(wide, 80)
+    lines += ["", *(paint(line, "dim") for note in notes for line in _wrapped(note, page))] if notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _pen(color: bool) -> Paint:
+    if not color:
+        return lambda text, style: text
+    from rich.style import Style
+
+    return lambda text, style: Style.parse(style).render(text) if text.strip() else text
+
+
+def _blocks(table: Table, glyphs: Glyphs) -> list[Block]:
+    """Every column at its natural width, with the bars behind the first share."""
+    blocks: list[Block] = []
+    for i, strip in enumerate(strips(table, glyphs.marks)):
+        blocks.append(_first(table.rows, strip, glyphs) if i == 0 else _block(strip))
+        if strip.column.unit == "share" and all(block.rank < BAR_RANK for block in blocks):
+            blocks.append(_bars(table, strip.column.key, glyphs.bar))
+    return blocks
+
+
+def _block(strip: Strip) -> Block:
+    column, total = strip.column, strip.total or ""
+    head = (strip.header, f"[{strip.symbol}]" if strip.symbol else "")
+    width = max(map(cell_len, (*head, total, *strip.cells)))
+    return Block(
+        head, strip.cells, total, width, column.rank, column.numeric, LEAST.get(column.unit), column.unit == "path"
+    )
+
+
+def _first(rows: Iterable[Row], strip: Strip, glyphs: Glyphs) -> Block:
+    """The column that names the rows: as a tree where the rows have depths."""
+    names = [
+        name if row.short is None else glyphs.marks.escape(row.short)
+        for row, name in zip(rows, strip.cells, strict=True)
+    ]
+    guides = _guides([row.depth for row in rows], glyphs)
+    block = _block(replace(strip, cells=[guide + name for guide, name in zip(guides, names, strict=True)]))
+    return replace(block, cells=names, guides=guides, shrinks_to=FIRST_LEAST, right=False)
+
+
+def _guides(depths: list[int], glyphs: Glyphs) -> list[str]:
+    """The lines of the tree before each row; the outermost rows have none."""
+    guides, follows = [], list[bool]()  # follows[d]: a later row of depth d hangs on the same row
+    for depth in reversed(depths):
+        del follows[depth + 1 :]
+        follows += [False] * (depth + 1 - len(follows))
+        outer = "".join(glyphs.through if on else " " * len(glyphs.through) for on in follows[1:depth])
+        guides.append(outer + (glyphs.branch if follows[depth] else glyphs.last) if depth else "")
+        follows[depth] = True
+    return guides[::-1]
+
+
+def _bars(table: Table, key: str, signs: str) -> Block:
+    """Shares as bars, the largest filling the column; a subtotal has none, for it would hide its parts."""
+    at = [column.key for column in table.columns].index(key)
+    shares = [0.0 if row.subtotal else float(row.cells[at] or 0) for row in table.rows]  # type: ignore[arg-type]
+    most = max(shares, default=0.0) or 1.0
+    cells = [_bar(BAR_CELLS * share / most, signs) for share in shares]
+    return Block(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right=False)
+
+
+def _bar(cells: float, signs: str) -> str:
+    whole, part = divmod(round(cells * len(signs)), len(signs))
+    return signs[0] * whole + (signs[part] if part else "")
+
+
+def _fit(blocks: list[Block], width: int | None) -> tuple[list[Block], list[Block]]:
+    """The blocks that fit the page, at their widths there, and those that do not."""
+    if width is None or _width(blocks) <= width:
+        return blocks, []
+    kept = [block for block in blocks if block.rank < BAR_RANK]
+    dropped: list[Block] = []
+    while _least(kept) > width and len(kept) > 1:
+        out = max(kept[1:], key=lambda block: block.rank)
+        kept.remove(out)
+        dropped.insert(0, out)
+    spare = max(width - _least(kept), 0)
+    sized = []
+    for block in kept:
+        more = min(spare, block.width - block.least)
+        spare -= more
+        sized.append(replace(block, width=min(block.least + more, width)))
+    return sized, dropped
+
+
+def _width(blocks: list[Block]) -> int:
+    return sum(block.width for block in blocks) + len(GAP) * (len(blocks) - 1)
+
+
+def _least(blocks: list[Block]) -> int:
+    return sum(block.least for block in blocks) + len(GAP) * (len(blocks) - 1)
+
+
+def _narrowed(block: Block, ellipsis: str) -> Block:
+    """The block with every cell cut to its width."""
+    guides = [set_cell_size(g, block.width) if len(g) > block.width else g for g in block.guides]
+    rooms = [block.width - len(guide) for guide in guides] or [block.width] * len(block.cells)
+    cut = _middle_out if block.both_ends else _end_off
+    cells = [cut(cell, room, ellipsis) for cell, room in zip(block.cells, rooms, strict=True)]
+    head = (_end_off(block.head[0], block.width, ellipsis), block.head[1])
+    return replace(block, cells=cells, guides=guides, head=head, total=_end_off(block.total, block.width, ellipsis))
+
+
+def _end_off(text: str, room: int, ellipsis: str) -> str:
+    """At most `room` cells of the text, from its start."""
+    if cell_len(text) <= room:
+        return text
+    return set_cell_size(text, room - 1) + ellipsis if room > 1 else ellipsis[:room]
+
+
+def _middle_out(text: str, room: int, ellipsis: str) -> str:
+    """At most `room` cells of the text, more from its end than from its start: so a path is known."""
+    if cell_len(text) <= room:
+        return text
+    front = max(room - 1, 0) // 3
+    tail = set_cell_size(text[::-1], max(room - 1 - front, 0))[::-1].strip()
+    return _end_off(set_cell_size(text, front) + ellipsis + tail, room, ellipsis)
+
+
+def _heads(blocks: list[Block], paint: Paint) -> Iterator[str]:
+    yield _line([paint(_placed(block, block.head[0]), "bold") for block in blocks])
+    if any(block.head[1] for block in blocks):
+        yield _line([paint(_placed(block, block.head[1]), "dim") for block in blocks])
+
+
+def _body(rows: Iterable[Row], blocks: list[Block], paint: Paint, marks: Marks) -> Iterator[str]:
+    for i, row in enumerate(rows):
+        named = _named(blocks[0], i, row, paint)
+        yield _line([named, *(_cell(block, block.cells[i], paint, marks) for block in blocks[1:])])
+
+
+def _named(block: Block, i: int, row: Row, paint: Paint) -> str:
+    """The first cell: the tree in the background, a container set off from its parts."""
+    guide, text = block.guides[i], block.cells[i]
+    pad = " " * (block.width - len(guide) - cell_len(text))
+    return paint(guide, "dim") + (paint(text, "bold") if row.subtotal else text) + pad
+
+
+def _cell(block: Block, text: str, paint: Paint, marks: Marks) -> str:
+    """What is nothing steps back; what is not exact, and the bars, stand out."""
+    placed = _placed(block, text)
+    if text in ("0", marks.missing):
+        return paint(placed, "dim")
+    if block.right and text.startswith(marks.at_least):
+        return paint(placed, "yellow")
+    return paint(placed, "cyan") if block.rank == BAR_RANK else placed
+
+
+def _placed(block: Block, text: str) -> str:
+    pad = " " * (block.width - cell_len(text))
+    return pad + text if block.right else text + pad
+
+
+def _line(cells: list[str]) -> str:
+    return GAP.join(cells).rstrip()
+
+
+def _left_out(blocks: list[Block]) -> list[str]:
+    names = ", ".join(block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks)
+    return [f"Too narrow for: {names}."] if blocks else []
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    """The text in lines of at most `width` cells, those after the first set in by two."""
+    line = ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if cell_len(joined) <= width:
+            line = joined
+            continue
+        if line:
+            yield line
+        *full, line = chop_cells(f"  {word}" if line else word, width)
+        yield from full
+    yield line

@@ -1,0 +1,10 @@
+"""Lets the tests here import `builders`, one folder up."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--regenerate", action="store_true", help="write the golden files anew (run pytest tests/render)")
