@@ -1,0 +1,93 @@
+"""The grammar of MODEL: what names a model.
+
+    model  = [where ":"] name ["(" argument {"," argument} ")"]
+    where  = "torchvision" | "timm" | a file ending in ".py" | a dotted module
+    argument = keyword "=" Python literal
+
+`vgg16`, `vgg16(num_classes=10)`, `timm:vit_tiny_patch16_224`, `nets/mine.py:Net(width=2)`, `package.module:Net.small`.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import Any
+
+from archprof.errors import UsageError
+
+EXAMPLES = (
+    "Examples: vgg16, vgg16(num_classes=10), torchvision:resnet50, timm:vit_tiny_patch16_224, net.py:Net, pkg.mod:Net."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A MODEL taken apart.
+
+    Attributes:
+        where: "" for a bare name, "torchvision", "timm", a path to a Python file, or a dotted module.
+        name: of the model there; dotted inside a file or module.
+        kwargs: what it is called with; `None`: no parentheses were given.
+    """
+
+    where: str
+    name: str
+    kwargs: dict[str, Any] | None = field(default=None)
+
+    @property
+    def is_file(self) -> bool:
+        return self.where.endswith(".py")
+
+
+def parse_model(text: str) -> ModelSpec:
+    """Take a MODEL apart; nothing is evaluated. `UsageError` says what is wrong."""
+    head, kwargs = _split_call(text.strip())
+    where, _, name = head.rpartition(":")
+    if not where and name.endswith(".py"):
+        raise UsageError(
+            f"{text!r} is a file, not a model.", "Say which class, factory or module in it.", f"Try: {name}:Model"
+        )
+    if head.startswith(":") or not name:
+        raise UsageError(f"{text!r} does not name a model.", "MODEL is a name, or place:name.", EXAMPLES)
+    return ModelSpec(where.strip(), name.strip(), kwargs)
+
+
+def _split_call(text: str) -> tuple[str, dict[str, Any] | None]:
+    """The part before the call and its keyword arguments; `None` where nothing is called."""
+    if not text.endswith(")"):
+        if "(" in text.rpartition(":")[2]:
+            raise UsageError(f"{text!r} opens a parenthesis and does not end with one.", "", EXAMPLES)
+        return text, None
+    for at, character in enumerate(text):
+        if character == "(":
+            call = _call(text[at:])
+            if call is not None:
+                return text[:at], _literals(call, text)
+    raise UsageError(f"The arguments of {text!r} are not Python.", "name(keyword=literal, …)", EXAMPLES)
+
+
+def _call(parentheses: str) -> ast.Call | None:
+    """The call that "(…)" would be; `None` if it is not one."""
+    try:
+        tree = ast.parse(f"f{parentheses}", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return tree if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) else None
+
+
+def _literals(call: ast.Call, text: str) -> dict[str, Any]:
+    """The keyword arguments of a call, each a literal."""
+    if call.args or any(keyword.arg is None for keyword in call.keywords):
+        raise UsageError(f"{text!r} has an argument without a name.", "Only name(keyword=literal, …).", EXAMPLES)
+    return {str(keyword.arg): _literal(keyword, text) for keyword in call.keywords}
+
+
+def _literal(keyword: ast.keyword, text: str) -> Any:
+    try:
+        return ast.literal_eval(keyword.value)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise UsageError(
+            f"{keyword.arg}={ast.unparse(keyword.value)} in {text!r} is not a literal.",
+            "Numbers, strings, True, False, None, and tuples, lists and dicts of them; nothing is evaluated.",
+            EXAMPLES,
+        ) from None
