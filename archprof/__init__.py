@@ -29,8 +29,8 @@ __all__ = [
     "TraceError",
     "UnknownName",
     "UsageError",
+    "list_models",
     "load",
-    "models",
     "profile",
     "register_cost",
 ]
@@ -63,14 +63,26 @@ def profile(
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
         ArchprofError: what was named exists, and cannot be imported, built or read.
     """
+    options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
     if isinstance(model, str) and model.endswith(".json"):
-        return load(model)
+        return _saved(model, inputs, options)
     if causal not in ("full", "half"):
         raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
     target = late.call("archprof.capture.resolve:resolve", model, inputs, batch=batch, dtype=dtype)
-    options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
     traced: Profile = late.call("archprof.capture.trace:trace", target, **options)
     return traced
+
+
+def _saved(path: str, inputs: Any, options: dict[str, Any]) -> Profile:
+    """A saved profile; what was traced is traced, so nothing may be asked for that would change it."""
+    defaults = {"batch": 1, "dtype": None, "train": False, "causal": "full"}
+    changes = ["input"] * (inputs is not None) + [name for name in defaults if options[name] != defaults[name]]
+    if changes:
+        raise UsageError(
+            f"{path} is a saved profile; {', '.join(changes)} cannot change it.",
+            hint="Name the model itself to trace it again.",
+        )
+    return load(path)
 
 
 def load(path: str | Path) -> Profile:
@@ -83,7 +95,7 @@ def load(path: str | Path) -> Profile:
     return loaded
 
 
-def models(pattern: str = "") -> Table:
+def list_models(pattern: str = "") -> Table:
     """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
     entries = late.call("archprof.models.registry:matching", pattern)
     listed: Table = late.call("archprof.analysis.catalogue:table", [(entry, profile(entry.name)) for entry in entries])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ArchprofError(Exception):
@@ -33,7 +34,8 @@ class UnknownName(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         self.name, self.known = name, sorted(known)
-        near = difflib.get_close_matches(name, self.known, n=4, cutoff=0.5)
+        spelled = {known.lower(): known for known in self.known}
+        near = [spelled[word] for word in difflib.get_close_matches(name.lower(), spelled, n=4, cutoff=0.5)]
         allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(self.known[:24])}."
         super().__init__(f"There is no {what} called {name!r}.", allowed, hint)
 
@@ -41,7 +43,7 @@ class UnknownName(UsageError):
 class TraceError(ArchprofError):
     """The model's own forward failed; `profile` holds the rows up to there."""
 
-    def __init__(self, given: str, allowed: str = "", hint: str = "", profile: object = None) -> None:
+    def __init__(self, given: str, allowed: str = "", hint: str = "", profile: Any = None) -> None:
         super().__init__(given, allowed, hint)
         self.profile = profile
 

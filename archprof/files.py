@@ -10,21 +10,28 @@ from archprof.errors import ArchprofError
 
 
 def check_writable(path: str | Path) -> Path:
-    """The path, if a file can be made there; `ArchprofError` if not. Nothing is made or changed."""
-    path = Path(path)
-    folder = path.parent
+    """The path, if a file can be written there; `ArchprofError` if not. Nothing is made or changed.
+
+    A link is followed: what it points to is what will be written.
+    """
+    given, path = Path(path), Path(os.path.realpath(path))
     if path.is_dir():
-        raise ArchprofError(f"{path} is a folder.", "An output is a file.", f"Try {path / 'vgg16.json'}.")
-    if not folder.is_dir():
-        raise ArchprofError(f"{path} cannot be written: there is no folder {folder}.", hint=f"Try mkdir -p {folder}")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise ArchprofError(f"{path} cannot be written: no permission.", hint="Name a file in a folder of yours.")
+        raise ArchprofError(f"{given} is a folder.", "An output is a file.", f"Try {given / 'vgg16.json'}.")
+    if not path.parent.is_dir():
+        folder = given.parent
+        raise ArchprofError(f"{given} cannot be written: there is no folder {folder}.", hint=f"Try mkdir -p {folder}")
+    replaced = path.is_file() or not path.exists()  # a device or a pipe is written to as it stands
+    if not os.access(path.parent if replaced else path, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ArchprofError(f"{given} cannot be written: no permission.", hint="Name a file in a folder of yours.")
     return path
 
 
 def write_whole(path: str | Path, text: str) -> None:
     """Write `text` to a new file beside `path` and put it in its place in one step."""
     path = check_writable(path)
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:

@@ -94,6 +94,7 @@ class Op(NamedTuple):
         bytes_read, bytes_written: of distinct tensors, unfused; 0 for a view.
         status: "counted", "zero" (moves or names data, no arithmetic) or "unknown".
         window: its geometry, where it has one.
+        args: the arguments of an op that moves, joins or reduces dimensions, `None` in the place of each tensor.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Op(NamedTuple):
     bytes_written: int
     status: Status
     window: Window | None = None
+    args: tuple[Any, ...] = ()
 
 
 class Storage(NamedTuple):

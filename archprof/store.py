@@ -180,11 +180,15 @@ def _specs(shapes: list[list[int]], dtypes: list[str]) -> tuple[TensorSpec, ...]
 
 
 def _read_op(row: list[Any]) -> Op:
-    *facts, window = row
-    facts[3], facts[4] = tuple(facts[3]), tuple(facts[4])
-    return Op(*facts, _read_window(window) if window else None)
+    op = Op(*row)
+    window = _read_window(list(op.window)) if op.window else None
+    return op._replace(inputs=tuple(op.inputs), outputs=tuple(op.outputs), window=window, args=_tuples(op.args))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _read_window(row: list[Any]) -> Window:
-    *sizes, groups, transposed = row
-    return Window(*map(tuple, sizes), groups, transposed)
+    kernel, stride, padding, dilation, groups, transposed = row
+    return Window(tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), groups, transposed)

@@ -58,10 +58,10 @@ class Forest:
 
     def flat(self, limit: int | None) -> Iterator[Line]:
         """What each call did itself, in full names; rows deeper than `limit` are folded into the one above."""
-        for index in self.rows():
-            depth = self.layers[index].depth
-            if limit is None or depth <= limit:
-                folds = depth == limit and bool(self.children[index])
+        rows = set(self.rows())
+        for index, layer in enumerate(self.layers):
+            folds = layer.depth == limit and bool(self.children[index]) and self.seen(index)
+            if folds or (index in rows and (limit is None or layer.depth <= limit)):
                 yield replace(self.line(index, (self.totals if folds else self.own)[index]), depth=0, short=None)
 
     def rows(self) -> list[int]:

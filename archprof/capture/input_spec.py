@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -57,15 +57,6 @@ class InputSpec:
     def full_shape(self, batch: int) -> tuple[int, ...]:
         """The shape of the tensor that goes in."""
         return (batch, *self.shape) if self.batched else self.shape
-
-    def title(self, batch: int, dtype: str) -> str:
-        """For a reader, without the name, in a pass: "3x224x224 float32, batch 1", "int64[1,128]<30522"."""
-        unnamed = replace(self, name=None)
-        if not self.batched:
-            return str(replace(unnamed, dtype=self.dtype or dtype))
-        if self.high is not None:
-            return f"{unnamed}, batch {batch}"
-        return f"{replace(unnamed, dtype=None)} {self.dtype or dtype}, batch {batch}"
 
 
 def parse_input(text: str) -> InputSpec:

@@ -95,16 +95,16 @@ def spec_of(tensor: torch.Tensor) -> InputSpec:
     return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
-def describe(tree: Any, batch: int, dtype: str) -> str:
-    """One argument for a reader: "3x224x224 float32, batch 1", "[float32[3,800,800], float32[3,800,800]]", "None"."""
+def describe(tree: Any) -> str:
+    """One argument in the grammar of `--input`: "3x224x224", "[[3,800,800], [3,800,800]]", "{mask: bool[1,8]}", "None"."""
     if isinstance(tree, torch.Tensor):
         tree = spec_of(tree)
     if isinstance(tree, InputSpec):
-        return tree.title(batch, dtype)
+        return str(replace(tree, name=None))
     if isinstance(tree, Mapping):
-        return f"{{{', '.join(f'{key}: {describe(value, batch, dtype)}' for key, value in tree.items())}}}"
+        return f"{{{', '.join(f'{key}: {describe(value)}' for key, value in tree.items())}}}"
     if isinstance(tree, (tuple, list)):
-        return f"[{', '.join(describe(value, batch, dtype) for value in tree)}]"
+        return f"[{', '.join(map(describe, tree))}]"
     return repr(tree)
 
 

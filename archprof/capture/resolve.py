@@ -11,12 +11,14 @@ from torch import nn
 from archprof import late
 from archprof.capture import python_file, timm_zoo, torchvision_zoo
 from archprof.capture.build import build, build_real
+from archprof.capture.input_spec import InputSpec
 from archprof.capture.inputs import Inputs, floats_follow, normalise
 from archprof.capture.offer import Offer, UnavailableError, check_call, explain
 from archprof.capture.spec import ModelSpec, parse_model
 from archprof.capture.target import Target
 from archprof.errors import UnknownName, UsageError
 from archprof.models import registry
+from archprof.models.block_grammar import looks_like_blocks, parse
 
 FLOATING = ("float32", "float16", "bfloat16", "float64")
 """Dtypes that a pass may run in."""
@@ -41,10 +43,14 @@ def resolve(
         raise UsageError(f"A batch of {batch} cannot be run.", "1 or more.")
     if dtype is not None and dtype not in FLOATING:
         raise UsageError(f"A pass cannot run in {dtype!r}.", f"Dtypes: {', '.join(FLOATING)}.")
+    if inputs is not None:
+        normalise(inputs)  # said before a model is built: it may take long
     if inputs is not None and dtype is not None:
         inputs = floats_follow(inputs)
     if isinstance(spec, nn.Module):
         return _existing(type(spec).__name__, spec, inputs)
+    if isinstance(spec, str) and looks_like_blocks(spec):
+        return _blocks(spec, inputs, batch)
     if isinstance(spec, str):
         return _named(spec, parse_model(spec), inputs, batch)
     if callable(spec):
@@ -63,6 +69,22 @@ def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
         what = "a module already and takes no arguments" if isinstance(found, nn.Module) else f"of type {_kind(found)}"
         raise UsageError(f"{text} is {what}.", "An nn.Module, a class of one, or a factory that returns one.")
     return _built(text, Offer(found, spec.kwargs or {}), inputs, batch)
+
+
+def _blocks(text: str, inputs: Any, batch: int) -> Target:
+    """The target of a block spec, built for the input it is given."""
+    net = parse(text)
+    if inputs is None:
+        raise UsageError(
+            f"{text} has no default input: a block spec fits itself to what goes in.",
+            "Give its input: --input 3x32x32 on the command line, profile(spec, '3x32x32') in Python.",
+        )
+    given = normalise(inputs)
+    if given.kwargs or len(given.args) != 1 or not isinstance(given.args[0], InputSpec):
+        raise UsageError(f"{text} takes one tensor.", "Its shape without the batch: --input 3x32x32.")
+    shape = given.args[0].shape if given.args[0].batched else given.args[0].shape[1:]
+    factory = partial(late.find("archprof.models.block_layers:build_net"), net, text, shape)
+    return _built(text, Offer(factory), given, batch)
 
 
 def _offer(spec: ModelSpec) -> Offer:
@@ -113,6 +135,8 @@ def _built(name: str, offer: Offer, inputs: Any, batch: int) -> Target:
     check_call(name, offer)
     try:
         made = build(offer.make)
+    except UsageError:
+        raise
     except Exception as error:
         raise explain(name, offer, error) from error
     model, own = _taken_apart(name, made)

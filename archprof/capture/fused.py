@@ -1,0 +1,138 @@
+"""Attention and recurrent layers as single ops.
+
+On meta torch would take scaled dot product attention apart into matrix products with an S x S
+score matrix that no GPU stores, and unroll an LSTM into thousands of ops. Here each stays one op,
+answered by shape, with its backward as one op too.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from archprof.capture.recorder import tensors_in
+
+NAMES: dict[Callable[..., Any], str] = {
+    functional.scaled_dot_product_attention: "aten.scaled_dot_product_attention",
+    torch.lstm: "aten.lstm",
+    torch.gru: "aten.gru",
+    torch.rnn_tanh: "aten.rnn_tanh",
+    torch.rnn_relu: "aten.rnn_relu",
+}
+"""The torch functions that are recorded whole, and the name of the op each becomes."""
+
+
+
+def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same code, except that it does not hand itself over to a function mode.
+
+    torch hides from a mode what runs inside a function of its own written in Python.
+    """
+    assert isinstance(function, types.FunctionType)
+    scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
+    opened = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
+
+
+OPENED: dict[Callable[..., Any], Callable[..., Any]] = {
+    functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward)
+}
+"""Functions written in Python that call one of `NAMES`, and what to call instead to see inside."""
+
+
+def run(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Answer one of `NAMES` and record it; `ops` is the `OpMode` of the pass."""
+    inputs = [*tensors_in(args), *tensors_in(kwargs)]
+    on_meta = any(tensor.is_meta for tensor in inputs)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        if on_meta:
+            return _differentiable(ops, name, args, kwargs)
+        return func(*args, **kwargs)  # real tensors need real gradients: torch's own ops are recorded
+    with ops.recorder.paused():
+        result = _answer(name, args, kwargs) if on_meta else func(*args, **kwargs)
+    ops.composite(name, inputs, result, args, kwargs)
+    return result
+
+
+def _answer(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    if name == "aten.scaled_dot_product_attention":
+        return _attention(*args, **kwargs)
+    return _recurrent(*args, **kwargs)
+
+
+def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """(..., H, Sq, D) x (..., H, Skv, D) x (..., H, Skv, Dv) -> (..., H, Sq, Dv), laid out as fused kernels do."""
+    _check_attention(query, key, value, *args, **kwargs)
+    *batch, heads, length, _ = query.shape if query.dim() > 2 else (1, *query.shape)
+    shape = (*batch, length, heads, value.shape[-1])
+    out = torch.empty(shape, dtype=query.dtype, device="meta").transpose(-3, -2)
+    return out if query.dim() > 2 else out.squeeze(0)
+
+
+def _check_attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> None:
+    heads_match = query.dim() < 3 or query.shape[-3] == key.shape[-3] or kwargs.get("enable_gqa", False)
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2] or not heads_match:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (query, key, value))
+        raise RuntimeError(f"scaled_dot_product_attention: query, key and value do not fit together: {shapes}")
+
+
+def _recurrent(data: Any, *rest: Any) -> Any:
+    """`torch.lstm` and its kin: (input, hx, params, …), or packed (data, batch_sizes, hx, params, …)."""
+    packed = isinstance(rest[2], list | tuple)
+    state = rest[1] if packed else rest[0]
+    bidirectional = rest[7] if packed else rest[6]
+    states = [torch.empty(s.shape, dtype=s.dtype, device="meta") for s in tensors_in(state)]
+    width = states[0].shape[-1] * (2 if bidirectional else 1)
+    steps = data.shape[:1] if packed else data.shape[:2]
+    return (torch.empty((*steps, width), dtype=data.dtype, device="meta"), *states)
+
+
+class _Fused(torch.autograd.Function):
+    """A function answered by shape whose backward is one op of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, ops: Any, name: str, spread: Any, *tensors: torch.Tensor) -> Any:
+        args, kwargs = spread(tensors)
+        with ops.recorder.paused():
+            result = _answer(name, args, kwargs)
+        ops.composite(name, list(tensors), result, args, kwargs)
+        ctx.ops, ctx.name, ctx.spread = ops, name, spread
+        ctx.save_for_backward(*tensors)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        tensors = ctx.saved_tensors
+        args, kwargs = ctx.spread(tensors)
+        with ctx.ops.recorder.paused():
+            made = [torch.empty_like(t) if t.is_floating_point() else None for t in tensors]
+        outputs = [tensor for tensor in made if tensor is not None]
+        inputs = [grad for grad in grads if grad is not None] + list(tensors)
+        ctx.ops.composite(f"{ctx.name}_backward", inputs, tuple(outputs), args, kwargs)
+        return (None, None, None, *made)
+
+
+def _differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    inputs = [*tensors_in(args), *tensors_in(kwargs)]
+
+    def spread(tensors: Any) -> tuple[Any, Any]:
+        """The arguments as they were, with other tensors in the tensors' places."""
+        remaining = iter(tensors)
+        return _replace(args, remaining), _replace(kwargs, remaining)
+
+    return _Fused.apply(ops, name, spread, *inputs)
+
+
+def _replace(tree: Any, tensors: Any) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return next(tensors)
+    if isinstance(tree, list | tuple):
+        return type(tree)([_replace(item, tensors) for item in tree])
+    if isinstance(tree, dict):
+        return {key: _replace(item, tensors) for key, item in tree.items()}
+    return tree

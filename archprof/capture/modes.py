@@ -1,0 +1,206 @@
+"""The two modes that see every op of a pass: torch's dispatcher below, torch's functions above."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from archprof.capture import costs, fused, shapes
+from archprof.capture.modules import Calls
+from archprof.capture.recorder import Recorder
+from archprof.records import Status
+
+
+TENSORS = (torch.Tensor, tuple, list)
+
+
+WITH_DIMENSIONS = frozenset(
+    f"aten.{name}"
+    for name in (
+        "permute transpose slice select cat stack split split_with_sizes chunk unbind unsqueeze squeeze flip roll "
+        "mean sum amax amin var var_mean std cumsum linalg_vector_norm _softmax _log_softmax _safe_softmax "
+        "native_layer_norm constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
+        "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+        "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle"
+    ).split()
+)
+"""Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
+
+
+class NeedsValues(RuntimeError):
+    """The pass wants the value of a tensor that has none on meta."""
+
+
+class _Known(NamedTuple):
+    """What is looked up once for each op that a pass meets."""
+
+    op: Any  # kept alive, since its id is the key
+    name: str
+    cost: costs.Rule | None
+    status: Status
+    shape: shapes.Rule | None
+    in_place: bool
+    keeps_args: bool
+
+
+class Owners:
+    """Which row's forward made an autograd node, by the node's sequence number.
+
+    The dispatcher sees an op just after autograd has made its node, so the newest number belongs to
+    the op at hand. An op that makes no node sees an old number, which keeps its first owner.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._rows: list[int] = []
+
+    def note(self, row: int) -> None:
+        number = torch._C._autograd._get_sequence_nr() - 1
+        if not self._numbers or number > self._numbers[-1]:
+            self._numbers.append(number)
+            self._rows.append(row)
+
+    def find(self, number: int) -> int | None:
+        """The owner of that number, or of the nearest before it: a node made with no op of its own."""
+        place = bisect_right(self._numbers, number)
+        return self._rows[place - 1] if place else None
+
+
+class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Charges every aten op to the module call that runs, and answers it by shape where it can."""
+
+    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.recorder, self.calls, self.causal = recorder, calls, causal
+        self.owners: Owners | None = None
+        self.param_rows: dict[int, int] = {}
+        self._known: dict[int, _Known] = {}
+
+    supports_higher_order_operators = True  # else torch refuses to run them under a mode
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True wraps every call in torch._dynamo, whose import takes longer than torch's own
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = self._known.get(id(func)) or self._learn(func)
+        inputs: list[torch.Tensor] = []
+        for value in args:
+            if isinstance(value, torch.Tensor):
+                inputs.append(value)
+            elif type(value) is list or type(value) is tuple:
+                inputs += [item for item in value if isinstance(item, torch.Tensor)]
+        if kwargs:
+            inputs += [value for value in kwargs.values() if isinstance(value, torch.Tensor)]
+        else:
+            kwargs = {}
+        metas = sum([tensor.is_meta for tensor in inputs])
+        if metas and metas != len(inputs):
+            args, kwargs = _promoted(known, args, kwargs)
+        result = None
+        if metas and known.shape is not None:
+            result = known.shape(*args, **kwargs)
+        if result is None:
+            result = func(*args, **kwargs)
+        if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
+            self.record(known, inputs, result, args, kwargs)
+        return result
+
+    def record(self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
+        """Write down one op with its cost."""
+        if type(result) is tuple or type(result) is list:
+            outputs = [item for item in result if isinstance(item, torch.Tensor)]
+        else:
+            outputs = [result] if isinstance(result, torch.Tensor) else []
+        kept = _without_tensors((*args, *kwargs.values())) if known.keeps_args else ()
+        count = known.cost(result, *args, **kwargs) if known.cost is not None else None
+        if count is None:
+            self.recorder.op(known.name, self._row(), inputs, outputs, None, None, "unknown", None, kept)
+        else:
+            self.recorder.op(known.name, self._row(), inputs, outputs, *count[:2], known.status, count[2], kept)
+
+    def composite(self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
+        """Write down a torch function as one op, in the row that runs."""
+        if self.recorder.on:
+            self.record(self._look_up(None, name), inputs, result, args, kwargs)
+
+    def _row(self) -> int:
+        calls = self.calls
+        if self.recorder.phase == "backward" and not calls.stack:
+            return self._backward_row()
+        row = calls.now
+        if self.owners is not None:
+            self.owners.note(row)
+        return row
+
+    def _backward_row(self) -> int:
+        node = torch._C._current_autograd_node()
+        if node is None or self.owners is None:
+            return 0
+        variable = getattr(node, "variable", None)
+        if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
+            return self.param_rows.get(id(variable), 0)
+        return self.owners.find(node._sequence_nr()) or 0
+
+    def _learn(self, func: Any) -> _Known:
+        plain = isinstance(func, torch._ops.OpOverload)  # and not one like `cond`, which takes functions
+        name = func._schema.name.replace("::", ".") if plain else f"higher_order.{func.name()}"
+        known = self._known[id(func)] = self._look_up(func if plain else None, name)
+        return known
+
+    def _look_up(self, func: Any, name: str) -> _Known:
+        rule = costs.find(name, self.causal)
+        in_place = func is not None and func._schema.is_mutable
+        return _Known(func, name, rule, costs.status(name), shapes.find(func), in_place, name in WITH_DIMENSIONS)
+
+
+def _promoted(known: _Known, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments with every real tensor replaced by a meta one of the same shape."""
+    if known.in_place and not args[0].is_meta:
+        raise NeedsValues(f"{known.name} writes a tensor without values (meta) into one that has values")
+    args = [_to_meta(value) for value in args]
+    return args, {key: _to_meta(value) for key, value in kwargs.items()}
+
+
+def _without_tensors(value: Any) -> Any:
+    """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
+    if isinstance(value, list | tuple):
+        return tuple([_without_tensors(item) for item in value])
+    if value is None or isinstance(value, torch.Tensor):
+        return None
+    return value if isinstance(value, bool | int | float | str) else str(value)
+
+
+def _to_meta(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        if value.is_meta:
+            return value
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+    if type(value) is list or type(value) is tuple:
+        return [_to_meta(item) for item in value]
+    return value
+
+
+class FunctionMode(TorchFunctionMode):
+    """Records attention and recurrent functions as the one op they are, whatever they decompose into."""
+
+    def __init__(self, ops: OpMode) -> None:
+        super().__init__()
+        self.ops = ops
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = fused.NAMES.get(func)
+        if name is not None:
+            return fused.run(self.ops, name, func, args, kwargs or {})
+        if func is torch._nested_tensor_from_mask_left_aligned:
+            return False  # only values can tell; its reader then computes what the padding masks, too
+        opened = fused.OPENED.get(func)
+        if opened is not None:
+            with self:
+                return opened(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,152 @@
+"""How torch lays out the result of an elementwise op: pure functions of shapes and strides.
+
+The result's dimensions are sorted by the strides of the operands, and its strides are those of a
+contiguous tensor with its dimensions in that order. Answers are kept: a model asks for the same few
+layouts thousands of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+Layout = tuple[Sequence[int], Sequence[int]]
+"""Shape and strides of a tensor."""
+
+
+def contiguous(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:
+    """The strides of a gapless tensor whose dimensions lie in memory in `order`, outermost first."""
+    strides = [1] * len(shape)
+    step = 1
+    for dim in reversed(range(len(shape)) if order is None else order):
+        strides[dim] = step
+        step *= max(shape[dim], 1)
+    return tuple(strides)
+
+
+@lru_cache(maxsize=8192)
+def plain(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether the strides are contiguous to the last one, those of dimensions of size 1 included."""
+    return 0 not in shape and tuple(strides) == contiguous(shape)
+
+
+@lru_cache(maxsize=8192)
+def joint(*operands: Layout) -> Layout | None:
+    """The layout of an elementwise result.
+
+    `None`: the shapes do not broadcast, there are no elements, or the layout is one that a second op would
+    change again (dimensions of size 1 with odd strides), so that it matters in how many steps torch computes.
+
+    Source: `compute_elementwise_output_logical_to_physical_perm` in torch/_prims_common/__init__.py.
+    """
+    shape = broadcast(*[operand[0] for operand in operands])
+    if shape is None or 0 in shape:
+        return None
+    spread = [_expanded(operand, shape) for operand in operands]
+    gapless = all(_lies(shape, strides, range(len(shape))) for strides in spread)
+    channels_last = len(shape) == 4 and all(_lies(shape, strides, (0, 2, 3, 1)) for strides in spread)
+    if gapless and not channels_last:
+        return shape, contiguous(shape)
+    if channels_last and not gapless:
+        return shape, contiguous(shape, (0, 2, 3, 1))
+    strides = contiguous(shape, _sorted(shape, spread))
+    return (shape, strides) if strides == contiguous(shape, _sorted(shape, [strides])) else None
+
+
+@lru_cache(maxsize=8192)
+def copied(shape: Sequence[int], strides: Sequence[int]) -> Sequence[int]:
+    """The strides of a copy in another dtype: unchanged where the tensor has no gaps and no repeats."""
+    return strides if dense(shape, strides) else contiguous(shape, _sorted(shape, [strides]))
+
+
+def dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether every element of the storage is one element of the tensor; dimensions of size 1 do not matter."""
+    expected = 1
+    for stride, size in sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if size != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return expected > 0
+
+
+def overlapping(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether an expanded dimension makes several elements share one place."""
+    return any(stride == 0 and size > 1 for stride, size in zip(strides, shape, strict=True))
+
+
+def broadcast(*shapes: Sequence[int]) -> tuple[int, ...] | None:
+    """The shape that all broadcast to, or `None`."""
+    longest = max(shapes, key=len)
+    result = list(longest)
+    for shape in shapes:
+        for back in range(1, len(shape) + 1):
+            if result[-back] == 1:
+                result[-back] = shape[-back]
+            elif shape[-back] not in (1, result[-back]):
+                return None
+    return tuple(result)
+
+
+def _expanded(operand: Layout, shape: Sequence[int]) -> Sequence[int]:
+    """The operand's strides after `expand(shape)`: 0 where it is repeated."""
+    own, strides = operand
+    if tuple(own) == shape:
+        return strides
+    result = [0] * len(shape)
+    for back in range(1, len(shape) + 1):
+        size, target = (own[-back] if back <= len(own) else 1), shape[-back]
+        if size == target:
+            new = back > len(own)
+            result[-back] = strides[-back] if not new else (shape[-back + 1] * result[-back + 1] if back > 1 else 1)
+    return result
+
+
+def _lies(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
+    """Whether the strides are gapless in that order, but for dimensions of size 1."""
+    expected = 1
+    for dim in reversed(order):
+        if shape[dim] != 1:
+            if strides[dim] != expected:
+                return False
+            expected *= shape[dim]
+    return True
+
+
+def _sorted(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[int]:
+    """Dimensions from the outermost to the innermost: an insertion sort, since not every pair can be compared."""
+    order = list(reversed(range(len(shape))))
+    for start in range(1, len(order)):
+        place = start
+        for before in reversed(range(start)):
+            verdict = _compare(order[before], order[place], shape, operands)
+            if verdict > 0:
+                order[before], order[place] = order[place], order[before]
+                place = before
+            elif verdict < 0:
+                break
+    return order[::-1]
+
+
+def _compare(inner: int, outer: int, shape: Sequence[int], operands: Sequence[Sequence[int]]) -> int:
+    """-1 where `inner` does lie further in than `outer`, 1 where it lies further out, 0 where nothing tells."""
+    for strides in operands:
+        if strides[inner] == 0 or strides[outer] == 0:
+            continue
+        if strides[inner] != strides[outer]:
+            return -1 if strides[inner] < strides[outer] else 1
+        if shape[inner] > shape[outer]:
+            return 1
+    return 0
+
+
+@lru_cache(maxsize=8192)
+def settled(*operands: Layout) -> Layout | None:
+    """The joint layout where every operand's own layout stays as it is from step to step, else `None`."""
+    shape = broadcast(*[operand[0] for operand in operands])
+    if shape is None or 0 in shape:
+        return None
+    if all(plain(own, strides) for own, strides in operands):
+        return shape, contiguous(shape)
+    (own, strides), *others = operands
+    same = all(other == operands[0] for other in others)
+    return (own, strides) if same and 1 not in own and dense(own, strides) else None

@@ -1,0 +1,276 @@
+"""A stand-in for a user's module: same structure and code, other tensors.
+
+Tracing the twin instead of the model is what makes archprof harmless: hooks, train flags, batch
+norm statistics and caches all change on an object that is thrown away, so there is nothing to
+restore when forward raises or the user presses Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import types
+import weakref
+from collections import ChainMap, OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+SMALL = 64 * 1024
+"""Integer and boolean tensors up to this many elements keep their values on meta: code may branch on them."""
+
+ATOMIC = {
+    type(None), bool, int, float, complex, str, bytes, type, range, slice, type(Ellipsis), torch.Size,
+    torch.dtype, torch.device, torch.layout, torch.memory_format, types.BuiltinFunctionType, types.ModuleType, property,
+}  # fmt: skip
+
+CONTAINERS = {list, dict, OrderedDict, set, tuple}
+
+OWN_WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
+"""A class with one of its own knows how its objects are copied."""
+
+
+def twin(model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None) -> nn.Module:
+    """A copy of `model` whose tensors live on `device`; `model` is only read.
+
+    Parameters and buffers that are shared stay shared. On "meta" no memory is taken; on "cpu" values
+    are copied (zeros where the model itself is on meta). Floating tensors take `dtype` where it is
+    given. What `torch.compile` or a data-parallel wrapper
+    holds stands in the wrapper's place: the plain forward is what is counted.
+    """
+    return _Twins(device, dtype).of(model)
+
+
+class _Twins:
+    """The copies made so far, by the id of the original: the memo that `copy.deepcopy` also reads."""
+
+    def __init__(self, device: str, dtype: torch.dtype | None) -> None:
+        self.device, self.dtype = device, dtype
+        self.memo: dict[int, Any] = {}
+        self.tried: list[Any] = []  # kept alive, since their ids are keys of the memo
+
+    def of(self, model: nn.Module) -> nn.Module:
+        model = _unwrapped(model)
+        self.modules(model)
+        return self.memo[id(model)]  # type: ignore[no-any-return]
+
+    def modules(self, root: nn.Module) -> None:
+        # Every registered tensor and module gets its twin first, so that a reference to it from
+        # inside any other object finds the twin and not a second copy.
+        plain = []
+        for module in root.modules():
+            if id(module) in self.memo:
+                continue
+            if isinstance(module, torch.jit.ScriptModule):
+                self.script(module)
+                continue
+            inner = _unwrapped(module)
+            if inner is not module:
+                self.modules(inner)
+                self.memo[id(module)] = self.memo[id(inner)]
+                continue
+            for table in (module._parameters, module._buffers):
+                for tensor in table.values():
+                    if tensor is not None:
+                        self.tensor(tensor)
+            self.memo[id(module)] = object.__new__(type(module))
+            plain.append(module)
+        for module in plain:
+            self.fill(module)
+
+    def fill(self, module: nn.Module) -> None:
+        state = self.memo[id(module)].__dict__
+        for name, value in module.__dict__.items():
+            kind = type(value)
+            if kind in ATOMIC:
+                state[name] = value
+            elif kind in CONTAINERS and not value:  # most of a module's attributes are empty tables of hooks
+                state[name] = kind()
+            else:
+                state[name] = self.value(value)
+        state.pop("_compiled_call_impl", None)  # made by module.compile()
+
+    def value(self, value: Any) -> Any:
+        """The twin of anything that a module may hold."""
+        kind = type(value)
+        if kind in ATOMIC:
+            return value
+        if id(value) in self.memo:
+            return self.memo[id(value)]
+        rebuild = REBUILD.get(kind)
+        if rebuild is not None:
+            return rebuild(self, value)
+        if isinstance(value, torch.Tensor):
+            return self.tensor(value)
+        if isinstance(value, nn.Module):
+            self.modules(value)  # held in a plain list or attribute of another object
+            return self.memo[id(value)]
+        return self.other(value)
+
+    def tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+        known = self.memo.get(id(tensor))
+        if known is None:
+            known = self.memo[id(tensor)] = self.like(tensor)
+        return known  # type: ignore[no-any-return]
+
+    def like(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor of the same shape, strides and class on the other device."""
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+            return type(tensor)(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
+        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
+        with torch.no_grad():
+            new = self.data(tensor, dtype)
+        if isinstance(tensor, nn.Parameter):
+            new = nn.Parameter(new, tensor.requires_grad)
+        elif tensor.requires_grad:
+            new.requires_grad_()
+        for name, value in getattr(tensor, "__dict__", {}).items():
+            new.__dict__[name] = self.value(value)
+        return new
+
+    def data(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        if self.device == "cpu":
+            if tensor.is_meta:
+                return torch.zeros(tensor.shape, dtype=dtype, device="cpu")
+            return tensor.detach().to("cpu", dtype, copy=True)
+        plain = type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout == torch.strided
+        if not plain or tensor.is_quantized:
+            return tensor.detach().to(self.device)
+        small = not (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() <= SMALL
+        if small and not tensor.is_meta:
+            return tensor.detach().to("cpu", copy=True)
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=self.device)
+
+    def script(self, module: nn.Module) -> None:
+        """A TorchScript module: copied as it is, with other tensors put in."""
+        new = copy.deepcopy(module)
+        for old, mine in zip(module.modules(), new.modules(), strict=True):
+            self.memo[id(old)] = mine
+            for table in (old.named_parameters(recurse=False), old.named_buffers(recurse=False)):
+                for name, tensor in table:
+                    setattr(mine, name, self.tensor(tensor))
+
+    def other(self, value: Any) -> Any:
+        """An object of a class we know nothing of: copied if it can be, shared if it cannot."""
+        if hasattr(type(value), "__del__"):
+            return value  # the end of a copy would close what it holds
+        for way in (self.attributes, self.copied) if _is_plain(value) else (self.copied, self.attributes):
+            try:
+                return way(value)
+            except Exception:  # a lock, a file, a generator, or something that holds one
+                self.memo.pop(id(value), None)
+        self.memo[id(value)] = value
+        return value
+
+    def attributes(self, value: Any) -> Any:
+        """A copy with a twin of each attribute, and of each item of a dict."""
+        new = self.memo[id(value)] = copy.copy(value)
+        if isinstance(value, dict):
+            new.update({key: self.value(item) for key, item in value.items()})
+        for name, item in vars(value).items():
+            vars(new)[name] = self.value(item)
+        return new
+
+    def copied(self, value: Any) -> Any:
+        """A deep copy; a failed one leaves no half-made objects in the memo."""
+        tried: ChainMap[int, Any] = ChainMap({}, self.memo)
+        new = copy.deepcopy(value, tried)  # type: ignore[arg-type]
+        self.memo.update(tried.maps[0])
+        self.tried.append(tried)
+        return new
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """What `torch.compile` or a data-parallel wrapper holds; asked without an import of the compiler."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        elif type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
+            module = module._modules["_orig_mod"]  # type: ignore[assignment]
+        else:
+            return module
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an object is its `__dict__` and nothing else."""
+    kind = type(value)
+    own = any(getattr(kind, way, None) is not getattr(object, way, None) for way in OWN_WAYS)
+    return hasattr(value, "__dict__") and kind.__basicsize__ == _Twins.__basicsize__ and not own
+
+
+def _sequence(twins: _Twins, value: Any) -> Any:
+    return type(value)([twins.value(item) for item in value])
+
+
+def _mapping(twins: _Twins, value: Any) -> Any:
+    new = twins.memo[id(value)] = type(value)()
+    for key, item in value.items():
+        new[twins.value(key)] = twins.value(item)
+    return new
+
+
+def _list(twins: _Twins, value: list[Any]) -> list[Any]:
+    new: list[Any] = []
+    twins.memo[id(value)] = new
+    new.extend(twins.value(item) for item in value)
+    return new
+
+
+def _method(twins: _Twins, value: types.MethodType) -> types.MethodType:
+    return types.MethodType(value.__func__, twins.value(value.__self__))
+
+
+def _partial(twins: _Twins, value: functools.partial[Any]) -> functools.partial[Any]:
+    arguments = {key: twins.value(item) for key, item in value.keywords.items()}
+    return functools.partial(twins.value(value.func), *map(twins.value, value.args), **arguments)
+
+
+def _weakref(twins: _Twins, value: weakref.ref[Any]) -> weakref.ref[Any]:
+    """To the twin, where there is one that somebody else holds."""
+    known = twins.memo.get(id(value()))
+    return value if known is None else weakref.ref(known)
+
+
+def _function(twins: _Twins, value: types.FunctionType) -> Any:
+    """A hook or a replaced forward: what it holds of the model, the copy holds of the twin."""
+    compiled = getattr(value, "_torchdynamo_orig_callable", None)
+    if compiled is not None:
+        return twins.value(compiled)
+    closure, defaults, keywords = value.__closure__ or (), value.__defaults__ or (), value.__kwdefaults__ or {}
+    if not (closure or defaults or keywords):
+        return value
+    cells = tuple(types.CellType() for _ in closure)
+    new = types.FunctionType(value.__code__, value.__globals__, value.__name__, None, cells)
+    new.__dict__.update(value.__dict__)
+    twins.memo[id(value)] = new
+    for cell, old in zip(cells, closure, strict=True):
+        if old != types.CellType():  # an empty one: a name that was never given a value
+            cell.cell_contents = twins.value(old.cell_contents)
+    new.__defaults__ = tuple(map(twins.value, defaults)) or None
+    new.__kwdefaults__ = {name: twins.value(item) for name, item in keywords.items()} or None
+    if _held(new) == _held(value):  # torch's own functions hold plain values, and code knows them by identity
+        twins.memo[id(value)] = value
+    return twins.memo[id(value)]
+
+
+def _held(function: types.FunctionType) -> list[int]:
+    """The ids of what a function closes over and of its defaults."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
+    return [id(item) for item in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())]
+
+
+REBUILD: dict[type, Callable[[_Twins, Any], Any]] = {
+    list: _list,
+    dict: _mapping,
+    OrderedDict: _mapping,
+    tuple: _sequence,
+    set: _sequence,
+    frozenset: _sequence,
+    types.FunctionType: _function,
+    types.MethodType: _method,
+    functools.partial: _partial,
+    weakref.ref: _weakref,
+}

@@ -1,0 +1,28 @@
+"""The commands: parse the words, call one library function, write what it returns."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import archprof
+from archprof.cli.models import models
+from archprof.cli.output import write
+from archprof.cli.table import table
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
+)
+app.command()(table)
+app.command()(models)
+
+
+@app.callback(invoke_without_command=True)
+def version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        write(f"archprof {archprof.__version__}\n", None)
+        raise typer.Exit

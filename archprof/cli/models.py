@@ -1,0 +1,26 @@
+"""`archprof models`: what can be named."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import archprof
+from archprof.cli import options
+from archprof.cli.output import form_of, told, write_table
+from archprof.progress import working
+
+
+def models(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as 'resnet*'.")] = "",
+    format: options.Form = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """The built-in models: what each is and what it costs."""
+    with told(debug):
+        form = form_of(format, output)
+        with working("Tracing the built-in models"):
+            listed = archprof.list_models(pattern)
+        write_table(listed, form, output)

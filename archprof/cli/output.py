@@ -1,0 +1,94 @@
+"""How commands answer: a format, a terminal or a file, and errors told in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import typer
+
+from archprof import files, late
+from archprof.errors import ArchprofError, UsageError
+
+if TYPE_CHECKING:
+    from archprof.analysis.table import Table
+
+
+class Format(NamedTuple):
+    """How a table is written: the suffix of its files, and its text."""
+
+    suffix: str
+    text: Callable[[Table], str]
+
+
+FORMATS = {
+    "text": Format(".txt", lambda table: table.to_text()),
+    "csv": Format(".csv", lambda table: table.to_csv()),
+    "md": Format(".md", lambda table: table.to_markdown()),
+    "json": Format(".json", lambda table: table.to_json()),
+    "latex": Format(".tex", lambda table: table.to_latex()),
+}
+
+
+def form_of(format: str | None, output: Path | None) -> str:
+    """The format that was asked for in words, or by the suffix of the output file, which must be writable."""
+    by_suffix = {form.suffix: name for name, form in FORMATS.items()}
+    allowed = f"Formats: {', '.join(FORMATS)}. Suffixes: {', '.join(by_suffix)}."
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"There is no format {format!r}.", allowed)
+    if output is None:
+        return format or "text"
+    files.check_writable(output)
+    if format is None and output.suffix not in by_suffix:
+        raise UsageError(f"The suffix of {output} names no format.", allowed, "Name one with --format.")
+    return format or by_suffix[output.suffix]
+
+
+def write_table(table: Table, form: str, output: Path | None) -> None:
+    """Print a table, in the width and colours of the terminal if there is one, or write it to a file."""
+    write(for_terminal(table) if form == "text" and output is None else FORMATS[form].text(table), output)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Print `text`, or write it to a file and say so."""
+    try:
+        if output is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            files.write_whole(output, text)
+            sys.stderr.write(f"Wrote {output}\n")
+    except BrokenPipeError:  # the reader (head, a pager) has seen enough
+        raise typer.Exit from None
+    except OSError as error:
+        raise ArchprofError(f"{output or 'The output'} cannot be written: {error.strerror}.") from error
+
+
+def for_terminal(table: Table) -> str:
+    """Text as wide as the terminal and in its colours; plain in a pipe."""
+    terminal = sys.stdout.isatty()
+    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    width = shutil.get_terminal_size().columns if terminal or os.environ.get("COLUMNS") else None
+    unicode = "utf" in (sys.stdout.encoding or "").lower()
+    text: str = late.call("archprof.render.text:render", table, width=width, color=color, unicode=unicode)
+    return text
+
+
+@contextmanager
+def told(debug: bool) -> Iterator[None]:
+    """Errors end the command with what was given, what is allowed and what to try, and with their exit code."""
+    try:
+        yield
+    except ArchprofError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"archprof: {error}\n")
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        sys.stderr.write("archprof: interrupted.\n")
+        raise typer.Exit(130) from None
