@@ -14,7 +14,12 @@ def check_writable(path: str | Path) -> Path:
 
     A link is followed: what it points to is what will be written.
     """
-    given, path = Path(path), Path(os.path.realpath(path))
+    given = Path(path)
+    try:
+        path = Path(os.path.realpath(path))
+        path.exists()
+    except (OSError, ValueError) as error:  # a name too long, a null byte
+        raise ArchprofError(f"{given} cannot be written: {error}.", "An output is a file.") from error
     if path.is_dir():
         raise ArchprofError(f"{given} is a folder.", "An output is a file.", f"Try {given / 'vgg16.json'}.")
     if not path.parent.is_dir():
@@ -27,12 +32,19 @@ def check_writable(path: str | Path) -> Path:
 
 
 def write_whole(path: str | Path, text: str) -> None:
-    """Write `text` to a new file beside `path` and put it in its place in one step."""
+    """Write `text` to a new file beside `path` and put it in its place in one step; `ArchprofError` if it cannot be."""
     path = check_writable(path)
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise ArchprofError(f"{path} cannot be written: {error}.", hint="Name another place.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)

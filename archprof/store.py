@@ -32,9 +32,11 @@ def load(path: str | Path) -> Profile:
         ProfileFileError: no such file, not a profile, of a newer schema, or not in accord with itself.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except (OSError, UnicodeDecodeError) as error:
-        raise ProfileFileError(f"{path} cannot be read: {error}.", "A profile is a .json file made by archprof.") from error
+        raise ProfileFileError(
+            f"{path} cannot be read: {error}.", "A profile is a .json file made by archprof."
+        ) from error
     try:
         return from_json(text)
     except ProfileFileError as error:
@@ -81,11 +83,11 @@ def from_json(text: str) -> Profile:
     """The profile that `to_json` wrote; `ProfileFileError` says what is wrong with any other text."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProfileFileError(f"This is not JSON: {error}.", hint="Make the profile again.") from error
-    if not isinstance(data, dict) or not isinstance(data.get("schema"), int):
+    if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise ProfileFileError("This JSON is not a profile: it has no schema number.")
-    if data["schema"] > SCHEMA:
+    if not 1 <= data["schema"] <= SCHEMA:
         raise ProfileFileError(
             f"This profile has schema {data['schema']}.", f"This archprof reads up to {SCHEMA}.", "Update archprof."
         )

@@ -26,7 +26,6 @@ NAMES: dict[Callable[..., Any], str] = {
 """The torch functions that are recorded whole, and the name of the op each becomes."""
 
 
-
 def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same code, except that it does not hand itself over to a function mode.
 
@@ -34,7 +33,9 @@ def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     assert isinstance(function, types.FunctionType)
     scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
-    opened = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
+    opened = types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )
     opened.__kwdefaults__ = function.__kwdefaults__
     return opened
 
@@ -54,9 +55,17 @@ def run(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[s
             return _differentiable(ops, name, args, kwargs)
         return func(*args, **kwargs)  # real tensors need real gradients: torch's own ops are recorded
     with ops.recorder.paused():
-        result = _answer(name, args, kwargs) if on_meta else func(*args, **kwargs)
+        result = _answer(name, args, kwargs) if on_meta else _computed(func, args, kwargs)
     ops.composite(name, inputs, result, args, kwargs)
     return result
+
+
+def _computed(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """The real result, attention laid out as fused kernels do: what follows then copies as much as on meta."""
+    result = func(*args, **kwargs)
+    if func is not functional.scaled_dot_product_attention or result.dim() < 3:
+        return result
+    return result.transpose(-3, -2).contiguous().transpose(-3, -2)
 
 
 def _answer(name: str, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -135,7 +135,7 @@ class Recorder:
 
     def _know(self, thing: torch.Tensor | torch.UntypedStorage, index: int, role: Role) -> None:
         """Mark it; a constant may be the user's own, so that our mark stays off it and it is kept alive instead."""
-        if is_lazy(thing):
+        if isinstance(thing, torch.Tensor) and is_lazy(thing):
             return  # it will be another tensor under the same id
         if role == "constant":
             self._foreign[id(thing)] = (thing, index)
@@ -268,5 +268,3 @@ def _finished(event: _Event, places: list[int], sizes: list[int]) -> Op:
         else:
             read = sum([sizes[i] for i in (inputs if len(inputs) < 2 else set(inputs))])
     return Op(name, places[layer], phase, inputs, outputs, macs, flops, read, written, status, window, args)
-
-

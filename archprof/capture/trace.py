@@ -74,7 +74,7 @@ def _trace(target: Target, batch: int, dtype: str | None, train: bool, causal: c
     if error is not None and _wants_values(error):
         real = target.rebuild() if target.rebuild else target.model
         run = _Pass(target, twin(real, device="cpu", dtype=wanted), "cpu", batch, train, causal)
-        run.notes.append(FALLBACK_NOTE.format(reason=_first_line(error)))
+        run.notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
         error = run.go()
     if error is not None:
         raise _failed(run, error) from error
@@ -207,8 +207,10 @@ def _wants_values(error: Exception) -> bool:
     return isinstance(error, NeedsValues | NotImplementedError) or bool(WITHOUT_VALUES.search(str(error)))
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _first_sentence(error: Exception) -> str:
+    """What torch says, without the advice that follows it."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.split(". ")[0].split(", as ")[0].rstrip(".") + "."
 
 
 def _failed(run: _Pass, error: Exception) -> TraceError:

@@ -114,7 +114,7 @@ class _Twins:
         known = self.memo.get(id(tensor))
         if known is None:
             known = self.memo[id(tensor)] = self.like(tensor)
-        return known  # type: ignore[no-any-return]
+        return known
 
     def like(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of the same shape, strides and class on the other device."""
@@ -157,13 +157,19 @@ class _Twins:
         """An object of a class we know nothing of: copied if it can be, shared if it cannot."""
         if hasattr(type(value), "__del__"):
             return value  # the end of a copy would close what it holds
-        for way in (self.attributes, self.copied) if _is_plain(value) else (self.copied, self.attributes):
-            try:
-                return way(value)
-            except Exception:  # a lock, a file, a generator, or something that holds one
-                self.memo.pop(id(value), None)
-        self.memo[id(value)] = value
-        return value
+        ways = (self.attributes, self.copied) if _is_plain(value) else (self.copied, self.attributes)
+        if not any(self.succeeds(way, value) for way in ways):
+            self.memo[id(value)] = value
+        return self.memo[id(value)]
+
+    def succeeds(self, way: Callable[[Any], Any], value: Any) -> bool:
+        """Whether `way` could copy the object; its copy is then in the memo."""
+        try:
+            self.memo[id(value)] = way(value)
+        except Exception:  # a lock, a file, a generator, or something that holds one
+            self.memo.pop(id(value), None)
+            return False
+        return True
 
     def attributes(self, value: Any) -> Any:
         """A copy with a twin of each attribute, and of each item of a dict."""
