@@ -38,6 +38,8 @@ def tensors_in(tree: Any) -> list[torch.Tensor]:
     """The tensors of nested lists, tuples, dicts and dataclass-like objects, in order."""
     if isinstance(tree, torch.Tensor):
         return [tree]
+    if type(tree) is tuple and len(tree) == 1 and isinstance(tree[0], torch.Tensor):
+        return [tree[0]]
     found: list[torch.Tensor] = []
     _collect(tree, found)
     return found
@@ -81,11 +83,22 @@ class _Event(NamedTuple):
     alias: bool
 
 
-class _Life(weakref.ref[Any]):
-    """A weak reference to a storage that knows the storage's index."""
+class _Allocation:
+    """A `Storage` while the pass runs."""
 
-    __slots__ = ("index",)
-    index: int
+    __slots__ = ("born", "died", "dtype", "index", "nbytes", "role", "saved")
+
+    def __init__(self, index: int, nbytes: int, dtype: str, role: Role, born: int | None) -> None:
+        self.index, self.nbytes, self.dtype, self.role, self.born = index, nbytes, dtype, role, born
+        self.died: int | None = None
+        self.saved = False
+
+
+class _Life(weakref.ref[Any]):
+    """A weak reference to a storage that knows what was written down of it."""
+
+    __slots__ = ("allocation",)
+    allocation: _Allocation
 
 
 class Recorder:
@@ -99,13 +112,8 @@ class Recorder:
         self._specs: dict[tuple[torch.Size, torch.dtype], TensorSpec] = {}
         self._mark = f"_archprof_{next(_marks)}"
         self._foreign: dict[int, tuple[Any, int]] = {}  # constants and their storages, by id
-        self._roles: list[Role] = []
-        self._sizes: list[int] = []
-        self._dtypes: list[str] = []
-        self._born: list[int | None] = []
-        self._died: list[int | None] = []
+        self._allocations: list[_Allocation] = []
         self._lives: list[_Life] = []
-        self._saved: set[int] = set()
         self._auxiliary: set[int] = set()  # storages of further results that nobody has read yet
 
     def spec(self, tensor: torch.Tensor) -> TensorSpec:
@@ -135,11 +143,9 @@ class Recorder:
 
     def _know(self, thing: torch.Tensor | torch.UntypedStorage, index: int, role: Role) -> None:
         """Mark it; a constant may be the user's own, so that our mark stays off it and it is kept alive instead."""
-        if isinstance(thing, torch.Tensor) and is_lazy(thing):
-            return  # it will be another tensor under the same id
         if role == "constant":
             self._foreign[id(thing)] = (thing, index)
-        else:
+        elif not is_lazy(thing):  # type: ignore[no-untyped-call]  # that will be another tensor under the same id
             setattr(thing, self._mark, index)
 
     def _known(self, thing: torch.Tensor | torch.UntypedStorage) -> int | None:
@@ -150,30 +156,23 @@ class Recorder:
 
     def _storage(self, tensor: torch.Tensor, spec: TensorSpec, role: Role, born: int | None) -> int:
         storage = _storage_of(tensor)
-        if storage is None:
-            return self._new_storage(spec.nbytes, spec.dtype, role, born)
-        known = self._known(storage)
+        known = None if storage is None else self._known(storage)
         if known is not None:
             return known
-        index = self._new_storage(storage.nbytes(), spec.dtype, role, born)
-        self._know(storage, index, role)
-        life = _Life(storage, self._dies)
-        life.index = index
-        self._lives.append(life)
-        return index
-
-    def _new_storage(self, nbytes: int, dtype: str, role: Role, born: int | None) -> int:
-        self._sizes.append(nbytes)
-        self._dtypes.append(dtype)
-        self._roles.append(role)
-        self._born.append(born)
-        self._died.append(None)
-        return len(self._sizes) - 1
+        nbytes = spec.nbytes if storage is None else storage.nbytes()
+        allocation = _Allocation(len(self._allocations), nbytes, spec.dtype, role, born)
+        self._allocations.append(allocation)
+        if storage is not None:
+            self._know(storage, allocation.index, role)
+            life = _Life(storage, self._dies)
+            life.allocation = allocation
+            self._lives.append(life)
+        return allocation.index
 
     def _dies(self, life: _Life) -> None:
         if self.on:
-            self._died[life.index] = len(self.events) - 1
-            self._auxiliary.discard(life.index)
+            life.allocation.died = len(self.events) - 1
+            self._auxiliary.discard(life.allocation.index)
 
     def index(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op reads; one never seen before came from outside the model."""
@@ -197,7 +196,7 @@ class Recorder:
         read = tuple([self.index(tensor) for tensor in inputs])
         if self._auxiliary:
             self._used(read)
-        before = len(self._sizes)
+        before = len(self._allocations)
         role: Role = "activation" if self.phase == "forward" else "temporary"
         written = []
         for tensor in outputs:
@@ -206,10 +205,10 @@ class Recorder:
                 known = self.add(tensor, role, now)
             written.append(known)
         if role == "activation":
-            for extra in range(before + 1, len(self._sizes)):
-                self._roles[extra] = "auxiliary"
-                self._auxiliary.add(extra)
-        alias = len(self._sizes) == before and status == "zero"
+            for extra in self._allocations[before + 1 :]:
+                extra.role = "auxiliary"
+                self._auxiliary.add(extra.index)
+        alias = len(self._allocations) == before and status == "zero"
         self.events.append(
             _Event(name, layer, self.phase, read, tuple(written), macs, flops, status, window, args, alias)
         )
@@ -221,7 +220,7 @@ class Recorder:
                 storage = self.tensors[index].storage
                 if storage in self._auxiliary:
                     self._auxiliary.discard(storage)
-                    self._roles[storage] = "activation"
+                    self._allocations[storage].role = "activation"
 
     def returned(self, tensors: Iterable[torch.Tensor]) -> None:
         """A module gave these to its caller: none of them is auxiliary."""
@@ -232,14 +231,14 @@ class Recorder:
         """Autograd keeps this tensor for the backward pass (a pack hook)."""
         index = self._storage_index(tensor)
         if index is not None:
-            self._saved.add(index)
+            self._allocations[index].saved = True
         return tensor
 
     def becomes(self, tensor: torch.Tensor, role: Role) -> None:
         """Give the storage of a tensor its final role."""
         index = self._storage_index(tensor)
         if index is not None:
-            self._roles[index] = role
+            self._allocations[index].role = role
 
     def _storage_index(self, tensor: torch.Tensor) -> int | None:
         storage = _storage_of(tensor)
@@ -252,9 +251,7 @@ class Recorder:
 
     def storages(self) -> tuple[Storage, ...]:
         """Every allocation, in the order in which they were first seen."""
-        saved = self._saved
-        columns = zip(self._sizes, self._dtypes, self._roles, self._born, self._died, strict=True)
-        return tuple([Storage(*row, index in saved) for index, row in enumerate(columns)])
+        return tuple([Storage(a.nbytes, a.dtype, a.role, a.born, a.died, a.saved) for a in self._allocations])
 
 
 def _finished(event: _Event, places: list[int], sizes: list[int]) -> Op:

@@ -143,7 +143,7 @@ class _Pass:
         with self.recorder.paused():
             seeds = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in roots]
         for seed in seeds:
-            self.recorder.add(seed, "temporary")
+            self.recorder.add(seed, "temporary", born=len(self.recorder.events))
         torch.autograd.backward(roots, seeds)
         for parameter in self.model.parameters():
             if parameter.grad is not None:

@@ -54,7 +54,8 @@ class _Twins:
 
     def of(self, model: nn.Module) -> nn.Module:
         model = _unwrapped(model)
-        self.modules(model)
+        with torch.no_grad():
+            self.modules(model)
         return self.memo[id(model)]  # type: ignore[no-any-return]
 
     def modules(self, root: nn.Module) -> None:
@@ -121,14 +122,14 @@ class _Twins:
         if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
             return type(tensor)(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
         dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-        with torch.no_grad():
-            new = self.data(tensor, dtype)
+        new = self.data(tensor, dtype)
         if isinstance(tensor, nn.Parameter):
             new = nn.Parameter(new, tensor.requires_grad)
         elif tensor.requires_grad:
             new.requires_grad_()
-        for name, value in getattr(tensor, "__dict__", {}).items():
-            new.__dict__[name] = self.value(value)
+        marks = getattr(tensor, "__dict__", None)
+        if marks:
+            new.__dict__.update({name: self.value(value) for name, value in marks.items()})
         return new
 
     def data(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

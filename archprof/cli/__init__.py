@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import archprof
+from archprof.cli.check import check
 from archprof.cli.models import models
 from archprof.cli.output import write
 from archprof.cli.table import table
@@ -18,6 +19,7 @@ app = typer.Typer(
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 app.command()(table)
+app.command()(check)
 app.command()(models)
 
 

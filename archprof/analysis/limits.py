@@ -1,0 +1,117 @@
+"""What a model may cost: the metrics that can be limited, and limits as people write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import attrgetter
+from typing import NamedTuple
+
+from archprof import units
+from archprof.analysis import memory
+from archprof.analysis.columns import own_counts
+from archprof.analysis.table import Unit
+from archprof.errors import UnknownName, UsageError
+from archprof.records import Profile
+
+
+class Metric(NamedTuple):
+    """One number of a profile that can have a limit.
+
+    Attributes:
+        header: its name for a reader.
+        unit: of the number.
+        parse: reads a limit that somebody typed.
+        own: what each layer contributes, in the order of `Profile.layers`.
+        total: the number itself.
+        counted: it is a sum over ops, so an op without a rule makes it a lower bound.
+    """
+
+    header: str
+    unit: Unit
+    parse: Callable[[str], int]
+    own: Callable[[Profile], list[int]]
+    total: Callable[[Profile], int]
+    counted: bool = False
+
+
+def _summed(header: str, key: str, unit: Unit = "count", counted: bool = False) -> Metric:
+    """A metric that is the sum of a column of the layer table."""
+    value = attrgetter(key)
+
+    def own(profile: Profile) -> list[int]:
+        return [value(counts) for counts in own_counts(profile)]
+
+    parse = units.parse_bytes if unit == "bytes" else units.parse_count
+    return Metric(header, unit, parse, own, lambda profile: sum(own(profile)), counted)
+
+
+METRICS = {
+    "params": _summed("parameters", "params"),
+    "macs": _summed("MACs", "macs", counted=True),
+    "flops": _summed("FLOPs", "flops", counted=True),
+    "activation": _summed("activation memory", "activation_bytes", "bytes"),
+    "peak": Metric("peak memory", "bytes", units.parse_bytes, memory.by_layer, memory.peak),
+}
+"""What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
+
+LATENCY = "latency"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most that one metric may be.
+
+    Attributes:
+        metric: a key of `METRICS`.
+        most: in base units; the value itself may be this large.
+        source: who set it: "--max-params 25M", "baseline net.json + 1%".
+        baseline: the value that the limit was made from, if it was.
+    """
+
+    metric: str
+    most: int
+    source: str
+    baseline: int | None = None
+
+
+def limit(metric: str, most: str, source: str) -> Limit:
+    """The limit that somebody typed: `limit("params", "25M", "--max-params 25M")`.
+
+    Raises:
+        UsageError: there is no such metric, it has never been measured, or `most` is no number of its unit.
+    """
+    if metric == LATENCY:
+        units.parse_seconds(most)
+        raise UsageError(
+            f"{source}: a limit of latency needs a measured profile.",
+            "This archprof counts and does not measure.",
+            f"It can limit: {', '.join(METRICS)}.",
+        )
+    if metric not in METRICS:
+        raise UnknownName("limit", metric, [*METRICS, LATENCY])
+    try:
+        return Limit(metric, METRICS[metric].parse(most), source)
+    except UsageError as error:
+        raise UsageError(f"{source}: {error.given}", error.allowed, error.hint) from error
+
+
+def tolerance_of(text: str | float | Fraction) -> Fraction:
+    """`"1%"`, `"0.01"` or `0.01` -> 1/100, exactly; `UsageError` for what is no share of 0 or more."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text), re.ASCII)
+    plain = isinstance(text, Fraction | float | int) and 0 <= text < math.inf
+    share = Fraction(str(text)) if plain else Fraction(match[1]) / (100 if match[2] else 1) if match else None
+    if share is None or (share >= 1 and not (match and match[2])):
+        raise UsageError(f"{text!r} is no tolerance.", "A share of the baseline: 1% or 0.01; 1 itself is written 100%.")
+    return share
+
+
+def from_baseline(baseline: Profile, tolerance: str | float | Fraction = 0.0) -> tuple[Limit, ...]:
+    """No metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
+    share = tolerance_of(tolerance)
+    source = f"baseline {baseline.model}" + (f" + {float(100 * share):g}%" if share else "")
+    values = {key: metric.total(baseline) for key, metric in METRICS.items()}
+    return tuple(Limit(key, math.floor(value * (1 + share)), source, value) for key, value in values.items())

@@ -1,0 +1,120 @@
+"""`archprof check`: budgets for CI."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archprof import files, late
+from archprof.cli import options
+from archprof.cli.output import for_terminal, told, write
+from archprof.errors import UsageError
+from archprof.progress import working
+
+if TYPE_CHECKING:
+    from archprof.analysis.budget import Verdict
+
+BROKEN = 3
+"""The exit code when a budget is broken."""
+
+FORMATS = ("text", "github", "junit", "md", "json")
+SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text"}
+
+def limit(meaning: str) -> Any:
+    return typer.Option(metavar="MOST", help=meaning)
+
+
+def check(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
+    ] = None,
+    max_params: Annotated[str | None, limit("Most parameters, such as 25M.")] = None,
+    max_macs: Annotated[str | None, limit("Most MACs of one forward, such as 4.1G.")] = None,
+    max_flops: Annotated[str | None, limit("Most FLOPs of one forward.")] = None,
+    max_activation: Annotated[str | None, limit("Most activation memory, such as 60MiB.")] = None,
+    max_peak: Annotated[str | None, limit("Most bytes live at once, such as 200MiB.")] = None,
+    max_latency: Annotated[str | None, limit("Longest measured forward, such as 5ms; needs a measured profile.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
+    ] = None,
+    tolerance: Annotated[
+        str | None, typer.Option(help="Share by which the baseline may be exceeded: 1% or 0.01.")
+    ] = None,
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Pass a value that is a lower bound under its limit.")
+    ] = False,
+    input: options.Input = None,
+    batch: options.Batch = 1,
+    dtype: options.Dtype = None,
+    train: options.Train = False,
+    causal: options.Causal = "full",
+    format: Annotated[str | None, typer.Option("--format", help="text, github, junit, md or json.")] = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """Hold models against budgets or a baseline; exit code 3 when one is broken."""
+    with told(debug):
+        form = form_of(format, output)
+        limits = {
+            "params": max_params, "macs": max_macs, "flops": max_flops,
+            "activation": max_activation, "peak": max_peak, "latency": max_latency,
+        }  # fmt: skip
+        with working("Checking the budgets"):
+            verdicts: tuple[Verdict, ...] = late.call(
+                "archprof.checks:run",
+                models or (),
+                limits,
+                baseline=baseline,
+                tolerance=tolerance,
+                allow_incomplete=allow_incomplete or None,
+                inputs=input or None,
+                batch=batch,
+                dtype=dtype,
+                train=train,
+                causal=causal,
+            )
+        write(text_of(verdicts, form, output), output)
+        if form == "github":
+            add_summary(verdicts)
+    if not all(verdict.ok for verdict in verdicts):
+        raise typer.Exit(BROKEN)
+
+
+def form_of(format: str | None, output: Path | None) -> str:
+    """The format asked for in words or by the suffix of a writable output file."""
+    allowed = f"Formats: {', '.join(FORMATS)}. Suffixes: {', '.join(SUFFIXES)}."
+    if format is not None and format not in FORMATS:
+        raise UsageError(f"`archprof check` has no format {format!r}.", allowed)
+    if output is None:
+        return format or "text"
+    files.check_writable(output)
+    if format is None and output.suffix not in SUFFIXES:
+        raise UsageError(f"The suffix of {output} names no format.", allowed, "Name one with --format.")
+    return format or SUFFIXES[output.suffix]
+
+
+def text_of(verdicts: tuple[Verdict, ...], form: str, output: Path | None) -> str:
+    """All verdicts in one format; for a person or GitHub's log the tables come first."""
+    if form not in ("text", "github"):
+        renderer = {"md": "summary"}.get(form, form)
+        return str(late.call(f"archprof.render.ci:{renderer}", verdicts))
+    shown = for_terminal if output is None else str
+    tables = [shown(verdict.table) for verdict in verdicts]
+    closing = "github" if form == "github" else "outcome"
+    return "\n".join([*tables, late.call(f"archprof.render.ci:{closing}", verdicts).strip()]).rstrip() + "\n"
+
+
+def add_summary(verdicts: tuple[Verdict, ...]) -> None:
+    """Append the step summary to the file that GitHub names for it."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(late.call("archprof.render.ci:summary", verdicts))
+    except OSError as error:
+        sys.stderr.write(f"The step summary {path} cannot be written: {error.strerror}.\n")
