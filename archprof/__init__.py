@@ -18,6 +18,7 @@ from archprof.errors import ArchprofError, ProfileFileError, TraceError, Unknown
 from archprof.records import Profile
 
 if TYPE_CHECKING:
+    from archprof.analysis.compare import Comparison
     from archprof.analysis.table import Table
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "list_models",
+    "compare",
     "load",
     "profile",
     "register_cost",
@@ -83,6 +85,39 @@ def _saved(path: str, inputs: Any, options: dict[str, Any]) -> Profile:
             hint="Name the model itself to trace it again.",
         )
     return load(path)
+
+
+def compare(
+    *models: Any,
+    inputs: Any = None,
+    by: str = "auto",
+    batch: int = 1,
+    dtype: str | None = None,
+    train: bool = False,
+    causal: str = "full",
+) -> Comparison:
+    """Architectures side by side: a summary with ratios to the first, what is worth saying, and aligned rows.
+
+    Args:
+        models: two or more: profiles, or what `profile` takes.
+        inputs, batch, dtype, train, causal: as for `profile`, for every model that is not a profile yet.
+        by: "path" aligns layers by name, "stage" by spatial size, "auto" by name where the models share a family.
+
+    Raises:
+        UsageError: fewer than two models, or what `profile` raises.
+    """
+    late.call("archprof.analysis.compare:check", len(models), by=by)
+    options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
+    profiles = [model if isinstance(model, Profile) else _one_of(model, inputs, options) for model in models]
+    compared: Comparison = late.call("archprof.analysis.compare:compare", profiles, by=by)
+    return compared
+
+
+def _one_of(model: Any, inputs: Any, options: dict[str, Any]) -> Profile:
+    """The profile of one model among several: the inputs of the others do not concern a saved one."""
+    if isinstance(model, str) and model.endswith(".json"):
+        return load(model)
+    return profile(model, inputs, **options)
 
 
 def load(path: str | Path) -> Profile:

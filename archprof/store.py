@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from archprof import late
 from archprof.errors import ProfileFileError
 from archprof.files import write_whole
 from archprof.records import Cost, Failure, Layer, Op, Profile, Storage, Tensor, TensorSpec, Window
@@ -53,7 +54,7 @@ def to_json(profile: Profile) -> str:
         "dtype": profile.dtype,
         "batch": profile.batch,
         "totals": asdict(profile.totals),
-        "layers": [_layer(layer, cost) for layer, cost in zip(profile.layers, profile.costs, strict=True)],
+        "layers": [_layer(*row) for row in zip(profile.layers, profile.costs, _fields(profile), strict=True)],
         "unknown_ops": unknown_ops(profile),
         "environment": profile.environment,
         "notes": profile.notes,
@@ -63,6 +64,11 @@ def to_json(profile: Profile) -> str:
         "storages": _columns(Storage, profile.storages),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in data.items()) + "\n}\n"
+
+
+def _fields(profile: Profile) -> list[dict[str, Any]]:
+    """The receptive field of each layer: an answer and no fact, given to readers of the JSON like the totals."""
+    return [field.to_json() for field in late.call("archprof.analysis.receptive:fields", profile)]
 
 
 def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
@@ -101,7 +107,7 @@ def from_json(text: str) -> Profile:
     return profile
 
 
-def _layer(layer: Layer, cost: Cost) -> dict[str, Any]:
+def _layer(layer: Layer, cost: Cost, field: dict[str, Any]) -> dict[str, Any]:
     return {
         "path": layer.path,
         "kind": layer.kind,
@@ -123,7 +129,7 @@ def _layer(layer: Layer, cost: Cost) -> dict[str, Any]:
         "activation_elements": cost.activation_elements,
         "activation_bytes": cost.activation_bytes,
         "unknown_ops": cost.unknown,
-        "receptive_field": None,
+        "receptive_field": field,
         "latency_seconds": None,
     }
 

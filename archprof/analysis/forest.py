@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -16,11 +16,12 @@ OWN = "(own)"
 class Forest:
     """The module calls of a profile as a tree, with what each did itself and with all below it.
 
-    `shown` are the counts that the table prints: a row that is zero in all of them may be left out.
+    `shown` are the counts that the table prints: a row that is zero in all of them may be left out. `more` are
+    further facts of each layer.
     """
 
-    def __init__(self, profile: Profile, shown: tuple[str, ...]) -> None:
-        self.layers, self.shown = profile.layers, shown
+    def __init__(self, profile: Profile, shown: tuple[str, ...], more: Sequence[Mapping[str, Value]] = ()) -> None:
+        self.layers, self.shown, self.more = profile.layers, shown, more
         self.own = own_counts(profile)
         self.parents = _parents(self.layers)
         self.children: list[list[int]] = [[] for _ in self.layers]
@@ -73,7 +74,7 @@ class Forest:
         return Line(
             name=_name(layer, layer.path),
             counts=counts,
-            facts=_facts(layer),
+            facts=_facts(layer) | dict(self.more[index] if self.more else {}),
             short=_name(layer, layer.path if parent is None else _below(layer.path, self.layers[parent].path)),
             depth=max(layer.depth - 1, 0),
             subtotal=subtotal,

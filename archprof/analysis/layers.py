@@ -6,8 +6,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from archprof.analysis import notes, stages
-from archprof.analysis.columns import BACKWARD, COLUMNS, GROUPINGS, SUMMED, Counts, Line, add, available, legend
+from archprof.analysis import notes, receptive, stages
+from archprof.analysis.columns import (
+    BACKWARD,
+    COLUMNS,
+    FIELDS,
+    GROUPINGS,
+    SUMMED,
+    Counts,
+    Line,
+    add,
+    available,
+    legend,
+)
 from archprof.analysis.forest import OWN, Forest
 from archprof.analysis.table import Row, Table
 from archprof.errors import UnknownName, UsageError
@@ -97,7 +108,8 @@ def _lines(profile: Profile, by: str, depth: int | None, keys: list[str], flat: 
     if by == "op":
         return _by_op(profile)
     measured = {key.removeprefix("share_") for key in keys}
-    forest = Forest(profile, tuple(measured & SUMMED - {"calls"}))
+    seen = [receptive.cells(field) for field in receptive.fields(profile)] if set(FIELDS) & set(keys) else ()
+    forest = Forest(profile, tuple(measured & SUMMED - {"calls"}), seen)
     if by == "layer":
         return list(forest.flat(depth) if flat else forest.tree(depth))
     return _by_kind(forest) if by == "kind" else stages.lines(profile, forest.own, forest.rows())

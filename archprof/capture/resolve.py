@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from archprof import late
-from archprof.capture import python_file, timm_zoo, torchvision_zoo
+from archprof.capture import python_file, revision, timm_zoo, torchvision_zoo
 from archprof.capture.build import build, build_real
 from archprof.capture.input_spec import InputSpec
 from archprof.capture.inputs import Inputs, floats_follow, normalise
@@ -61,8 +61,7 @@ def resolve(
 def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
     if spec.where in ("", "torchvision", "timm"):
         return _built(text, _offer(spec), inputs, batch)
-    load = python_file.from_file if spec.is_file else python_file.from_module
-    found = load(spec.where, spec.name)
+    found = _loaded(spec)
     if isinstance(found, nn.Module) and spec.kwargs is None:
         return _existing(text, found, inputs)
     if isinstance(found, nn.Module) or not callable(found):
@@ -85,6 +84,14 @@ def _blocks(text: str, inputs: Any, batch: int) -> Target:
     shape = given.args[0].shape if given.args[0].batched else given.args[0].shape[1:]
     factory = partial(late.find("archprof.models.block_layers:build_net"), net, text, shape)
     return _built(text, Offer(factory), given, batch)
+
+
+def _loaded(spec: ModelSpec) -> Any:
+    """What a name stands for in the user's own code."""
+    if spec.revision is not None:
+        return revision.from_revision(spec.where, spec.revision, spec.name)
+    load = python_file.from_file if spec.is_file else python_file.from_module
+    return load(spec.where, spec.name)
 
 
 def _offer(spec: ModelSpec) -> Offer:

@@ -1,15 +1,17 @@
 """The grammar of MODEL: what names a model.
 
-    model  = [where ":"] name ["(" argument {"," argument} ")"]
+    model  = [where ":"] name ["(" argument {"," argument} ")"] ["@" revision]
     where  = "torchvision" | "timm" | a file ending in ".py" | a dotted module
     argument = keyword "=" Python literal
 
 `vgg16`, `vgg16(num_classes=10)`, `timm:vit_tiny_patch16_224`, `nets/mine.py:Net(width=2)`, `package.module:Net.small`.
+A revision is any that git knows, and follows a file only: `net.py:Net@HEAD~1`.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +30,13 @@ class ModelSpec:
         where: "" for a bare name, "torchvision", "timm", a path to a Python file, or a dotted module.
         name: of the model there; dotted inside a file or module.
         kwargs: what it is called with; `None`: no parentheses were given.
+        revision: of the file's git repository; `None`: the file as it is.
     """
 
     where: str
     name: str
     kwargs: dict[str, Any] | None = field(default=None)
+    revision: str | None = None
 
     @property
     def is_file(self) -> bool:
@@ -41,7 +45,8 @@ class ModelSpec:
 
 def parse_model(text: str) -> ModelSpec:
     """Take a MODEL apart; nothing is evaluated. `UsageError` says what is wrong."""
-    head, kwargs = _split_call(text.strip())
+    given, revision = _split_revision(text.strip())
+    head, kwargs = _split_call(given)
     where, _, name = head.rpartition(":")
     if not where and name.endswith(".py"):
         raise UsageError(
@@ -49,7 +54,17 @@ def parse_model(text: str) -> ModelSpec:
         )
     if head.startswith(":") or not name:
         raise UsageError(f"{text!r} does not name a model.", "MODEL is a name, or place:name.", EXAMPLES)
-    return ModelSpec(where.strip(), name.strip(), kwargs)
+    return ModelSpec(where.strip(), name.strip(), kwargs, revision)
+
+
+def _split_revision(text: str) -> tuple[str, str | None]:
+    """The part before the revision, and the revision; a file's path may have an @ in it, and so may a revision."""
+    match = re.fullmatch(r"(.*\.py:[\w.]+(?:\(.*\))?)@(.*)", text, re.DOTALL)
+    if match is None:
+        return text, None
+    if not match[2].strip():
+        raise UsageError(f"{text!r} names no revision after the @.", "", "Try: net.py:Net@HEAD~1")
+    return match[1], match[2].strip()
 
 
 def _split_call(text: str) -> tuple[str, dict[str, Any] | None]:

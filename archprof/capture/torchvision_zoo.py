@@ -76,6 +76,8 @@ def default_inputs(name: str, kwargs: dict[str, Any], batch: int) -> Any:
         return (InputSpec((3, FLOW_SIZE, FLOW_SIZE), batched=True),) * 2
     transforms = models().get_model_weights(name).DEFAULT.transforms.keywords
     size = kwargs.get("image_size") or transforms.get("crop_size") or transforms["resize_size"]
+    if ".vision_transformer" in module:  # built for one size, whatever its weights were tuned at
+        size = kwargs.get("image_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
     frames = (FRAMES,) if ".video." in module else ()
     return InputSpec((3, *frames, height, width), batched=True)

@@ -8,6 +8,7 @@ import typer
 
 import archprof
 from archprof.cli.check import check
+from archprof.cli.compare import compare
 from archprof.cli.models import models
 from archprof.cli.output import write
 from archprof.cli.table import table
@@ -19,6 +20,7 @@ app = typer.Typer(
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 app.command()(table)
+app.command()(compare)
 app.command()(check)
 app.command()(models)
 

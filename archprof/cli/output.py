@@ -71,12 +71,15 @@ def write(text: str, output: Path | None) -> None:
 
 def for_terminal(table: Table) -> str:
     """Text as wide as the terminal and in its colours; plain in a pipe."""
-    terminal = sys.stdout.isatty()
-    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    width = shutil.get_terminal_size().columns if terminal or os.environ.get("COLUMNS") else None
+    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     unicode = "utf" in (sys.stdout.encoding or "").lower()
-    text: str = late.call("archprof.render.text:render", table, width=width, color=color, unicode=unicode)
+    text: str = late.call("archprof.render.text:render", table, width=width(), color=color, unicode=unicode)
     return text
+
+
+def width() -> int | None:
+    """Columns of the terminal, or of `COLUMNS`; `None` in a pipe: as wide as it needs to be."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
 
 
 @contextmanager

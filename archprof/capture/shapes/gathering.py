@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from archprof.capture.shapes.registry import REALS, empty, rule
+from archprof.capture.shapes.strides import plain
 
 
 @rule("cat.default")
@@ -35,7 +36,7 @@ def _stack(tensors: Any, dim: int = 0) -> Any:
     same = all(tensor.shape == first.shape and tensor.dtype is first.dtype for tensor in tensors)
     if not same or not 0 <= dim < rank or 0 in first.shape:
         return None
-    if rank >= 4 and not all(tensor.is_contiguous() for tensor in tensors):
+    if rank >= 4 and not all(plain(tensor.shape, tensor.stride()) for tensor in tensors):
         return None
     return empty((*first.shape[:dim], len(tensors), *first.shape[dim:]), first.dtype)
 

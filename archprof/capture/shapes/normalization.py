@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from archprof.capture.shapes.registry import FLOATS, HALVES, elementwise, empty, made_contiguous, rule, steps
-from archprof.capture.shapes.strides import overlapping
+from archprof.capture.shapes.registry import FLOATS, HALVES, empty, made_contiguous, rule, steps
+from archprof.capture.shapes.strides import plain
 
 
 def _computed(dtype: torch.dtype) -> torch.dtype:
@@ -43,7 +43,7 @@ def _batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, sa
     if not _vectors(x.shape[1], weight, mean, var, saved_mean, saved_invstd):
         return None
     needed = (saved_mean, saved_invstd) if train else (mean, var)
-    usual = grad.shape == x.shape and None not in [None if t is None else 0 for t in needed]
+    usual = grad.shape == x.shape and all(t is not None for t in needed)
     if not usual or (weight is not None and weight.dtype is not x.dtype):
         return None
     result = steps(x.dtype, grad, x)
@@ -76,23 +76,14 @@ def _layer_norm_backward(grad: Any, x: Any, shape: Any, mean: Any, rstd: Any, we
         return None
     if any(t is not None and (t.shape != tuple(shape) or t.dtype is not x.dtype) for t in (weight, bias)):
         return None
-    result = _layer_norm_gradient(grad, x)
-    if result is None:
+    copied = x.dtype in HALVES  # and made contiguous
+    if not copied and not (plain(grad.shape, grad.stride()) and plain(x.shape, x.stride())):
         return None
     return (
-        result if mask[0] else None,
+        empty(x.shape, x.dtype) if mask[0] else None,
         empty(shape, x.dtype) if mask[1] and weight is not None else None,
         empty(shape, x.dtype) if mask[2] and bias is not None else None,
     )
-
-
-def _layer_norm_gradient(grad: Any, x: Any) -> Any:
-    """Half precision is copied and made contiguous first; the rest is an elementwise op of gradient and input."""
-    if x.dtype in HALVES:
-        return empty(x.shape, x.dtype)
-    if 1 in x.shape or overlapping(x.shape, grad.stride()) or overlapping(x.shape, x.stride()):
-        return steps(x.dtype, grad, x)
-    return elementwise(x.dtype, x.dtype, grad, x)
 
 
 @rule("native_group_norm.default")
@@ -117,13 +108,15 @@ def _may_lie_channels_last(x: Any) -> bool:
 def _group_norm_backward(grad: Any, x: Any, mean: Any, rstd: Any, weight: Any, batch: int, channels: int, inner: int,
                          groups: int, mask: Any) -> Any:  # fmt: skip
     kinds = {t.dtype for t in (grad, x, mean, rstd, weight) if t is not None}
-    usual = kinds in ({torch.float32}, {torch.float64}) and grad.shape == x.shape and _vectors(channels, weight)
-    if not usual or min(batch, channels, inner, groups) < 1 or channels % groups or _may_lie_channels_last(x):
+    usual = (
+        kinds in ({torch.float32}, {torch.float64}) and plain(grad.shape, grad.stride()) and _vectors(channels, weight)
+    )
+    if not usual or min(batch, channels, inner, groups) < 1 or channels % groups:
         return None
-    fits = tuple(x.shape[:2]) == (batch, channels) and prod(x.shape[2:]) == inner
+    fits = grad.shape == x.shape and tuple(x.shape[:2]) == (batch, channels) and prod(x.shape[2:]) == inner
     if not fits or not mean.shape == rstd.shape == (batch, groups) or (weight is None and x.dtype is torch.float64):
         return None
-    result = made_contiguous(x)
+    result = steps(x.dtype, x, grad)
     if result is None:
         return None
     return (

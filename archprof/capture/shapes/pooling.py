@@ -15,10 +15,24 @@ def _image(x: Any) -> bool:
     return x.dim() == 4 and x.dtype in FLOATS and plain(x.shape, x.stride())
 
 
+def _volume(x: Any) -> bool:
+    """The same for N x C x D x H x W."""
+    return x.dim() == 5 and x.dtype in FLOATS and plain(x.shape, x.stride())
+
+
 @rule("max_pool2d_with_indices.default")
 def _max_pool(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), dilation: Any = (1,),
               ceil_mode: bool = False) -> Any:  # fmt: skip
-    sizes = _pooled(x, kernel, stride, padding, dilation, ceil_mode)
+    return _with_indices(x, _pooled(x, kernel, stride, padding, dilation, ceil_mode)) if _image(x) else None
+
+
+@rule("max_pool3d_with_indices.default")
+def _max_pool_3d(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), dilation: Any = (1,),
+                 ceil_mode: bool = False) -> Any:  # fmt: skip
+    return _with_indices(x, _pooled(x, kernel, stride, padding, dilation, ceil_mode)) if _volume(x) else None
+
+
+def _with_indices(x: Any, sizes: Any) -> Any:
     if sizes is None:
         return None
     return empty((*x.shape[:2], *sizes), x.dtype), empty((*x.shape[:2], *sizes), torch.int64)
@@ -27,16 +41,24 @@ def _max_pool(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), dilati
 @rule("avg_pool2d.default")
 def _avg_pool(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), ceil_mode: bool = False,
               count_include_pad: bool = True, divisor_override: Any = None) -> Any:  # fmt: skip
+    sizes = _pooled(x, kernel, stride, padding, (1,), ceil_mode) if _image(x) else None
+    return None if sizes is None or divisor_override == 0 else empty((*x.shape[:2], *sizes), x.dtype)
+
+
+@rule("avg_pool3d.default")
+def _avg_pool_3d(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), ceil_mode: bool = False,
+                 count_include_pad: bool = True, divisor_override: Any = None) -> Any:  # fmt: skip
+    if not _volume(x) or any(size < k for size, k in zip(x.shape[2:], _each(kernel, 3), strict=True)):
+        return None
     sizes = _pooled(x, kernel, stride, padding, (1,), ceil_mode)
     return None if sizes is None or divisor_override == 0 else empty((*x.shape[:2], *sizes), x.dtype)
 
 
 def _pooled(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> list[int] | None:
-    """Output height and width, or `None` for a call that torch must answer or refuse."""
-    if not _image(x):
-        return None
-    kernel, padding, dilation = _pair(kernel), _pair(padding), _pair(dilation)
-    stride = _pair(stride) if stride else kernel
+    """Output sizes of an N x C x … operand, or `None` for a call that torch must answer or refuse."""
+    dims = x.dim() - 2
+    kernel, padding, dilation = _each(kernel, dims), _each(padding, dims), _each(dilation, dims)
+    stride = _each(stride, dims) if stride else kernel
     if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
         return None
     sizes = []
@@ -47,8 +69,8 @@ def _pooled(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_
     return sizes if min(sizes) > 0 else None
 
 
-def _pair(values: Any) -> Any:
-    return values if len(values) == 2 else list(values) * 2
+def _each(values: Any, dims: int) -> Any:
+    return values if len(values) == dims else list(values) * dims
 
 
 def _windows(span: int, stride: int, ceil_mode: bool, limit: int) -> int:
@@ -60,14 +82,14 @@ def _windows(span: int, stride: int, ceil_mode: bool, limit: int) -> int:
 @rule("max_pool2d_with_indices_backward.default")
 def _max_pool_backward(grad: Any, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
                        indices: Any) -> Any:  # fmt: skip
-    sizes = _pooled(x, kernel, stride, padding, dilation, ceil_mode)
+    sizes = _pooled(x, kernel, stride, padding, dilation, ceil_mode) if _image(x) else None
     return _gradient(grad, x, sizes) if indices.shape == grad.shape else None
 
 
 @rule("avg_pool2d_backward.default")
 def _avg_pool_backward(grad: Any, x: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool,
                        count_include_pad: bool, divisor_override: Any) -> Any:  # fmt: skip
-    sizes = _pooled(x, kernel, stride, padding, (1,), ceil_mode)
+    sizes = _pooled(x, kernel, stride, padding, (1,), ceil_mode) if _image(x) else None
     return _gradient(grad, x, sizes) if divisor_override != 0 else None
 
 
@@ -97,12 +119,15 @@ def _sampled(x: Any, grid: Any, interpolation: int, padding: int, align_corners:
     usual = _image(x) and grid.dim() == 4 and grid.dtype is x.dtype and 0 not in grid.shape
     if not usual or grid.shape[0] != x.shape[0] or grid.shape[3] != 2 or interpolation not in (0, 1):
         return None
-    return empty((*x.shape[:2], *grid.shape[1:3]), x.dtype) if padding in (0, 1, 2) else None
+    shape = (*x.shape[:2], *grid.shape[1:3])
+    if x.shape[1] == 1 and (1 in shape[2:] or not plain(grid.shape, grid.stride())):
+        return None
+    return empty(shape, x.dtype) if padding in (0, 1, 2) else None
 
 
 @rule("im2col.default")
 def _im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
-    if not _image(x) or not len(kernel) == len(dilation) == len(padding) == len(stride) == 2:
+    if not _image(x) or x.shape[1] == 1 or not len(kernel) == len(dilation) == len(padding) == len(stride) == 2:
         return None
     if min(*kernel, *dilation, *stride) < 1 or min(padding) < 0:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from archprof.capture.shapes.registry import FLOATS, INTEGERS, REALS, empty, rule
+from archprof.capture.shapes.strides import plain
 
 
 def _reduced(x: Any, dim: Any, keepdim: bool, dtype: torch.dtype) -> Any:
@@ -47,6 +48,8 @@ def _extreme(x: Any, dim: Any = (), keepdim: bool = False) -> Any:
 @rule("linalg_vector_norm.default")
 def _vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     usual = x.dtype in FLOATS and dtype is None and type(ord) in (int, float)
+    if 1 in x.shape and not plain(x.shape, x.stride()):
+        return None  # torch may return a view of a dimension of size 1
     return _reduced(x, dim, keepdim, x.dtype) if usual else None
 
 

@@ -1,0 +1,157 @@
+"""Which input positions a position sees, along one dimension, in whole numbers.
+
+A span repeats itself: after `len(seen)` positions everything is the same again, `step` input positions further on. One
+phase is enough for convolution and pooling; a factor-two upsampling needs two. Nothing is clipped at the borders of
+the input: the padding counts as if there were more of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """Input positions, both ends included."""
+
+    low: int
+    high: int
+
+
+class Axis(NamedTuple):
+    """One dimension of one input; inputs of one shape lie over each other and share their axes."""
+
+    input: int
+    dim: int
+
+
+class Span(NamedTuple):
+    """Position q * len(seen) + r sees the interval seen[r], moved by q * step.
+
+    Attributes:
+        axis: the input dimension that is seen.
+        step: in input positions.
+        seen: one interval a phase; `None` sees nothing (it lies between the points of a transposed convolution).
+        aligned: all paths that joined were centred on the same input positions.
+    """
+
+    axis: Axis
+    step: int = 1
+    seen: tuple[Interval | None, ...] = (Interval(0, 0),)
+    aligned: bool = True
+
+    @property
+    def size(self) -> int:
+        """Input positions from the first to the last seen, in the widest phase."""
+        return max((interval.high - interval.low + 1 for interval in self.seen if interval), default=0)
+
+    @property
+    def stride(self) -> Fraction:
+        """Input positions between the centres of neighbours, on average over the phases."""
+        return Fraction(self.step, len(self.seen))
+
+    @property
+    def padding(self) -> Fraction:
+        """What makes i * stride + (size - 1) / 2 - padding the centre of position i, on average over the phases."""
+        centres = [Fraction(x.low + x.high, 2) - r * self.stride for r, x in enumerate(self.seen) if x]
+        return Fraction(self.size - 1, 2) - sum(centres, Fraction(0)) / len(centres) if centres else Fraction(0)
+
+    def at(self, position: int) -> Interval | None:
+        """What one position sees; also for positions outside the tensor."""
+        turns, phase = divmod(position, len(self.seen))
+        found = self.seen[phase]
+        return found and Interval(found.low + turns * self.step, found.high + turns * self.step)
+
+    def through(self, period: int, shift: int, reads: Callable[[int], Iterable[int]]) -> Span:
+        """The span of positions that read those of this one.
+
+        Args:
+            period, shift: position i + period reads what position i reads, moved by `shift`.
+            reads: the positions of this span that a position reads.
+        """
+        turns = len(self.seen) // math.gcd(len(self.seen), shift)
+        seen = tuple(hull(map(self.at, reads(i))) for i in range(period * turns))
+        return Span(self.axis, shift * turns * self.step // len(self.seen), seen, self.aligned).reduced()
+
+    def reduced(self) -> Span:
+        """The same with as few phases as can be."""
+        phases = len(self.seen)
+        for fewer in (n for n in range(1, phases) if phases % n == 0 and self.step * n % phases == 0):
+            short = Span(self.axis, self.step * fewer // phases, self.seen[:fewer], self.aligned)
+            if all(short.at(i) == found for i, found in enumerate(self.seen)):
+                return short
+        return self
+
+
+def hull(intervals: Iterable[Interval | None]) -> Interval | None:
+    """The smallest interval that holds them all."""
+    found = [interval for interval in intervals if interval]
+    return Interval(min(x.low for x in found), max(x.high for x in found)) if found else None
+
+
+def window(span: Span, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Span:
+    """Convolution and pooling."""
+    taps = range(-padding, kernel * dilation - padding, dilation)
+    return span.through(1, stride, lambda i: [i * stride + tap for tap in taps])
+
+
+def transposed(span: Span, kernel: int, stride: int, padding: int, dilation: int) -> Span:
+    """Transposed convolution: input position j is spread over j * stride - padding + tap * dilation."""
+    taps = [tap * dilation - padding for tap in range(kernel)]
+    return span.through(stride, 1, lambda i: [(i - tap) // stride for tap in taps if (i - tap) % stride == 0])
+
+
+def moved(span: Span, start: int, step: int = 1) -> Span:
+    """Every `step`-th position from `start` on: slices; a negative start is padding in front."""
+    return span.through(1, step, lambda i: [start + i * step])
+
+
+def repeated(span: Span, times: int) -> Span:
+    """Every position `times` times."""
+    return span.through(times, 1, lambda i: [i // times])
+
+
+def adaptive(span: Span, size: int, out: int) -> Span:
+    """Adaptive pooling: window i goes from floor(i * size / out) to ceil((i + 1) * size / out)."""
+    common = math.gcd(size, out)
+    return span.through(out // common, size // common, lambda i: range(i * size // out, -(-(i + 1) * size // out)))
+
+
+def resampled(span: Span, ratio: Fraction, offset: Fraction, reach: tuple[int, int]) -> Span:
+    """Interpolation: position i lies at i * ratio + offset and reads so many positions below and above that place.
+
+    A place that falls on a position reads that one alone: the weights of the others are zero there.
+    """
+
+    def reads(i: int) -> Iterable[int]:
+        place = i * ratio + offset
+        below = math.floor(place)
+        return [below] if place == below else range(below - reach[0], below + reach[1] + 1)
+
+    return span.through(ratio.denominator, ratio.numerator, reads)
+
+
+def join(a: Span, b: Span, length: int) -> Span:
+    """The union of two spans of one axis, of a dimension of that length.
+
+    Where their strides differ the union grows from position to position; it is then written down for each, and
+    positions outside the tensor follow the stride of the wider of the two.
+    """
+    if a == b:
+        return a
+    if a.stride != b.stride:
+        wide = max(a, b, key=lambda span: span.size)
+        turns = -(-length // len(wide.seen))
+        seen = tuple(hull((a.at(i), b.at(i))) for i in range(turns * len(wide.seen)))
+        return Span(a.axis, turns * wide.step, seen, aligned=False)
+    phases = math.lcm(len(a.seen), len(b.seen))
+    seen = tuple(hull((a.at(i), b.at(i))) for i in range(phases))
+    aligned = a.aligned and b.aligned and _centre(a, b, phases) == _centre(b, a, phases)
+    return Span(a.axis, phases * a.step // len(a.seen), seen, aligned).reduced()
+
+
+def _centre(span: Span, other: Span, phases: int) -> int:
+    """The sum of the centres, doubled, over the phases in which both see something."""
+    return sum(sum(found) for i in range(phases) if (found := span.at(i)) and other.at(i))

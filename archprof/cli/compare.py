@@ -1,0 +1,55 @@
+"""`archprof compare`: architectures side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import archprof
+from archprof import late
+from archprof.cli import options
+from archprof.cli.output import FORMATS, for_terminal, form_of, told, width, write
+from archprof.progress import working
+
+if TYPE_CHECKING:
+    from archprof.analysis.compare import Comparison
+
+
+def compare(
+    models: Annotated[list[str], typer.Argument(metavar="A B [C]...", help="Two or more MODELs; see `table --help`.")],
+    input: options.Input = None,
+    batch: options.Batch = 1,
+    dtype: options.Dtype = None,
+    train: options.Train = False,
+    causal: options.Causal = "full",
+    by: Annotated[str, typer.Option(help="Align rows by path, by stage, or by what fits (auto).")] = "auto",
+    layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too, not only the stages.")] = False,
+    format: options.Form = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """Architectures side by side: a summary with ratios to the first, findings, and aligned rows."""
+    with told(debug):
+        form = form_of(format, output)
+        late.call("archprof.analysis.compare:check", len(models), by=by)
+        with working(f"Comparing {', '.join(models)}"):
+            compared = archprof.compare(
+                *models, inputs=input or None, by=by, batch=batch, dtype=dtype, train=train, causal=causal
+            )
+        write(text_of(compared, form, layers, output), output)
+
+
+def text_of(compared: Comparison, form: str, layers: bool, output: Path | None) -> str:
+    """The whole comparison in one format; csv and latex hold the aligned layers."""
+    if form == "md":
+        return compared.to_markdown()
+    if form == "json":
+        return compared.to_json()
+    if form != "text":
+        return FORMATS[form].text(compared.layers)
+    shown = for_terminal if output is None else FORMATS["text"].text
+    tables = [compared.summary, compared.stages, *([compared.layers] if layers else [])]
+    summary, *rest = (shown(table) for table in tables)
+    return "\n".join([summary, compared.sentences(width() if output is None else None), *rest])

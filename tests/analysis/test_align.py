@@ -1,0 +1,210 @@
+"""Alignment: every row of every model exactly once, in its order, over random models."""
+
+from itertools import pairwise
+
+import builders
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import archprof
+from archprof.analysis import align
+from archprof.analysis.compare import compare
+from archprof.records import Layer, Op, Profile, Storage, Tensor, TensorSpec
+
+SHAPES = [(1, 3, 32, 32), (1, 8, 16, 16), (1, 8, 15, 15), (1, 8, 8, 8), (1, 8, 1, 1), (1, 8), (1, 17, 8), ()]
+
+
+@st.composite
+def profiles(draw):
+    """A model of random layers: nested, called again, never called, without an output, with unknown ops."""
+    layers, ops, tensors, storages = [Layer("", "Net", 0, 0)], [], [], []
+    for number in range(draw(st.integers(0, 12))):
+        depth = draw(st.integers(1, layers[-1].depth + 1))
+        spec = TensorSpec(draw(st.sampled_from(SHAPES)), "float32")
+        layers.append(
+            Layer(
+                path=draw(st.sampled_from(["a", "b", "c.0", "c.1", f"d.{number}"])),
+                kind=draw(st.sampled_from(["Conv2d", "ReLU", "Linear"])),
+                depth=depth,
+                call=draw(st.sampled_from([0, 0, 1, None])),
+                outputs=(spec,) if draw(st.booleans()) else (),
+                params=draw(st.sampled_from([0, 0, 7, 100])),
+            )
+        )
+        if layers[-1].call is not None and draw(st.booleans()):
+            storages.append(Storage(spec.nbytes, "float32", "activation", len(ops), None))
+            tensors.append(Tensor(spec, len(storages) - 1))
+            macs = draw(st.sampled_from([0, 5, 1000, None]))
+            status = "unknown" if macs is None else "counted"
+            flops = None if macs is None else 2 * macs
+            made = (len(tensors) - 1,)
+            ops.append(Op("aten.mm", number + 1, "forward", (), made, macs, flops, 0, 4, status))
+    model = draw(st.sampled_from(["one", "two"]))
+    built = Profile(model, ("3",), 1, "forward", "float32", tuple(layers), tuple(ops), tuple(tensors), tuple(storages))
+    built.check()
+    return built
+
+
+several = st.lists(profiles(), min_size=2, max_size=4)
+
+
+def every_row_once(sides, aligned):
+    for model, side in enumerate(sides):
+        assert sorted(row[model] for row in aligned if row[model] is not None) == sorted(side.rows)
+    assert all(any(at is not None for at in row) for row in aligned)
+
+
+@given(several)
+@settings(max_examples=150, deadline=None)
+def test_every_row_of_every_model_stands_in_exactly_one_line(models):
+    sides = [align.Side(profile) for profile in models]
+    by_path = align.by_path(sides)
+    every_row_once(sides, by_path)
+    for model, side in enumerate(sides):
+        assert [row[model] for row in by_path if row[model] is not None] == list(side.rows)
+    every_row_once(sides, [row for stage in align.by_stage(sides) for row in align.in_stage(sides, stage)])
+
+
+@given(several)
+@settings(max_examples=150, deadline=None)
+def test_what_stands_beside_each_other_belongs_together(models):
+    sides = [align.Side(profile) for profile in models]
+    for row in align.by_path(sides):
+        keys = {side.key(at) for side, at in zip(sides, row, strict=True) if at is not None}
+        assert len(keys) == 1
+    for stage in align.by_stage(sides):
+        for row in align.in_stage(sides, stage):
+            kinds = {side.layer(at).kind for side, at in zip(sides, row, strict=True) if at is not None}
+            assert len(kinds) == 1
+
+
+@given(several, st.sampled_from(["path", "stage", "auto"]))
+@settings(max_examples=150, deadline=None)
+def test_the_tables_add_up_to_each_model(models, by):
+    comparison = compare(models, by=by)
+    for table in (comparison.stages, comparison.layers):
+        for letter, profile in zip("abcd", models, strict=False):
+            for key in ("params", "macs"):
+                column = [record[f"{key}_{letter}"] for record in table.records()]
+                total = table.record(table.total)[f"{key}_{letter}"]
+                assert sum(value or 0 for value in column) == total == getattr(profile.totals, key)
+        assert table.complete == all(profile.totals.complete for profile in models)
+
+
+@given(profiles(), st.sampled_from(["path", "stage"]))
+@settings(max_examples=100, deadline=None)
+def test_a_model_beside_itself_is_equal_everywhere(model, by):
+    comparison = compare([model, model], by=by)
+    for row in [*comparison.stages.records(), *comparison.layers.records()]:
+        assert (row["params_a"], row["macs_a"]) == (row["params_b"], row["macs_b"])
+        assert row["macs_ratio_b"] in (1.0, None)
+    assert not any(row.name.startswith(("+ ", "- ")) for row in comparison.layers.rows)
+
+
+@given(several)
+@settings(max_examples=50, deadline=None)
+def test_subtotals_are_the_sums_of_the_rows_below(models):
+    for by in ("path", "stage"):
+        table = compare(models, by=by).layers
+        for at, row in enumerate(table.rows):
+            if row.subtotal:
+                below = []
+                for part in table.rows[at + 1 :]:
+                    if not part.depth:
+                        break
+                    below.append(table.record(part)["params_a"] or 0)
+                assert (table.record(row)["params_a"] or 0) == sum(below)
+
+
+words = st.lists(st.sampled_from("abcd"), max_size=7)
+
+
+def longest(a, b):
+    """Length of the longest common subsequence, by trying both ways out of every mismatch."""
+    if not a or not b:
+        return 0
+    if a[0] == b[0]:
+        return 1 + longest(a[1:], b[1:])
+    return max(longest(a[1:], b), longest(a, b[1:]))
+
+
+@given(words, words)
+@settings(deadline=None)
+def test_two_sequences_are_matched_as_well_as_can_be(a, b):
+    merged = align.merge([a, b], lambda x, y: float(x == y))
+    assert sum(None not in row for row in merged) == longest(a, b)
+
+
+@given(st.lists(words, min_size=1, max_size=4))
+@settings(deadline=None)
+def test_merging_keeps_every_order(sequences):
+    merged = align.merge(sequences, lambda x, y: float(x == y))
+    for model, sequence in enumerate(sequences):
+        assert [row[model] for row in merged if row[model] is not None] == list(range(len(sequence)))
+
+
+def chain(*sizes):
+    """Leaves with a parameter each, at these sizes."""
+    leaves = [
+        Layer(f"l{i}", "Leaf", 1, 0, (), (TensorSpec((1, 4, size, size), "float32"),), 1)
+        for i, size in enumerate(sizes)
+    ]
+    return Profile("chain", (), 1, "forward", "float32", (Layer("", "Net", 0, 0), *leaves), (), (), ())
+
+
+@pytest.mark.parametrize(
+    ("sizes", "stages"),
+    [
+        ([56, 28, 56, 28, 28], [("56x56", (1, 3)), ("28x28", (2, 4, 5))]),  # the shortcut first, then the block
+        ([56, 28, 56, 28, 56, 28], [("56x56", (1, 3, 5)), ("28x28", (2, 4, 6))]),
+        ([56, 28, 14, 28, 56], [("56x56", (1,)), ("28x28", (2,)), ("14x14", (3,)), ("28x28", (4,)), ("56x56", (5,))]),
+        ([56, 28, 56, 14], [("56x56", (1,)), ("28x28", (2,)), ("56x56", (3,)), ("14x14", (4,))]),
+    ],
+)
+def test_branches_that_change_resolution_together_are_two_stages(sizes, stages):
+    assert [(stage.name, stage.rows) for stage in align.Side(chain(*sizes)).stages] == stages
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "beside"),
+    [
+        ([55, 27, 13], [224, 112, 56, 28, 14], [(None, 0), (None, 1), (0, 2), (1, 3), (2, 4)]),
+        ([8, 4], [8, 6, 4], [(0, 0), (None, 1), (1, 2)]),
+        ([8], [4], [(0, None), (None, 0)]),
+    ],
+)
+def test_stages_stand_beside_those_of_about_their_resolution(a, b, beside):
+    assert align.by_stage([align.Side(chain(*a)), align.Side(chain(*b))]) == beside
+
+
+def test_resolution_is_relative_to_the_image():
+    """The same net on a larger image has the same stages."""
+    small, large = archprof.profile("resnet18", "3x64x64"), archprof.profile("resnet18", "3x160x160")
+    sides = [align.Side(small), align.Side(large)]
+    assert [stage.name for stage in sides[0].stages][:3] == ["32x32", "16x16", "8x8"]
+    assert [stage.name for stage in sides[1].stages][:3] == ["80x80", "40x40", "20x20"]
+    assert align.by_stage(sides) == [(at, at) for at in range(len(sides[0].stages))]
+
+
+def test_a_stage_holds_what_the_stage_table_says():
+    profile = builders.profile()
+    side = align.Side(profile)
+    assert [(stage.name, stage.counts.params, stage.counts.macs) for stage in side.stages] == [
+        ("8x8", 112 + 148, 6912 + 9216),
+        ("vector", 2570, 2560),
+        ("never called", 30, 0),
+    ]
+    assert all(sum(side.own[i].params for i in stage.rows) == stage.counts.params for stage in side.stages)
+
+
+def test_the_order_in_a_stage_is_that_in_which_work_ends():
+    side = align.Side(builders.profile())
+    assert [side.path(row) for row in side.stages[0].rows] == [
+        "block.conv1",
+        "block.relu",
+        "block.conv2",
+        "block.relu #2",
+        "block (own)",
+    ]
+    assert all(a < b for a, b in pairwise(side.stages[0].rows[:-1]))
