@@ -40,7 +40,8 @@ def write_whole(path: str | Path, text: str) -> None:
         else:
             _replace(path, text)
     except OSError as error:
-        raise ArchprofError(f"{path} cannot be written: {error}.", hint="Name another place.") from error
+        why = error.strerror or error
+        raise ArchprofError(f"{path} cannot be written: {why}.", hint="Name another place.") from error
 
 
 def _replace(path: Path, text: str) -> None:

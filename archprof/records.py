@@ -249,14 +249,14 @@ class Profile:
             row[shift] += op.macs or 0
             row[shift + 1] += op.flops or 0
             row[4] += op.status == "unknown"
-        elements, sizes = self._activations()
+        activations = self._activations()
         train = self.mode == "train"
         return tuple(
-            Cost(macs, flops, back_macs if train else None, back_flops if train else None, elements[i], sizes[i], unknown)
-            for i, (macs, flops, back_macs, back_flops, unknown) in enumerate(counts)
+            Cost(macs, flops, back if train else None, back_flops if train else None, *activations[i], unknown)
+            for i, (macs, flops, back, back_flops, unknown) in enumerate(counts)
         )
 
-    def _activations(self) -> tuple[list[int], list[dict[str, int]]]:
+    def _activations(self) -> list[tuple[int, dict[str, int]]]:
         """Elements and bytes of the activation storages, by the layer that made them."""
         elements = [0] * len(self.layers)
         sizes = [dict.fromkeys(self.activation_dtypes, 0) for _ in self.layers]
@@ -266,7 +266,7 @@ class Profile:
                 elements[layer] += storage.nbytes // ITEM_BYTES[storage.dtype]
                 for dtype in sizes[layer]:
                     sizes[layer][dtype] += storage.nbytes_as(self.dtype, dtype)
-        return elements, sizes
+        return list(zip(elements, sizes, strict=True))
 
     @property
     def activation_dtypes(self) -> tuple[str, ...]:

@@ -53,7 +53,8 @@ def test_the_public_interface() -> None:
     assert (layer["path"], layer["kind"], layer["depth"], layer["call"]) == ("block.conv1", "Conv2d", 2, 0)
     assert (layer["input_shapes"], layer["output_shapes"]) == ([[1, 3, 8, 8]], [[1, 4, 8, 8]])
     assert (layer["macs"], layer["flops"], layer["params"]) == (6912, 14080, 112)
-    assert layer["receptive_field"] is layer["latency_seconds"] is None
+    assert layer["receptive_field"]["size"] is layer["latency_seconds"] is None
+    assert layer["receptive_field"]["reason"]
     assert data["layers"][-1]["call"] is None
     assert [op["op"] for op in data["unknown_ops"]] == ["aten.mystery"]
 

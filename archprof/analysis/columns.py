@@ -143,9 +143,11 @@ ENTRIES = (
     _fact("last", "Last layer", "path", 8, "last layer of the stage"),
     _fact("input", "Input", "shapes", 9, "shapes of the tensors that went in"),
     _fact("output", "Output", "shapes", 3, "shapes of the tensors that came out"),
-    _fact("rf", "RF", "text", 6, "receptive field: input positions that one output position sees; none after a global mix"),
+    _fact("rf", "RF", "text", 6, "receptive field: input positions that one output position sees; none if all"),
     _fact("rf_stride", "RF step", "text", 9, "effective stride: input positions between neighbouring outputs"),
-    _fact("rf_padding", "RF pad", "text", 9, "effective padding: input positions before the border that the first sees"),
+    _fact(
+        "rf_padding", "RF pad", "text", 9, "effective padding: positions before the border that the first output sees"
+    ),
     _sum("calls", "Calls", "count", 5, "how often it was called"),
     _sum("params", "Params", "count", 2, "parameters, each tensor once, at its first owner"),
     _sum("trainable", "Trainable", "count", 9, "parameters that require a gradient"),
@@ -198,7 +200,9 @@ class Grouping(NamedTuple):
 
 
 GROUPINGS = {
-    "layer": Grouping("layer", ("layer", "kind", "call", "input", "output", *FIELDS), ("kind", "call", "output", *_COSTS), None),
+    "layer": Grouping(
+        "layer", ("layer", "kind", "call", "input", "output", *FIELDS), ("kind", "call", "output", *_COSTS), None
+    ),
     "stage": Grouping("stage", ("stage", "first", "last"), ("first", "last", *_COSTS), None),
     "kind": Grouping("kind", ("kind",), ("calls", *_COSTS), "macs"),
     "op": Grouping("op", ("op",), ("calls", *_WORK, "bytes_moved", "share_macs"), "macs"),

@@ -96,7 +96,7 @@ def spec_of(tensor: torch.Tensor) -> InputSpec:
 
 
 def describe(tree: Any) -> str:
-    """One argument in the grammar of `--input`: "3x224x224", "[[3,800,800], [3,800,800]]", "{mask: bool[1,8]}", "None"."""
+    """One argument in the grammar of `--input`: "3x224x224", "[[3,800,800]]", "{mask: bool[1,8]}", "None"."""
     if isinstance(tree, torch.Tensor):
         tree = spec_of(tree)
     if isinstance(tree, InputSpec):

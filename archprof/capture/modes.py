@@ -15,7 +15,6 @@ from archprof.capture.modules import Calls
 from archprof.capture.recorder import Recorder
 from archprof.records import Status
 
-
 TENSORS = (torch.Tensor, tuple, list)
 
 

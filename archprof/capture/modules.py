@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.utils.hooks import RemovableHandle
 
 from archprof.capture.recorder import Recorder, dtype_name, tensors_in
 from archprof.records import ITEM_BYTES, Layer, TensorSpec
@@ -46,13 +47,20 @@ class Calls:
         self.rows: list[Call] = []
         self.stack: list[int] = []
         self.raised: tuple[BaseException | None, int] = (None, 0)
+        self.hooks: list[RemovableHandle] = []
+        enter, leave = self._enter, self._leave
         self.nodes = {id(module): Node(path, module) for path, module in model.named_modules()}
         for node in self.nodes.values():
             # The model itself is opened and closed by `root`, since it may have its own `__call__`;
             # TorchScript takes no hooks, so that its work is its caller's.
             if node.module is not model and not isinstance(node.module, torch.jit.ScriptModule):
-                node.module.register_forward_pre_hook(self._enter, prepend=True, with_kwargs=True)
-                node.module.register_forward_hook(self._leave, always_call=True)
+                self.hooks.append(node.module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
+                self.hooks.append(node.module.register_forward_hook(leave, always_call=True))
+
+    def close(self) -> None:
+        """Take the hooks away: the model can be traced again."""
+        for hook in self.hooks:
+            hook.remove()
 
     def __deepcopy__(self, memo: Any) -> Calls:
         return self  # a module that is copied in forward takes its hooks, and so us, along

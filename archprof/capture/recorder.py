@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 from archprof.records import ITEM_BYTES, Op, Phase, Role, Status, Storage, Tensor, TensorSpec, Window
 
@@ -145,7 +145,9 @@ class Recorder:
         """Mark it; a constant may be the user's own, so that our mark stays off it and it is kept alive instead."""
         if role == "constant":
             self._foreign[id(thing)] = (thing, index)
-        elif not is_lazy(thing):  # type: ignore[no-untyped-call]  # that will be another tensor under the same id
+        elif not isinstance(
+            thing, UninitializedParameter | UninitializedBuffer
+        ):  # that will be another tensor under the same id
             setattr(thing, self._mark, index)
 
     def _known(self, thing: torch.Tensor | torch.UntypedStorage) -> int | None:

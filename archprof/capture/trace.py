@@ -119,6 +119,9 @@ class _Pass:
             return error
         finally:
             self.recorder.on = False
+            self.calls.close()
+            for parameter in self.model.parameters() if self.train else ():
+                parameter.grad = None
         return None
 
     def _forward(self, args: Any, kwargs: Any) -> Any:

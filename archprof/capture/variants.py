@@ -94,7 +94,7 @@ class Sizes:
             args[self.place] = image
         else:
             kwargs[self.place] = image
-        return replace(self.target, args=tuple(args), kwargs=kwargs, owned=False)  # traced more than once: a stand-in
+        return replace(self.target, args=tuple(args), kwargs=kwargs)
 
 
 def check_traceable(model: Any) -> None:

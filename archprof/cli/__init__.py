@@ -11,6 +11,7 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.models import models
 from archprof.cli.output import write
+from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 app.command()(table)
 app.command()(compare)
+app.command()(inputs)
+app.command()(fit)
 app.command()(check)
 app.command()(models)
 

@@ -24,6 +24,7 @@ BROKEN = 3
 FORMATS = ("text", "github", "junit", "md", "json")
 SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text"}
 
+
 def limit(meaning: str) -> Any:
     return typer.Option(metavar="MOST", help=meaning)
 
@@ -37,7 +38,7 @@ def check(
     max_flops: Annotated[str | None, limit("Most FLOPs of one forward.")] = None,
     max_activation: Annotated[str | None, limit("Most activation memory, such as 60MiB.")] = None,
     max_peak: Annotated[str | None, limit("Most bytes live at once, such as 200MiB.")] = None,
-    max_latency: Annotated[str | None, limit("Longest measured forward, such as 5ms; needs a measured profile.")] = None,
+    max_latency: Annotated[str | None, limit("Longest measured forward, such as 5ms.")] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,

@@ -25,7 +25,7 @@ def compare(
     train: options.Train = False,
     causal: options.Causal = "full",
     by: Annotated[str, typer.Option(help="Align rows by path, by stage, or by what fits (auto).")] = "auto",
-    layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too, not only the stages.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too.")] = False,
     format: options.Form = None,
     output: options.Output = None,
     debug: options.Debug = False,

@@ -11,8 +11,9 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, "
-        "file.py:ATTR, pkg.mod:ATTR, or a saved .json profile. Naming a file or module runs its code.",
+        help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, file.py:ATTR, "
+        "pkg.mod:ATTR, blocks such as 'conv3-64 relu pool2', or a saved .json profile. "
+        "Naming a file or module runs its code.",
     ),
 ]
 Input = Annotated[

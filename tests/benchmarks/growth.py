@@ -1,6 +1,6 @@
 """Time and memory of a profile against the number of layers, which should grow in proportion.
 
-    python tests/benchmarks/growth.py
+python tests/benchmarks/growth.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Whole processes against `python -c "import torch"`, in turn, median of the ratios pair by pair.
 
-    python tests/benchmarks/process.py [--rounds 7]
+python tests/benchmarks/process.py [--rounds 7]
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ EXAMPLES = int(os.environ.get("SHAPE_EXAMPLES", "30"))
 """Calls drawn for each rule; a thousand or more after a rule or torch has changed."""
 
 
-class Refused(Exception):  # noqa: N818  no fault
+class Refused(Exception):
     """torch does not take the call, and the rule did not answer it."""
 
 

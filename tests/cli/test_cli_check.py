@@ -66,7 +66,9 @@ def test_a_baseline_is_kept_by_its_own_model_and_broken_by_a_larger(tmp_path):
     assert run(["check", "cifar_vgg", "--baseline", str(path)]).exit_code == 0
     assert run(["check", "cifar_vgg_bn", "--baseline", str(path)]).exit_code == 3
     assert run(["check", "cifar_vgg_bn", "--baseline", str(path), "--tolerance", "79%"]).exit_code == 3
-    assert run(["check", "cifar_vgg_bn", "--baseline", str(path), "--tolerance", "80%"]).exit_code == 0  # the outputs of the norms: +79.6% activation memory
+    assert (
+        run(["check", "cifar_vgg_bn", "--baseline", str(path), "--tolerance", "80%"]).exit_code == 0
+    )  # the outputs of the norms: +79.6% activation memory
 
 
 @pytest.mark.parametrize(

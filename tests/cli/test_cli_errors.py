@@ -118,7 +118,15 @@ def test_malformed_input_points_at_the_place(text: str, column: int, what: str, 
 
 def test_wrong_number_of_channels_shows_the_table_up_to_there(command: Callable) -> None:
     result = command("table", "alexnet", "--input", "64x56x56", "--columns", "output,params")
-    assert_message(result, 1, ["The forward of alexnet failed in features.0, a Conv2d(3, 64, kernel_size=(11, 11)", "given 1x64x56x56", "--input"])
+    assert_message(
+        result,
+        1,
+        [
+            "The forward of alexnet failed in features.0, a Conv2d(3, 64, kernel_size=(11, 11)",
+            "given 1x64x56x56",
+            "--input",
+        ],
+    )
     assert "└─ 0" in result.stdout
     assert "lower bound" in result.stdout
 
@@ -129,7 +137,14 @@ def test_a_failure_in_the_middle(command: Callable, here: Path) -> None:
     result = command("table", "net.py:net", "--input", "8", "--columns", "output,macs")
     with pytest.raises(RuntimeError) as torch_says:
         nn.Linear(5, 2, device="meta")(torch.empty(1, 4, device="meta"))
-    assert_message(result, 1, ["net.py:net failed in 1, a Linear(in_features=5, out_features=2, bias=True), given 1x4.", f"RuntimeError: {torch_says.value}"])
+    assert_message(
+        result,
+        1,
+        [
+            "net.py:net failed in 1, a Linear(in_features=5, out_features=2, bias=True), given 1x4.",
+            f"RuntimeError: {torch_says.value}",
+        ],
+    )
     rows = [line.split() for line in result.stdout.splitlines()]
     assert ["0", "1×4", "32"] in rows
     assert ["1", "–", "≥", "0"] in rows

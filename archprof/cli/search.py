@@ -1,0 +1,75 @@
+"""`archprof inputs` and `archprof fit`: the questions asked backwards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from archprof import late, units
+from archprof.cli import options
+from archprof.cli.output import form_of, told, write_table
+from archprof.progress import working
+
+
+def inputs(
+    model: options.Model,
+    where: Annotated[
+        list[str], typer.Option(metavar="PATH=HxW", help="An output size at a layer, as features.0=55x55. Repeatable.")
+    ],
+    low: Annotated[int, typer.Option("--lo", help="Smallest size to consider.")] = 1,
+    high: Annotated[int, typer.Option("--hi", help="Largest size to consider.")] = 1024,
+    square: Annotated[
+        bool | None, typer.Option("--square/--no-square", help="Height and width equal; by itself if the sizes are.")
+    ] = None,
+    input: options.Input = None,
+    dtype: options.Dtype = None,
+    format: options.Form = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """The input sizes that give an output of that size at a layer."""
+    with told(debug):
+        form = form_of(format, output)
+        with working(f"Solving {model}"):
+            answer = late.call(
+                "archprof.capture.search:inputs_for",
+                model,
+                where,
+                lo=low,
+                hi=high,
+                square=square,
+                inputs=input or None,
+                dtype=dtype,
+            )
+        write_table(late.call("archprof.analysis.search:inputs", answer), form, output)
+
+
+def fit(
+    model: options.Model,
+    over: Annotated[str, typer.Option(help="What may grow: resolution, width, depth or batch.")] = "resolution",
+    max_params: Annotated[str | None, typer.Option(metavar="MOST", help="Most parameters, such as 25M.")] = None,
+    max_macs: Annotated[str | None, typer.Option(metavar="MOST", help="Most MACs, such as 4.1G.")] = None,
+    max_flops: Annotated[str | None, typer.Option(metavar="MOST", help="Most FLOPs.")] = None,
+    max_activation: Annotated[
+        str | None, typer.Option(metavar="MOST", help="Most activation memory, such as 60MiB.")
+    ] = None,
+    input: options.Input = None,
+    batch: options.Batch = 1,
+    dtype: options.Dtype = None,
+    format: options.Form = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """The largest setting of a model that stays inside a budget."""
+    with told(debug):
+        form = form_of(format, output)
+        counts = {"max_params": max_params, "max_macs": max_macs, "max_flops": max_flops}
+        budgets = {name: units.parse_count(most) for name, most in counts.items() if most is not None}
+        if max_activation is not None:
+            budgets["max_activation"] = units.parse_bytes(max_activation)
+        with working(f"Fitting {model}"):
+            found = late.call(
+                "archprof.capture.fit:fit", model, over=over, inputs=input or None, batch=batch, dtype=dtype, **budgets
+            )
+        write_table(late.call("archprof.analysis.search:fit", found), form, output)
