@@ -36,8 +36,9 @@ def printed(command: str) -> str:
 
 
 def console(block: str) -> str:
-    command = block.splitlines()[0].removeprefix("$ ")
-    return f"$ {command}\n{printed(command)}"
+    """The commands of a block, each with what it prints."""
+    commands = [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
+    return "\n".join(f"$ {command}\n{printed(command)}" for command in commands)
 
 
 def session(name: str, block: str) -> str:
@@ -65,7 +66,7 @@ def regenerated() -> Iterator[tuple[str, str]]:
 
 
 def test_blocks_print_what_they_say(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setenv("COLUMNS", "104")  # what a reader sees without scrolling
     pairs = list(regenerated())
     assert len(pairs) >= 8
     if request.config.getoption("--regenerate"):
