@@ -20,6 +20,7 @@ from archprof.records import Profile
 if TYPE_CHECKING:
     from archprof.analysis.compare import Comparison
     from archprof.analysis.table import Table
+    from archprof.capture.rewrite import Rewritten
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "load",
     "profile",
     "register_cost",
+    "whatif",
 ]
 
 
@@ -118,6 +120,45 @@ def _one_of(model: Any, inputs: Any, options: dict[str, Any]) -> Profile:
     if isinstance(model, str) and model.endswith(".json"):
         return load(model)
     return profile(model, inputs, **options)
+
+
+def whatif(
+    model: Any,
+    inputs: Any = None,
+    *,
+    batch: int = 1,
+    dtype: str | None = None,
+    stack3x3: bool = False,
+    middle: int | None = None,
+    add_bn: bool = False,
+    residual: bool = False,
+    separable: bool = False,
+    no_fc: bool = False,
+    width: float | None = None,
+    num_classes: int | None = None,
+) -> Rewritten:
+    """Rewrite a copy of a model and say what that costs: `before` and `after` are profiles; the model is only read.
+
+    The rewrites are applied in the order of the arguments; see `archprof.capture.rewrite.whatif`.
+
+    Raises:
+        UsageError: the model, its inputs or the options do not fit.
+        ArchprofError: its forward cannot be made a graph.
+    """
+    rewrites = {
+        "stack3x3": stack3x3,
+        "middle": middle,
+        "add_bn": add_bn,
+        "residual": residual,
+        "separable": separable,
+        "no_fc": no_fc,
+        "width": width,
+        "num_classes": num_classes,
+    }
+    rewritten: Rewritten = late.call(
+        "archprof.capture.rewrite:whatif", model, inputs, batch=batch, dtype=dtype, **rewrites
+    )
+    return rewritten
 
 
 def load(path: str | Path) -> Profile:

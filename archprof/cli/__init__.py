@@ -13,6 +13,7 @@ from archprof.cli.models import models
 from archprof.cli.output import write
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
+from archprof.cli.whatif import whatif
 
 app = typer.Typer(
     add_completion=False,
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(table)
 app.command()(compare)
+app.command()(whatif)
 app.command()(inputs)
 app.command()(fit)
 app.command()(check)
