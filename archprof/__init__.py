@@ -122,39 +122,18 @@ def _one_of(model: Any, inputs: Any, options: dict[str, Any]) -> Profile:
     return profile(model, inputs, **options)
 
 
-def whatif(
-    model: Any,
-    inputs: Any = None,
-    *,
-    batch: int = 1,
-    dtype: str | None = None,
-    stack3x3: bool = False,
-    middle: int | None = None,
-    add_bn: bool = False,
-    residual: bool = False,
-    separable: bool = False,
-    no_fc: bool = False,
-    width: float | None = None,
-    num_classes: int | None = None,
-) -> Rewritten:
+def whatif(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None, **rewrites: Any) -> Rewritten:
     """Rewrite a copy of a model and say what that costs: `before` and `after` are profiles; the model is only read.
 
-    The rewrites are applied in the order of the arguments; see `archprof.capture.rewrite.whatif`.
+    Args:
+        model, inputs, batch, dtype: as for `profile`.
+        rewrites: stack3x3, middle, add_bn, residual, separable, no_fc, width, num_classes: see
+            `archprof.capture.rewrite.whatif`, which applies them in this order.
 
     Raises:
-        UsageError: the model, its inputs or the options do not fit.
+        UsageError: the model, its inputs or the rewrites do not fit.
         ArchprofError: its forward cannot be made a graph.
     """
-    rewrites = {
-        "stack3x3": stack3x3,
-        "middle": middle,
-        "add_bn": add_bn,
-        "residual": residual,
-        "separable": separable,
-        "no_fc": no_fc,
-        "width": width,
-        "num_classes": num_classes,
-    }
     rewritten: Rewritten = late.call(
         "archprof.capture.rewrite:whatif", model, inputs, batch=batch, dtype=dtype, **rewrites
     )

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archprof import files, late
+from archprof import late
 from archprof.cli import options
-from archprof.cli.output import for_terminal, told, write
-from archprof.errors import UsageError
+from archprof.cli.output import for_terminal, form_of, told, write
 from archprof.progress import working
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def check(
 ) -> None:
     """Hold models against budgets or a baseline; exit code 3 when one is broken."""
     with told(debug):
-        form = form_of(format, output)
+        form = form_of(format, output, FORMATS, SUFFIXES)
         limits = {
             "params": max_params, "macs": max_macs, "flops": max_flops,
             "activation": max_activation, "peak": max_peak, "latency": max_latency,
@@ -83,19 +82,6 @@ def check(
             add_summary(verdicts)
     if not all(verdict.ok for verdict in verdicts):
         raise typer.Exit(BROKEN)
-
-
-def form_of(format: str | None, output: Path | None) -> str:
-    """The format asked for in words or by the suffix of a writable output file."""
-    allowed = f"Formats: {', '.join(FORMATS)}. Suffixes: {', '.join(SUFFIXES)}."
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"`archprof check` has no format {format!r}.", allowed)
-    if output is None:
-        return format or "text"
-    files.check_writable(output)
-    if format is None and output.suffix not in SUFFIXES:
-        raise UsageError(f"The suffix of {output} names no format.", allowed, "Name one with --format.")
-    return format or SUFFIXES[output.suffix]
 
 
 def text_of(verdicts: tuple[Verdict, ...], form: str, output: Path | None) -> str:

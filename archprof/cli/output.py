@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,18 +35,25 @@ FORMATS = {
 }
 
 
-def form_of(format: str | None, output: Path | None) -> str:
+SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
+
+
+def form_of(
+    format: str | None,
+    output: Path | None,
+    formats: Iterable[str] = FORMATS,
+    suffixes: Mapping[str, str] = SUFFIXES,
+) -> str:
     """The format that was asked for in words, or by the suffix of the output file, which must be writable."""
-    by_suffix = {form.suffix: name for name, form in FORMATS.items()}
-    allowed = f"Formats: {', '.join(FORMATS)}. Suffixes: {', '.join(by_suffix)}."
-    if format is not None and format not in FORMATS:
-        raise UsageError(f"There is no format {format!r}.", allowed)
+    allowed = f"Formats: {', '.join(formats)}. Suffixes: {', '.join(suffixes)}."
+    if format is not None and format not in formats:
+        raise UsageError(f"There is no format {format!r} here.", allowed)
     if output is None:
         return format or "text"
     files.check_writable(output)
-    if format is None and output.suffix not in by_suffix:
+    if format is None and output.suffix not in suffixes:
         raise UsageError(f"The suffix of {output} names no format.", allowed, "Name one with --format.")
-    return format or by_suffix[output.suffix]
+    return format or suffixes[output.suffix]
 
 
 def write_table(table: Table, form: str, output: Path | None) -> None:
