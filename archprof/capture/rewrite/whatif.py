@@ -98,7 +98,7 @@ def whatif(
     fold(net)
     rewritten = Net(net).eval()
     after = trace(_target(target.name, rewritten, net), batch=batch)
-    after = replace(after, inputs=before.inputs)  # the same tensors, written as the user wrote them
+    before = replace(before, inputs=after.inputs)  # the same tensors, whose exact shapes the graph is made for
     return Rewritten(before, after, rewritten, net.graph, tuple(net.changes), tuple(net.refusals))
 
 
