@@ -36,6 +36,7 @@ __all__ = [
     "load",
     "profile",
     "register_cost",
+    "report",
     "whatif",
 ]
 
@@ -138,6 +139,21 @@ def whatif(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None 
         "archprof.capture.rewrite:whatif", model, inputs, batch=batch, dtype=dtype, **rewrites
     )
     return rewritten
+
+
+def report(models: Any, path: str | Path, *, title: str | None = None, plotly: str = "gzip") -> None:
+    """Write one self-contained HTML page about one model, or several side by side.
+
+    Args:
+        models: one or a list of: profiles, or what `profile` takes.
+        path: of the file, which is written whole or not at all.
+        title: of the page; the names of the models if not given.
+        plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
+    """
+    several = models if isinstance(models, list | tuple) else [models]
+    profiles = [model if isinstance(model, Profile) else profile(model) for model in several]
+    facts = late.call("archprof.analysis.report:report", profiles, title=title)
+    late.call("archprof.files:write_whole", path, late.call("archprof.render.html:page", facts, plotly=plotly))
 
 
 def load(path: str | Path) -> Profile:

@@ -323,6 +323,10 @@ class Profile:
         """The per-layer table as a pandas DataFrame with raw values."""
         return self.table(**options).to_frame()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: small, without plotly."""
+        return str(late.call("archprof.render.html:notebook", self))
+
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all; `archprof.load` reads it back."""
         late.call("archprof.store:save", self, path)

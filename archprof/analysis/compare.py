@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
+from archprof import late
 from archprof.analysis import align, aligned, findings, notes, receptive, versus
 from archprof.analysis.align import Side
 from archprof.analysis.aligned import ratio
@@ -91,6 +92,10 @@ class Comparison:
         tables = {name: json.loads(getattr(self, name).to_json()) for name in ("summary", "stages", "layers")}
         said = [asdict(finding) for finding in self.findings]
         return json.dumps({"schema": 1, "findings": said, **tables}, indent=2) + "\n"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: small, without plotly."""
+        return str(late.call("archprof.render.html:notebook", self))
 
     def __str__(self) -> str:
         """Plain text that fits the terminal, where there is one."""

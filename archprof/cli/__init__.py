@@ -11,6 +11,7 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.models import models
 from archprof.cli.output import write
+from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
 from archprof.cli.whatif import whatif
@@ -26,6 +27,7 @@ app.command()(compare)
 app.command()(whatif)
 app.command()(inputs)
 app.command()(fit)
+app.command()(report)
 app.command()(check)
 app.command()(models)
 

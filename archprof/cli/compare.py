@@ -10,7 +10,9 @@ import typer
 import archprof
 from archprof import late
 from archprof.cli import options
-from archprof.cli.output import FORMATS, for_terminal, form_of, told, width, write
+from archprof.cli.output import FORMATS, PAGE_SUFFIXES, PAGES, for_terminal, form_of, told, width, write
+from archprof.cli.profiles import profiles
+from archprof.cli.report import page_of
 from archprof.progress import working
 
 if TYPE_CHECKING:
@@ -32,12 +34,14 @@ def compare(
 ) -> None:
     """Architectures side by side: a summary with ratios to the first, findings, and aligned rows."""
     with told(debug):
-        form = form_of(format, output)
+        form = form_of(format, output, PAGES, PAGE_SUFFIXES)
         late.call("archprof.analysis.compare:check", len(models), by=by)
-        with working(f"Comparing {', '.join(models)}"):
-            compared = archprof.compare(
-                *models, inputs=input or None, by=by, batch=batch, dtype=dtype, train=train, causal=causal
-            )
+        traced = profiles(models, input, batch=batch, dtype=dtype, train=train, causal=causal)
+        if form == "html":
+            write(page_of(traced), output)
+            return
+        with working("Comparing"):
+            compared = archprof.compare(*traced, by=by)
         write(text_of(compared, form, layers, output), output)
 
 

@@ -37,6 +37,10 @@ FORMATS = {
 
 SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
 
+PAGES = [*FORMATS, "html"]
+PAGE_SUFFIXES = {**SUFFIXES, ".html": "html"}
+"""For commands whose answer can be a page too."""
+
 
 def form_of(
     format: str | None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import archprof
 from archprof import late
 from archprof.cli import options
-from archprof.cli.output import form_of, told, write, write_table
+from archprof.cli.output import PAGE_SUFFIXES, PAGES, form_of, told, write, write_table
+from archprof.cli.report import page_of
 from archprof.errors import TraceError
 from archprof.progress import working
 
@@ -40,7 +41,7 @@ def table(
             return
         keys = [key.strip() for key in columns.split(",")] if columns else None
         view = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
-        form = form_of(format, output)
+        form = form_of(format, output, PAGES, PAGE_SUFFIXES)
         late.call("archprof.analysis.layers:check", **view)
         try:
             with working(f"{'Reading' if model.endswith('.json') else 'Tracing'} {model}"):
@@ -53,11 +54,11 @@ def table(
 
 
 def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path | None) -> None:
-    """Print or write the table of a profile. JSON by layer is the whole profile: what `archprof table` reads again."""
-    if form != "json" or view["by"] != "layer":
+    """Print or write the table of a profile. JSON by layer, which can be read again, and HTML hold the whole profile."""
+    if form != "html" and (form != "json" or view["by"] != "layer"):
         write_table(profile.table(**view), form, output)
         return
-    write(late.call("archprof.store:to_json", profile), output)
+    write(page_of([profile]) if form == "html" else late.call("archprof.store:to_json", profile), output)
     unused = [f"--{name}" for name, value in view.items() if name != "by" and value is not None]
     if unused:
-        sys.stderr.write(f"JSON by layer is the whole profile; not used: {', '.join(unused)}.\n")
+        sys.stderr.write(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")

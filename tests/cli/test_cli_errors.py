@@ -19,7 +19,7 @@ from archprof.errors import ArchprofError
 NEVER = ["table", "net.py:Net", "--input", "4"]
 """A command that would run the user's code."""
 
-FORMATS = "Formats: text, csv, md, json, latex. Suffixes: .txt, .csv, .md, .json, .tex."
+FORMATS = "Formats: text, csv, md, json, latex, html. Suffixes: .txt, .csv, .md, .json, .tex, .html."
 
 BEFORE: dict[str, tuple[list[str], int, list[str]]] = {
     "column": (["--columns", "params,mac"], 2, ["no column", "'mac'", "Near it: macs.", "flops             float"]),

@@ -18,7 +18,7 @@ NOT_OF_THE_LIBRARY = {"format", "output", "debug"}
 
 
 def test_the_commands() -> None:
-    assert set(COMMANDS) == {"table", "compare", "whatif", "inputs", "fit", "check", "models"}
+    assert set(COMMANDS) == {"table", "compare", "whatif", "inputs", "fit", "report", "check", "models"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -1,0 +1,629 @@
+"""The facts of the report page: sums that are exact, sentences that are true, and the same page twice."""
+
+import dataclasses
+import re
+from collections import Counter
+from math import prod
+
+import builders
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import archprof
+from archprof.analysis import alone, beside, memory, pictures, treemap
+from archprof.analysis.report import report
+from archprof.analysis.subject import Subject
+from archprof.errors import UsageError
+from archprof.records import Layer, Op, Profile, Storage
+
+MODELS = (
+    "lenet5", "alexnet", "vgg16", "resnet18", "resnet50", "cifar_resnet_deep", "zfnet",
+    "torchvision:vit_b_16", "torchvision:googlenet", "torchvision:mobilenet_v3_small", "torchvision:swin_t",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return {name: report([archprof.profile(name)]).models[0] for name in MODELS}
+
+
+def conv(inputs, outputs, kernel, **options):
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, **options)
+
+
+def traced(*layers, shape=(1, 4, 16, 16), name="net", **options):
+    return dataclasses.replace(archprof.profile(nn.Sequential(*layers), torch.zeros(shape), **options), model=name)
+
+
+def blocks():
+    """The VGG lecture: one 5x5 against two 3x3 with a narrow middle."""
+    shape = (1, 64, 32, 32)
+    return [
+        traced(conv(64, 128, 5), shape=shape, name="one"),
+        traced(conv(64, 32, 3), conv(32, 128, 3), shape=shape, name="two"),
+    ]
+
+
+def texts(profile):
+    return [finding.text for finding in report([profile]).models[0].findings]
+
+
+def drawn(series):
+    return {one.key: one for one in series}
+
+
+# The treemap
+
+
+def check_nodes(nodes, profile):
+    """What the renderers rely on: unique ids, parents first, and at every level the exact sum."""
+    first, *rest = nodes
+    assert first.parent == ""
+    assert first.depth == 0
+    seen, inside = {first.id: first}, {}
+    for node in rest:
+        assert node.id not in seen
+        assert node.depth == seen[node.parent].depth + 1
+        seen[node.id] = node
+        inside.setdefault(node.parent, []).append(node)
+    for node in nodes:
+        parts = inside.get(node.id, [])
+        for metric in treemap.METRICS:
+            assert node.total[metric] == node.own[metric] + sum(part.total[metric] for part in parts)
+            assert not parts or node.own[metric] == 0
+    totals = profile.totals
+    assert first.total == {
+        "params": totals.params,
+        "macs": totals.macs,
+        "flops": totals.flops,
+        "act_fp32": totals.activation_bytes["float32"],
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_boxes_of_real_models_add_up_at_every_level(pages, name):
+    page = pages[name]
+    check_nodes(page.nodes, page.profile)
+    paths = {page.nodes[0].id: ""}
+    for node in page.nodes[1:]:
+        paths[node.id] = f"{paths[node.parent]}.{node.label}".lstrip(".")
+    whole = {layer.path for layer in page.profile.layers}
+    around = {path[:at] for path in whole for at in range(len(path)) if path[at] == "."}  # a ModuleList has no row
+    assert {path for path in paths.values() if not path.endswith("(own)")} == whole | around
+    check_nodes(treemap.of(page.profile, most=12), page.profile)
+
+
+@pytest.mark.parametrize("make", ["profile", "with_unknown", "stopped", "trained", "hostile"])
+def test_the_boxes_of_profiles_built_by_hand_add_up(make):
+    profile = getattr(builders, make)()
+    check_nodes(treemap.of(profile), profile)
+
+
+def test_boxes_by_hand():
+    """The add of the block is its own; both calls of the relu are one box: 2 x 256 FLOPs."""
+    nodes = treemap.of(builders.profile())
+    assert [(node.label, node.kind, node.depth) for node in nodes] == [
+        ("net", "Net", 0), ("block", "Residual", 1), ("conv1", "Conv2d", 2), ("relu", "ReLU", 2),
+        ("conv2", "Conv2d", 2), ("(own)", "Residual", 2), ("fc", "Linear", 1), ("aux", "Linear", 1),
+    ]  # fmt: skip
+    assert [node.total["params"] for node in nodes] == [2860, 260, 112, 0, 148, 0, 2570, 30]
+    assert [node.total["macs"] for node in nodes] == [18688, 16128, 6912, 0, 9216, 0, 2560, 0]
+    assert [node.total["flops"] for node in nodes] == [38666, 33536, 14080, 512, 18688, 256, 5130, 0]
+    assert [node.total["act_fp32"] for node in nodes] == [3112, 3072, 1024, 0, 1024, 1024, 40, 0]
+
+
+SIZES = st.lists(st.integers(0, 10**12), min_size=1, max_size=60)
+
+
+@st.composite
+def nets(draw):
+    """Layers under random parents, with random parameters and no ops; also huge and empty ones."""
+    paths, layers = [""], [Layer("", "Net", 0, 0, params=draw(st.integers(0, 9)))]
+    for i, size in enumerate(draw(SIZES)):
+        parent = draw(st.sampled_from(paths))
+        paths.append(f"{parent}.{i}" if parent else f"{i}")
+        layers.append(Layer(paths[-1], "Part", paths[-1].count(".") + 1, None, params=size, trainable=size))
+    return Profile("net", (), 1, "forward", "float32", tuple(layers), (), (), ())
+
+
+@given(nets(), st.integers(1, 70))
+def test_however_few_boxes_there_may_be_they_add_up(profile, most):
+    nodes = treemap.of(profile, most)
+    assert len(nodes) <= most
+    check_nodes(nodes, profile)
+
+
+def test_the_smallest_boxes_become_one():
+    """20 layers with 1 to 20 parameters; of 6 boxes one is the model and one the 16 smallest: 1 + ... + 16 = 136."""
+    layers = (Layer("", "Net", 0, 0), *(Layer(f"l{i}", "Part", 1, 0, params=i) for i in range(1, 21)))
+    profile = builders.profile(layers=layers, ops=(), tensors=(), storages=())
+    nodes = treemap.of(profile, most=6)
+    assert [(node.label, node.total["params"]) for node in nodes] == [
+        ("net", 210), ("l17", 17), ("l18", 18), ("l19", 19), ("l20", 20), ("other (16)", 136),
+    ]  # fmt: skip
+
+
+def test_a_box_that_is_large_in_any_way_stays():
+    """Ten layers with 100 parameters each and one with none that spends all MACs: it is not the one to go."""
+    layers = (
+        Layer("", "Net", 0, 0),
+        *(Layer(f"l{i}", "Part", 1, 0, params=100) for i in range(10)),
+        Layer("x", "X", 1, 0),
+    )
+    op = Op("aten.mm", 11, "forward", (), (), 50, 100, 0, 0, "counted")
+    nodes = treemap.of(builders.profile(layers=layers, ops=(op,), tensors=(), storages=()), most=5)
+    assert [(node.label, node.total["macs"]) for node in nodes] == [
+        ("net", 50), ("l0", 0), ("l1", 0), ("x", 50), ("other (8)", 0),
+    ]  # fmt: skip
+
+
+# The first screen
+
+
+def test_tiles_by_hand():
+    tiles = {tile.key: tile for tile in report([builders.profile()]).models[0].tiles}
+    assert list(tiles) == ["params", "macs", "flops", "activation", "latency", "field"]
+    assert (tiles["params"].value, tiles["params"].second) == (2860, (2712, "trainable"))
+    assert (tiles["macs"].value, tiles["flops"].value) == (18688, 38666)
+    assert (tiles["activation"].value, tiles["activation"].second) == (3112, (1556, "float16"))
+    assert (tiles["latency"].value, tiles["latency"].note) == (None, "not measured")
+    assert not any(tile.bound for tile in tiles.values())
+
+
+def test_the_field_tile_gives_its_reason(pages):
+    """212 is the field of VGG-16's last pool (METHODS of the Distill article; 224 pixels go in)."""
+    field = pages["vgg16"].tiles[-1]
+    assert (field.value, field.unit) == (212, "px")
+    assert "features.30" in field.note
+    assert "linear layer over positions in classifier.0" in field.note
+    flat = report([archprof.profile(nn.Linear(4, 2), torch.zeros(1, 4))]).models[0].tiles[-1]
+    assert flat.value is None
+    assert flat.note
+
+
+def test_the_field_past_a_gate_stands_beside():
+    """Two 3x3 with a squeeze-and-excitation gate between: 3 pixels up to the gate, 5 past it but for the gate."""
+
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.gate = conv(4, 4, 3), conv(4, 4, 3), nn.AdaptiveAvgPool2d(1)
+
+        def forward(self, x):
+            x = self.first(x)
+            return self.second(x * self.gate(x).sigmoid())
+
+    tile = report([archprof.profile(Gated(), torch.zeros(1, 4, 16, 16))]).models[0].tiles[-1]
+    assert (tile.value, tile.second) == (3, (5, "without global paths"))
+
+
+def test_bounds_are_marked_on_the_tiles():
+    def bounds(profile):
+        return {tile.key for tile in report([profile]).models[0].tiles if tile.bound}
+
+    assert bounds(builders.with_unknown()) == {"macs", "flops"}
+    assert bounds(builders.stopped()) == {"params", "macs", "flops", "activation", "field"}
+
+
+def test_the_backward_pass_stands_beside_the_forward():
+    macs = {tile.key: tile for tile in report([builders.trained()]).models[0].tiles}["macs"]
+    assert (macs.value, macs.second) == (18688, (2 * (6912 + 9216), "backward"))
+
+
+# Findings
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_three_to_seven_findings_that_name_rows_of_the_table(pages, name):
+    page = pages[name]
+    rows, columns = {row.name for row in page.table.rows}, set(page.table.names())
+    assert 3 <= len(page.findings) <= 7
+    for finding in page.findings:
+        assert finding.models == (0,)
+        assert set(finding.rows) <= rows
+        assert set(finding.columns) <= columns
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shares_of_macs_are_of_the_rows_named(pages, name):
+    """Recomputed from the rows of the table: the fewest layers with half of the MACs."""
+    page = pages[name]
+    [finding] = [finding for finding in page.findings if "layers with MACs" in finding.text]
+    macs = {row.name: page.table.record(row)["macs"] for row in page.table.rows if not row.subtotal}
+    named = sorted(macs[row] for row in finding.rows)
+    share = sum(named) / sum(macs.values())
+    assert finding.text.startswith(f"{share:.0%} of the MACs of ")
+    assert share >= 0.5 > (sum(named) - named[0]) / sum(macs.values())
+    assert named[0] >= max(size for row, size in macs.items() if row not in finding.rows)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_shares_of_parameters_are_of_the_rows_named(pages, name):
+    page = pages[name]
+    kinds = Counter()
+    for layer in page.profile.layers:
+        kinds[layer.kind] += layer.params
+    kind, most = kinds.most_common(1)[0]
+    for finding in page.findings:
+        if " sit in " in finding.text:
+            held = [page.table.record(row) for row in page.table.rows if row.name in finding.rows and not row.subtotal]
+            assert {record["kind"] for record in held} == {kind}
+            assert sum(record["params"] for record in held) == most
+            share = most / page.profile.totals.params
+            said = f"{share:.0%}" if share < 0.99 else "Over 99%"
+            assert finding.text.startswith(f"{said} of the parameters")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_peak_is_that_of_the_memory_analysis(pages, name):
+    page = pages[name]
+    [finding] = [finding for finding in page.findings if "live at once" in finding.text]
+    number, unit = re.match(r"At most ([\d.]+) (KiB|MiB) are live at once", finding.text).groups()
+    assert float(number) == pytest.approx(memory.peak(page.profile) / {"KiB": 2**10, "MiB": 2**20}[unit], abs=0.005)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_early_memory_is_made_by_the_rows_named(pages, name):
+    page = pages[name]
+    for finding in page.findings:
+        if "of the activation memory" in finding.text:
+            records = {row.name: page.table.record(row) for row in page.table.rows if not row.subtotal}
+            share = (
+                sum(records[row]["act_fp32"] for row in finding.rows) / page.profile.totals.activation_bytes["float32"]
+            )
+            assert finding.text.startswith(f"{share:.0%} of the activation memory")
+
+
+def test_findings_by_hand():
+    """Of 2,860 parameters 2,600 are in linear layers; 16,128 of 18,688 MACs in two convolutions; 30 are never used."""
+    said = texts(builders.profile())
+    assert "91% of the parameters of net sit in two linear layers." in said
+    assert "86% of the MACs of net are spent in two of its three layers with MACs." in said
+    assert "30 parameters of net, 1% of all, are in one layer that this pass never calls." in said
+    expected = (
+        "The largest activations of net are made in block (own) and in two more: each 1,024 B in float32, 33% of all."
+    )
+    assert expected in said
+    assert "At most 3,880 B are live at once in float32, while fc runs." in said
+
+
+def test_intensity_by_hand():
+    """38,666 FLOPs over 6 x 768 read and 3,112 written bytes; every layer but conv2 (10.4 FLOP/B) is below 10."""
+    [said] = [text for text in texts(builders.profile()) if "each byte" in text]
+    moved = 6 * 768 + 3 * 1024 + 40
+    assert f"spends {38666 / moved:.3g} FLOPs for each byte" in said
+    assert f"; {1 - (768 + 1024) / moved:.0%} of the bytes move in layers that spend fewer than 10." in said
+
+
+def test_a_field_is_set_against_the_input():
+    inside, beyond = traced(conv(4, 4, 3)), traced(*(conv(4, 4, 3) for _ in range(9)))
+    assert "One position of layer 0 sees 3 of the 16 input pixels along a side." in texts(inside)
+    assert "One position of layer 8 sees 19 input pixels along a side, where there are 16." in texts(beyond)
+
+
+def test_nothing_is_said_of_what_is_not_known():
+    unknown, stopped = texts(builders.with_unknown()), texts(builders.stopped())
+    assert "lower bounds" in unknown[0]
+    assert not any("MACs" in text for text in unknown[1:])
+    assert stopped == [
+        "The forward of net stopped in block.conv2: its numbers are lower bounds.",
+        "Until it stopped, net spent 6,912 MACs and made 1,024 B of activations in float32.",
+        "The layers up to there hold 260 parameters; those behind are not known.",
+    ]
+
+
+@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Flatten(), nn.Identity(), nn.Linear(4, 2)])
+def test_a_single_layer_has_three_findings_too(layer):
+    assert len(texts(archprof.profile(layer, torch.zeros(1, 4)))) >= 3
+
+
+def test_equal_models_have_three_findings_too():
+    identity = archprof.profile(nn.Identity(), torch.zeros(1, 4))
+    found = report([identity, identity]).comparison.findings
+    assert [finding.text for finding in found[1:]] == [
+        "A: Identity has no parameters.",
+        "A: Identity runs no op in this pass.",
+    ]
+    assert found[1].models == (0,)
+
+
+def test_models_that_stopped_are_not_spoken_of_twice():
+    found = report([builders.stopped(), builders.stopped()]).comparison.findings
+    assert [finding.text for finding in found] == [
+        "The forward of net (A) stopped in block.conv2: its numbers are lower bounds.",
+        "The forward of net (B) stopped in block.conv2: its numbers are lower bounds.",
+    ]
+
+
+def test_rows_that_the_table_leaves_out_are_not_named():
+    """A container that only copies has nothing in the table, though it moves most bytes."""
+    base = builders.profile()
+    copy = Op("aten.copy_", 1, "forward", (0,), (), 0, 0, 10**6, 10**6, "zero")
+    ops = (*base.ops[:4], copy, base.ops[5])  # in the place of the block's add
+    storages = tuple(one._replace(born=None, role="input") if one.born == 4 else one for one in base.storages)
+    page = report([dataclasses.replace(base, ops=ops, storages=storages)]).models[0]
+    assert "block (own)" not in {row.name for row in page.table.rows}
+    [finding] = [finding for finding in page.findings if "each byte" in finding.text]
+    assert finding.rows == ("block.conv1", "block.relu", "block.relu #2", "fc")
+    assert drawn(page.pictures)["live"].points[0][4][2] == "block (own): copy_"
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stages_add_up(pages, name):
+    page, series = pages[name], drawn(pages[name].pictures)
+    totals = page.profile.totals
+    expected = {"params": totals.params, "macs": totals.macs, "act_fp32": totals.activation_bytes["float32"]}
+    for key, total in expected.items():
+        [points] = series[f"stage_{key}"].points
+        assert sum(y for _, y, _ in points) == total
+        assert len({x for x, _, _ in points}) == len(points)
+
+
+def test_stages_of_one_size_keep_apart():
+    """Down and up again: 16x16, 8x8, 16x16."""
+    up = traced(conv(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2), conv(4, 8, 3), nn.Upsample(scale_factor=2), conv(8, 4, 3))
+    [points] = drawn(report([up]).models[0].pictures)["stage_params"].points
+    assert points == (("16x16", 144, "16x16"), ("8x8", 288, "8x8"), ("16x16 (2)", 288, "16x16 (2)"))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_memory_along_the_pass_has_its_peak(pages, name):
+    everything, activations = drawn(pages[name].pictures)["live"].points
+    assert max(y for _, y, _ in everything) == memory.peak(pages[name].profile)
+    assert max(len(everything), len(activations)) <= 600
+    assert all(0 <= x < len(pages[name].profile.ops) for x, _, _ in everything)
+    assert max(y for _, y, _ in activations) <= max(y for _, y, _ in everything)
+
+
+def test_live_bytes_by_hand():
+    """Four ops: an input of 100 all the time, 10 from op 0 to 2, 20 from op 1 on, 40 at op 3 that nobody keeps."""
+    storages = (
+        Storage(100, "float32", "input", None, None),
+        Storage(10, "float32", "activation", 0, 2),
+        Storage(20, "float32", "auxiliary", 1, None),
+        Storage(40, "float32", "activation", 3, 3),
+    )
+    ops = tuple(Op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
+    subject = Subject(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
+    everything, activations = pictures.live(subject).points
+    assert [y for _, y, _ in everything] == [110, 130, 130, 160]
+    assert [y for _, y, _ in activations] == [10, 10, 10, 40]
+    assert everything[3] == (3, 160, "(model): op3")
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=300), st.integers(4, 60))
+def test_thinning_keeps_the_ends_and_the_extremes(values, most):
+    points = tuple((i, value, "") for i, value in enumerate(values))
+    kept = pictures.thinned(points, most)
+    assert len(kept) <= most
+    assert len(kept) == len(points) or len(points) > most
+    assert list(kept) == sorted(set(kept))
+    assert set(kept) <= set(points)
+    if points:
+        assert kept[0] == points[0]
+        assert kept[-1] == points[-1]
+        assert max(y for _, y, _ in kept) == max(values)
+        assert min(y for _, y, _ in kept) == min(values)
+
+
+def test_activation_by_layer_is_that_of_the_table(pages):
+    page = pages["resnet18"]
+    [points] = drawn(page.pictures)["activation"].points
+    made = {row.name: page.table.record(row)["act_fp32"] for row in page.table.rows if not row.subtotal}
+    assert {name: y for _, y, name in points} == {name: size for name, size in made.items() if size}
+
+
+def test_fields_against_depth(pages):
+    """VGG-16 convolution by convolution, as every course works it out."""
+    [points] = drawn(pages["vgg16"].pictures)["field"].points
+    assert [y for _, y, _ in points] == [3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196]
+    assert [x for x, _, _ in points] == list(range(1, 14))
+    assert points[2][2] == "features.5"
+
+
+def test_intensity_of_a_convolution():
+    """4 -> 8 channels, 3x3 on 16x16 without bias: 2 x 256 x 8 x 36 FLOPs over input, weight and output in float32."""
+    [points] = drawn(report([traced(conv(4, 8, 3))]).models[0].pictures)["intensity"].points
+    flops, moved = 2 * 256 * 8 * 36, 4 * (4 * 256 + 8 * 4 * 9 + 8 * 256)
+    assert points == ((flops / moved, flops, "0"),)
+
+
+def test_a_layer_with_an_unknown_op_has_no_intensity():
+    [points] = drawn(report([builders.with_unknown()]).models[0].pictures)["intensity"].points
+    assert "block.conv2" not in [name for _, _, name in points]
+
+
+def test_windows_of_a_chain():
+    """Kernel 3 dilated by 2 reaches 5; steps of 2 double what the next window adds: 5, 5 + 2, 7 + 2 x 2."""
+    chain = traced(nn.Conv2d(4, 4, 3, dilation=2), conv(4, 4, 3), nn.ReLU(), conv(4, 4, 3, stride=2), conv(4, 4, 3))
+    series = drawn(report([chain]).models[0].pictures)["windows"]
+    assert series.names == ("kernel", "stride", "receptive field")
+    kernels, strides, fields = ([y for _, y, _ in points] for points in series.points)
+    assert (kernels, strides, fields) == ([5, 3, 3, 3], [1, 1, 2, 1], [5, 7, 9, 13])
+
+
+def test_only_chains_of_convolutions_have_windows(pages):
+    assert not any("windows" in drawn(page.pictures) for page in pages.values())
+
+    class Fork(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = conv(4, 4, 3), conv(4, 4, 5)
+
+        def forward(self, x):
+            return self.a(x) + self.b(x)
+
+    fork = report([archprof.profile(Fork(), torch.zeros(1, 4, 8, 8))]).models[0]
+    assert "windows" not in drawn(fork.pictures)
+
+
+# Several models
+
+
+NUMBERS = st.integers(0, 8)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=25))
+@settings(max_examples=300)
+def test_the_front_is_what_nothing_beats(points):
+    def beaten(p):
+        return any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)
+
+    kept = beside.front(points)
+    assert sorted(kept) == [i for i, point in enumerate(points) if not beaten(point)]
+    assert [points[i] for i in kept] == sorted(points[i] for i in kept)
+
+
+@pytest.fixture(scope="module")
+def four():
+    return report([archprof.profile(name) for name in ("alexnet", "vgg11", "vgg16", "resnet18")])
+
+
+def test_costs_against_published_errors(four):
+    """torchvision's errors and MACs; VGG-11 is off the front, for ResNet-18 errs less with fewer MACs."""
+    series = drawn(four.pictures)["error_macs"]
+    assert series.names == ("A alexnet", "B vgg11", "C vgg16", "D resnet18", "Pareto front")
+    *models, front = series.points
+    assert [(round(x / 1e9, 3), y) for [(x, y, _)] in models] == [
+        (0.714, 20.934), (7.609, 11.372), (15.47, 9.618), (1.814, 10.922),
+    ]  # fmt: skip
+    assert [name for _, _, name in front] == ["A alexnet", "D resnet18", "C vgg16"]
+    assert {"error_params", "error_act_fp32", "params_macs"} <= set(drawn(four.pictures))
+
+
+def test_what_cannot_be_compared_is_not_on_the_front():
+    entry, single = archprof.profile("alexnet_2012"), archprof.profile("resnet18")
+    *_, front = drawn(report([entry, single, archprof.profile("vgg16")]).pictures)["error_macs"].points
+    assert "A alexnet_2012" not in [name for _, _, name in front]
+    bound = report([builders.with_unknown(), builders.profile()])
+    first, _, front = drawn(bound.pictures)["params_macs"].points
+    assert first[0][2] == "A net (lower bound)"
+    assert [name for _, _, name in front] == ["B net"]
+    assert "error_macs" not in drawn(bound.pictures)
+
+
+def test_aligned_stages_add_up(four):
+    for key in ("params", "macs"):
+        sets = drawn(four.pictures)[f"stage_{key}"].points
+        totals = [getattr(page.profile.totals, key) for page in four.models]
+        assert [sum(y for _, y, _ in points) for points in sets] == totals
+
+
+def test_the_block_lecture_as_a_picture():
+    """One 5x5 against two 3x3: both see 5 pixels at the end."""
+    page = report(blocks())
+    series = drawn(page.pictures)["windows"]
+    assert [[y for _, y, _ in points] for points in series.points] == [[5], [3, 5]]
+    assert page.comparison.summary.records()[0]["params"] == 204_800
+    assert page.title == "one against two"
+
+
+def test_a_model_without_a_field_is_no_obstacle():
+    flat = dataclasses.replace(archprof.profile(nn.Linear(4, 2), torch.zeros(1, 4)), model="flat")
+    series = drawn(report([blocks()[0], flat]).pictures)
+    assert [len(points) for points in series["field"].points] == [1, 0]
+    assert "windows" not in series
+
+
+# The whole page
+
+
+def test_two_runs_give_the_same_page():
+    def make():
+        return report([archprof.profile("resnet18"), archprof.profile("vgg11")], command="archprof report")
+
+    assert make() == make()
+
+
+def test_what_was_asked_stands_under_the_title():
+    small = archprof.profile("resnet18", "3x64x64", batch=2)
+    page = report([archprof.profile("resnet18"), small], title="Review")
+    assert page.title == "Review"
+    assert page.badge == "counted"
+    assert page.subtitle == ("input 3x224x224; input 3x64x64", "float32", "batch 1; batch 2", "forward pass")
+
+
+def test_the_appendix_says_what_was_not_counted():
+    sections = dict(report([builders.with_unknown(), builders.profile()], command="archprof report a b").appendix)
+    assert sections["Not counted"] == ("A: aten.mystery: 1 call",)
+    assert "Built by hand." in sections["Notes"]
+    assert sections["Command"] == "archprof report a b"
+    assert all(sections.values())
+    assert "Every op" in dict(report([builders.profile()]).appendix)["Not counted"][0]
+
+
+def test_published_errors_have_their_source(four):
+    lines = dict(four.appendix)["Published errors"]
+    assert any(line.startswith("vgg16: 9.618% top-5") and "torchvision" in line for line in lines)
+
+
+def test_hostile_names_are_data():
+    """They come out as they went in: escaping is the renderers' business."""
+    page = report([builders.hostile()])
+    assert page.title == builders.HOSTILE[0]
+    assert {row.name for row in page.models[0].table.rows} == set(builders.HOSTILE)
+    labels = {node.label for node in page.models[0].nodes}
+    assert {name.rpartition(".")[2] for name in builders.HOSTILE} <= labels
+    assert all(re.fullmatch(r"n\d+", node.id) for node in page.models[0].nodes)
+    assert all(re.fullmatch(r"[a-z0-9_]+", series.key) for series in page.models[0].pictures)
+
+
+def test_one_model_has_no_comparison():
+    page = report([builders.profile()])
+    assert page.comparison is None
+    assert page.pictures == ()
+
+
+def test_no_model_and_too_many_are_refused():
+    with pytest.raises(UsageError):
+        report([])
+    with pytest.raises(UsageError):
+        report([builders.profile()] * 27)
+
+
+def test_train_mode_has_the_columns_of_the_backward_pass():
+    keys = {column.key for column in report([builders.trained()]).models[0].table.columns}
+    assert {"backward_macs", "backward_flops"} <= keys
+
+
+def test_a_model_of_2000_layers(pages):
+    """A thousand convolutions: 1 + 2 x 1,000 pixels are seen, and no picture has more points than it can show."""
+    deep = traced(*(layer for _ in range(1000) for layer in (conv(4, 4, 3), nn.ReLU())))
+    page = report([deep]).models[0]
+    check_nodes(page.nodes, deep)
+    assert len(page.nodes) == treemap.MOST
+    assert len(page.table.rows) == 2000
+    assert page.tiles[-1].value == 2001
+    assert all(len(points) <= 1000 for series in page.pictures for points in series.points)
+
+
+def test_every_rule_is_used_by_some_model(pages):
+    """No rule is dead: each says something about one of these profiles."""
+    seen = [Subject(page.profile) for page in pages.values()]
+    seen += [Subject(profile) for profile in (builders.stopped(), builders.hostile())]
+    for rule in alone.RULES:
+        assert any(list(rule(subject)) for subject in seen), rule.__name__
+
+
+def test_a_field_of_one_position_is_not_worth_a_sentence():
+    assert not any("sees" in text for text in texts(traced(conv(4, 4, 1))))
+
+
+def test_depth_names_the_layers_with_weights():
+    page = report([traced(conv(4, 4, 3), nn.ReLU(), conv(4, 4, 3))]).models[0]
+    [finding] = [finding for finding in page.findings if finding.text.endswith("weight layers deep.")]
+    assert finding.rows == ("0", "2")
+    assert "2 weight layers" in finding.text
+
+
+def test_shapes_in_the_table_are_raw(pages):
+    record = pages["vgg16"].table.records()[0]
+    assert record["output"] == ((1, 64, 224, 224),)
+    assert record["rf"] == "3"
+    assert record["act_fp32"] == 4 * prod((64, 224, 224))

@@ -1,0 +1,406 @@
+"""The report in a real browser, off the network: Debian's `chromium`, driven by Playwright.
+
+`AXE_CORE` may name an `axe.min.js` (npm: axe-core); without it the check of accessibility is skipped.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import archprof
+from archprof.analysis.report import Report, report
+from archprof.render import html
+
+api = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+LAYERS = "#m0 tbody tr"
+
+
+@dataclass
+class Opened:
+    """A page in the browser, and what it did that it should not."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def shown(self, selector: str = LAYERS) -> list[str]:
+        """The first cells of the rows that are to be seen, in their order."""
+        rows = "rows => rows.filter(row => row.getClientRects().length).map(row => row.cells[0].innerText.trim())"
+        return list(self.page.eval_on_selector_all(selector, rows))
+
+    def column(self, key: str) -> list[float]:
+        """Raw values of a column of the table of layers, row by row as shown."""
+        script = """([rows, key]) => {
+          const heads = [...document.querySelectorAll("#m0 thead th")];
+          const at = heads.findIndex(th => th.dataset.k === key);
+          return [...document.querySelectorAll(rows)].filter(row => row.getClientRects().length)
+            .map(row => Number(row.cells[at].dataset.v ?? 0));
+        }"""
+        return list(self.page.evaluate(script, [LAYERS, key]))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[..., Report]:
+    """The report of some models, traced once each."""
+    profiles: dict[str, archprof.Profile] = {}
+
+    def of(*names: str) -> Report:
+        for name in names:
+            if name not in profiles:
+                profiles[name] = archprof.profile(name)
+        return report([profiles[name] for name in names], command=f"archprof report {' '.join(names)}")
+
+    return of
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    """Opens a report from the file system; at the end nothing was asked for, and nobody complained."""
+    contexts, pages = [], list[Opened]()
+
+    def open_(
+        shown: Report, plotly: html.Plotly = "none", width: int = 1280, height: int = 800, **options: Any
+    ) -> Opened:
+        path = tmp_path / f"{len(pages)}.html"
+        path.write_text(html.page(shown, plotly=plotly), "utf-8")
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.set_offline(True)
+        opened = Opened(context.new_page())
+        pages.append(opened)
+
+        def block(route: Any) -> None:
+            if route.request.url == path.as_uri():
+                route.continue_()
+            else:
+                opened.requests.append(route.request.url)
+                route.abort()
+
+        context.route("**/*", block)
+        opened.page.on("pageerror", lambda error: opened.errors.append(str(error)))
+        opened.page.on("console", lambda line: opened.errors.append(f"{line.type}: {line.text}"))
+        opened.page.on("dialog", lambda dialog: opened.errors.append(f"dialog: {dialog.message}"))
+        opened.page.goto(path.as_uri())
+        return opened
+
+    yield open_
+    for page in pages:
+        assert page.requests == []
+        assert page.errors == []
+    for context in contexts:
+        context.close()
+
+
+def until(page: Any, script: str) -> None:
+    """Wait until it is so; Playwright's own way needs the `eval` that the page's policy forbids."""
+    end = time.monotonic() + 10
+    while not page.evaluate(script):
+        assert time.monotonic() < end, f"never came true: {script}"
+        page.wait_for_timeout(20)
+
+
+@pytest.mark.parametrize(
+    ("plotly", "names"), [("gzip", ("alexnet", "vgg11", "vgg16", "resnet18")), ("inline", ("vgg16",))]
+)
+def test_plotly_draws_every_picture_without_the_network(
+    opened: Callable[..., Opened], made: Callable[..., Report], plotly: html.Plotly, names: tuple[str, ...]
+) -> None:
+    page = opened(made(*names), plotly).page
+    figures = page.locator("figure.fig")
+    for figure in figures.all():
+        figure.scroll_into_view_if_needed()
+        figure.locator(".plot svg.main-svg").first.wait_for()
+        assert not figure.locator(".pic").is_visible()
+    assert figures.count() >= 8
+    page.emulate_media(color_scheme="dark")
+    until(page, "document.querySelector('.plot .xtick text').style.fill === 'rgb(232, 234, 237)'")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert all(figure.locator(".pic").is_visible() for figure in figures.all())
+    assert not any(figure.locator(".plot").is_visible() for figure in figures.all())
+
+
+def test_the_drawings_stay_where_the_browser_cannot_unpack(
+    browser: Any, made: Callable[..., Report], tmp_path: Path
+) -> None:
+    path = tmp_path / "x.html"
+    path.write_text(html.page(made("vgg16"), plotly="gzip"), "utf-8")
+    context = browser.new_context()
+    context.add_init_script("delete window.DecompressionStream")
+    page, errors = context.new_page(), list[str]()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    page.locator("figure.fig").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    assert errors == []
+    assert page.locator("figure.fig .pic").first.is_visible()
+    assert page.locator(LAYERS).first.is_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("names", [("vgg16",), ("vit_b_16",), ("alexnet", "vgg11", "vgg16", "resnet18")])
+def test_the_first_screen_needs_no_scrolling(
+    opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
+) -> None:
+    page = opened(made(*names)).page
+    for selector in ("h1", ".badge", ".asked", ".tiles", ".findings", ".maps"):
+        box = page.locator(selector).bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 800, selector
+    assert page.locator(".tile").count() == 6
+    assert 3 <= page.locator(".findings li").count() <= 7
+
+
+def test_tiles_and_table_are_those_of_the_profile(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    shown = made("resnet18")
+    one, profile, table = opened(shown), shown.models[0].profile, shown.models[0].table
+    values = one.page.eval_on_selector_all(".tile b", "all => all.map(b => Number(b.dataset.v))")
+    totals = profile.totals
+    assert values[:4] == [totals.params, totals.macs, totals.flops, totals.activation_bytes["float32"]]
+    keys = [column.key for column in table.columns]
+    for key in ("params", "macs", "flops", "act_fp32"):
+        assert one.column(key) == [row.cells[keys.index(key)] for row in table.rows]
+    leaves = [row for row in table.rows if not row.subtotal]
+    assert sum(row.cells[keys.index("macs")] for row in leaves) == totals.macs
+
+
+def test_rows_sort_by_mouse_and_keyboard(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    one = opened(made("resnet18"))
+    page, tree = one.page, one.shown()
+    head = page.locator('#m0 th[data-k="macs"]')
+    head.locator("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    falling = one.column("macs")
+    assert falling == sorted(falling, reverse=True)
+    assert "layer4.1.conv2" in one.shown()
+    assert sum(falling) == one_total(page)
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert one.column("macs") == falling[::-1]
+    page.keyboard.press("Space")
+    assert page.locator("#m0 th[aria-sort]").count() == 0
+    assert one.shown() == tree
+    page.locator('#m0 th[data-k="kind"] button').click()
+    kinds = page.eval_on_selector_all(LAYERS, "rows => rows.filter(r => !r.hidden).map(r => r.cells[1].innerText)")
+    assert kinds == sorted(kinds, key=str.lower)
+    assert page.locator("#m0 th[aria-sort]").count() == 1
+
+
+def one_total(page: Any) -> int:
+    return int(page.locator("#tile-macs b").get_attribute("data-v"))
+
+
+def test_a_branch_folds_and_a_link_opens_it_again(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    shown = made("resnet18")
+    one = opened(shown)
+    page, tree = one.page, one.shown()
+    turn = page.get_by_role("button", name="Parts of layer1", exact=True)
+    assert turn.get_attribute("aria-expanded") == "true"
+    turn.focus()
+    page.keyboard.press("Enter")
+    assert turn.get_attribute("aria-expanded") == "false"
+    inside = tree.index("layer2") - tree.index("layer1") - 1
+    assert len(one.shown()) == len(tree) - inside
+    page.locator('#m0 [data-do="fold"]').click()
+    assert one.shown() == [name for name, row in zip(tree, shown.models[0].table.rows, strict=True) if not row.depth]
+    link = page.locator('.findings a[href^="#m0-"]', has_text="layer4.1.conv2").first
+    row = page.locator(link.get_attribute("href"))
+    assert not row.is_visible()
+    link.click()
+    row.wait_for(state="visible")
+    assert row.evaluate(
+        "row => { const box = row.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight }"
+    )
+    page.locator('#m0 [data-do="unfold"]').click()
+    assert one.shown() == tree
+
+
+def test_a_filter_leaves_what_matches(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    one = opened(made("resnet18"))
+    search = one.page.locator("#m0 input")
+    search.fill("downsample")
+    assert len(one.shown()) == 9  # three branches, each with its two parts
+    assert all("downsample" in name for name in one.shown())
+    assert "9 of" in one.page.locator("#m0 output").inner_text()
+    search.fill("batchnorm")
+    assert len(one.shown()) == 20
+    search.fill("nothing has this name")
+    assert one.shown() == []
+    one.page.locator('#m0 [data-do="reset"]').click()
+    assert len(one.shown()) > 80
+
+
+def test_what_is_copied_can_be_read_again(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    shown = made("resnet18")
+    page = opened(shown, permissions=["clipboard-read", "clipboard-write"]).page
+    page.locator('#m0 [data-do="csv"]').click()
+    until(page, "document.querySelector('#m0 output').textContent === 'Copied.'")
+    rows = list(csv.DictReader(io.StringIO(page.evaluate("navigator.clipboard.readText()"))))
+    wanted = shown.models[0].table.records()
+    names = [row.name for row in shown.models[0].table.rows if not row.subtotal]
+    assert [row["layer"] for row in rows] == names
+    for key in ("params", "macs", "act_fp16"):
+        assert [int(row[key]) for row in rows] == [record[key] for record in wanted]
+    page.locator('#m0 [data-do="md"]').click()
+    until(page, "navigator.clipboard.readText().then(text => text.startsWith('|'))")
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert len(lines) == 2 + len(shown.models[0].table.rows)
+    assert "Params [k]" in lines[0]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_the_switch_changes_the_picture(
+    opened: Callable[..., Opened], made: Callable[..., Report], script: bool
+) -> None:
+    page = opened(made("vgg16"), java_script_enabled=script).page
+    assert page.locator(".by-macs").is_visible()
+    page.get_by_text("Params", exact=True).first.click()
+    assert page.locator(".by-params").is_visible()
+    assert not page.locator(".by-macs").is_visible()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".by-flops").is_visible()
+    assert page.locator(".by:visible").count() == 1
+
+
+def test_a_box_leads_to_its_row(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    page = opened(made("vgg16")).page
+    page.locator(".by-macs [data-r]", has_text="features.12 (Conv2d)").click()
+    row = page.locator("tr:target")
+    row.wait_for()
+    assert row.locator("th").inner_text().strip() == "12"
+
+
+def test_everything_is_there_without_a_script(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    page = opened(made("alexnet", "resnet18"), "gzip", java_script_enabled=False).page
+    for selector in (".tiles", ".findings", ".by-macs svg", "#summary table", "#stages table", "#m1 table", "#method"):
+        assert page.locator(selector).first.is_visible(), selector
+    assert page.locator(".tools:visible").count() == 0
+    assert page.locator("figure .pic svg:visible").count() == page.locator("figure").count() > 5
+
+
+def test_dark_is_dark_and_print_is_light(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    page = opened(made("vgg16")).page
+    paper = "getComputedStyle(document.documentElement).backgroundColor"
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate(paper) == "rgb(20, 23, 27)"
+    page.emulate_media(color_scheme="dark", media="print")
+    assert page.evaluate(paper) == "rgb(255, 255, 255)"
+
+
+def test_print_shows_all_layers(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    shown = made("resnet50")
+    one = opened(shown)
+    one.page.locator('#m0 [data-do="fold"]').click()
+    one.page.locator("#m0 input").fill("layer1")
+    one.page.emulate_media(media="print")
+    assert len(one.shown()) == len(shown.models[0].table.rows)
+    box = one.page.locator("#m0 .scroll").evaluate("box => [box.scrollHeight, box.clientHeight]")
+    assert box[0] <= box[1] + 1
+    one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert one.page.locator("details:not([open])").count() == 0
+    one.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert one.page.locator("details[open]").count() == 0
+    printed = one.page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 5
+
+
+@pytest.mark.parametrize("names", [("vgg16",), ("alexnet", "vgg11", "vgg16", "resnet18")])
+def test_a_narrow_window_never_scrolls_sideways(
+    opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
+) -> None:
+    page = opened(made(*names), width=360, height=740).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.evaluate("document.querySelectorAll('details').forEach(box => { box.open = true })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_names_that_attack_are_only_shown(opened: Callable[..., Opened]) -> None:
+    evil = type(HOSTILE, (torch.nn.Sequential,), {})(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    net = torch.nn.Sequential()
+    net.add_module(HOSTILE.replace(".", "_"), evil)
+    profile = replace(archprof.profile(net, (1, 3, 8, 8)), model=HOSTILE)
+    for profiles in ([profile], [profile, profile]):
+        one = opened(report(profiles, command=HOSTILE), "inline")
+        for figure in one.page.locator("figure.fig").all():
+            figure.scroll_into_view_if_needed()
+            figure.locator(".plot svg.main-svg").first.wait_for()
+        assert one.page.locator("img").count() == 0
+        assert HOSTILE in one.page.title()
+        assert HOSTILE in one.page.locator("#m0 tbody").inner_text()
+
+
+def test_two_thousand_layers_open_at_once(opened: Callable[..., Opened]) -> None:
+    blocks = [torch.nn.Sequential(*(torch.nn.Linear(16, 16) for _ in range(50))) for _ in range(40)]
+    shown = report([archprof.profile(torch.nn.Sequential(*blocks), (1, 16))])
+    start = time.perf_counter()
+    one = opened(shown)
+    assert time.perf_counter() - start < 3
+    assert one.page.locator(LAYERS).count() == 2040
+    one.page.locator("#m0").scroll_into_view_if_needed()
+    one.page.locator("#m0 .scroll").evaluate("box => { box.scrollTop = box.scrollHeight }")
+    last = one.page.locator(LAYERS).last
+    last.wait_for(state="visible")
+    assert last.evaluate("row => row.getBoundingClientRect().top < innerHeight")
+    start = time.perf_counter()
+    one.page.locator('#m0 th[data-k="macs"] button').click()
+    assert time.perf_counter() - start < 2
+
+
+@contextmanager
+def axe(page: Any) -> Iterator[Callable[[], list[str]]]:
+    """What axe-core finds that is serious: rule, element, and why."""
+    page.evaluate(Path(os.environ["AXE_CORE"]).read_text("utf-8"))
+
+    def found() -> list[str]:
+        result = page.evaluate("axe.run({ resultTypes: ['violations'] })")
+        grave = [one for one in result["violations"] if one["impact"] in ("serious", "critical")]
+        return [
+            f"{one['id']}: {node['html'][:100]}: {node['failureSummary'][:200]}"
+            for one in grave
+            for node in one["nodes"]
+        ]
+
+    yield found
+
+
+@pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE does not name an axe.min.js")
+@pytest.mark.parametrize(("look", "width"), [("light", 1280), ("dark", 360)])
+@pytest.mark.parametrize("names", [("vgg16",), ("alexnet", "resnet18")])
+def test_axe_finds_nothing_serious(
+    opened: Callable[..., Opened], made: Callable[..., Report], look: str, width: int, names: tuple[str, ...]
+) -> None:
+    page = opened(made(*names), "gzip", width=width, color_scheme=look, bypass_csp=True).page
+    page.locator("figure.fig").first.scroll_into_view_if_needed()
+    page.locator(".plot svg.main-svg").first.wait_for()
+    page.evaluate(
+        "document.querySelectorAll('details').forEach(box => { box.open = true }); dispatchEvent(new Event('resize'))"
+    )
+    with axe(page) as found:
+        assert found() == []
