@@ -54,7 +54,7 @@ def table(
 
 
 def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path | None) -> None:
-    """Print or write the table of a profile. JSON by layer, which can be read again, and HTML hold the whole profile."""
+    """Print or write the table of a profile. JSON by layer, to be read again, and HTML hold it whole."""
     if form != "html" and (form != "json" or view["by"] != "layer"):
         write_table(profile.table(**view), form, output)
         return
