@@ -48,6 +48,7 @@ class Calls:
         self.stack: list[int] = []
         self.raised: tuple[BaseException | None, int] = (None, 0)
         self.hooks: list[RemovableHandle] = []
+        self.lazy = False
         enter, leave = self._enter, self._leave
         self.nodes = {id(module): Node(path, module) for path, module in model.named_modules()}
         for node in self.nodes.values():
@@ -56,6 +57,7 @@ class Calls:
             if node.module is not model and not isinstance(node.module, torch.jit.ScriptModule):
                 self.hooks.append(node.module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
                 self.hooks.append(node.module.register_forward_hook(leave, always_call=True))
+        self.owned = self._owned()
 
     def close(self) -> None:
         """Take the hooks away: the model can be traced again."""
@@ -120,15 +122,20 @@ class Calls:
 
     def register(self) -> None:
         """Write down the parameters and buffers, as what is there before the pass."""
-        for own in self._owned().values():
-            for tensor, is_param in own:
-                self.recorder.add(tensor, "parameter" if is_param else "buffer")
+        for tensor, is_param in itertools.chain(*self.owned.values()):
+            self.recorder.add(tensor, "parameter" if is_param else "buffer")
+
+    def materialised(self) -> None:
+        """After the pass: a lazy parameter had no shape before it."""
+        if self.lazy:
+            self.owned = self._owned()
+            for tensor, is_param in itertools.chain(*self.owned.values()):
+                self.recorder.becomes(tensor, "parameter" if is_param else "buffer")
 
     def param_rows(self) -> dict[int, int]:
         """The row of each parameter's first owner, by the parameter's id."""
         called = ((key, node.calls[0]) for key, node in self.nodes.items() if node.calls)
-        owned = self._owned()
-        return {id(tensor): row for key, row in called for tensor, _ in owned.get(key, ())}
+        return {id(tensor): row for key, row in called for tensor, _ in self.owned.get(key, ())}
 
     def finish(self, *, whole: bool) -> tuple[tuple[Layer, ...], list[int]]:
         """The layers, and for each of `rows` where among them it stands.
@@ -136,15 +143,12 @@ class Calls:
         Where the forward came to its end (`whole`), modules that it never called follow the rows of
         the module that holds them.
         """
-        owned = self._owned()
-        for tensor, is_param in itertools.chain(*owned.values()):  # a lazy one had no shape before the pass
-            self.recorder.becomes(tensor, "parameter" if is_param else "buffer")
         layers: list[Layer] = []
         places = [0] * len(self.rows)
         for index, row in self._order(whole):
             if index is not None:
                 places[index] = len(layers)
-            own = owned.get(id(row.node.module), ()) if not row.number else ()
+            own = self.owned.get(id(row.node.module), ()) if not row.number else ()
             layers.append(_layer(row, own))
         return tuple(layers), places
 
@@ -155,9 +159,13 @@ class Calls:
         for key, node in self.nodes.items():
             for table, is_param in ((node.module._parameters, True), (node.module._buffers, False)):
                 for tensor in table.values():
-                    if tensor is not None and id(tensor) not in seen and not is_lazy(tensor):
-                        seen.add(id(tensor))
-                        owned.setdefault(key, []).append((tensor, is_param))
+                    if tensor is None or id(tensor) in seen:
+                        continue
+                    if is_lazy(tensor):
+                        self.lazy = True
+                        continue
+                    seen.add(id(tensor))
+                    owned.setdefault(key, []).append((tensor, is_param))
         return owned
 
     def _order(self, whole: bool) -> Iterator[tuple[int | None, Call]]:

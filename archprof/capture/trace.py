@@ -119,7 +119,9 @@ class _Pass:
             return error
         finally:
             self.recorder.on = False
-            self.calls.close()
+            self.calls.materialised()
+            if self.target.owned:  # a twin is thrown away with its hooks
+                self.calls.close()
             for parameter in self.model.parameters() if self.train else ():
                 parameter.grad = None
         return None
@@ -137,6 +139,7 @@ class _Pass:
     def _backward(self, output: Any) -> None:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
         self.recorder.phase = "backward"
+        self.calls.materialised()
         self.mode.param_rows = self.calls.param_rows()
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         roots = [tensor for tensor in tensors_in(loss if loss is not None else output) if tensor.requires_grad]

@@ -27,7 +27,7 @@ def calls(names: str, overload: str = "default") -> Callable[[Generator], Genera
 @calls("silu sigmoid abs round tanh mish exp exp2 log log2 log10 sqrt rsqrt neg sin cos tan atan erf erfc reciprocal")
 @calls("log1p expm1 floor ceil trunc sign relu hardswish hardsigmoid isnan logical_not bitwise_not")
 @calls("silu_ sigmoid_ tanh_ hardswish_ hardsigmoid_ mish_ exp_ log_ sqrt_ rsqrt_ abs_ neg_ sin_ cos_")
-@calls("reciprocal_ floor_ ceil_ round_")
+@calls("reciprocal_ floor_ ceil_ round_ relu_")
 def unary(d: Draw) -> Call:
     return [d.tensor(d.shape(), d.dtype())], {}
 

@@ -42,7 +42,7 @@ def _in_steps(x: Any, *numbers: Any, **kwargs: Any) -> Any:
 
 @rule(
     *named(
-        "silu_ gelu_ sigmoid_ tanh_ hardswish_ hardsigmoid_ leaky_relu_ elu_ mish_ exp_ "
+        "relu_ silu_ gelu_ sigmoid_ tanh_ hardswish_ hardsigmoid_ leaky_relu_ elu_ mish_ exp_ "
         "log_ sqrt_ rsqrt_ abs_ neg_ sin_ cos_ reciprocal_ floor_ ceil_ round_ clamp_min_ "
         "clamp_max_",
         "default",
