@@ -20,13 +20,14 @@ def check_writable(path: str | Path) -> Path:
         path.exists()
     except (OSError, ValueError) as error:  # a name too long, a null byte
         raise ArchprofError(f"{given} cannot be written: {error}.", "An output is a file.") from error
+    if given.exists() and not given.is_dir() and not given.is_file():
+        return given  # a device or a pipe is written to as it stands
     if path.is_dir():
         raise ArchprofError(f"{given} is a folder.", "An output is a file.", f"Try {given / 'vgg16.json'}.")
     if not path.parent.is_dir():
         folder = given.parent
         raise ArchprofError(f"{given} cannot be written: there is no folder {folder}.", hint=f"Try mkdir -p {folder}")
-    replaced = path.is_file() or not path.exists()  # a device or a pipe is written to as it stands
-    if not os.access(path.parent if replaced else path, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise ArchprofError(f"{given} cannot be written: no permission.", hint="Name a file in a folder of yours.")
     return path
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 
 PATIENCE = 1.0
 """Seconds after which the wait is worth a word."""
@@ -18,10 +18,16 @@ PERIOD = 0.25
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show `what` and the seconds so far on stderr, if that is a terminal; gone without a trace at the end."""
-    if not sys.stderr.isatty():
+    """Show `what` and the seconds so far on stderr, if that is a terminal; gone without a trace at the end.
+
+    What a model prints meanwhile goes to stderr: stdout is for the answer.
+    """
+    with redirect_stdout(sys.stderr), _shown(what) if sys.stderr.isatty() else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[None]:
     done = threading.Event()
     clock = threading.Thread(target=_tell, args=(what, done), daemon=True)
     clock.start()

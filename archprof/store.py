@@ -142,10 +142,10 @@ def _columns(record: type[NamedTuple], rows: Iterable[Any]) -> dict[str, Any]:
 def _value(value: Any) -> str:
     """JSON with one line an item where the items are many."""
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(json.dumps(item) for item in value) + "\n]"
+        return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
     if isinstance(value, dict) and "columns" in value:
         return f'{{"columns": {json.dumps(value["columns"])}, "rows": {_value(value["rows"])}}}'
-    return json.dumps(value)
+    return json.dumps(value, allow_nan=False)
 
 
 def _profile(data: dict[str, Any]) -> Profile:

@@ -42,7 +42,8 @@ COST_KEYS = frozenset({"macs", "flops", "backward_macs", "backward_flops"})
 
 ACTIVATION_KEYS = frozenset({"activation_bytes", "act_fp32", "act_fp16", "act_bf16"})
 
-WORK_KEYS = COST_KEYS | ACTIVATION_KEYS | {"activation", "ops", "bytes_moved"}
+OWNED_KEYS = frozenset({"params", "trainable", "buffers", "param_bytes"})
+WORK_KEYS = COST_KEYS | ACTIVATION_KEYS | OWNED_KEYS | {"activation", "ops", "bytes_moved"}
 """What is a lower bound when the forward stopped half-way."""
 
 

@@ -8,7 +8,7 @@ answered by shape, with its backward as one op too.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -61,11 +61,23 @@ def run(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[s
 
 
 def _computed(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """The real result, attention laid out as fused kernels do: what follows then copies as much as on meta."""
+    """The real result, attention laid out as on meta: what follows then copies as much."""
     result = func(*args, **kwargs)
-    if func is not functional.scaled_dot_product_attention or result.dim() < 3:
+    if func is not functional.scaled_dot_product_attention:
         return result
-    return result.transpose(-3, -2).contiguous().transpose(-3, -2)
+    query = args[0] if args else kwargs["query"]
+    return _laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
+
+
+def _laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """A dense tensor with its dimensions in the query's order of strides, as flash kernels return it."""
+    offset = len(shape) - query.dim()
+    order = sorted(range(query.dim()), key=query.stride, reverse=True)
+    strides, step = [0] * len(shape), 1
+    for dim in reversed([*range(offset), *(offset + d for d in order)]):
+        strides[dim] = step
+        step *= shape[dim]
+    return torch.empty_strided(shape, strides, dtype=dtype, device=device)
 
 
 def _answer(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -75,19 +87,24 @@ def _answer(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-    """(..., H, Sq, D) x (..., H, Skv, D) x (..., H, Skv, Dv) -> (..., H, Sq, Dv), laid out as fused kernels do."""
-    _check_attention(query, key, value, *args, **kwargs)
-    *batch, heads, length, _ = query.shape if query.dim() > 2 else (1, *query.shape)
-    shape = (*batch, length, heads, value.shape[-1])
-    out = torch.empty(shape, dtype=query.dtype, device="meta").transpose(-3, -2)
-    return out if query.dim() > 2 else out.squeeze(0)
-
-
-def _check_attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> None:
-    heads_match = query.dim() < 3 or query.shape[-3] == key.shape[-3] or kwargs.get("enable_gqa", False)
-    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2] or not heads_match:
+    """(..., H, Sq, D) x (..., H, Skv, D) x (..., H, Skv, Dv) -> (..., H, Sq, Dv); grouped queries share heads."""
+    grouped = kwargs.get("enable_gqa", False)
+    fits = query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2]
+    try:
+        if grouped:
+            lead = (*_broadcast(t.shape[:-3] for t in (query, key, value)), query.shape[-3])
+        else:
+            lead = _broadcast(t.shape[:-2] for t in (query, key, value))
+    except RuntimeError:
+        fits = False
+    if not fits:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (query, key, value))
         raise RuntimeError(f"scaled_dot_product_attention: query, key and value do not fit together: {shapes}")
+    return _laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
+
+
+def _broadcast(shapes: Iterable[torch.Size]) -> tuple[int, ...]:
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 def _recurrent(data: Any, *rest: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -93,6 +93,18 @@ def _keeps_values(tensor: torch.Tensor) -> bool:
 def spec_of(tensor: torch.Tensor) -> InputSpec:
     """The exact shape and dtype of a tensor."""
     return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def specs(tree: Any) -> Iterator[InputSpec]:
+    """The leaves of a tree of inputs that stand for tensors."""
+    if isinstance(tree, InputSpec):
+        yield tree
+    elif isinstance(tree, Mapping):
+        for value in tree.values():
+            yield from specs(value)
+    elif isinstance(tree, (tuple, list)):
+        for value in tree:
+            yield from specs(value)
 
 
 def describe(tree: Any) -> str:

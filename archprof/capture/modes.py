@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -78,6 +79,7 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.recorder, self.calls, self.causal = recorder, calls, causal
         self.owners: Owners | None = None
         self.param_rows: dict[int, int] = {}
+        self.autocast = False
         self._known: dict[int, _Known] = {}
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
@@ -172,6 +174,8 @@ def _without_tensors(value: Any) -> Any:
         return tuple([_without_tensors(item) for item in value])
     if value is None or isinstance(value, torch.Tensor):
         return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -193,6 +197,8 @@ class FunctionMode(TorchFunctionMode):
         self.ops = ops
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch._C._is_any_autocast_enabled():  # asked here, since the dispatcher has done with it below
+            self.ops.autocast = True
         name = fused.NAMES.get(func)
         if name is not None:
             return fused.run(self.ops, name, func, args, kwargs or {})

@@ -196,8 +196,6 @@ class Recorder:
         """Write down one op. The first output is its result; further ones are auxiliary until something reads them."""
         now = len(self.events)
         read = tuple([self.index(tensor) for tensor in inputs])
-        if self._auxiliary:
-            self._used(read)
         before = len(self._allocations)
         role: Role = "activation" if self.phase == "forward" else "temporary"
         written = []
@@ -211,6 +209,8 @@ class Recorder:
                 extra.role = "auxiliary"
                 self._auxiliary.add(extra.index)
         alias = len(self._allocations) == before and status == "zero"
+        if self._auxiliary and not alias:  # a view of it reads nothing yet
+            self._used(read)
         self.events.append(
             _Event(name, layer, self.phase, read, tuple(written), macs, flops, status, window, args, alias)
         )

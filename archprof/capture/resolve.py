@@ -12,7 +12,7 @@ from archprof import late
 from archprof.capture import python_file, revision, timm_zoo, torchvision_zoo
 from archprof.capture.build import build, build_real
 from archprof.capture.input_spec import InputSpec
-from archprof.capture.inputs import Inputs, floats_follow, normalise
+from archprof.capture.inputs import Inputs, floats_follow, normalise, specs
 from archprof.capture.offer import Offer, UnavailableError, check_call, explain
 from archprof.capture.spec import ModelSpec, parse_model
 from archprof.capture.target import Target
@@ -48,7 +48,7 @@ def resolve(
     if inputs is not None and dtype is not None:
         inputs = floats_follow(inputs)
     if isinstance(spec, nn.Module):
-        return _existing(type(spec).__name__, spec, inputs)
+        return _existing(type(spec).__name__, spec, inputs, batch)
     if isinstance(spec, str) and looks_like_blocks(spec):
         return _blocks(spec, inputs, batch)
     if isinstance(spec, str):
@@ -63,7 +63,7 @@ def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
         return _built(text, _offer(spec), inputs, batch)
     found = _loaded(spec)
     if isinstance(found, nn.Module) and spec.kwargs is None:
-        return _existing(text, found, inputs)
+        return _existing(text, found, inputs, batch)
     if isinstance(found, nn.Module) or not callable(found):
         what = "a module already and takes no arguments" if isinstance(found, nn.Module) else f"of type {_kind(found)}"
         raise UsageError(f"{text} is {what}.", "An nn.Module, a class of one, or a factory that returns one.")
@@ -131,9 +131,20 @@ def _attempt(
         return error
 
 
-def _existing(name: str, model: nn.Module, inputs: Any) -> Target:
+def _check_batch(name: str, inputs: Any, batch: int) -> None:
+    """A batch other than 1 must reach the pass."""
+    if batch != 1 and not any(spec.batched for spec in specs(inputs)):
+        raise UsageError(
+            f"A batch of {batch} was asked for, and every input of {name} has its exact shape.",
+            "The batch is put in front of inputs written without it: 3x224x224.",
+            "Give the inputs so, or leave the batch out.",
+        )
+
+
+def _existing(name: str, model: nn.Module, inputs: Any, batch: int) -> Target:
     """The target of the user's own module."""
     args, kwargs = _inputs(name, model, inputs, None)
+    _check_batch(name, (args, kwargs), batch)
     return Target(name, model, args, kwargs, owned=False, rebuild=None)
 
 
@@ -148,6 +159,8 @@ def _built(name: str, offer: Offer, inputs: Any, batch: int) -> Target:
         raise explain(name, offer, error) from error
     model, own = _taken_apart(name, made)
     args, kwargs = _inputs(name, model, inputs, own or offer.inputs(model, batch))
+    if inputs is not None or own is not None:  # a default is made for the batch
+        _check_batch(name, (args, kwargs), batch)
     return Target(name, model, args, kwargs, owned=True, rebuild=partial(_rebuild, name, offer))
 
 

@@ -34,6 +34,10 @@ from archprof.records import Failure, Profile
 WITHOUT_VALUES = re.compile("meta|unsupported scalarType|'lengths' argument", re.IGNORECASE)
 """In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
 
+AUTOCAST_NOTE = (
+    "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
+)
+
 FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
 
 
@@ -160,6 +164,8 @@ class _Pass:
 
     def profile(self) -> Profile:
         layers, places = self.calls.finish(whole=self.failure is None)
+        if self.mode.autocast and self.device == "meta":
+            self.notes.append(AUTOCAST_NOTE)
         failure = self.failure
         return Profile(
             model=self.target.name,
