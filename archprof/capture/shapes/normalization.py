@@ -95,8 +95,9 @@ def _group_norm(x: Any, weight: Any, bias: Any, batch: int, channels: int, inner
         return None
     if any(t is not None and t.dtype is not x.dtype for t in (weight, bias)) or _may_lie_channels_last(x):
         return None
-    result = made_contiguous(x)
-    return None if result is None else (result, empty((batch, groups), x.dtype), empty((batch, groups), x.dtype))
+    if not plain(x.shape, x.stride()):  # releases of torch differ in what they make of other layouts
+        return None
+    return empty(x.shape, x.dtype), empty((batch, groups), x.dtype), empty((batch, groups), x.dtype)
 
 
 def _may_lie_channels_last(x: Any) -> bool:
