@@ -161,8 +161,10 @@ def early(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed]
                 continue
             made = f"{words.percent(share)} of the activation memory of {fact.name} is made"
             names = tuple(stage.name for stage in own[:first])
-            params = f"layers with {words.percent(held.params / fact.total.params)} of the parameters"
-            text = f"{made} {words.place(names)}, by {params if held.params else 'layers without parameters'}."
+            by = "layers without parameters"
+            if held.params:
+                by = f"layers with {words.percent(held.params / fact.total.params)} of the parameters"
+            text = f"{made} {words.place(names)}, by {by}."
             yield Weighed(35 + 20 * share, Finding(text, (i,), ("act_fp32", "params"), names))
             break
 

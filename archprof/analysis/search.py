@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from archprof import units
+from archprof.analysis.budget import percent
 from archprof.analysis.table import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def _why_not(step: Step, result: Fit) -> list[str]:
     which = "" if result.found else ", the smallest that runs,"
     lines = []
     for key, over in step.over(result.budgets).items():
-        share = f"{over / result.budgets[key]:.1%}"
+        share = percent(Fraction(over, result.budgets[key]))
         lines.append(
             f"{step.label}{which} is over the budget of {BUDGETS[key].header} by {_shown(key, over)} ({share})."
         )

@@ -174,6 +174,11 @@ def _batch(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
     def at(n: int) -> Attempt:
         return attempt(lambda: resolve(model, inputs, batch=n, dtype=dtype), batch=n, dtype=dtype)
 
+    resolve(model, inputs, dtype=dtype)
+    try:
+        resolve(model, inputs, batch=2, dtype=dtype)
+    except UsageError as error:
+        raise _AbsentError(error.given, error.allowed) from None
     one, two = at(1).profile, at(2).profile
     if one and two and one.totals == two.totals:
         raise _AbsentError(f"The input of {one.model} is exact, so that a batch changes nothing.", "Try 3x224x224.")
@@ -191,20 +196,31 @@ def _depth(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
 
 
 def _keyword(over: str, names: tuple[str, ...], model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
-    """The first of `names` that the factory of `model` takes."""
+    """The first of `names` that the factory of `model` takes and that changes what the model costs."""
     factory = not isinstance(model, nn.Module) and not is_blocks(model)
-    name = next((name for name in names if factory and _takes(model, name, inputs)), None)
-    if name is None:
-        what = f"{model if isinstance(model, str) else 'This model'} has no setting for its {over}"
-        raise _AbsentError(f"{what}.", f"It needs a factory that takes one of: {', '.join(names)}.")
+    taken = [name for name in names if factory and _takes(model, name, inputs)]
+    for name in taken:
+        found = Setting(partial(_label, name), partial(_with, model, name, inputs, batch, dtype), 1024)
+        few, many = (found.at(n) for n in ((2, 8) if names is DEPTHS else (64, 192)))
+        if few.problem or many.problem or few.profile.totals != many.profile.totals:  # type: ignore[union-attr]
+            return found
+    what = f"{model if isinstance(model, str) else 'This model'} has no setting for its {over}"
+    ignored = f"It takes {' and '.join(taken)}, which changes nothing. " if taken else ""
+    raise _AbsentError(f"{what}.", f"{ignored}It needs a factory that takes one of: {', '.join(names)}.")
 
-    def called(n: int) -> Any:
-        return _called(model, name, n / 100 if _is_multiplier(name) else n)
 
-    def at(n: int) -> Attempt:
-        return attempt(lambda: resolve(called(n), inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+def _label(name: str, n: int) -> str:
+    return f"{name}={_value(name, n):g}"
 
-    return Setting(lambda n: f"{name}={n / 100 if _is_multiplier(name) else n:g}", at, 1024)
+
+def _with(model: Any, name: str, inputs: Any, batch: int, dtype: str | None, n: int) -> Attempt:
+    """The model traced with the keyword `name` at step n."""
+    called = _called(model, name, _value(name, n))
+    return attempt(lambda: resolve(called, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+
+
+def _value(name: str, n: int) -> float:
+    return n / 100 if _is_multiplier(name) else n
 
 
 def _is_multiplier(name: str) -> bool:

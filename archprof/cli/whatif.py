@@ -14,6 +14,8 @@ from archprof.cli.output import for_terminal, told, width, write
 from archprof.errors import UsageError
 from archprof.progress import working
 
+REWRITES = "--stack3x3, --add-bn, --residual, --separable, --no-fc, --width X, --num-classes N"
+
 
 def whatif(
     model: options.Model,
@@ -39,6 +41,8 @@ def whatif(
 ) -> None:
     """Rewrite a copy of a model and show what that changes; the rewrites combine."""
     with told(debug):
+        if not any((stack3x3, add_bn, residual, separable, no_fc, wider is not None, num_classes is not None, middle)):
+            raise UsageError(f"Nothing is to be rewritten in {model}.", f"Rewrites: {REWRITES}.")
         if output is not None and output.suffix != ".py":
             raise UsageError(f"{output} is no Python file.", "The rewritten model is written as a module: -o net.py")
         if output is not None:

@@ -10,6 +10,7 @@ from torch import nn
 import archprof
 from archprof.analysis import words
 from archprof.analysis.compare import compare
+from archprof.analysis.report import report
 
 
 def texts(*models, **options):
@@ -159,3 +160,22 @@ def test_ratios(ratio, text):
 )
 def test_percents_never_say_all_or_nothing_too_soon(share, text):
     assert words.percent(share) == text
+
+
+POOLS = ("pool2 pool2 pool2 pool2", "avgpool2 avgpool2 avgpool2", "relu", "flatten")
+
+
+@pytest.mark.parametrize("other", [*POOLS, "conv3-8 pool2", "gap flatten linear-10"])
+def test_models_without_parameters(other):
+    """Pooling takes 3x64x64 to 32x32, which is three quarters of all that the four poolings make."""
+    traced = [archprof.profile(spec, "3x64x64") for spec in (POOLS[0], other)]
+    for pair in (traced, traced[::-1]):
+        said = [finding.text for finding in compare(pair).findings]
+        assert any("memory of pool2" in text and "at 32x32, by layers without parameters." in text for text in said)
+
+
+@pytest.mark.parametrize("spec", POOLS)
+def test_the_report_of_a_model_without_parameters(spec):
+    (page,) = report([archprof.profile(spec, "3x64x64")]).models
+    said = [finding.text for finding in page.findings]
+    assert f"{spec} has no parameters." in said

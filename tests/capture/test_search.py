@@ -318,3 +318,25 @@ def test_an_unknown_path_offers_the_near_ones() -> None:
     with pytest.raises(UnknownName) as caught:
         inputs_for("conv3-4 relu", "conv2=3x3", inputs="3x8x8")
     assert caught.value.known == ["conv1", "relu1"]
+
+
+def test_a_keyword_that_is_swallowed_is_no_setting(tmp_path: Path) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "def named(width=8, **kwargs):\n"
+        "    return nn.Conv2d(3, width, 1, bias=False), '3x4x4'\n"
+        "def deaf(**kwargs):\n"
+        "    return nn.Conv2d(3, 8, 1, bias=False), '3x4x4'\n"
+    )
+    result = fit(f"{file}:named", over="width", max_params=60)
+    assert result.found is not None
+    assert result.found.label == "width=20"
+    for over in ("width", "depth"):
+        with pytest.raises(UsageError, match=r"changes nothing[\s\S]*resolution"):
+            fit(f"{file}:deaf", over=over, max_params=60)
+
+
+def test_a_share_that_is_not_0_is_not_shown_as_0() -> None:
+    result = fit("conv1-1/nobias", inputs="1x8x8", max_macs=999_999)
+    assert "over the budget of MACs by 1 (<0.1%)" in " ".join(tables.fit(result).notes)

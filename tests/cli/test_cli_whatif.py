@@ -59,6 +59,8 @@ def test_inputs_and_fit():
     [
         (("compare", "alexnet"), 2, ["1 model", "2"]),
         (("compare", "alexnet", "vgg11", "--by", "colour"), 2, ["colour"]),
+        (("whatif", "alexnet"), 2, ["--stack3x3", "--num-classes"]),
+        (("whatif", "r18.json", "--add-bn"), 2, ["saved profile"]),
         (("whatif", "alexnet", "--middle", 8), 2, ["stack"]),
         (("whatif", "alexnet", "--stack3x3", "-o", "net.txt"), 2, ["net.txt", ".py"]),
         (("inputs", "alexnet", "--where", "features.0"), 2, ["features.0=55x55"]),
@@ -75,3 +77,14 @@ def test_clear_errors(words, code, parts):
     assert "Traceback" not in result.stderr
     for part in parts:
         assert part in result.stderr
+
+
+def test_a_module_in_bfloat16_runs_with_the_announced_numbers(tmp_path):
+    path = tmp_path / "net.py"
+    words = ("whatif", "lenet5", "--num-classes", 7, "--dtype", "bfloat16", "-o", path)
+    assert run(*words).exit_code == 0
+    assert run("table", f"{path}:Net", "--input", "bfloat16[1,1,32,32]").exit_code == 0
+    # LeNet-5 with 84 -> 7 instead of 84 -> 10 in the last layer
+    after = archprof.profile(f"{path}:Net", ["bfloat16[1,1,32,32]"])
+    assert after.totals.params == archprof.profile("lenet5").totals.params - 3 * 85
+    assert after.dtype == "bfloat16"

@@ -78,6 +78,11 @@ class Draft:
             call.replace_all_uses_with(last)  # type: ignore[arg-type]
             self.graph.erase_node(call)
 
+    def often(self, path: str) -> str:
+        """That a layer is called more than once, so that no call of it can be changed alone, or ""."""
+        times = sum(node.op == "call_module" and node.target == path for node in self.graph.nodes)
+        return f"it is called {times} times" if times > 1 else ""
+
     def free_name(self, wanted: str) -> str:
         """An attribute name that the model does not use yet."""
         while hasattr(self.root, wanted):
@@ -93,7 +98,17 @@ class Draft:
         self.changes.append(Change(rewrite, path, what))
 
     def refuse(self, rewrite: str, path: str, why: str) -> None:
-        self.refusals.append(Refusal(rewrite, path, why))
+        refusal = Refusal(rewrite, path, why)
+        if refusal not in self.refusals:  # a layer that is called again is refused once
+            self.refusals.append(refusal)
+
+
+class PlainInterpreter(fx.Interpreter):
+    """Runs a graph; its errors are those of the layers, without the node and the trace that torch.fx adds."""
+
+    def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(root, graph=graph)
+        self.extra_traceback = False
 
 
 class Net(nn.Module):
@@ -123,10 +138,10 @@ class Net(nn.Module):
             mine.register_buffer(name, value)
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        return fx.Interpreter(self, graph=self._graph).run(*inputs)
+        return PlainInterpreter(self, graph=self._graph).run(*inputs)
 
 
-class Shapes(fx.Interpreter):
+class Shapes(PlainInterpreter):
     """Runs a graph and notes the shape of every tensor in it."""
 
     def run_node(self, node: fx.Node) -> Any:

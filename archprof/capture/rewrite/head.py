@@ -7,7 +7,7 @@ from typing import Any
 from torch import fx, nn
 
 from archprof.capture.rewrite.graph import Draft, activation, function_name, shape
-from archprof.capture.rewrite.layers import CONVOLUTIONS, DROPOUTS, GLOBAL_POOLS, is_convolution, remade
+from archprof.capture.rewrite.layers import CONVOLUTIONS, DROPOUTS, GLOBAL_POOLS, is_convolution, obstacle, remade
 
 FLATTENS = ("flatten", "view", "reshape")
 
@@ -43,10 +43,20 @@ def num_classes(net: Draft, count: int) -> None:
         net.refuse("num_classes", path, f"it has {count} outputs already")
         return
     assert layer is not None
+    why = net.often(path) or obstacle(layer)
     if is_convolution(layer) and count % layer.groups:
-        net.refuse("num_classes", path, f"{count} outputs cannot be divided into its {layer.groups} groups")
+        why = f"{count} outputs cannot be divided into its {layer.groups} groups"
+    if why:
+        net.refuse("num_classes", path, why)
         return
     net.put(path, remade(layer, **{key: count}))
+    try:
+        net.measure()
+    except (RuntimeError, ValueError, IndexError) as error:
+        net.put(path, layer)
+        net.measure()
+        net.refuse("num_classes", path, f"a size after it is fixed: {str(error).partition(chr(10))[0]}")
+        return
     net.change("num_classes", path, f"{before} outputs: now {count}")
 
 
@@ -71,8 +81,13 @@ def no_fc(net: Draft) -> None:
     if not linears and all(side == 1 for side in size[2:]):
         net.refuse("no_fc", path, "it stands on a global average already")
         return
-    flat = _pool(net, source, flatten, size)
     layer: Any = net.layer(head)
+    again = next((other for other in linears if net.often(str(other.target))), head)
+    why = net.often(str(again.target)) or obstacle(layer)
+    if why:
+        net.refuse("no_fc", str(again.target), why)
+        return
+    flat = _pool(net, source, flatten, size)
     net.put(path, remade(layer, in_features=size[1]))
     head.replace_input_with(head.all_input_nodes[0], flat)
     net.change("no_fc", path, f"{layer.in_features} inputs: now {size[1]}, one a channel")
@@ -109,7 +124,7 @@ def _pool(net: Draft, source: fx.Node, flatten: fx.Node, size: tuple[int, ...]) 
     """Average the map to one number a channel, by its adaptive pooling if it has one; the node that flattens that."""
     layer = net.layer(source)
     kind = GLOBAL_POOLS[len(size) - 2]
-    if isinstance(layer, kind) and len(source.users) == 1:
+    if isinstance(layer, kind) and len(source.users) == 1 and not net.often(str(source.target)):
         net.put(str(source.target), kind(1))
         net.change("no_fc", str(source.target), "averages the whole map")
         pooled = source

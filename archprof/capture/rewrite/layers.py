@@ -70,8 +70,17 @@ def arguments(module: nn.Module) -> dict[str, Any]:
     return found
 
 
+def obstacle(module: nn.Module) -> str:
+    """Why a layer cannot be made again with other arguments, or ""."""
+    try:
+        arguments(module)
+    except ArchprofError:
+        return f"a {type(module).__name__} does not keep what it was made with"
+    return ""
+
+
 def remade(module: nn.Module, **changes: Any) -> Any:
-    """The same layer with other arguments, without values; its dtype and mode stay."""
+    """The same layer with other arguments, without values; its dtype and mode stay, and what is frozen."""
     kind = layer_class(module)
     assert kind is not None
     return _made(kind, {**arguments(module), **changes}, module)
@@ -81,7 +90,16 @@ def _made(kind: type[nn.Module], values: dict[str, Any], like: nn.Module) -> nn.
     with torch.device("meta"):
         new = kind(**values)
     floating = next((tensor.dtype for tensor in like.parameters() if tensor.is_floating_point()), None)
+    known = dict(like.named_parameters())
+    for name, parameter in new.named_parameters():
+        parameter.requires_grad_(known[name].requires_grad if name in known else _learns(like))
     return new.to(floating).train(like.training)
+
+
+def _learns(module: nn.Module) -> bool:
+    """Whether not all parameters are frozen."""
+    parameters = list(module.parameters())
+    return not parameters or any(parameter.requires_grad for parameter in parameters)
 
 
 _MISSING = object()

@@ -22,6 +22,9 @@ def add_bn(net: Draft) -> None:
         if head is not None and head in nodes:
             net.refuse(NAME, path, "it gives the scores of the classes")
             continue
+        if net.often(path):
+            net.refuse(NAME, path, net.often(path))
+            continue
         norm = BATCH_NORMS[len(layer.kernel_size)](layer.out_channels, device="meta", dtype=layer.weight.dtype)
         net.replace(path, [layer, norm.eval()])
         net.change(NAME, path, f"batch norm of {layer.out_channels} channels after it")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import fx, nn
 
 from archprof.capture.rewrite.graph import Draft, activation, norm_after, shape, sole_user
-from archprof.capture.rewrite.layers import BATCH_NORMS, is_convolution, remade
+from archprof.capture.rewrite.layers import BATCH_NORMS, is_convolution, obstacle, remade
 
 NAME = "residual"
 NOTHING = "no two convolutions, each with its activation, follow each other outside of branches"
@@ -49,7 +49,7 @@ def residual(net: Draft) -> None:
             i += 1
             continue
         i += 2
-        if shape(first.convolution.args[0]) == shape(second.before_activation):  # type: ignore[arg-type]
+        if _fits(first, second):
             _connect(net, first, second, None)
             continue
         if not count:
@@ -88,18 +88,22 @@ def _units(net: Draft, trunk: set[fx.Node]) -> list[Unit]:
 
 def _obstacle(net: Draft, first: Unit, second: Unit) -> str:
     """Why no shortcut of one convolution fits around a pair, or ""."""
-    if any(len(node.users) > 1 or _called_again(net, node) for node in (first.convolution, second.convolution)):
-        return "its convolution is called more than once"
+    for path in (str(first.convolution.target), str(second.convolution.target)):
+        if net.often(path):
+            return f"{path} is {net.often(path).removeprefix('it is ')}"
     before, after = _maps(first, second)
     strides = _strides(net, first, second)
     if any((size - 1) // stride + 1 != out for size, stride, out in zip(before, strides, after, strict=True)):
         sizes = " to ".join("x".join(map(str, size)) for size in (before, after))
         return f"the map goes from {sizes}, which no 1x1 convolution with a stride of {strides[0]} does"
-    return ""
+    like = net.layer(second.convolution)
+    assert like is not None
+    return "" if _fits(first, second) else obstacle(like)
 
 
-def _called_again(net: Draft, node: fx.Node) -> bool:
-    return len([other for other in net.graph.nodes if other.op == "call_module" and other.target == node.target]) > 1
+def _fits(first: Unit, second: Unit) -> bool:
+    """Whether what goes into a pair can be added as it is."""
+    return shape(first.convolution.args[0]) == shape(second.before_activation)  # type: ignore[arg-type]
 
 
 def _maps(first: Unit, second: Unit) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archprof.capture.rewrite.graph import Draft
-from archprof.capture.rewrite.layers import remade
+from archprof.capture.rewrite.layers import obstacle, remade
 
 NAME = "separable"
 NOTHING = "no convolution has a kernel larger than 1x1"
@@ -18,8 +18,9 @@ def separable(net: Draft) -> None:
     for path, _, layer in list(net.convolutions()):
         if max(layer.kernel_size) == 1:
             continue  # it is pointwise already
-        if layer.groups > 1:
-            net.refuse(NAME, path, f"it has {layer.groups} groups already")
+        why = f"it has {layer.groups} groups already" if layer.groups > 1 else net.often(path) or obstacle(layer)
+        if why:
+            net.refuse(NAME, path, why)
             continue
         inputs = layer.in_channels
         depthwise = remade(layer, out_channels=inputs, groups=inputs, bias=False)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from archprof.capture.rewrite.graph import Draft, activation, norm_after, sole_user
-from archprof.capture.rewrite.layers import remade
+from archprof.capture.rewrite.layers import obstacle, remade
 
 NAME = "stack3x3"
 NOTHING = "no convolution has a kernel larger than 3x3"
@@ -27,7 +27,7 @@ def stack3x3(net: Draft, middle: int | None = None) -> None:
     for path, nodes, layer in list(net.convolutions()):
         if max(layer.kernel_size) <= 3:
             continue
-        why = _obstacle(layer, middle)
+        why = _obstacle(layer, middle) or net.often(path) or obstacle(layer)
         if why:
             net.refuse(NAME, path, why)
             continue

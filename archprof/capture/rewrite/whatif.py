@@ -18,6 +18,7 @@ from archprof.capture.rewrite.graph import Change, Draft, Net, Refusal
 from archprof.capture.rewrite.tracing import capture
 from archprof.capture.target import Target
 from archprof.capture.trace import trace
+from archprof.capture.variants import check_traceable
 from archprof.errors import UsageError
 from archprof.records import Profile
 
@@ -76,6 +77,7 @@ def whatif(
         TraceError: the model's forward failed.
         ArchprofError: its forward cannot be made a graph.
     """
+    check_traceable(model)
     _check(stack3x3, middle, width, num_classes)
     target = resolve(model, inputs, batch=batch, dtype=dtype)
     before = trace(replace(target, owned=False), batch=batch, dtype=dtype)

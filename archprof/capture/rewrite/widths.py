@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from archprof.capture.rewrite.graph import Draft, function_name, shape
+from archprof.capture.rewrite.graph import Draft, PlainInterpreter, function_name, shape
 from archprof.capture.rewrite.head import find_head
-from archprof.capture.rewrite.layers import CONVOLUTIONS, is_convolution, remade
+from archprof.capture.rewrite.layers import CONVOLUTIONS, is_convolution, obstacle, remade
 
 NAME = "width"
 NOTHING = "no number of channels changes"
@@ -45,7 +45,7 @@ class UnscalableError(Exception):
     """Why the channels of a model cannot be scaled."""
 
 
-class Wider(fx.Interpreter):
+class Wider(PlainInterpreter):
     """Runs the graph and makes every layer anew, as wide as it is to be, for what reaches it."""
 
     def __init__(self, net: Draft, head: fx.Node, factor: float) -> None:
@@ -80,6 +80,10 @@ class Wider(fx.Interpreter):
 
     def _layer(self, layer: nn.Module, value: torch.Tensor, last: bool) -> nn.Module:
         """The layer for an input `value`."""
+        bare = next(layer.parameters(), None) is None
+        why = "" if bare else obstacle(layer)
+        if why:
+            raise UnscalableError(why)
         if is_convolution(layer):
             return self._convolution(layer, value.shape[1], last)
         if isinstance(layer, nn.Linear):
@@ -89,7 +93,7 @@ class Wider(fx.Interpreter):
             return remade(layer, num_features=value.shape[1])  # type: ignore[no-any-return]
         if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
             return remade(layer, normalized_shape=value.shape[-1])  # type: ignore[no-any-return]
-        if next(layer.parameters(), None) is not None:
+        if not bare:
             raise UnscalableError(f"how wide a {type(layer).__name__} is to be is not known")
         return layer
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import fx, nn
 
 from archprof.capture.rewrite.code import GROUP, INFIX, access, call, construction, literal, plain, tensor
@@ -23,16 +24,16 @@ def write_module(rewritten: Rewritten) -> str:
     """The source of a module with the class `Net` and the factory `model`, which needs torch alone.
 
     (torchvision as well, where the model uses its functions.) Layers keep their paths. Weights start as torch draws
-    them: no values are written.
+    them: no values are written. Frozen parameters stay frozen, and the net has its dtype.
 
     Raises:
         ArchprofError: something in the model cannot be written as code, such as a table of numbers, a layer that does
-            not keep its arguments, or two layers that share one tensor.
+            not keep its arguments, two layers that share one tensor, or parameters of several dtypes.
     """
     net = rewritten.model
     _check_unshared(net)
     imports: set[str] = {"import torch"}
-    layers = list(_layers(net, imports))
+    layers = [*_layers(net, imports), *_dtype(net), *_frozen(net, net, "")]
     signature, body = _Forward(net, rewritten.graph, imports).lines()
     group = GROUP if GROUP in imports else ""
     head = sorted(imports - {GROUP, "from torch.nn import functional"}, key=lambda line: ("torch" in line, line))
@@ -121,6 +122,25 @@ def _layers(net: nn.Module, imports: set[str]) -> Iterator[str]:
             yield f"self.register_buffer({name!r}, {tensor(buffer, name)})"
     for name, child in net.named_children():
         yield from _assign(name, construction(child, "", imports)).split("\n")
+
+
+def _dtype(net: nn.Module) -> list[str]:
+    """The statement that puts the net into its dtype, where torch would make another."""
+    dtypes = {str(parameter.dtype) for parameter in net.parameters() if parameter.is_floating_point()}
+    if len(dtypes) > 1:
+        raise ArchprofError(f"The net has parameters of {' and '.join(sorted(dtypes))}.", "One dtype can be written.")
+    return [f"self.to({dtype})" for dtype in dtypes if dtype != str(torch.float32)]
+
+
+def _frozen(net: nn.Module, part: nn.Module | nn.Parameter, path: str) -> Iterator[str]:
+    """The statements that freeze what is frozen of a part, the whole of it at once where all is."""
+    parameters = [part] if isinstance(part, nn.Parameter) else list(part.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        yield f"{access(net, path) if path else 'self'}.requires_grad_(False)"
+    elif isinstance(part, nn.Module):
+        held: list[tuple[str, Any]] = [*part.named_parameters(recurse=False), *part.named_children()]
+        for name, each in held:
+            yield from _frozen(net, each, f"{path}.{name}" if path else name)
 
 
 def _assign(name: str, expression: str) -> str:

@@ -191,3 +191,76 @@ def test_num_classes_of_linear_and_convolution_heads() -> None:
     same = whatif("cifar_vgg", num_classes=10)
     assert not same.applied
     assert "already" in why(same)
+
+
+def test_a_refusal_is_one_sentence_without_a_trace() -> None:
+    (refusal,) = whatif("resnet20_cifar", width=0.5).refused
+    assert refusal.why.startswith("a size in iadd after it is fixed or does not agree: ")
+    assert "\n" not in refusal.why
+    assert not any(word in refusal.why for word in ("While executing", "Original traceback", "tlparse"))
+
+
+class Again(nn.Module):
+    """One convolution and one linear layer, each called more than once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = conv(8, 8, 5, padding=2), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(4):
+            x = torch.relu(self.conv(x))
+        return self.fc(torch.relu(self.fc(x.mean((2, 3)))))  # type: ignore[no-any-return]
+
+
+REWRITES: list[dict[str, Any]] = [
+    {"stack3x3": True}, {"add_bn": True}, {"residual": True}, {"separable": True}, {"num_classes": 3},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", REWRITES)
+def test_a_layer_that_is_called_again_is_refused_once(options: dict[str, Any]) -> None:
+    rewritten = whatif(Again(), (1, 8, 16, 16), **options)
+    assert not rewritten.applied
+    path, times = ("fc", 2) if "num_classes" in options else ("conv", 4)
+    assert [(refusal.path, f"called {times} times" in refusal.why) for refusal in rewritten.refused] == [(path, True)]
+    assert rewritten.after.totals == rewritten.before.totals
+
+
+class Flat(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool, self.fc = conv(3, 8), nn.AdaptiveAvgPool2d(2), nn.Linear(32, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.relu(self.fc(self.pool(self.conv(x)).flatten(1)))).view(-1, 32)  # type: ignore[no-any-return]
+
+
+def test_no_fc_of_a_linear_layer_that_is_called_again() -> None:
+    rewritten = whatif(Flat(), (2, 3, 8, 8), no_fc=True)
+    assert [tuple(refusal) for refusal in rewritten.refused] == [("no_fc", "fc", "it is called 2 times")]
+
+
+def test_a_fixed_size_after_the_scores_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 10), nn.Unflatten(1, (2, 5)))
+    rewritten = whatif(model, (1, 3, 2, 2), num_classes=7)
+    assert [(refusal.path, "fixed" in refusal.why) for refusal in rewritten.refused] == [("1", True)]
+    assert rewritten.after.totals == rewritten.before.totals
+
+
+@pytest.mark.parametrize("options", [{"stack3x3": True}, {"separable": True}, {"width": 0.5}, {"num_classes": 3}])
+def test_a_parametrized_layer_is_one_refused_row(options: dict[str, Any]) -> None:
+    weight_norm = torch.nn.utils.parametrizations.weight_norm
+    layers = [weight_norm(conv(8, 8, 5, padding=2)), nn.ReLU(), conv(8, 8, 5), nn.Flatten()]
+    rewritten = whatif(nn.Sequential(*layers, weight_norm(nn.Linear(1152, 4))), (1, 8, 16, 16), **options)
+    refused = "4" if "num_classes" in options else "0"
+    assert [refusal.path for refusal in rewritten.refused] == [refused]
+    assert "does not keep what it was made with" in why(rewritten)
+    assert paths(rewritten) == (["2"] if "stack3x3" in options or "separable" in options else [])
+
+
+def test_a_projection_is_not_made_like_a_parametrized_layer() -> None:
+    strange = torch.nn.utils.parametrizations.weight_norm(conv(8, 16, padding=1))
+    rewritten = whatif(nn.Sequential(conv(4, 8, padding=1), nn.ReLU(), strange, nn.ReLU()), (1, 4, 8, 8), residual=True)
+    assert [refusal.path for refusal in rewritten.refused] == ["2"]
+    assert "does not keep" in why(rewritten)

@@ -127,3 +127,8 @@ def test_dtype_and_batch() -> None:
     rewritten = whatif(small(), "3x16x16", batch=4, dtype="float16", add_bn=True)
     assert rewritten.after.dtype == rewritten.before.dtype == "float16"
     assert rewritten.after.layers[0].outputs[0].shape == (4, 10)
+
+
+def test_a_saved_profile_cannot_be_rewritten() -> None:
+    with pytest.raises(UsageError, match="saved profile"):
+        whatif("r18.json", add_bn=True)

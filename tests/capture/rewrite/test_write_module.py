@@ -187,3 +187,55 @@ def test_tensors_without_a_layer_and_plain_python(tmp_path: Path) -> None:
     model = Free()
     net.load_state_dict(model.state_dict())
     torch.testing.assert_close(net(x)["out"], model(x)["out"])
+
+
+class Normed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
+        self.fc = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.features(x).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_the_net_is_in_the_dtype_of_the_pass(dtype: str, tmp_path: Path) -> None:
+    rewritten = whatif(Normed(), "3x8x8", dtype=dtype, num_classes=3)
+    file = save(rewritten, tmp_path)
+    check_same(rewritten, file)
+    assert run(file, torch.randn(2, 3, 8, 8, dtype=getattr(torch, dtype))).dtype is getattr(torch, dtype)
+    own = whatif(Normed().to(getattr(torch, dtype)), [f"{dtype}[2,3,8,8]"], num_classes=3)
+    check_same(own, save(own, tmp_path, "own.py"))
+
+
+def test_parameters_of_several_dtypes_are_refused() -> None:
+    class Mixed(Normed):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.features(x).mean((2, 3)).double())  # type: ignore[no-any-return]
+
+    model = Mixed()
+    model.fc.double()
+    with pytest.raises(ArchprofError, match=r"torch\.float32 and torch\.float64"):
+        write_module(whatif(model, (1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize("frozen", ["features", "features.1", "features.0.weight", ""])
+def test_what_is_frozen_stays_frozen(frozen: str, tmp_path: Path) -> None:
+    model = Normed()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
+    rewritten = whatif(model, (1, 3, 8, 8), width=2.0, num_classes=3)
+    assert rewritten.applied
+    written = load(save(rewritten, tmp_path)).model()
+    for net in (rewritten.model, written):
+        kept = {name: parameter.requires_grad for name, parameter in net.named_parameters()}
+        assert kept == {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+
+
+def test_what_stands_for_a_frozen_convolution_is_frozen() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 5).requires_grad_(False), nn.ReLU(), nn.Conv2d(8, 8, 3))
+    for options in ({"stack3x3": True}, {"separable": True}):
+        net = whatif(model, (1, 3, 16, 16), **options).model
+        assert {parameter.requires_grad for parameter in net.get_submodule("0").parameters()} == {False}
+        assert any(parameter.requires_grad for parameter in net.parameters())
