@@ -80,16 +80,18 @@ def front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 
 def stages(comparison: Comparison, names: tuple[str, ...]) -> list[Series]:
-    """Parameters and MACs of stages of about the same resolution, a set a model; no point where it has no stage."""
+    """Parameters and MACs, stage on stage: a bar a model, a set a stage of about the same resolution.
+
+    No point where a model has no such stage.
+    """
     rows = [comparison.stages.record(row) for row in comparison.stages.rows]
-    parts = pictures.distinct(str(row["part"]) for row in rows)
+    parts = tuple(pictures.distinct(str(row["part"]) for row in rows))
+    letters = ascii_lowercase[: len(names)]
     drawn = []
     for key in ("params", "macs"):
-        points = tuple(
-            tuple(_bars(parts, [row[f"{key}_{letter}"] for row in rows])) for letter in ascii_lowercase[: len(names)]
-        )
+        points = tuple(tuple(_bars(names, [row[f"{key}_{letter}"] for letter in letters])) for row in rows)
         title = f"{MEASURES[key]} by stage"
-        drawn.append(Series(f"stage_{key}", title, "stage", MEASURES[key], names, points, "bars"))
+        drawn.append(Series(f"stage_{key}", title, "model", MEASURES[key], parts, points, "stack"))
     return drawn
 
 

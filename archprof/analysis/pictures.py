@@ -37,7 +37,7 @@ class Series(NamedTuple):
     y_label: str
     names: tuple[str, ...]
     points: tuple[tuple[Point, ...], ...]
-    kind: Literal["bars", "line", "scatter", "area"]
+    kind: Literal["bars", "stack", "line", "scatter", "area"]
 
 
 def of(subject: Subject) -> tuple[Series, ...]:

@@ -99,7 +99,8 @@ def plotly(series: Series) -> dict[str, Any]:
     across, upwards = axes.scales(series)
     layout = {
         "margin": {"l": 64, "r": 16, "t": 8, "b": 44},
-        "showlegend": svg.keyed(series),
+        "showlegend": svg.keyed(series) or series.kind == "stack",
+        "barmode": "stack" if series.kind == "stack" else "group",
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
         "bargap": 0.25,
@@ -141,7 +142,7 @@ def _trace(series: Series, index: int, across: Scale | None, upwards: Scale) -> 
     }
     if series.kind == "bars" and across:
         return trace | {"type": "bar", "x": places, "y": values, "textposition": "none"}
-    if series.kind == "bars":
+    if series.kind in ("bars", "stack"):
         return trace | {"type": "bar", "orientation": "h", "x": values, "y": places, "textposition": "none"}
     trace |= {"type": "scatter", "x": places, "y": values}
     if series.kind == "scatter" and not svg.joined(name):

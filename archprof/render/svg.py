@@ -16,6 +16,9 @@ LEFT, RIGHT, TOP, BOTTOM = 64.0, 20.0, 10.0, 44.0
 BAR, BETWEEN, CATEGORY, ROOM = 15.0, 7.0, 110.0, 70.0
 """Of bars that lie: the height of one, the space between groups, and what is left and right of them."""
 
+STACK, UNDER = 22.0, 24.0
+"""Of bars made of pieces: the height of one, and the space under it for the names of its pieces."""
+
 CHARACTER = 6.3
 """The width of a character of a label on average, in pixels."""
 
@@ -51,7 +54,7 @@ def chart(series: Series) -> str:
     """The picture of the series, without a caption."""
     across, upwards = axes.scales(series)
     if across is None:
-        return _lying(series, upwards)
+        return (_stacked if series.kind == "stack" else _lying)(series, upwards)
     sets = [
         [Dot(float(x) / across.factor, y / upwards.factor, label) for x, y, label in points] for points in series.points
     ]
@@ -66,7 +69,7 @@ def joined(name: str) -> bool:
 def keyed(series: Series) -> bool:
     """Whether the picture needs a key: not for one set, nor for sets of one point, which carries its name."""
     alone = series.kind == "scatter" and all(len(points) <= 1 for points in series.points[:-1])
-    return len(series.names) > 1 and not alone
+    return len(series.names) > 1 and not alone and series.kind != "stack"
 
 
 def _plot(series: Series, sets: list[list[Dot]], x_label: str, y_label: str) -> str:
@@ -200,6 +203,34 @@ def _lying(series: Series, scale: units.Scale) -> str:
     return tag(
         "svg", legend + drawn + axis + texts + name, viewBox=f"0 0 {number(WIDTH)} {number(y + 18)}", class_="chart"
     )
+
+
+def _stacked(series: Series, scale: units.Scale) -> str:
+    """A bar a category, made of one piece a set, which carries the set's name where there is room for it."""
+    rows = axes.categories(series)
+    sizes = [{str(x): y for x, y, _ in points} for points in series.points]
+    totals = {row: sum(own.get(row, 0) for own in sizes) for row in rows}
+    x = Axis(0, max(totals.values(), default=0) or 1, CATEGORY, WIDTH - ROOM)
+    pieces, names, values = list[str](), list[str](), list[str]()
+    for line, row in enumerate(rows):
+        y, left, so_far = TOP + line * (STACK + UNDER), CATEGORY, 0.0
+        for i, (name, own) in enumerate(zip(series.names, sizes, strict=True)):
+            so_far += own.get(row, 0)
+            wide = x.at(so_far) - left
+            if wide < 0.5:
+                continue
+            d = f"M{number(left)} {number(y)}h{number(max(wide - 1, 0.5))}v{number(STACK)}H{number(left)}z"
+            pieces.append(tag("path", d=d, class_=f"c{i % COLOURS} bar part"))
+            if len(name) * CHARACTER + 8 <= wide:
+                names.append(tag("text", safe(name), x=left + 4, y=y + STACK + 11, class_="name"))
+            left += wide
+        text = safe(cut(row, int((CATEGORY - 8) / CHARACTER)))
+        names.append(tag("text", text, x=CATEGORY - 8, y=y + STACK / 2 + 4, text_anchor="end", class_="name"))
+        values.append(tag("text", safe(scale.format(totals[row])), x=left + 6, y=y + STACK / 2 + 4))
+    end = TOP + len(rows) * (STACK + UNDER) + 8
+    name = tag("text", safe(axes.titled(series.y_label, scale)), x=CATEGORY, y=end, class_="name")
+    drawn = "".join(pieces) + "".join(names) + tag("g", "".join(values), class_="v") + name
+    return tag("svg", drawn, viewBox=f"0 0 {number(WIDTH)} {number(end + 6)}", class_="chart")
 
 
 def _legend(series: Series, x: float) -> str:

@@ -508,11 +508,18 @@ def test_what_cannot_be_compared_is_not_on_the_front():
     assert "error_macs" not in drawn(bound.pictures)
 
 
-def test_aligned_stages_add_up(four):
+def test_stages_on_stages_add_up(four):
+    """A bar a model, a piece a stage: the pieces of a bar are the model's total."""
     for key in ("params", "macs"):
-        sets = drawn(four.pictures)[f"stage_{key}"].points
-        totals = [getattr(page.profile.totals, key) for page in four.models]
-        assert [sum(y for _, y, _ in points) for points in sets] == totals
+        stacked = drawn(four.pictures)[f"stage_{key}"]
+        assert stacked.kind == "stack"
+        assert len(stacked.names) == len(stacked.points) == len(set(stacked.names))
+        bars = {}
+        for points in stacked.points:
+            for model, value, _ in points:
+                bars[model] = bars.get(model, 0) + value
+        in_order = [bars[name] for name in sorted(bars)]  # "A alexnet", "B vgg11" ...
+        assert in_order == [getattr(page.profile.totals, key) for page in four.models]
 
 
 def test_the_block_lecture_as_a_picture():

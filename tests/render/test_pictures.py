@@ -76,3 +76,18 @@ def test_plotly_gets_no_markup_of_ours() -> None:
     series = Series("x", "t", "x", "y", (hostile, "n"), (((1, 2, hostile),), ((2, 3, "b"),)), "scatter")
     text = str(figures.plotly(series))
     assert "<a" not in text
+
+
+def test_a_stacked_bar_is_as_long_as_its_pieces():
+    """Two models of 30 and 10: the second bar ends at a third of the first, and a piece carries its stage's name."""
+    points = ((("A one", 10, ""), ("B two", 10, "")), (("A one", 20, ""),))
+    series = Series("stage_macs", "MACs by stage", "model", "MACs", ("56x56", "28x28"), points, "stack")
+    drawing = svg.chart(series)
+    pieces = [tuple(map(float, found)) for found in re.findall(r'd="M([\d.]+) [\d.]+h([\d.]+)v', drawing)]
+    starts, widths = zip(*pieces, strict=True)
+    assert len(pieces) == 3
+    assert starts[0] == starts[2] < starts[1]
+    assert (widths[0] + 1) * 2 == pytest.approx(widths[1] + 1, abs=0.2)  # a gap of one pixel ends each piece
+    assert widths[2] == pytest.approx(widths[0], abs=0.2)
+    assert ">28x28<" in drawing
+    assert figures.plotly(series)["layout"]["barmode"] == "stack"
