@@ -42,7 +42,7 @@ class Node:
 class Calls:
     """The stack of running module calls, and a row for each call made."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
+    def __init__(self, model: nn.Module, recorder: Recorder, *, keep_hooks: bool = False) -> None:
         self.model, self.recorder = model, recorder
         self.rows: list[Call] = []
         self.stack: list[int] = []
@@ -55,12 +55,14 @@ class Calls:
             # The model itself is opened and closed by `root`, since it may have its own `__call__`;
             # TorchScript takes no hooks, so that its work is its caller's.
             if node.module is not model and not isinstance(node.module, torch.jit.ScriptModule):
-                self.hooks.append(node.module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True))
-                self.hooks.append(node.module.register_forward_hook(leave, always_call=True))
+                before = node.module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True)
+                after = node.module.register_forward_hook(leave, always_call=True)
+                if keep_hooks:
+                    self.hooks += (before, after)
         self.owned = self._owned()
 
     def close(self) -> None:
-        """Take the hooks away: the model can be traced again."""
+        """Take the hooks that were kept away: the model can be traced again."""
         for hook in self.hooks:
             hook.remove()
 

@@ -97,7 +97,7 @@ class _Pass:
         self.dtype = _floating_dtype(model)
         _set_mode(model, train)
         self.recorder = Recorder()
-        self.calls = Calls(model, self.recorder)
+        self.calls = Calls(model, self.recorder, keep_hooks=target.owned)  # a twin is thrown away with its hooks
         self.mode = OpMode(self.recorder, self.calls, causal)
 
     def go(self) -> Exception | None:
@@ -124,8 +124,7 @@ class _Pass:
         finally:
             self.recorder.on = False
             self.calls.materialised()
-            if self.target.owned:  # a twin is thrown away with its hooks
-                self.calls.close()
+            self.calls.close()
             for parameter in self.model.parameters() if self.train else ():
                 parameter.grad = None
         return None

@@ -29,6 +29,10 @@ ATOMIC = {
 
 CONTAINERS = {list, dict, OrderedDict, set, tuple}
 
+STATE_TABLES = frozenset(name for name in vars(nn.Module()) if "state_dict" in name)
+"""Hooks of saving and loading, which no forward calls or changes. The collector does not track a plain empty dict as it
+does an empty OrderedDict, and each module has several."""
+
 OWN_WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
 """A class with one of its own knows how its objects are copied."""
 
@@ -89,7 +93,7 @@ class _Twins:
             if kind in ATOMIC:
                 state[name] = value
             elif kind in CONTAINERS and not value:  # most of a module's attributes are empty tables of hooks
-                state[name] = kind()
+                state[name] = {} if name in STATE_TABLES else kind()
             else:
                 state[name] = self.value(value)
         state.pop("_compiled_call_impl", None)  # made by module.compile()
