@@ -9,14 +9,18 @@ to make, and a trace makes three an op.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from archprof import late
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from archprof.measured import Measurement
 
 Phase = Literal["forward", "backward"]
 Status = Literal["counted", "zero", "unknown"]
@@ -130,15 +134,8 @@ class Storage(NamedTuple):
     died: int | None
     saved: bool = False
 
-    def nbytes_as(self, traced: str, wanted: str) -> int:
-        """Its size had the pass run in `wanted` where it ran in `traced`; other dtypes stay as they are."""
-        if self.dtype != traced:
-            return self.nbytes
-        return self.nbytes // ITEM_BYTES[traced] * ITEM_BYTES[wanted]
 
-
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(NamedTuple):
     """One call of one module, in the order of the calls.
 
     Attributes:
@@ -173,8 +170,10 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+NO_BYTES: Mapping[str, int] = MappingProxyType({})
+
+
+class Cost(NamedTuple):
     """A sum over ops. `macs` and `flops` are lower bounds when `unknown` > 0.
 
     Attributes:
@@ -190,7 +189,7 @@ class Cost:
     backward_macs: int | None = None
     backward_flops: int | None = None
     activation_elements: int = 0
-    activation_bytes: dict[str, int] = field(default_factory=dict)
+    activation_bytes: Mapping[str, int] = NO_BYTES
     unknown: int = 0
 
 
@@ -211,6 +210,35 @@ class Totals:
     complete: bool
 
 
+class CacheTensor(NamedTuple):
+    """One tensor that a decoder keeps from token to token: of which layer, under which name."""
+
+    layer: int
+    name: str
+    spec: TensorSpec
+
+
+class Decoding(NamedTuple):
+    """A pass in one phase of a decoder, and what the decoder keeps.
+
+    Attributes:
+        phase: "prefill" (the whole context at once) or "decode" (one token behind it).
+        context: tokens in the cache.
+        cache: what is kept of them: all layers, the whole batch.
+        growth: bytes by which one more token makes it larger.
+    """
+
+    phase: str
+    context: int
+    cache: tuple[CacheTensor, ...]
+    growth: int
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the whole cache."""
+        return sum(tensor.spec.nbytes for tensor in self.cache)
+
+
 @dataclass(frozen=True)
 class Profile:
     """Everything one pass told us.
@@ -224,6 +252,8 @@ class Profile:
         environment: versions and device of the pass.
         notes: what the reader must know to trust the numbers.
         failure: set when the forward did not come to its end.
+        measurement: what real passes took, where they were run.
+        decoding: the phase and the cache, where the pass was one of a decoder's phases.
     """
 
     model: str
@@ -238,6 +268,8 @@ class Profile:
     environment: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
+    measurement: Measurement | None = None
+    decoding: Decoding | None = None
 
     @cached_property
     def costs(self) -> tuple[Cost, ...]:
@@ -249,24 +281,33 @@ class Profile:
             row[shift] += op.macs or 0
             row[shift + 1] += op.flops or 0
             row[4] += op.status == "unknown"
-        activations = self._activations()
         train = self.mode == "train"
         return tuple(
-            Cost(macs, flops, back if train else None, back_flops if train else None, *activations[i], unknown)
-            for i, (macs, flops, back, back_flops, unknown) in enumerate(counts)
+            [
+                Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
+                for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
+                    counts, self._activations(), strict=True
+                )
+            ]
         )
 
     def _activations(self) -> list[tuple[int, dict[str, int]]]:
         """Elements and bytes of the activation storages, by the layer that made them."""
-        elements = [0] * len(self.layers)
-        sizes = [dict.fromkeys(self.activation_dtypes, 0) for _ in self.layers]
+        elements, scaled, fixed = ([0] * len(self.layers) for _ in range(3))
         for storage in self.storages:
             if storage.role == "activation" and storage.born is not None:
                 layer = self.ops[storage.born].layer
-                elements[layer] += storage.nbytes // ITEM_BYTES[storage.dtype]
-                for dtype in sizes[layer]:
-                    sizes[layer][dtype] += storage.nbytes_as(self.dtype, dtype)
-        return list(zip(elements, sizes, strict=True))
+                numel = storage.nbytes // ITEM_BYTES[storage.dtype]
+                elements[layer] += numel
+                if storage.dtype == self.dtype:  # it would take the dtype that the pass ran in
+                    scaled[layer] += numel
+                else:
+                    fixed[layer] += storage.nbytes
+        widths = [(dtype, ITEM_BYTES[dtype]) for dtype in self.activation_dtypes]
+        return [
+            (count, {dtype: width * own + others for dtype, width in widths})
+            for count, own, others in zip(elements, scaled, fixed, strict=True)
+        ]
 
     @property
     def activation_dtypes(self) -> tuple[str, ...]:
@@ -314,6 +355,25 @@ class Profile:
         for phase, total in (("forward", self.totals.macs), ("backward", self.totals.backward_macs or 0)):
             if total != sum(op.macs or 0 for op in self.ops if op.phase == phase):
                 raise ValueError(f"{phase} MACs: the rows do not sum to the ops")
+        if self.measurement is not None:
+            self._check_measurement(self.measurement)
+
+    def _check_measurement(self, measurement: Measurement) -> None:
+        called = {(layer.path, layer.call) for layer in self.layers if layer.call is not None}
+        timings = [latency.layers for latency in measurement.latencies]
+        for rows in [[row[:2] for row in what] for what in (*timings, measurement.memory)]:
+            if strange := set(rows) - called:
+                raise ValueError(f"measured rows that are no called layer: {sorted(strange, key=str)}")
+            if len(rows) != len(set(rows)):
+                raise ValueError("a layer was measured twice by one method")
+        if not all(isinstance(row.allocated_peak, int) for row in measurement.memory):
+            raise ValueError("a peak of memory that is no number of bytes")
+        for latency in measurement.latencies:
+            for timing in (*latency.layers, *latency.rest, latency.whole):
+                if not timing.rounds or not all(timing.rounds):
+                    raise ValueError(f"{timing.path or 'the model'} has a round without a sample")
+                if not all(math.isfinite(sample) for samples in timing.rounds for sample in samples):
+                    raise ValueError(f"{timing.path or 'the model'} has a sample that is no number of seconds")
 
     def table(self, **options: Any) -> Any:
         """The per-layer table; the options are those of `archprof.analysis.layers.table`."""

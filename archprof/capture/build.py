@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -12,6 +12,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from archprof.capture.untouched import untouched
+from archprof.errors import ArchprofError
+from archprof.units import show
 
 T = TypeVar("T")
 
@@ -51,40 +55,38 @@ def build(factory: Callable[[], T]) -> T:
     Returns:
         What it returned: same `state_dict` keys, shapes and dtypes, same ties, same `requires_grad`.
     """
-    with _torch_state_kept():
-        try:
-            with _BuildMode():  # type: ignore[no-untyped-call]
-                built = factory()
-        except (NotImplementedError, RuntimeError) as error:
-            if "meta" not in str(error):
-                raise
-            built = factory()
+    built = untouched(lambda: _tried(factory))
     for item in built if isinstance(built, tuple) else (built,):
         if isinstance(item, nn.Module):
             move_to_meta(item)
     return built
 
 
-def build_real(factory: Callable[[], T]) -> T:
-    """Call `factory` with real tensors and a fixed seed; random state and torch's defaults are kept."""
-    with _torch_state_kept():
-        torch.default_generator.manual_seed(0)
+def _tried(factory: Callable[[], T]) -> T:
+    """What `factory` returns on meta, or with real tensors where it must read values."""
+    try:
+        with _BuildMode():  # type: ignore[no-untyped-call]
+            return factory()
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta" not in str(error):
+            raise
+    with _Affordable():
         return factory()
 
 
-@contextmanager
-def _torch_state_kept() -> Iterator[None]:
-    """Put back what a constructor may change of torch: CPU generator, grad mode, default dtype and device."""
-    random_state, grad = torch.get_rng_state(), torch.is_grad_enabled()
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    try:
-        yield
-    finally:
-        torch.set_rng_state(random_state)
-        torch.set_grad_enabled(grad)
-        torch.set_default_dtype(dtype)
-        if torch.get_default_device() != device:
-            torch.set_default_device(device)
+def build_real(factory: Callable[[], T]) -> T:
+    """Call `factory` with real tensors and a fixed seed; random state and torch's defaults are kept.
+
+    Raises:
+        ArchprofError: its tensors would take more than a quarter of this machine's memory.
+    """
+
+    def made() -> T:
+        torch.default_generator.manual_seed(0)
+        with _Affordable():
+            return factory()
+
+    return untouched(made)
 
 
 class _BuildMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -106,6 +108,38 @@ class _BuildMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not any(tensor.is_meta for tensor in tensors):
             return func(*args, **kwargs)
         return _run_on_meta(func, args, kwargs, tensors)
+
+
+class _Affordable(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Stops a constructor whose real tensors would fill the memory: a pass needs twice as much again."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.nbytes, self.most = 0, _memory() // 4
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in WITHOUT_VALUES or func in WITH_VALUES:
+            result = func(*args, **{**(kwargs or {}), "device": "meta", "pin_memory": None})
+            if self.nbytes + result.nbytes > self.most:
+                raise ArchprofError(
+                    f"This model needs values, and its tensors take more than {show(self.most, 'bytes')}.",
+                    "A model that cannot be traced on meta may take a quarter of this machine's memory.",
+                    "Give it fewer layers, or inputs with which it needs no values.",
+                )
+            self.nbytes += result.nbytes
+        return func(*args, **(kwargs or {}))
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has; 8 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**33
 
 
 def _run_on_meta(func: Any, args: Any, kwargs: dict[str, Any], tensors: list[torch.Tensor]) -> Any:

@@ -72,7 +72,10 @@ def _computed(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> An
 def _laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
     """A dense tensor with its dimensions in the query's order of strides, as flash kernels return it."""
     offset = len(shape) - query.dim()
-    order = sorted(range(query.dim()), key=query.stride, reverse=True)
+    nearest = list(query.stride())
+    for dim in reversed(range(query.dim() - 1)):
+        nearest[dim] = nearest[dim] or nearest[dim + 1]  # an expanded dimension stays where it is
+    order = sorted(range(query.dim()), key=nearest.__getitem__, reverse=True)
     strides, step = [0] * len(shape), 1
     for dim in reversed([*range(offset), *(offset + d for d in order)]):
         strides[dim] = step
@@ -114,8 +117,11 @@ def _recurrent(data: Any, *rest: Any) -> Any:
     bidirectional = rest[7] if packed else rest[6]
     states = [torch.empty(s.shape, dtype=s.dtype, device="meta") for s in tensors_in(state)]
     width = states[0].shape[-1] * (2 if bidirectional else 1)
-    steps = data.shape[:1] if packed else data.shape[:2]
-    return (torch.empty((*steps, width), dtype=data.dtype, device="meta"), *states)
+    steps = data.shape[:1] if packed else data.shape[:-1]
+    if packed or not rest[7]:
+        return (torch.empty((*steps, width), dtype=data.dtype, device="meta"), *states)
+    rows = torch.empty((steps[1], steps[0], width), dtype=data.dtype, device="meta")
+    return (rows.transpose(0, 1), *states)  # torch works step by step also where the batch is first
 
 
 class _Fused(torch.autograd.Function):

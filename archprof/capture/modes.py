@@ -12,11 +12,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archprof.capture import costs, fused, shapes
+from archprof.capture.inputs import SMALL
 from archprof.capture.modules import Calls
 from archprof.capture.recorder import Recorder
 from archprof.records import Status
 
-TENSORS = (torch.Tensor, tuple, list)
+Tensor = torch.Tensor
+TENSORS = (Tensor, tuple, list)
 
 
 WITH_DIMENSIONS = frozenset(
@@ -30,6 +32,18 @@ WITH_DIMENSIONS = frozenset(
     ).split()
 )
 """Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
+
+
+MAKERS = frozenset(
+    f"aten.{name}" for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
+)
+"""Ops whose result has values that do not depend on any that meta lacks."""
+
+LEFT_ALIGNED = torch._nested_tensor_from_mask_left_aligned
+SPECIAL = frozenset({*fused.NAMES, *fused.OPENED, LEFT_ALIGNED})
+"""The functions that are not simply called."""
+
+autocast_enabled = torch._C._is_any_autocast_enabled
 
 
 class NeedsValues(RuntimeError):
@@ -74,12 +88,11 @@ class Owners:
 class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
-    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal) -> None:
+    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.recorder, self.calls, self.causal = recorder, calls, causal
+        self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
         self.owners: Owners | None = None
         self.param_rows: dict[int, int] = {}
-        self.autocast = False
         self._known: dict[int, _Known] = {}
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
@@ -92,12 +105,12 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         known = self._known.get(id(func)) or self._learn(func)
         inputs: list[torch.Tensor] = []
         for value in args:
-            if isinstance(value, torch.Tensor):
+            if isinstance(value, Tensor):
                 inputs.append(value)
             elif type(value) is list or type(value) is tuple:
-                inputs += [item for item in value if isinstance(item, torch.Tensor)]
+                inputs += [item for item in value if isinstance(item, Tensor)]
         if kwargs:
-            inputs += [value for value in kwargs.values() if isinstance(value, torch.Tensor)]
+            inputs += [value for value in kwargs.values() if isinstance(value, Tensor)]
         else:
             kwargs = {}
         metas = sum([tensor.is_meta for tensor in inputs])
@@ -108,22 +121,29 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = known.shape(*args, **kwargs)
         if result is None:
             result = func(*args, **kwargs)
+            if self.values and known.name in MAKERS:
+                result = _with_values(func, result, args, kwargs)
         if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
             self.record(known, inputs, result, args, kwargs)
         return result
 
     def record(self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
         """Write down one op with its cost."""
-        if type(result) is tuple or type(result) is list:
-            outputs = [item for item in result if isinstance(item, torch.Tensor)]
+        if isinstance(result, Tensor):
+            outputs = [result]
+        elif type(result) is tuple or type(result) is list:
+            outputs = [item for item in result if isinstance(item, Tensor)]
         else:
-            outputs = [result] if isinstance(result, torch.Tensor) else []
+            outputs = []
         kept = _without_tensors((*args, *kwargs.values())) if known.keeps_args else ()
         count = known.cost(result, *args, **kwargs) if known.cost is not None else None
+        if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
+            count = None  # a sparse product does as much as its values are many, which shapes do not tell
         if count is None:
             self.recorder.op(known.name, self._row(), inputs, outputs, None, None, "unknown", None, kept)
         else:
-            self.recorder.op(known.name, self._row(), inputs, outputs, *count[:2], known.status, count[2], kept)
+            macs, flops, window = count
+            self.recorder.op(known.name, self._row(), inputs, outputs, macs, flops, known.status, window, kept)
 
     def composite(self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
         """Write down a torch function as one op, in the row that runs."""
@@ -131,10 +151,10 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.record(self._look_up(None, name), inputs, result, args, kwargs)
 
     def _row(self) -> int:
-        calls = self.calls
-        if self.recorder.phase == "backward" and not calls.stack:
+        stack = self.calls.stack
+        if not stack and self.recorder.phase == "backward":
             return self._backward_row()
-        row = calls.now
+        row = stack[-1] if stack else 0
         if self.owners is not None:
             self.owners.note(row)
         return row
@@ -158,6 +178,15 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = costs.find(name, self.causal)
         in_place = func is not None and func._schema.is_mutable
         return _Known(func, name, rule, costs.status(name), shapes.find(func), in_place, name in WITH_DIMENSIONS)
+
+
+def _with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
+    """What `func` makes, with values where it made few elements on meta out of none that are there."""
+    source = args[0] if args and isinstance(args[0], Tensor) and func._schema.name == "aten::_to_copy" else None
+    if not result.is_meta or result.numel() > SMALL or (source is not None and source.is_meta):
+        return result
+    made: torch.Tensor = func(*args, **{**kwargs, "device": torch.device("cpu")})
+    return made
 
 
 def _promoted(known: _Known, args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -195,17 +224,18 @@ class FunctionMode(TorchFunctionMode):
     def __init__(self, ops: OpMode) -> None:
         super().__init__()
         self.ops = ops
+        ops.calls.watch = self
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if torch._C._is_any_autocast_enabled():  # asked here, since the dispatcher has done with it below
-            self.ops.autocast = True
+        if autocast_enabled():  # asked here, since the dispatcher has done with it below
+            self.ops.calls.autocast = True
+        kwargs = kwargs or {}
+        if func not in SPECIAL:
+            return func(*args, **kwargs)
         name = fused.NAMES.get(func)
         if name is not None:
-            return fused.run(self.ops, name, func, args, kwargs or {})
-        if func is torch._nested_tensor_from_mask_left_aligned:
+            return fused.run(self.ops, name, func, args, kwargs)
+        if func is LEFT_ALIGNED:
             return False  # only values can tell; its reader then computes what the padding masks, too
-        opened = fused.OPENED.get(func)
-        if opened is not None:
-            with self:
-                return opened(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
+        with self:
+            return fused.OPENED[func](*args, **kwargs)

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.utils.hooks import RemovableHandle
 
 from archprof.capture.recorder import Recorder, dtype_name, tensors_in
 from archprof.records import ITEM_BYTES, Layer, TensorSpec
+
+ENTRY = "_compiled_call_impl"
+"""Where `nn.Module.__call__` looks for what to call in the place of the module's hooks and forward."""
+
+
+def _plain_kinds() -> frozenset[type]:
+    rooms = "activation batchnorm conv dropout flatten instancenorm linear normalization padding pixelshuffle pooling"
+    found = (vars(getattr(nn.modules, room)).values() for room in rooms.split())
+    kinds = {kind for values in found for kind in values if isinstance(kind, type) and issubclass(kind, nn.Module)}
+    return frozenset(kinds - {nn.MultiheadAttention})
+
+
+PLAIN_KINDS = _plain_kinds()
+"""Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "forward")
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a call of it runs torch's own code alone."""
+    state = module.__dict__
+    return type(module) in PLAIN_KINDS and not any(map(state.get, HOOKS))
 
 
 @dataclass(slots=True)
@@ -29,45 +49,67 @@ class Call:
     outputs: tuple[TensorSpec, ...] = ()
 
 
-@dataclass(slots=True)
 class Node:
-    """A module of the model, and which of `Calls.rows` are calls of it."""
+    """A module of the model, and which of `Calls.rows` are calls of it.
 
-    path: str
-    module: nn.Module
-    calls: list[int] = field(default_factory=list)
-    repeated: int = 0
+    It stands in the place where `nn.Module.__call__` looks for a compiled forward, so that every call
+    of the module comes here first: unlike hooks, that needs no tables and costs next to nothing.
+    """
+
+    __slots__ = ("calls", "module", "of", "path", "plain", "repeated")
+
+    def __init__(self, of: Calls, path: str, module: nn.Module) -> None:
+        self.of, self.path, self.module, self.plain = of, path, module, _is_plain(module)
+        self.calls: list[int] | tuple[int, ...] = ()
+        self.repeated = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        of = self.of
+        of.enter(self, args, kwargs)
+        try:
+            call: Callable[..., Any] = self.module._call_impl
+            output = of.unwatched(call, args, kwargs) if self.plain else call(*args, **kwargs)
+        except BaseException as error:
+            of.broke(self, error)
+            raise
+        of.leave(self, output)
+        return output
+
+    def called(self, row: int) -> None:
+        """Most modules are called once, for which a list of their own would be a burden on the collector."""
+        if isinstance(self.calls, list):
+            self.calls.append(row)
+        else:
+            self.calls = [*self.calls, row] if self.calls else (row,)
+
+    def __deepcopy__(self, memo: Any) -> None:
+        """A module that is copied in forward works for its caller's row."""
 
 
 class Calls:
     """The stack of running module calls, and a row for each call made."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder, *, keep_hooks: bool = False) -> None:
+    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
         self.model, self.recorder = model, recorder
         self.rows: list[Call] = []
         self.stack: list[int] = []
         self.raised: tuple[BaseException | None, int] = (None, 0)
-        self.hooks: list[RemovableHandle] = []
         self.lazy = False
-        enter, leave = self._enter, self._leave
-        self.nodes = {id(module): Node(path, module) for path, module in model.named_modules()}
+        self.watch: Any = None  # the function mode of the pass
+        self.autocast = False
+        self.nodes = {id(module): Node(self, path, module) for path, module in model.named_modules()}
         for node in self.nodes.values():
             # The model itself is opened and closed by `root`, since it may have its own `__call__`;
-            # TorchScript takes no hooks, so that its work is its caller's.
+            # TorchScript cannot be entered, so that its work is its caller's.
             if node.module is not model and not isinstance(node.module, torch.jit.ScriptModule):
-                before = node.module.register_forward_pre_hook(enter, prepend=True, with_kwargs=True)
-                after = node.module.register_forward_hook(leave, always_call=True)
-                if keep_hooks:
-                    self.hooks += (before, after)
+                node.module.__dict__[ENTRY] = node
         self.owned = self._owned()
 
     def close(self) -> None:
-        """Take the hooks that were kept away: the model can be traced again."""
-        for hook in self.hooks:
-            hook.remove()
-
-    def __deepcopy__(self, memo: Any) -> Calls:
-        return self  # a module that is copied in forward takes its hooks, and so us, along
+        """Leave the modules: the model can be traced again, and is gone with its last user."""
+        for node in self.nodes.values():
+            node.module.__dict__.pop(ENTRY, None)
+            del node.of
 
     @property
     def now(self) -> int:
@@ -77,9 +119,10 @@ class Calls:
     @contextmanager
     def root(self, args: Any, kwargs: dict[str, Any]) -> Iterator[Callable[[Any], None]]:
         """The call of the model itself; give its output to the function that comes out."""
-        self._enter(self.model, args, kwargs)
+        node = self.nodes[id(self.model)]
+        self.enter(node, args, kwargs)
         try:
-            yield lambda output: self._leave(self.model, args, output)
+            yield lambda output: self.leave(node, output)
         finally:
             self.stack.clear()
 
@@ -88,39 +131,54 @@ class Calls:
         known, row = self.raised
         return row if known is error else self.now
 
-    def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        node = self.nodes.get(id(module))
-        if node is None:  # copied in forward, with our hook: its work is the caller's
-            return
+    def enter(self, node: Node, args: Any, kwargs: dict[str, Any]) -> None:
+        """A call begins: it gets a row."""
+        stack = self.stack
         if self.recorder.phase == "backward" and node.calls:
-            self.stack.append(self._again(node))
+            stack.append(self._again(node))
             return
-        with torch._C.DisableTorchFunction():  # under a function mode each .shape would be a call to it
-            inputs = [*tensors_in(args), *tensors_in(kwargs)] if kwargs else tensors_in(args)
-            specs = tuple([self.recorder.spec(tensor) for tensor in inputs])
+        inputs = [*tensors_in(args), *tensors_in(kwargs)] if kwargs else tensors_in(args)
         row = len(self.rows)
-        self.rows.append(Call(node, len(self.stack), len(node.calls), specs))
-        node.calls.append(row)
-        self.stack.append(row)
+        self.rows.append(Call(node, len(stack), len(node.calls), self.recorder.specs(inputs)))
+        node.called(row)
+        stack.append(row)
+
+    def unwatched(self, call: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call torch's own code without the function mode, which would see each function go by, at a price."""
+        if torch._C._is_any_autocast_enabled():
+            self.autocast = True
+        if self.watch is None or not torch._C._len_torch_function_stack():
+            return call(*args, **kwargs)
+        mode: Any = torch._C._pop_torch_function_stack()
+        if mode is not self.watch:  # the user's own, which must see all
+            torch._C._push_on_torch_function_stack(mode)
+            return call(*args, **kwargs)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            torch._C._push_on_torch_function_stack(mode)
 
     def _again(self, node: Node) -> int:
         """The row of a call that a checkpoint repeats in the backward pass, which goes from the last to the first."""
         node.repeated += 1
         return node.calls[-1 - (node.repeated - 1) % len(node.calls)]
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        node = self.nodes.get(id(module))
-        if node is None or not self.stack:
-            return
-        error = sys.exc_info()[1]
-        if error is not None and error is not self.raised[0]:
-            self.raised = (error, self.stack[-1])
-        while self.rows[mine := self.stack.pop()].node is not node and self.stack:
-            pass  # an inner call without its end: its hooks were taken away while it ran
-        with torch._C.DisableTorchFunction():
-            outputs = tensors_in(output)
-            self.recorder.returned(outputs)
-            self.rows[mine].outputs = tuple([self.recorder.spec(tensor) for tensor in outputs])
+    def leave(self, node: Node, output: Any) -> None:
+        """A call came to its end."""
+        mine = self._popped(node)
+        outputs = tensors_in(output)
+        self.recorder.returned(outputs)
+        self.rows[mine].outputs = self.recorder.specs(outputs)
+
+    def broke(self, node: Node, error: BaseException) -> None:
+        """A call was left by an exception, which is remembered where it came from."""
+        if error is not self.raised[0]:
+            self.raised = (error, self.now)
+        self._popped(node)
+
+    def _popped(self, node: Node) -> int:
+        """The row of a call that ends; the root has emptied the stack when the pass was left from outside."""
+        return self.stack.pop() if self.stack else node.calls[-1]
 
     def register(self) -> None:
         """Write down the parameters and buffers, as what is there before the pass."""
@@ -205,23 +263,25 @@ class Calls:
         return by_row
 
 
-def _layer(row: Call, own: Any) -> Layer:
-    params = [tensor for tensor, is_param in own if is_param]
-    buffers = [tensor for tensor, is_param in own if not is_param]
-    return Layer(
-        path=row.node.path,
-        kind=type(row.node.module).__name__,
-        depth=row.depth,
-        call=row.number,
-        inputs=row.inputs,
-        outputs=row.outputs,
-        params=sum([tensor.numel() for tensor in params]),
-        trainable=sum([tensor.numel() for tensor in params if tensor.requires_grad]),
-        buffers=sum([tensor.numel() for tensor in buffers]),
-        param_bytes=sum([_nbytes(tensor) for tensor in params]),
-        buffer_bytes=sum([_nbytes(tensor) for tensor in buffers]),
-    )
+def _kind(kind: type) -> str:
+    """The name of a class, behind that of its package where torch has another class of that name."""
+    known = getattr(nn, kind.__name__, kind)
+    same = known is kind or known.__module__ == kind.__module__  # as the class of an exported module
+    return kind.__name__ if same else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
 
-def _nbytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * ITEM_BYTES[dtype_name(tensor.dtype)]
+def _layer(row: Call, own: list[tuple[torch.Tensor, bool]] | tuple[()]) -> Layer:
+    kind = _kind(type(row.node.module))
+    if not own:
+        return Layer(row.node.path, kind, row.depth, row.number, row.inputs, row.outputs)
+    params = trainable = buffers = param_bytes = buffer_bytes = 0
+    for tensor, is_param in own:
+        numel = tensor.numel()
+        nbytes = numel * ITEM_BYTES[dtype_name(tensor.dtype)]
+        if is_param:
+            params, param_bytes = params + numel, param_bytes + nbytes
+            trainable += numel if tensor.requires_grad else 0
+        else:
+            buffers, buffer_bytes = buffers + numel, buffer_bytes + nbytes
+    owned = (params, trainable, buffers, param_bytes, buffer_bytes)
+    return Layer(row.node.path, kind, row.depth, row.number, row.inputs, row.outputs, *owned)

@@ -1,8 +1,11 @@
 """Writes down ops, tensors and storages while a pass runs.
 
 A tensor is known again by an attribute on the tensor object, which torch keeps alive with the
-tensor itself, and a storage's death by a weak reference to it: the interpreter frees the stand-ins
-at the same points of the program as it would free real tensors.
+tensor itself, and a storage by its address, until a weak reference tells of its death: the
+interpreter frees the stand-ins at the same points of the program as it would free real tensors.
+
+What is noted of a storage stands in lists side by side. A small object for each would be walked by
+every collection of the garbage collector, and a deep model has tens of thousands of them.
 """
 
 from __future__ import annotations
@@ -14,12 +17,18 @@ from itertools import count
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from archprof.errors import ArchprofError
 from archprof.records import ITEM_BYTES, Op, Phase, Role, Status, Storage, Tensor, TensorSpec, Window
 
 GATHERS = frozenset({"aten.embedding", "aten.index", "aten.index_select", "aten.gather", "aten._embedding_bag"})
 """Ops that read only the rows they return of their first input."""
+
+OWNED: frozenset[Role] = frozenset(("parameter", "buffer"))
+"""What outlives every pass, so that nobody waits for its end."""
+
+LAZY = (UninitializedParameter, UninitializedBuffer)
 
 _DTYPE_NAMES: dict[torch.dtype, str] = {}
 _marks = count()
@@ -62,43 +71,25 @@ def _collect(tree: Any, found: list[torch.Tensor]) -> None:
 def _storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
     try:
-        return None if is_lazy(tensor) else tensor.untyped_storage()
+        return None if type(tensor) in LAZY else tensor.untyped_storage()
     except NotImplementedError:
         return None
 
 
-class _Event(NamedTuple):
-    """An op as seen while the pass runs; made into an `Op` at its end."""
+class _Spec(NamedTuple):
+    """What all tensors of one shape and dtype share."""
 
-    name: str
-    layer: int
-    phase: Phase
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    macs: int | None
-    flops: int | None
-    status: Status
-    window: Window | None
-    args: tuple[Any, ...]
-    alias: bool
-
-
-class _Allocation:
-    """A `Storage` while the pass runs."""
-
-    __slots__ = ("born", "died", "dtype", "index", "nbytes", "role", "saved")
-
-    def __init__(self, index: int, nbytes: int, dtype: str, role: Role, born: int | None) -> None:
-        self.index, self.nbytes, self.dtype, self.role, self.born = index, nbytes, dtype, role, born
-        self.died: int | None = None
-        self.saved = False
+    spec: TensorSpec
+    nbytes: int
+    alone: tuple[TensorSpec]
 
 
 class _Life(weakref.ref[Any]):
-    """A weak reference to a storage that knows what was written down of it."""
+    """A weak reference to a storage that knows where it is written down."""
 
-    __slots__ = ("allocation",)
-    allocation: _Allocation
+    __slots__ = ("address", "index")
+    address: int
+    index: int
 
 
 class Recorder:
@@ -107,22 +98,51 @@ class Recorder:
     def __init__(self) -> None:
         self.on = True
         self.phase: Phase = "forward"
-        self.events: list[_Event] = []
+        self.events: list[Op] = []  # with the row of the call in the place of the layer
         self.tensors: list[Tensor] = []
-        self._specs: dict[tuple[torch.Size, torch.dtype], TensorSpec] = {}
+        self._specs: dict[tuple[torch.Size, torch.dtype], _Spec] = {}
+        self._of: list[_Spec] = []  # of each tensor
         self._mark = f"_archprof_{next(_marks)}"
-        self._foreign: dict[int, tuple[Any, int]] = {}  # constants and their storages, by id
-        self._allocations: list[_Allocation] = []
-        self._lives: list[_Life] = []
+        self._foreign: dict[int, tuple[Any, int]] = {}  # constants, by id
+        self._addresses: dict[int, int] = {}  # of the storages that are alive: their index, by address
+        self._kept: list[Any] = []
+        self._nbytes: list[int] = []
+        self._dtypes: list[str] = []
+        self._roles: list[Role] = []
+        self._born: list[int | None] = []
+        self._died: dict[int, int] = {}
+        self._saved: set[int] = set()
         self._auxiliary: set[int] = set()  # storages of further results that nobody has read yet
 
-    def spec(self, tensor: torch.Tensor) -> TensorSpec:
-        """Shape and dtype of a tensor; one record for all that are alike."""
+    def specs(self, tensors: list[torch.Tensor]) -> tuple[TensorSpec, ...]:
+        """Shape and dtype of each tensor, most of them known already."""
+        if len(tensors) == 1:
+            return self._spec_now(tensors[0]).alone
+        return tuple([self._spec_now(tensor).spec for tensor in tensors])
+
+    def _spec_now(self, tensor: torch.Tensor) -> _Spec:
+        known: int | None = getattr(tensor, self._mark, None)
+        if known is not None:
+            return self._of[known]
+        with torch._C.DisableTorchFunction():  # under a function mode each .shape would be a call to it
+            return self._spec(tensor)
+
+    def _spec(self, tensor: torch.Tensor) -> _Spec:
+        """What is known of a shape and dtype; one record for all tensors that are alike."""
         key = (tensor.size(), tensor.dtype)  # a lazy parameter refuses `.shape`
-        spec = self._specs.get(key)
-        if spec is None:
-            spec = self._specs[key] = TensorSpec(tuple(key[0]), dtype_name(tensor.dtype))
-        return spec
+        found = self._specs.get(key)
+        if found is None:
+            if tensor.is_nested:
+                raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
+            spec = TensorSpec(tuple(key[0]), dtype_name(tensor.dtype))
+            found = self._specs[key] = _Spec(spec, spec.nbytes, (spec,))
+        return found
+
+    def close(self) -> None:
+        """The pass is over: nothing more is written, and nothing is kept alive for it."""
+        self.on = False
+        self._kept.clear()
+        self._foreign.clear()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -135,58 +155,64 @@ class Recorder:
 
     def add(self, tensor: torch.Tensor, role: Role, born: int | None = None) -> int:
         """Give a tensor its index, and its storage one if it is new."""
-        spec = self.spec(tensor)
-        index = len(self.tensors)
-        self.tensors.append(Tensor(spec, self._storage(tensor, spec, role, born)))
-        self._know(tensor, index, role)
+        spec = self._spec(tensor)
+        index = len(self._of)
+        self._of.append(spec)
+        self.tensors.append(Tensor(spec.spec, self._storage(tensor, spec, role, born)))
+        if role == "constant":  # it may be the user's own: our mark stays off it, and it is kept alive instead
+            self._foreign[id(tensor)] = (tensor, index)
+        elif type(tensor) not in LAZY:  # that will be another tensor under the same id
+            setattr(tensor, self._mark, index)
         return index
 
-    def _know(self, thing: torch.Tensor | torch.UntypedStorage, index: int, role: Role) -> None:
-        """Mark it; a constant may be the user's own, so that our mark stays off it and it is kept alive instead."""
-        if role == "constant":
-            self._foreign[id(thing)] = (thing, index)
-        elif not isinstance(
-            thing, UninitializedParameter | UninitializedBuffer
-        ):  # that will be another tensor under the same id
-            setattr(thing, self._mark, index)
-
-    def _known(self, thing: torch.Tensor | torch.UntypedStorage) -> int | None:
-        known: int | None = getattr(thing, self._mark, None)
-        if known is None and id(thing) in self._foreign:
-            return self._foreign[id(thing)][1]
-        return known
-
-    def _storage(self, tensor: torch.Tensor, spec: TensorSpec, role: Role, born: int | None) -> int:
+    def _storage(self, tensor: torch.Tensor, spec: _Spec, role: Role, born: int | None) -> int:
+        index = len(self._born)
         storage = _storage_of(tensor)
-        known = None if storage is None else self._known(storage)
-        if known is not None:
-            return known
-        nbytes = spec.nbytes if storage is None else storage.nbytes()
-        allocation = _Allocation(len(self._allocations), nbytes, spec.dtype, role, born)
-        self._allocations.append(allocation)
         if storage is not None:
-            self._know(storage, allocation.index, role)
-            life = _Life(storage, self._dies)
-            life.allocation = allocation
-            self._lives.append(life)
-        return allocation.index
+            address = storage._cdata
+            known = self._addresses.setdefault(address, index)
+            if known != index:
+                return known
+            if role in OWNED:
+                self._kept.append(storage)
+            else:
+                life = _Life(storage, self._dies)
+                life.address, life.index = address, index
+                self._kept.append(life)
+        self._nbytes.append(spec.nbytes if storage is None else storage.nbytes())
+        self._dtypes.append(spec.spec.dtype)
+        self._roles.append(role)
+        self._born.append(born)
+        return index
 
     def _dies(self, life: _Life) -> None:
+        self._addresses.pop(life.address, None)
         if self.on:
-            life.allocation.died = len(self.events) - 1
-            self._auxiliary.discard(life.allocation.index)
+            self._died[life.index] = len(self.events) - 1
+            self._auxiliary.discard(life.index)
 
-    def index(self, tensor: torch.Tensor) -> int:
+    def _index(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op reads; one never seen before came from outside the model."""
-        known = self._known(tensor)
-        return self.add(tensor, "constant") if known is None else known
+        known: int | None = getattr(tensor, self._mark, None)
+        if known is not None:
+            return known
+        if id(tensor) in self._foreign:
+            return self._foreign[id(tensor)][1]
+        return self.add(tensor, "constant")
+
+    def _written(self, tensor: torch.Tensor, role: Role, now: int) -> int:
+        """The index of a tensor that an op returned; one written in place may have another shape than it had."""
+        known: int | None = getattr(tensor, self._mark, None)
+        if known is None:
+            return self._foreign[id(tensor)][1] if id(tensor) in self._foreign else self.add(tensor, role, now)
+        return known if self._of[known] is self._spec(tensor) else self.add(tensor, role, now)
 
     def op(
         self,
         name: str,
         layer: int,
-        inputs: Iterable[torch.Tensor],
-        outputs: Iterable[torch.Tensor],
+        inputs: list[torch.Tensor],
+        outputs: list[torch.Tensor],
         macs: int | None,
         flops: int | None,
         status: Status,
@@ -194,26 +220,34 @@ class Recorder:
         args: tuple[Any, ...] = (),
     ) -> None:
         """Write down one op. The first output is its result; further ones are auxiliary until something reads them."""
-        now = len(self.events)
-        read = tuple([self.index(tensor) for tensor in inputs])
-        before = len(self._allocations)
+        now, mark = len(self.events), self._mark
+        marks: list[Any] = [getattr(tensor, mark, None) for tensor in inputs]
+        read: tuple[int, ...] = tuple(marks) if None not in marks else tuple(map(self._index, inputs))
+        first = len(self._born)
         role: Role = "activation" if self.phase == "forward" else "temporary"
-        written = []
-        for tensor in outputs:
-            known = self._known(tensor)
-            if known is None:
-                known = self.add(tensor, role, now)
-            written.append(known)
-        if role == "activation":
-            for extra in self._allocations[before + 1 :]:
-                extra.role = "auxiliary"
-                self._auxiliary.add(extra.index)
-        alias = len(self._allocations) == before and status == "zero"
-        if self._auxiliary and not alias:  # a view of it reads nothing yet
-            self._used(read)
-        self.events.append(
-            _Event(name, layer, self.phase, read, tuple(written), macs, flops, status, window, args, alias)
-        )
+        written = tuple([self._written(tensor, role, now) for tensor in outputs])
+        made = len(self._born) - first
+        if not made and status == "zero":  # a view: it moves nothing, and reads no auxiliary yet
+            moved = (0, 0)
+        else:
+            moved = self._moved(name, read, written)
+            if self._auxiliary:
+                self._used(read)
+        if made > 1 and role == "activation":
+            for extra in range(first + 1, first + made):
+                self._roles[extra] = "auxiliary"
+                self._auxiliary.add(extra)
+        self.events.append(Op(name, layer, self.phase, read, written, macs, flops, *moved, status, window, args))
+
+    def _moved(self, name: str, read: tuple[int, ...], written: tuple[int, ...]) -> tuple[int, int]:
+        """Bytes that an op reads and writes, of distinct tensors."""
+        of = self._of
+        out = of[written[0]].nbytes if len(written) == 1 else sum([of[index].nbytes for index in written])
+        if name in GATHERS:
+            return out + sum([of[index].nbytes for index in read[1:]]), out
+        if len(read) == 1:
+            return of[read[0]].nbytes, out
+        return sum([of[index].nbytes for index in set(read)]), out
 
     def _used(self, read: tuple[int, ...]) -> None:
         """An auxiliary result that a later op of the forward reads is an activation like any other."""
@@ -222,48 +256,37 @@ class Recorder:
                 storage = self.tensors[index].storage
                 if storage in self._auxiliary:
                     self._auxiliary.discard(storage)
-                    self._allocations[storage].role = "activation"
+                    self._roles[storage] = "activation"
 
     def returned(self, tensors: Iterable[torch.Tensor]) -> None:
         """A module gave these to its caller: none of them is auxiliary."""
         if self._auxiliary:
-            self._used(tuple([self.index(tensor) for tensor in tensors]))
+            self._used(tuple([self._index(tensor) for tensor in tensors]))
 
     def saves(self, tensor: torch.Tensor) -> torch.Tensor:
         """Autograd keeps this tensor for the backward pass (a pack hook)."""
         index = self._storage_index(tensor)
         if index is not None:
-            self._allocations[index].saved = True
+            self._saved.add(index)
         return tensor
 
     def becomes(self, tensor: torch.Tensor, role: Role) -> None:
         """Give the storage of a tensor its final role."""
         index = self._storage_index(tensor)
         if index is not None:
-            self._allocations[index].role = role
+            self._roles[index] = role
 
     def _storage_index(self, tensor: torch.Tensor) -> int | None:
         storage = _storage_of(tensor)
-        return None if storage is None else self._known(storage)
+        return None if storage is None else self._addresses.get(storage._cdata)
 
     def ops(self, places: list[int]) -> tuple[Op, ...]:
-        """What was written down, with the bytes each op moved; `places` maps rows to layers."""
-        sizes = [tensor.spec.nbytes for tensor in self.tensors]
-        return tuple([_finished(event, places, sizes) for event in self.events])
+        """What was written down; `places` maps rows to layers."""
+        if places == list(range(len(places))):
+            return tuple(self.events)
+        return tuple([op._replace(layer=places[op.layer]) for op in self.events])
 
     def storages(self) -> tuple[Storage, ...]:
         """Every allocation, in the order in which they were first seen."""
-        return tuple([Storage(a.nbytes, a.dtype, a.role, a.born, a.died, a.saved) for a in self._allocations])
-
-
-def _finished(event: _Event, places: list[int], sizes: list[int]) -> Op:
-    name, layer, phase, inputs, outputs, macs, flops, status, window, args, alias = event
-    if alias:
-        read = written = 0
-    else:
-        written = sum([sizes[i] for i in outputs])
-        if name in GATHERS:
-            read = written + sum([sizes[i] for i in inputs[1:]])
-        else:
-            read = sum([sizes[i] for i in (inputs if len(inputs) < 2 else set(inputs))])
-    return Op(name, places[layer], phase, inputs, outputs, macs, flops, read, written, status, window, args)
+        facts = zip(self._nbytes, self._dtypes, self._roles, self._born, strict=True)
+        return tuple([Storage(*fact, self._died.get(i), i in self._saved) for i, fact in enumerate(facts)])

@@ -9,14 +9,15 @@ from typing import Any
 from torch import nn
 
 from archprof import late
-from archprof.capture import python_file, revision, timm_zoo, torchvision_zoo
+from archprof.capture import exported, python_file, revision, timm_zoo, torchvision_zoo
 from archprof.capture.build import build, build_real
+from archprof.capture.hf import zoo
 from archprof.capture.input_spec import InputSpec
-from archprof.capture.inputs import Inputs, floats_follow, normalise, specs
+from archprof.capture.inputs import Inputs, floats_follow, holds_no_tensor, normalise, specs
 from archprof.capture.offer import Offer, UnavailableError, check_call, explain
 from archprof.capture.spec import ModelSpec, parse_model
 from archprof.capture.target import Target
-from archprof.errors import UnknownName, UsageError
+from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.models import registry
 from archprof.models.block_grammar import looks_like_blocks, parse
 
@@ -46,9 +47,11 @@ def resolve(
     if inputs is not None:
         normalise(inputs)  # said before a model is built: it may take long
     if inputs is not None and dtype is not None:
-        inputs = floats_follow(inputs)
+        inputs = floats_follow(inputs, dtype)
     if isinstance(spec, nn.Module):
         return _existing(type(spec).__name__, spec, inputs, batch)
+    if isinstance(spec, str) and spec.endswith(".pt2"):
+        return _exported(spec, inputs, batch)
     if isinstance(spec, str) and looks_like_blocks(spec):
         return _blocks(spec, inputs, batch)
     if isinstance(spec, str):
@@ -59,7 +62,7 @@ def resolve(
 
 
 def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
-    if spec.where in ("", "torchvision", "timm"):
+    if spec.where in ("", "torchvision", "timm", "hf"):
         return _built(text, _offer(spec), inputs, batch)
     found = _loaded(spec)
     if isinstance(found, nn.Module) and spec.kwargs is None:
@@ -68,6 +71,16 @@ def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
         what = "a module already and takes no arguments" if isinstance(found, nn.Module) else f"of type {_kind(found)}"
         raise UsageError(f"{text} is {what}.", "An nn.Module, a class of one, or a factory that returns one.")
     return _built(text, Offer(found, spec.kwargs or {}), inputs, batch)
+
+
+def _exported(path: str, inputs: Any, batch: int) -> Target:
+    """The target of a saved program, whose values are read only where the pass needs them."""
+    model = exported.program(path)
+    args, kwargs = normalise(inputs) if inputs is not None else exported.default_inputs(model, batch)
+    if inputs is not None:
+        _check_batch(path, (args, kwargs), batch)
+    rebuild = partial(exported.program, path, values=True)
+    return Target(path, model, args, kwargs, owned=True, rebuild=rebuild)
 
 
 def _blocks(text: str, inputs: Any, batch: int) -> Target:
@@ -101,6 +114,8 @@ def _offer(spec: ModelSpec) -> Offer:
         return torchvision_zoo.offer(spec.name, kwargs)
     if spec.where == "timm":
         return timm_zoo.offer(spec.name, kwargs)
+    if spec.where == "hf":
+        return zoo.offer(spec.name, kwargs)
     if spec.name in registry.ENTRIES:
         entry = registry.ENTRIES[spec.name]
         return Offer(late.find(entry.builder), kwargs, lambda *_: entry.input)
@@ -141,10 +156,15 @@ def _check_batch(name: str, inputs: Any, batch: int) -> None:
         )
 
 
+def _gives_tensors(inputs: Any) -> bool:
+    return inputs is not None and not holds_no_tensor(normalise(inputs))
+
+
 def _existing(name: str, model: nn.Module, inputs: Any, batch: int) -> Target:
     """The target of the user's own module."""
-    args, kwargs = _inputs(name, model, inputs, None)
-    _check_batch(name, (args, kwargs), batch)
+    args, kwargs = _inputs(name, model, inputs, zoo.inputs_of(model, batch))
+    if _gives_tensors(inputs):  # a default is made for the batch
+        _check_batch(name, (args, kwargs), batch)
     return Target(name, model, args, kwargs, owned=False, rebuild=None)
 
 
@@ -153,13 +173,13 @@ def _built(name: str, offer: Offer, inputs: Any, batch: int) -> Target:
     check_call(name, offer)
     try:
         made = build(offer.make)
-    except UsageError:
+    except ArchprofError:
         raise
     except Exception as error:
         raise explain(name, offer, error) from error
     model, own = _taken_apart(name, made)
     args, kwargs = _inputs(name, model, inputs, own or offer.inputs(model, batch))
-    if inputs is not None or own is not None:  # a default is made for the batch
+    if _gives_tensors(inputs) or own is not None:  # a default is made for the batch
         _check_batch(name, (args, kwargs), batch)
     return Target(name, model, args, kwargs, owned=True, rebuild=partial(_rebuild, name, offer))
 
@@ -172,9 +192,10 @@ def _taken_apart(name: str, made: Any) -> tuple[nn.Module, Inputs | None]:
     """The model that a factory returned, and the inputs if it returned `(model, inputs)` or `(model, args, kwargs)`."""
     if isinstance(made, nn.Module):
         return made, None
-    if isinstance(made, tuple) and isinstance(made[0], nn.Module) and len(made) == 2:
+    several = isinstance(made, tuple) and bool(made) and isinstance(made[0], nn.Module)
+    if several and len(made) == 2:
         return made[0], normalise(made[1])
-    if isinstance(made, tuple) and isinstance(made[0], nn.Module) and len(made) == 3:
+    if several and len(made) == 3:
         return made[0], Inputs(normalise(made[1]).args, normalise(made[2]).kwargs)
     raise UsageError(
         f"{name} returned {_kind(made)}, not a model.", "An nn.Module, (model, inputs) or (model, args, kwargs)."
@@ -183,9 +204,12 @@ def _taken_apart(name: str, made: Any) -> tuple[nn.Module, Inputs | None]:
 
 def _inputs(name: str, model: nn.Module, given: Any, default: Any) -> Inputs:
     """What goes in: as given, by default, or as the model itself says, which Lightning modules do."""
-    for inputs in (given, default, getattr(model, "example_input_array", None)):
-        if inputs is not None:
-            return inputs if isinstance(inputs, Inputs) else normalise(inputs)
+    found = [each for each in (given, default, getattr(model, "example_input_array", None)) if each is not None]
+    inputs = [each if isinstance(each, Inputs) else normalise(each) for each in found[:2]]
+    if len(inputs) == 2 and holds_no_tensor(inputs[0]):
+        return Inputs(inputs[1].args, {**inputs[1].kwargs, **inputs[0].kwargs})
+    if inputs:
+        return inputs[0]
     raise UsageError(
         f"{name} has no default input.",
         "Give its inputs: --input 3x224x224 on the command line, profile(model, (1, 3, 224, 224)) in Python.",

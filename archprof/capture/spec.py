@@ -1,7 +1,7 @@
 """The grammar of MODEL: what names a model.
 
     model  = [where ":"] name ["(" argument {"," argument} ")"] ["@" revision]
-    where  = "torchvision" | "timm" | a file ending in ".py" | a dotted module
+    where  = "torchvision" | "timm" | "hf" | a file ending in ".py" | a dotted module
     argument = keyword "=" Python literal
 
 `vgg16`, `vgg16(num_classes=10)`, `timm:vit_tiny_patch16_224`, `nets/mine.py:Net(width=2)`, `package.module:Net.small`.
@@ -18,7 +18,8 @@ from typing import Any
 from archprof.errors import UsageError
 
 EXAMPLES = (
-    "Examples: vgg16, vgg16(num_classes=10), torchvision:resnet50, timm:vit_tiny_patch16_224, net.py:Net, pkg.mod:Net."
+    "Examples: vgg16, vgg16(num_classes=10), torchvision:resnet50, timm:vit_tiny_patch16_224, hf:bert-base, "
+    "net.py:Net, pkg.mod:Net."
 )
 
 
@@ -27,7 +28,8 @@ class ModelSpec:
     """A MODEL taken apart.
 
     Attributes:
-        where: "" for a bare name, "torchvision", "timm", a path to a Python file, or a dotted module.
+        where: "" for a bare name, "torchvision", "timm", "hf" for transformers, a path to a Python file, or a dotted
+            module.
         name: of the model there; dotted inside a file or module.
         kwargs: what it is called with; `None`: no parentheses were given.
         revision: of the file's git repository; `None`: the file as it is.
@@ -102,7 +104,14 @@ def _literal(keyword: ast.keyword, text: str) -> Any:
         return ast.literal_eval(keyword.value)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         raise UsageError(
-            f"{keyword.arg}={ast.unparse(keyword.value)} in {text!r} is not a literal.",
+            f"{keyword.arg}={_source(keyword.value)} in {text!r} is not a literal.",
             "Numbers, strings, True, False, None, and tuples, lists and dicts of them; nothing is evaluated.",
             EXAMPLES,
         ) from None
+
+
+def _source(value: ast.expr) -> str:
+    try:
+        return ast.unparse(value)
+    except RecursionError:  # a sum of a thousand terms
+        return "…"

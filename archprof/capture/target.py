@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from archprof.records import Decoding
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -20,6 +22,7 @@ class Target:
         owned: built here, so it may be hooked, moved and thrown away; `False`: the user's own object.
         rebuild: makes the model again with real tensors, for what cannot run on meta; `None`: `model` has them.
         notes: what the reader must know to trust the numbers.
+        decoding: the phase that the inputs are for, and the cache that a decoder keeps.
     """
 
     name: str
@@ -29,3 +32,4 @@ class Target:
     owned: bool
     rebuild: Callable[[], nn.Module] | None
     notes: tuple[str, ...] = ()
+    decoding: Decoding | None = None

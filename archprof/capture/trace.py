@@ -7,27 +7,29 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import platform
-import random
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 import archprof
 from archprof.capture import costs
-from archprof.capture.inputs import describe, materialise
+from archprof.capture.input_grammar import describe
+from archprof.capture.inputs import materialise
 from archprof.capture.modes import FunctionMode, NeedsValues, OpMode, Owners
 from archprof.capture.modules import Calls
 from archprof.capture.recorder import Recorder, dtype_name, tensors_in
 from archprof.capture.target import Target
-from archprof.capture.twin import twin
+from archprof.capture.twin import HookWanted, twin
+from archprof.capture.untouched import untouched
 from archprof.errors import TraceError
 from archprof.records import Failure, Profile
 
@@ -37,6 +39,8 @@ WITHOUT_VALUES = re.compile("meta|unsupported scalarType|'lengths' argument", re
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
 )
+
+UNWATCHED_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
 FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
 
@@ -56,7 +60,12 @@ def trace(
     """
     if "torch._dynamo" in sys.modules:
         _leave_us_alone()
-    with torch.inference_mode(False):  # under it torch hands over composite ops whole, and keeps no gradients
+    return untouched(lambda: _traced(target, batch, dtype, train, causal))
+
+
+def _traced(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
+    # Under inference mode torch hands over composite ops whole, and keeps no gradients.
+    with torch.inference_mode(False), _short_collections():
         return _trace(target, batch, dtype, train, causal)
 
 
@@ -68,41 +77,80 @@ def _leave_us_alone() -> None:
     trace_rules.add("archprof")
 
 
+class _Way(NamedTuple):
+    """How a pass is run. The first way is the fastest; a model that it does not do for is run in another.
+
+    Attributes:
+        device: "meta", or "cpu" for what needs values.
+        hooks: modules can be given hooks in forward.
+        values: small tensors that code makes on meta have values all the same, since it may ask for them.
+        saves: what autograd keeps for the backward pass is watched, which torch.func does not allow.
+    """
+
+    device: str = "meta"
+    hooks: bool = False
+    values: bool = False
+    saves: bool = True
+
+
+def _another(way: _Way, error: BaseException) -> _Way | None:
+    """The way in which a model may come through that failed so in this one; `None`: there is none."""
+    if isinstance(error, HookWanted):
+        return way._replace(hooks=True)
+    if way.saves and "saved tensor hooks" in str(error):
+        return way._replace(saves=False)
+    if way.device == "meta" and _wants_values(error):
+        return way._replace(device="cpu") if way.values else way._replace(values=True)
+    return None
+
+
 def _trace(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
     wanted = getattr(torch, dtype) if dtype else None
-    model = target.model if target.owned else twin(target.model, dtype=wanted)
-    if target.owned and wanted is not None:
-        model = model.to(wanted)
-    run = _Pass(target, model, "meta", batch, train, causal)
-    error = run.go()
-    if error is not None and _wants_values(error):
-        real = target.rebuild() if target.rebuild else target.model
-        run = _Pass(target, twin(real, device="cpu", dtype=wanted), "cpu", batch, train, causal)
-        run.notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
+    way, notes = _Way(), list(target.notes)
+    while True:
+        run = _Pass(target, _subject(target, way, wanted), way, batch, train, causal)
         error = run.go()
+        other = None if error is None else _another(way, error)
+        if error is None or other is None:
+            break
+        if other.device != way.device:
+            notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
+        if other.saves != way.saves:
+            notes.append(UNWATCHED_NOTE)
+        way = other
+    run.notes[:0] = notes
     if error is not None:
         raise _failed(run, error) from error
     return run.profile()
+
+
+def _subject(target: Target, way: _Way, dtype: torch.dtype | None) -> nn.Module:
+    """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
+    if way.device == "cpu":
+        return twin(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
+    if not target.owned:
+        return twin(target.model, dtype=dtype, hooks=way.hooks)
+    return target.model if dtype is None else target.model.to(dtype)
 
 
 class _Pass:
     """One run of one model on one kind of tensors."""
 
     def __init__(
-        self, target: Target, model: nn.Module, device: str, batch: int, train: bool, causal: costs.Causal
+        self, target: Target, model: nn.Module, way: _Way, batch: int, train: bool, causal: costs.Causal
     ) -> None:
-        self.target, self.model, self.device, self.batch, self.train = target, model, device, batch, train
-        self.notes = list(target.notes)
+        self.target, self.model, self.way, self.batch, self.train = target, model, way, batch, train
+        self.notes: list[str] = []
         self.failure: Failure | None = None
         self.dtype = _floating_dtype(model)
         _set_mode(model, train)
         self.recorder = Recorder()
-        self.calls = Calls(model, self.recorder, keep_hooks=target.owned)  # a twin is thrown away with its hooks
-        self.mode = OpMode(self.recorder, self.calls, causal)
+        self.calls = Calls(model, self.recorder)
+        self.mode = OpMode(self.recorder, self.calls, causal, values=way.values)
 
-    def go(self) -> Exception | None:
+    def go(self) -> Exception | HookWanted | None:
         """Run the pass; the exception that the model raised, if it did."""
-        device: Any = self.device
+        device: Any = self.way.device
         args, kwargs = (
             materialise(tree, device=device, batch=self.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
@@ -114,16 +162,18 @@ class _Pass:
             self.mode.owners = Owners()
         output = None
         try:
-            with _untouched_rng(), self.mode, FunctionMode(self.mode), torch.set_grad_enabled(self.train):
+            with self.mode, FunctionMode(self.mode), torch.set_grad_enabled(self.train):
                 output = self._forward(args, kwargs)
                 if self.train:
                     self._backward(output)
-        except Exception as error:
+        except (Exception, HookWanted) as error:
+            if _was_interrupted(error):
+                raise KeyboardInterrupt from error
             self.failure = self._where(error)
             return error
         finally:
-            self.recorder.on = False
             self.calls.materialised()
+            self.recorder.close()
             self.calls.close()
             for parameter in self.model.parameters() if self.train else ():
                 parameter.grad = None
@@ -131,7 +181,7 @@ class _Pass:
 
     def _forward(self, args: Any, kwargs: Any) -> Any:
         with self.calls.root(args, kwargs) as returned:
-            if not self.train:
+            if not self.train or not self.way.saves:
                 output = self.model(*args, **kwargs)
             else:
                 with torch.autograd.graph.saved_tensors_hooks(self.recorder.saves, lambda tensor: tensor):
@@ -158,12 +208,12 @@ class _Pass:
             if parameter.grad is not None:
                 self.recorder.becomes(parameter.grad, "gradient")
 
-    def _where(self, error: Exception) -> Failure:
+    def _where(self, error: BaseException) -> Failure:
         return Failure(self.calls.where(error), type(error).__name__, str(error))
 
     def profile(self) -> Profile:
         layers, places = self.calls.finish(whole=self.failure is None)
-        if self.mode.autocast and self.device == "meta":
+        if self.calls.autocast and self.way.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
         failure = self.failure
         return Profile(
@@ -176,10 +226,34 @@ class _Pass:
             ops=self.recorder.ops(places),
             tensors=tuple(self.recorder.tensors),
             storages=self.recorder.storages(),
-            environment=_environment(self.device),
+            environment=_environment(self.way.device),
             notes=tuple(self.notes),
             failure=failure and Failure(places[failure.layer], failure.error, failure.message),
+            decoding=self.target.decoding,
         )
+
+
+@contextmanager
+def _short_collections() -> Iterator[None]:
+    """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
+
+    A pass makes so many objects that the collector would go through all there are, which are some
+    hundreds of thousands once torch is imported, and take as long over it as the pass itself. Nearly
+    all of them are gone after it, so that a pass brings the next full collection nearer by one step
+    and not by one for every few thousand objects.
+    """
+    if gc.get_freeze_count() or not gc.isenabled():  # frozen by the user, or by a pass in another thread
+        yield
+        return
+    due = min(gc.get_count()[2], gc.get_threshold()[2] + 1)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.freeze()  # sets the steps to zero
+        gc.unfreeze()
+        for _ in range(due + 1):
+            gc.collect(1)
 
 
 def _floating_dtype(model: nn.Module) -> str:
@@ -192,39 +266,38 @@ def _floating_dtype(model: nn.Module) -> str:
 
 def _set_mode(model: nn.Module, train: bool) -> None:
     """Evaluation, or training with the flags the user set (a frozen batch norm stays frozen)."""
-    if not train:
-        model.eval()
-    elif not model.training:
-        model.train()
+    if train:
+        if not model.training:
+            model.train()
+        return
+    modules = list(model.modules())
+    kinds: set[Any] = {type(module) for module in modules}
+    if any(kind.train is not nn.Module.train or kind.eval is not nn.Module.eval for kind in kinds):
+        model.eval()  # some class does more than set the flag
+        return
+    for module in modules:
+        module.__dict__["training"] = False  # what `eval` does, only faster
 
 
-@contextmanager
-def _untouched_rng() -> Iterator[None]:
-    """The global random states are afterwards what they were."""
-    numpy = sys.modules.get("numpy")
-    state, python = torch.get_rng_state(), random.getstate()
-    numpy_state = numpy.random.get_state() if numpy else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-        random.setstate(python)
-        if numpy:
-            numpy.random.set_state(numpy_state)
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an exception came up while Ctrl-C was on its way out, as when torch then finds its own stacks changed."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
-def _wants_values(error: Exception) -> bool:
+def _wants_values(error: BaseException) -> bool:
     """Whether the same pass may succeed on real tensors."""
     return isinstance(error, NeedsValues | NotImplementedError) or bool(WITHOUT_VALUES.search(str(error)))
 
 
-def _first_sentence(error: Exception) -> str:
+def _first_sentence(error: BaseException) -> str:
     """What torch says, without the advice that follows it."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line.split(". ")[0].split(", as ")[0].rstrip(".") + "."
 
 
-def _failed(run: _Pass, error: Exception) -> TraceError:
+def _failed(run: _Pass, error: BaseException) -> TraceError:
     assert run.failure is not None
     where, given = "the call of the model", ""
     if run.calls.rows:

@@ -22,6 +22,10 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 SMALL = 64 * 1024
 """Integer and boolean tensors up to this many elements keep their values on meta: code may branch on them."""
 
+META = torch.device("meta")
+
+PLAIN = frozenset((torch.Tensor, nn.Parameter))
+
 ATOMIC = {
     type(None), bool, int, float, complex, str, bytes, type, range, slice, type(Ellipsis), torch.Size,
     torch.dtype, torch.device, torch.layout, torch.memory_format, types.BuiltinFunctionType, types.ModuleType, property,
@@ -29,31 +33,48 @@ ATOMIC = {
 
 CONTAINERS = {list, dict, OrderedDict, set, tuple}
 
-STATE_TABLES = frozenset(name for name in vars(nn.Module()) if "state_dict" in name)
-"""Hooks of saving and loading, which no forward calls or changes. The collector does not track a plain empty dict as it
-does an empty OrderedDict, and each module has several."""
+HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if type(value) is OrderedDict)
+"""Where a module keeps its hooks: eleven tables, nearly always empty, which the garbage collector walks one by one."""
+
+OWN_TABLES = frozenset(("_parameters", "_buffers", "_modules"))
 
 OWN_WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
 """A class with one of its own knows how its objects are copied."""
 
 
-def twin(model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None) -> nn.Module:
+class HookWanted(BaseException):
+    """A module of a twin that takes no hooks was given one. No `except Exception` of a model hides it."""
+
+
+class _Unhooked(OrderedDict[int, Any]):
+    """The one empty table in the place of all empty tables of hooks."""
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        raise HookWanted
+
+
+def twin(model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None, hooks: bool = True) -> nn.Module:
     """A copy of `model` whose tensors live on `device`; `model` is only read.
 
-    Parameters and buffers that are shared stay shared. On "meta" no memory is taken; on "cpu" values
+    Parameters and buffers that are shared stay shared. On "meta" no memory is taken; on other devices values
     are copied (zeros where the model itself is on meta). Floating tensors take `dtype` where it is
-    given. What `torch.compile` or a data-parallel wrapper
-    holds stands in the wrapper's place: the plain forward is what is counted.
+    given. What `torch.compile` or a data-parallel wrapper holds stands in the wrapper's place: the plain
+    forward is what is counted.
+
+    Args:
+        hooks: whether hooks can be added to the copy. One that takes none is made faster; a module of it that is
+            given one raises `HookWanted`.
     """
-    return _Twins(device, dtype).of(model)
+    return _Twins(device, dtype, None if hooks else _Unhooked()).of(model)
 
 
 class _Twins:
     """The copies made so far, by the id of the original: the memo that `copy.deepcopy` also reads."""
 
-    def __init__(self, device: str, dtype: torch.dtype | None) -> None:
-        self.device, self.dtype = device, dtype
+    def __init__(self, device: str, dtype: torch.dtype | None, unhooked: _Unhooked | None) -> None:
+        self.device, self.dtype, self.unhooked = torch.device(device), dtype, unhooked
         self.memo: dict[int, Any] = {}
+        self.slots: dict[type, tuple[str, ...]] = {}
         self.tried: list[Any] = []  # kept alive, since their ids are keys of the memo
 
     def of(self, model: nn.Module) -> nn.Module:
@@ -79,24 +100,33 @@ class _Twins:
                 continue
             for table in (module._parameters, module._buffers):
                 for tensor in table.values():
-                    if tensor is not None:
-                        self.tensor(tensor)
+                    if tensor is not None and id(tensor) not in self.memo:
+                        self.memo[id(tensor)] = self.like(tensor)
             self.memo[id(module)] = object.__new__(type(module))
             plain.append(module)
         for module in plain:
             self.fill(module)
 
     def fill(self, module: nn.Module) -> None:
-        state = self.memo[id(module)].__dict__
+        memo, empty, state = self.memo, self.unhooked, self.memo[id(module)].__dict__
+        state.update(module.__dict__)
         for name, value in module.__dict__.items():
             kind = type(value)
             if kind in ATOMIC:
-                state[name] = value
-            elif kind in CONTAINERS and not value:  # most of a module's attributes are empty tables of hooks
-                state[name] = {} if name in STATE_TABLES else kind()
+                continue
+            if kind in CONTAINERS and not value:  # most of a module's attributes are empty tables of hooks
+                state[name] = empty if empty is not None and name in HOOK_TABLES else kind()
+            elif name in OWN_TABLES:
+                state[name] = {key: None if item is None else memo[id(item)] for key, item in value.items()}
             else:
                 state[name] = self.value(value)
         state.pop("_compiled_call_impl", None)  # made by module.compile()
+        kind = type(module)
+        if kind not in self.slots:
+            self.slots[kind] = _slots(kind)
+        for name in self.slots[kind]:
+            if hasattr(module, name):
+                object.__setattr__(memo[id(module)], name, self.value(getattr(module, name)))
 
     def value(self, value: Any) -> Any:
         """The twin of anything that a module may hold."""
@@ -123,11 +153,13 @@ class _Twins:
 
     def like(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of the same shape, strides and class on the other device."""
-        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
-            return type(tensor)(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
-        dtype = self.dtype if self.dtype is not None and tensor.is_floating_point() else tensor.dtype
-        new = self.data(tensor, dtype)
-        if isinstance(tensor, nn.Parameter):
+        kind = type(tensor)
+        if kind in (UninitializedParameter, UninitializedBuffer):
+            return kind(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
+        new = self.data(tensor)
+        if kind is nn.Parameter:
+            new = torch.Tensor._make_subclass(nn.Parameter, new, tensor.requires_grad)
+        elif isinstance(tensor, nn.Parameter):
             new = nn.Parameter(new, tensor.requires_grad)
         elif tensor.requires_grad:
             new.requires_grad_()
@@ -136,18 +168,19 @@ class _Twins:
             new.__dict__.update({name: self.value(value) for name, value in marks.items()})
         return new
 
-    def data(self, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        if self.device == "cpu":
+    def data(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The bare values, or on meta their place; a small integer tensor of the model's keeps its values there."""
+        floating = tensor.is_floating_point()
+        dtype = self.dtype if floating and self.dtype is not None else tensor.dtype
+        if self.device != META:
             if tensor.is_meta:
-                return torch.zeros(tensor.shape, dtype=dtype, device="cpu")
-            return tensor.detach().to("cpu", dtype, copy=True)
-        plain = type(tensor) in (torch.Tensor, nn.Parameter) and tensor.layout == torch.strided
-        if not plain or tensor.is_quantized:
-            return tensor.detach().to(self.device)
-        small = not (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() <= SMALL
-        if small and not tensor.is_meta:
+                return torch.zeros(tensor.shape, dtype=dtype, device=self.device)
+            return tensor.detach().to(self.device, dtype, copy=True)
+        if type(tensor) not in PLAIN or tensor.layout is not torch.strided or tensor.is_quantized:
+            return tensor.detach().to(META)
+        if not (floating or tensor.is_meta or tensor.is_complex()) and tensor.numel() <= SMALL:
             return tensor.detach().to("cpu", copy=True)
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=self.device)
+        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=META)
 
     def script(self, module: nn.Module) -> None:
         """A TorchScript module: copied as it is, with other tensors put in."""
@@ -192,6 +225,13 @@ class _Twins:
         self.memo.update(tried.maps[0])
         self.tried.append(tried)
         return new
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    """The attributes of a class that lie beside its `__dict__`."""
+    found = [vars(base).get("__slots__", ()) for base in kind.__mro__]
+    names = [name for slots in found for name in ((slots,) if isinstance(slots, str) else slots)]
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

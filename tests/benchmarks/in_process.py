@@ -2,7 +2,7 @@
 
     python tests/benchmarks/in_process.py [--peers] [--real] [--rounds 7] [MODEL …]
 
-One thread. Each round times every contender once, in turn, so that a slow moment of the machine meets all of
+One thread, processor time. Each round times every contender once, in turn, so that a slow moment of the machine meets all of
 them; the figure is the median over the rounds. `--peers` adds torchinfo, fvcore, ptflops, thop, calflops and
 torch's own FlopCounterMode where they are installed, on meta where they can; `--real` their usual path too,
 on real tensors on the CPU. A peer that raises is shown as such.
@@ -94,9 +94,9 @@ PEERS: dict[str, Contender] = {
 def once(contender: Contender, model: torch.nn.Module, x: torch.Tensor) -> float:
     """Seconds of one run, whatever it prints thrown away."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        start = time.perf_counter()
+        start = time.process_time()
         contender(model, x)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
 
 def compare(name: str, contenders: dict[str, tuple[Contender, str]], rounds: int) -> dict[str, float | str]:

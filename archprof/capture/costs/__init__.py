@@ -31,6 +31,7 @@ from archprof.capture.costs import (  # noqa: F401  (each registers its rules)
     recurrent,
     reduction,
     resampling,
+    solving,
     transformer,
     vision,
 )

@@ -2,13 +2,15 @@
 
 Linear interpolation in d dimensions: 2^d multiplies and 2^d - 1 adds an output element, so 3, 7, 15; bicubic: 16 and
 15, so 31; nearest: none. The weights, shared by all channels, are not counted. Backward: as the forward, and for
-nearest one add an element of the incoming gradient. Filters that widen with the scale (`antialias=True`) are unknown.
+nearest one add an element of the incoming gradient. Filters that widen with the scale (`antialias=True`) run along the
+width, then along the height: 2 t - 1 FLOPs for an element made of t; their backward is unknown.
 Sampling on a grid adds 2 FLOPs a coordinate to bring it to pixels; its backward costs twice its forward. An affine
 grid is a matrix product: MACs = its elements × the length of a homogeneous coordinate.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from archprof.capture.costs.pointwise import each
@@ -46,6 +48,40 @@ for _name, _flops in {
 
 for _dims in (1, 2, 3):
     rule(*aten(f"upsample_nearest{_dims}d_backward _upsample_nearest_exact{_dims}d_backward"))(_per_gradient(1))
+
+
+def _antialiased(reach: int) -> Any:
+    """The rule of a filter that reaches so many pixels to each side where it enlarges, and `scale` times that else."""
+
+    def count(
+        result: Tensor,
+        /,
+        x: Tensor,
+        size: Any,
+        align_corners: bool,
+        scale_h: float | None = None,
+        scale_w: float | None = None,
+    ) -> Count | None:
+        if align_corners:
+            return None
+        (*outer, height, width), (new_height, new_width) = x.shape, result.shape[-2:]
+        across = height * (2 * _taps(width, new_width, scale_w, reach) - new_width)
+        down = new_width * (2 * _taps(height, new_height, scale_h, reach) - new_height)
+        return Count(0, prod(outer) * (across + down))
+
+    return count
+
+
+def _taps(old: int, new: int, factor: float | None, reach: int) -> int:
+    """Elements read for all elements of one line: those whose centres the filter covers, clipped at the ends."""
+    scale = 1 / factor if factor else old / new
+    support = reach * max(scale, 1.0)
+    centers = [scale * (i + 0.5) for i in range(new)]
+    return sum(min(int(center + support + 0.5), old) - max(int(center - support + 0.5), 0) for center in centers)
+
+
+rule("aten._upsample_bilinear2d_aa")(_antialiased(1))
+rule("aten._upsample_bicubic2d_aa")(_antialiased(2))
 
 
 @rule(*aten("grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler"))

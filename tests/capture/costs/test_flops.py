@@ -222,8 +222,28 @@ def test_euclidean_distance_by_product(dispatched, meta):
     assert call.count()[:2] == (3600, 7200 + 4 * 900 + 2 * 240)
 
 
-def test_antialiased_interpolation_is_unknown(dispatched, meta):
-    calls = dispatched(lambda: F.interpolate(meta(1, 1, 8, 8), 4, mode="bilinear", antialias=True))
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("old", "new"), [((11, 9), (4, 4)), ((9, 4), (4, 13)), ((4, 11), (13, 4))])
+def test_antialiased_interpolation_is_two_passes_over_what_torch_reads(dispatched, meta, mode, old, new):
+    def read(size: int, wanted: int) -> int:
+        """Elements that torch's own filter weighs along one line, seen by what each unit vector gives.
+
+        Of these sizes no pixel falls on a zero of the filter, where it would be read and not seen.
+        """
+        lines = torch.eye(size, dtype=torch.float64)[None, :, None, :].expand(1, size, 3, size)
+        made = F.interpolate(lines, (3, wanted), mode=mode, antialias=True)
+        return int((made[0, :, 1] != 0).sum())
+
+    across = old[0] * (2 * read(old[1], new[1]) - new[1])
+    down = new[1] * (2 * read(old[0], new[0]) - new[0])
+    (call,) = dispatched(
+        lambda: F.interpolate(meta(2, 3, *old), new, mode=mode, antialias=True), f"aten._upsample_{mode}2d_aa"
+    )
+    assert call.count()[:2] == (0, 6 * (across + down))
+
+
+def test_antialiased_interpolation_from_corner_to_corner_is_unknown(dispatched, meta):
+    calls = dispatched(lambda: F.interpolate(meta(1, 1, 8, 8), 4, mode="bilinear", antialias=True, align_corners=True))
     assert any(call.count() is None for call in calls)
 
 

@@ -1,0 +1,111 @@
+"""Random text for the grammars of MODEL, `--input` and `--arg`.
+
+`python -m fuzz.grammars --count 100000`, from the folder `tests`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+import traceback
+from collections.abc import Callable, Iterator
+
+from fuzz.run import say
+
+from archprof.capture.input_grammar import argument, parse_input
+from archprof.capture.spec import parse_model
+from archprof.errors import UsageError
+from archprof.models.block_grammar import looks_like_blocks, parse
+
+GOOD = {
+    "model": [
+        "vgg16", "vgg16(num_classes=10)", "torchvision:resnet50", "timm:vit_tiny_patch16_224", "net.py:Net(width=2)",
+        "pkg.mod:Net.small", "net.py:Net@HEAD~1", "conv3-64 relu pool2 flatten linear-10", "x.json", "x.pt2",
+        "f(a=[1, {'b': (None, -1e5)}], c='x')", "hf:config.json", "2*(conv3-64 bn relu)",
+    ],
+    "input": [
+        "3x224x224", "[2,128]", "int64[1,128]>=1<30522", "mask=bool:128", "batch={image: 3x4x5, 'a b': [3x4, None]}",
+        "(int(5), 0.5, 'text', [3,], {})", "[]", "x=[[3,8,8], [3,6,6]]", "float16:3x4", "[,]", "-inf",
+    ],
+    "arg": ["use_cache=False", "scale=0.5", "mode='nearest'", "size=(7, 7)", "x={'a': [1, None]}"],
+}  # fmt: skip
+"""Where mutations start."""
+
+CHARACTERS = "0123456789xX[](){},<>=:@.'\"\\-+*/_ #~\n\t\0" + "abcefinst" + "é²٣𝟙\u200b\U0001f600\ud800"
+
+
+def read_model(text: str) -> None:
+    """Read a MODEL as `resolve` does, without looking anything up."""
+    if looks_like_blocks(text):
+        parse(text)
+    else:
+        parse_model(text)
+
+
+READ: dict[str, Callable[[str], object]] = {"model": read_model, "input": parse_input, "arg": argument}
+
+
+def texts(grammar: str, count: int, seed: int) -> Iterator[str]:
+    """Good ones with a few random changes, halves of two joined, and plain noise."""
+    rng, good = random.Random(seed), GOOD[grammar]
+    for _ in range(count):
+        text = rng.choice(good)
+        kind = rng.random()
+        if kind < 0.1:
+            text = "".join(rng.choices(CHARACTERS, k=rng.randint(0, 30)))
+        elif kind < 0.25:
+            other = rng.choice(good)
+            text = text[: rng.randint(0, len(text))] + other[rng.randint(0, len(other)) :]
+        for _ in range(rng.choice([0, 1, 1, 2, 3, 8])):
+            text = changed(rng, text)
+        yield text
+
+
+def changed(rng: random.Random, text: str) -> str:
+    """One character more, less or other, or a piece said many times."""
+    at = rng.randint(0, len(text))
+    kind = rng.random()
+    if kind < 0.4:
+        return text[:at] + rng.choice(CHARACTERS) + text[at:]
+    if kind < 0.6:
+        return text[:at] + text[at + 1 :]
+    if kind < 0.9:
+        return text[:at] + rng.choice(CHARACTERS) + text[at + 1 :]
+    end = rng.randint(at, min(len(text), at + 5))
+    return text[:end] + text[at:end] * rng.choice([2, 30, 1000]) + text[end:]
+
+
+def broken(grammar: str, count: int, seed: int) -> tuple[list[tuple[str, str]], int]:
+    """The texts at which reading raises anything but a `UsageError`, and how many were read."""
+    found, good = [], 0
+    for text in texts(grammar, count, seed):
+        try:
+            READ[grammar](text)
+            good += 1
+        except UsageError as error:  # noqa: PERF203
+            str(error)
+        except BaseException:
+            found.append((text, traceback.format_exc(limit=-3)))
+    return found, good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    wrong = 0
+    for grammar in READ:
+        start = time.perf_counter()
+        found, good = broken(grammar, options.count, options.seed)
+        for text, error in found:
+            say(f"{grammar} {text[:200]!r}, {len(text)} characters\n{error}")
+        wrong += len(found)
+        seconds = time.perf_counter() - start
+        say(f"{grammar}: {options.count} texts, {good} read, {len(found)} with a traceback, {seconds:.0f} s")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

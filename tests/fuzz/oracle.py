@@ -1,0 +1,110 @@
+"""What a generated module costs, by means that share nothing with archprof."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Without the fused path of evaluation, which hides its products."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def counted_macs(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> tuple[int, int]:
+    """Forward and backward MACs by torch's own counter, on meta."""
+    model = copy.deepcopy(model).to("meta")
+    with plain_attention(), FlopCounterMode(display=False) as counter, torch.set_grad_enabled(train):
+        results = model(*(tensor.to("meta") for tensor in inputs))
+        forward = counter.get_total_flops() // 2
+        roots = [leaf for leaf in pytree.tree_leaves(results) if leaf.requires_grad]
+        if roots:
+            torch.autograd.backward(roots, [torch.empty_like(root) for root in roots])
+    return forward, counter.get_total_flops() // 2 - forward
+
+
+class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the elements of storages that ops make, on real tensors.
+
+    The first result of an op counts; a further one counts when a later op reads it. What recurrent layers
+    do inside is one op, all results of which a module returns.
+    """
+
+    def __init__(self, model: nn.Module, inputs: list[torch.Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kept: list[Any] = []  # alive, so that no address comes twice
+        self.seen: set[int] = set()
+        self.waiting: dict[int, int] = {}
+        self.elements, self.paused = 0, False
+        for tensor in (*inputs, *model.parameters(), *model.buffers()):
+            self.new(tensor)
+
+    def new(self, tensor: torch.Tensor) -> int:
+        """The elements of a tensor's storage if it was not seen before."""
+        storage = tensor.untyped_storage()
+        if storage._cdata in self.seen:
+            return 0
+        self.seen.add(storage._cdata)
+        self.kept.append(storage)
+        return storage.nbytes() // tensor.element_size()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.paused:
+            return result
+        outputs = [leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        views = all(leaf.untyped_storage()._cdata in self.seen for leaf in outputs)
+        if not views:
+            for leaf in pytree.tree_leaves((args, kwargs)):
+                if isinstance(leaf, torch.Tensor):
+                    self.elements += self.waiting.pop(leaf.untyped_storage()._cdata, 0)
+        for at, leaf in enumerate(outputs):
+            made = self.new(leaf)
+            if at == 0:
+                self.elements += made
+            elif made:
+                self.waiting[leaf.untyped_storage()._cdata] = made
+        return result
+
+
+class Recurrent(TorchFunctionMode):
+    """Takes recurrent functions for one op."""
+
+    def __init__(self, storages: Storages) -> None:
+        super().__init__()
+        self.storages = storages
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu):
+            return func(*args, **(kwargs or {}))
+        self.storages.paused = True
+        result = func(*args, **(kwargs or {}))
+        self.storages.paused = False
+        self.storages.elements += sum(tensor.numel() for tensor in result)
+        for tensor in result:
+            self.storages.new(tensor)
+        return result
+
+
+def activation_elements(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> int:
+    """Elements of the storages that one real forward makes."""
+    model, inputs = copy.deepcopy(model), [tensor.clone() for tensor in inputs]
+    storages = Storages(model, inputs)
+    with plain_attention(), torch.set_grad_enabled(train), storages, Recurrent(storages):
+        model(*inputs)
+    return storages.elements
