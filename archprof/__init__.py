@@ -10,11 +10,12 @@ when it is called.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archprof import late
-from archprof.errors import ArchprofError, ProfileFileError, TraceError, UnknownName, UsageError
+from archprof import files, late
+from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.records import Profile
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArchprofError",
+    "DoesNotFit",
     "Profile",
     "ProfileFileError",
     "TraceError",
@@ -34,9 +36,11 @@ __all__ = [
     "compare",
     "list_models",
     "load",
+    "measure",
     "profile",
     "register_cost",
     "report",
+    "verify",
     "whatif",
 ]
 
@@ -49,6 +53,9 @@ def profile(
     dtype: str | None = None,
     train: bool = False,
     causal: str = "full",
+    set: Mapping[str, int] | None = None,
+    phase: str | None = None,
+    context: int | None = None,
 ) -> Profile:
     """Trace a model once, without running it, and return what it costs.
 
@@ -62,6 +69,9 @@ def profile(
         dtype: "float32", "float16", "bfloat16" or "float64"; `None`: the model's own.
         train: forward and backward in training mode; otherwise the forward in evaluation mode.
         causal: "full" counts every score of causal attention, "half" only those that the mask leaves.
+        set: lengths of the default input of a transformers model, such as {"seq": 4096}.
+        phase: of a transformers decoder: "prefill" (the context at once) or "decode" (one token behind it).
+        context: tokens of the phase; 2048 if not given.
 
     Raises:
         UsageError: the name, its arguments or the inputs do not fit.
@@ -69,19 +79,77 @@ def profile(
         ArchprofError: what was named exists, and cannot be imported, built or read.
     """
     options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
-    if isinstance(model, str) and model.endswith(".json"):
-        return _saved(model, inputs, options)
+    lengths = {"set": set or None, "phase": phase, "context": context}
+    if files.is_profile(model):
+        return _saved(model, inputs, options | lengths)
     if causal not in ("full", "half"):
         raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
     target = late.call("archprof.capture.resolve:resolve", model, inputs, batch=batch, dtype=dtype)
+    if any(value is not None for value in lengths.values()):
+        if inputs is not None:
+            raise UsageError("Inputs were given, and lengths or a phase of the default ones, too.", "One or the other.")
+        target = late.call("archprof.capture.hf.zoo:adjusted", target, **lengths, batch=batch, dtype=dtype)
     traced: Profile = late.call("archprof.capture.trace:trace", target, **options)
     return traced
+
+
+def measure(
+    model: Any,
+    inputs: Any = None,
+    *,
+    device: str = "cpu",
+    batch: int | str = 1,
+    dtype: str | None = None,
+    train: bool = False,
+    causal: str = "full",
+    channels_last: bool = False,
+    compile: bool = False,
+    rounds: int = 7,
+    seconds: float = 20.0,
+    progress: Callable[[float, float], None] | None = None,
+) -> Profile:
+    """Trace a model, then run it on random inputs, over and over: the profile also says how long each layer takes.
+
+    What runs is a copy, so that the model and torch's settings are afterwards what they were. Ctrl-C ends it early,
+    with what was measured so far.
+
+    Args:
+        model, inputs, dtype, causal: as for `profile`; a saved profile cannot be run.
+        device: "cpu" or "cuda".
+        batch: as for `profile`, or "auto" for the largest that fits.
+        train: whole training steps (forward, backward, optimizer); otherwise the forward in evaluation mode.
+        channels_last: images and the weights of convolutions have their channels last in memory.
+        compile: run what `torch.compile` makes of the model; only the whole is then timed.
+        rounds: see `Timing.low`; 7 give an interval of 98.4 %.
+        seconds: the rounds together should not take longer. Warm-up (5 s at most) and building come on top.
+        progress: called now and then with the fraction done and the seconds that are left.
+
+    Raises:
+        DoesNotFit: the device has too little memory for this batch.
+        Others: as for `profile`; `ArchprofError` also when the model does not run on the device.
+    """
+    if files.is_profile(model):
+        raise UsageError(f"{model} is a saved profile: there is nothing to run.", hint="Name the model itself.")
+    if batch != "auto" and not isinstance(batch, int):
+        raise UsageError(f"A batch cannot be {batch!r}.", 'A whole number, or "auto".')
+    if causal not in ("full", "half"):
+        raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
+    target = late.call(
+        "archprof.capture.resolve:resolve", model, inputs, batch=1 if batch == "auto" else batch, dtype=dtype
+    )
+    passes = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
+    measured: Profile = late.call(
+        "archprof.capture.measure.run:measure", target, device=device, channels_last=channels_last, compile=compile,
+        rounds=rounds, seconds=seconds, progress=progress, **passes,
+    )  # fmt: skip
+    return measured
 
 
 def _saved(path: str, inputs: Any, options: dict[str, Any]) -> Profile:
     """A saved profile; what was traced is traced, so nothing may be asked for that would change it."""
     defaults = {"batch": 1, "dtype": None, "train": False, "causal": "full"}
-    changes = ["input"] * (inputs is not None) + [name for name in defaults if options[name] != defaults[name]]
+    changes = ["input"] * (inputs is not None)
+    changes += [name for name, value in options.items() if value != defaults.get(name)]
     if changes:
         raise UsageError(
             f"{path} is a saved profile; {', '.join(changes)} cannot change it.",
@@ -98,19 +166,24 @@ def compare(
     dtype: str | None = None,
     train: bool = False,
     causal: str = "full",
+    set: Mapping[str, int] | None = None,
+    phase: str | None = None,
+    context: int | None = None,
 ) -> Comparison:
     """Architectures side by side: a summary with ratios to the first, what is worth saying, and aligned rows.
 
     Args:
         models: two or more: profiles, or what `profile` takes.
-        inputs, batch, dtype, train, causal: as for `profile`, for every model that is not a profile yet.
+        inputs, batch, dtype, train, causal, set, phase, context: as for `profile`, for every model that is not a
+            profile yet.
         by: "path" aligns layers by name, "stage" by spatial size, "auto" by name where the models share a family.
 
     Raises:
         UsageError: fewer than two models, or what `profile` raises.
     """
     late.call("archprof.analysis.compare:check", len(models), by=by)
-    options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
+    options: dict[str, Any] = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
+    options |= {"set": set, "phase": phase, "context": context}
     profiles = [model if isinstance(model, Profile) else _one_of(model, inputs, options) for model in models]
     compared: Comparison = late.call("archprof.analysis.compare:compare", profiles, by=by)
     return compared
@@ -118,7 +191,7 @@ def compare(
 
 def _one_of(model: Any, inputs: Any, options: dict[str, Any]) -> Profile:
     """The profile of one model among several: the inputs of the others do not concern a saved one."""
-    if isinstance(model, str) and model.endswith(".json"):
+    if files.is_profile(model):
         return load(model)
     return profile(model, inputs, **options)
 
@@ -139,6 +212,22 @@ def whatif(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None 
         "archprof.capture.rewrite:whatif", model, inputs, batch=batch, dtype=dtype, **rewrites
     )
     return rewritten
+
+
+def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
+    """Count a model by other means too: torch's own counter, fvcore, and what torchvision published.
+
+    Each difference stands with the ops that explain it; what they leave over is called unexplained.
+
+    Args:
+        model, inputs, batch, dtype: as for `profile`; a saved profile holds no model to count.
+
+    Raises:
+        UsageError, TraceError, ArchprofError: as `profile`.
+    """
+    profiled, counts = late.call("archprof.capture.verify:counts", model, inputs, batch=batch, dtype=dtype)
+    compared: Table = late.call("archprof.analysis.verify:table", profiled, counts)
+    return compared
 
 
 def report(models: Any, path: str | Path, *, title: str | None = None, plotly: str = "gzip") -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import archprof
-from archprof import settings
+from archprof import files, settings
 from archprof.analysis import budget
 from archprof.analysis.budget import Verdict
+from archprof.analysis.limits import LATENCY
 from archprof.errors import UnknownName, UsageError
 from archprof.settings import Job
 
@@ -26,6 +27,7 @@ def run(
     dtype: str | None = None,
     train: bool = False,
     causal: str = "full",
+    measure: str | None = None,
     folder: str | Path = ".",
 ) -> tuple[Verdict, ...]:
     """Trace each model and hold it against its limits: one verdict a model, in order.
@@ -40,6 +42,7 @@ def run(
         tolerance: share by which the baseline may be exceeded: "1%", "0.01" or 0.01.
         allow_incomplete: a value that is a lower bound, and under its limit, passes; `None`: as pyproject.toml says.
         inputs, batch, dtype, train, causal: see `archprof.profile`.
+        measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
         folder: where to look for pyproject.toml, and above it.
 
     Raises:
@@ -52,12 +55,19 @@ def run(
         "dtype": dtype,
         "train": train or None,
         "causal": causal if causal != "full" else None,
+        "measure": measure,
     }
     said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
     jobs = _jobs(models, said | _limits(limits or {}), settings.read(Path(folder)))
     for job in jobs:
         if not job.limits and job.baseline is None:
             raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")
+        if _timed(job) and "measure" not in job.options and not _saved(job):
+            raise UsageError(
+                f"A limit of latency needs a measured profile, and {_name(job)} is only counted.",
+                "It can be measured on the CPU or on a GPU.",
+                "Add --measure cpu or --cuda, or name a profile saved with it.",
+            )
     return tuple([_verdict(job) for job in jobs])
 
 
@@ -105,8 +115,21 @@ def _listed(said: dict[str, Any], found: settings.Settings) -> tuple[Job, ...]:
     return found.jobs
 
 
+def _timed(job: Job) -> bool:
+    return any(limit.metric == LATENCY for limit in job.limits)
+
+
+def _saved(job: Job) -> bool:
+    return files.is_profile(job.model)
+
+
 def _verdict(job: Job) -> Verdict:
-    """One model, traced and held against its limits."""
+    """One model, traced, measured if its latency has a limit, and held against its limits."""
     baseline = None if job.baseline is None else archprof.load(job.baseline)
-    profile = archprof.profile(job.model, **job.options)
+    options = dict(job.options)
+    device = options.pop("measure", None)
+    if _timed(job) and not _saved(job):
+        profile = archprof.measure(job.model, device=device, **options)
+    else:
+        profile = archprof.profile(job.model, **options)
     return budget.check(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)

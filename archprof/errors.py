@@ -49,5 +49,18 @@ class TraceError(ArchprofError):
         self.profile = profile
 
 
+class DoesNotFit(ArchprofError):
+    """A batch for which a device has too little memory: a result, and no failure of the program.
+
+    Attributes:
+        batch: the one that was tried.
+    """
+
+    def __init__(self, model: str, device: str, batch: int, why: str = "") -> None:
+        self.batch = batch
+        hint = "Try a smaller batch, or --batch auto, which finds the largest that fits."
+        super().__init__(f"{model} does not fit on the {device} at batch {batch}.", why, hint)
+
+
 class ProfileFileError(ArchprofError):
     """A saved profile that is corrupt, or newer than this archprof."""

@@ -61,3 +61,8 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def is_profile(model: object) -> bool:
+    """Whether a MODEL is a saved profile: a .json file, and not a configuration behind `hf:`."""
+    return isinstance(model, str) and model.endswith(".json") and not model.startswith("hf:")

@@ -1,4 +1,4 @@
-"""A sign of life on the terminal while something takes longer than a moment."""
+"""A sign of life on the terminal while something takes longer than a moment, or a bar with the time left."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 
 PATIENCE = 1.0
 """Seconds after which the wait is worth a word."""
 
 PERIOD = 0.25
 """Seconds between two words."""
+
+CELLS = 20
+"""Cells of a full bar."""
 
 
 @contextmanager
@@ -49,6 +52,51 @@ def _tell(what: str, done: threading.Event) -> None:
     if shown:
         _write(" " * (shown + len("^C")))  # which is what a terminal shows of Ctrl-C
         _write("")
+
+
+@contextmanager
+def measuring(what: str) -> Iterator[Callable[[float, float], None]]:
+    """A bar on stderr, if that is a terminal, for what can say how far it is; gone without a trace at the end.
+
+    What is yielded is told the fraction done, from 0 to 1, and the seconds left. Until it is told for the first time
+    the seconds so far are shown; from then on nothing runs beside the caller, for it would be measured too. What a
+    model prints meanwhile goes to stderr.
+    """
+    with redirect_stdout(sys.stderr), ExitStack() as waiting:
+        if not sys.stderr.isatty():
+            yield lambda done, left: None
+            return
+        bar = _Bar(what)
+
+        def tell(done: float, left: float) -> None:
+            waiting.close()
+            bar.tell(done, left)
+
+        waiting.enter_context(_shown(what))
+        try:
+            yield tell
+        finally:
+            waiting.close()
+            bar.clear()
+
+
+class _Bar:
+    def __init__(self, what: str) -> None:
+        self.what, self.due, self.shown = what, time.monotonic() + PATIENCE, 0
+
+    def tell(self, done: float, left: float) -> None:
+        if time.monotonic() < self.due:
+            return
+        full = round(CELLS * min(max(done, 0.0), 1.0))
+        bar = "#" * full + "." * (CELLS - full)
+        line = f"{self.what} [{bar}] {done:.0%}, {left:.0f} s left"[: shutil.get_terminal_size().columns - len("^C ")]
+        _write(line.ljust(self.shown))
+        self.due, self.shown = time.monotonic() + PERIOD, len(line)
+
+    def clear(self) -> None:
+        if self.shown:
+            _write(" " * (self.shown + len("^C")))
+            _write("")
 
 
 def _write(line: str) -> None:

@@ -21,12 +21,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from archprof.analysis.limits import LATENCY, METRICS, Limit, limit, tolerance_of
+from archprof.analysis.limits import METRICS, Limit, limit, tolerance_of
 from archprof.errors import ArchprofError, UnknownName, UsageError
 
 FILE = "pyproject.toml"
 
-LIMITS = tuple(f"max-{metric}" for metric in (*METRICS, LATENCY))
+LIMITS = tuple(f"max-{metric}" for metric in METRICS)
 
 SHARED = {
     **dict.fromkeys(LIMITS, "a text or a whole number"),
@@ -41,8 +41,9 @@ TRACING = {
     "dtype": "a text",
     "train": "true or false",
     "causal": "a text",
+    "measure": "a text",
 }
-"""How a model is traced, as on the command line."""
+"""How a model is traced, and where it is measured if its latency has a limit, as on the command line."""
 
 OWN = {"model": "a text", **TRACING, **SHARED, "baseline": "a text"}
 """What `[[tool.archprof.check]]` may say of one model."""
@@ -54,7 +55,7 @@ class Job:
 
     Attributes:
         model: MODEL, or what else `archprof.profile` takes.
-        options: what `archprof.profile` is called with beside it.
+        options: what `archprof.profile` is called with beside it, and where to "measure".
         limits: one a metric.
         baseline: path of a saved profile.
         tolerance, allow_incomplete: see `archprof.analysis.budget.check`.

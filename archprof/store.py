@@ -1,8 +1,8 @@
 """Profiles as JSON: a public interface with a schema number.
 
-`totals` and the counts of `layers` are for readers; `tensors`, `ops` and `storages` are the facts
-from which they follow, as tables of rows under named columns. `load` reads the facts and refuses a
-file whose totals do not follow from them.
+`totals` and the counts and latencies of `layers` are for readers; `tensors`, `ops`, `storages` and, where real passes
+were run, `measurement` are the facts from which they follow. `load` reads the facts and refuses a file whose totals do
+not follow from them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,25 @@ from typing import Any, NamedTuple
 from archprof import late
 from archprof.errors import ProfileFileError
 from archprof.files import write_whole
-from archprof.records import Cost, Failure, Layer, Op, Profile, Storage, Tensor, TensorSpec, Window
+from archprof.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
+from archprof.records import (
+    CacheTensor,
+    Cost,
+    Decoding,
+    Failure,
+    Layer,
+    Op,
+    Profile,
+    Storage,
+    Tensor,
+    TensorSpec,
+    Window,
+)
 
 SCHEMA = 1
+
+SUMMARY = ("p50", "p90", "low", "high", "samples")
+"""What readers of the JSON get of a layer's samples."""
 
 
 def save(profile: Profile, path: str | Path) -> None:
@@ -54,21 +70,35 @@ def to_json(profile: Profile) -> str:
         "dtype": profile.dtype,
         "batch": profile.batch,
         "totals": asdict(profile.totals),
-        "layers": [_layer(*row) for row in zip(profile.layers, profile.costs, _fields(profile), strict=True)],
+        "layers": [
+            _layer(*row)
+            for row in zip(profile.layers, profile.costs, _fields(profile), _latencies(profile), strict=True)
+        ],
         "unknown_ops": unknown_ops(profile),
         "environment": profile.environment,
         "notes": profile.notes,
         "failure": asdict(profile.failure) if profile.failure else None,
+        "decoding": profile.decoding._asdict() if profile.decoding else None,
         "tensors": _columns(Tensor, ((*tensor.spec, tensor.storage) for tensor in profile.tensors)),
         "ops": _columns(Op, profile.ops),
         "storages": _columns(Storage, profile.storages),
     }
+    if profile.measurement is not None:
+        data["measurement"] = _measurement(profile.measurement)
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in data.items()) + "\n}\n"
 
 
 def _fields(profile: Profile) -> list[dict[str, Any]]:
     """The receptive field of each layer: an answer and no fact, given to readers of the JSON like the totals."""
     return [field.to_json() for field in late.call("archprof.analysis.receptive:fields", profile)]
+
+
+def _latencies(profile: Profile) -> list[dict[str, Any] | None]:
+    """The headline latency of each layer; `None` where it has none."""
+    latency = profile.measurement.latency if profile.measurement else None
+    timings = {timing[:2]: timing for timing in latency.layers} if latency else {}
+    found = [timings.get((layer.path, layer.call)) for layer in profile.layers]
+    return [timing and {name: getattr(timing, name) for name in SUMMARY} for timing in found]
 
 
 def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
@@ -107,7 +137,7 @@ def from_json(text: str) -> Profile:
     return profile
 
 
-def _layer(layer: Layer, cost: Cost, field: dict[str, Any]) -> dict[str, Any]:
+def _layer(layer: Layer, cost: Cost, field: dict[str, Any], latency: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "path": layer.path,
         "kind": layer.kind,
@@ -130,8 +160,13 @@ def _layer(layer: Layer, cost: Cost, field: dict[str, Any]) -> dict[str, Any]:
         "activation_bytes": cost.activation_bytes,
         "unknown_ops": cost.unknown,
         "receptive_field": field,
-        "latency_seconds": None,
+        "latency_seconds": latency,
     }
+
+
+def _measurement(measurement: Measurement) -> dict[str, Any]:
+    """All of it; named tuples are lists in JSON, so each latency gets its names."""
+    return asdict(measurement) | {"latencies": [latency._asdict() for latency in measurement.latencies]}
 
 
 def _columns(record: type[NamedTuple], rows: Iterable[Any]) -> dict[str, Any]:
@@ -164,7 +199,41 @@ def _profile(data: dict[str, Any]) -> Profile:
         environment=data["environment"],
         notes=tuple(data["notes"]),
         failure=Failure(**failure) if failure else None,
+        measurement=_read_measurement(data["measurement"]) if data.get("measurement") else None,
+        decoding=_decoding(data["decoding"]) if data.get("decoding") else None,
     )
+
+
+def _read_measurement(data: dict[str, Any]) -> Measurement:
+    whole = data["memory_whole"]
+    read = {
+        "latencies": tuple(_read_latency(latency) for latency in data["latencies"]),
+        "memory": tuple(MeasuredMemory(*row) for row in data["memory"]),
+        "memory_whole": MeasuredMemory(*whole) if whole else None,
+        "notes": tuple(data["notes"]),
+    }
+    return Measurement(**(data | read))
+
+
+def _read_latency(data: dict[str, Any]) -> Latency:
+    read = {
+        "layers": tuple(_read_timing(row) for row in data["layers"]),
+        "rest": tuple(_read_timing(row) for row in data["rest"]),
+        "whole": _read_timing(data["whole"]),
+        "kernels": {row: tuple(Kernel(*kernel) for kernel in kernels) for row, kernels in data["kernels"].items()},
+        "notes": tuple(data["notes"]),
+    }
+    return Latency(**(data | read))
+
+
+def _read_timing(row: list[Any]) -> Timing:
+    path, call, rounds = row
+    return Timing(path, call, _tuples(rounds))
+
+
+def _decoding(data: dict[str, Any]) -> Decoding:
+    cache = (CacheTensor(layer, name, TensorSpec(tuple(shape), dtype)) for layer, name, (shape, dtype) in data["cache"])
+    return Decoding(data["phase"], data["context"], tuple(cache), data["growth"])
 
 
 def _read_layer(data: dict[str, Any]) -> Layer:

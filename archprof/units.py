@@ -5,6 +5,7 @@ Inside the program everything is in base units; a prefix exists only in printed 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
     "bytes": (("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)),
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
+    "duration": (("s", 1), ("min", 60), ("h", 3600)),
     "share": (("%", 0.01),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-BLUR = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "share": 1.0}
+BLUR = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "share": 1.0}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.
@@ -47,17 +49,30 @@ class Scale:
         """The value of one in the last printed digit, in base units."""
         return self.factor / float(10**self.digits)
 
-    def format(self, value: float | None) -> str:
-        """The number without its symbol: `4,089.2`; never 0 for what is not 0 (`<0.1`); `–` for `None`."""
+    def format(self, value: float | None, within: float = 0.0) -> str:
+        """The number without its symbol: `4,089.2`; never 0 for what is not 0 (`<0.1`); `–` for `None`.
+
+        A number that is known to be right `within` so many base units is printed down to the first digit of that:
+        `4,100`, or one decimal more than the others have.
+        """
         if value is None:
             return MISSING
         if value == 0:
             return "0"
-        text = f"{value / self.factor:,.{self.digits}f}"
+        digits = self._telling(value, within) if within else self.digits
+        text = f"{round(value / self.factor, digits):,.{max(digits, 0)}f}"
         if text.strip("-0.,"):
             return text
         least = f"{10**-self.digits:.{self.digits}f}"
         return f"<{least}" if value > 0 else f">-{least}"
+
+    def _telling(self, value: float, within: float) -> int:
+        """Decimals down to the first digit of `within`, or one more where that is a 1; negative for tens.
+
+        The first digit of the value is always there.
+        """
+        places = -math.floor(math.log10(within / 2 / self.factor))
+        return min(self.digits + 1, max(places, -math.floor(math.log10(abs(value) / self.factor))))
 
 
 def choose(values: Iterable[float | None], unit: str) -> Scale:

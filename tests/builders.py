@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from archprof.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
 from archprof.records import Failure, Layer, Op, Profile, Storage, Tensor, TensorSpec
 
 
@@ -95,3 +96,62 @@ def hostile() -> Profile:
     """A layer of each hostile name, which is also its class."""
     layers = (Layer("", "Net", 0, 0), *(Layer(name, name, 1, 0, (IMAGE,), (MAP,), 5, 5) for name in HOSTILE))
     return profile(layers=layers, ops=(), tensors=(), storages=(), model=HOSTILE[0], notes=HOSTILE)
+
+
+def timing(path: str, call: int | None, *milliseconds: float) -> Timing:
+    """One sample a round."""
+    return Timing(path, call, tuple((1e-3 * value,) for value in milliseconds))
+
+
+LATENCY = Latency(
+    method="cpu",
+    layers=(
+        timing("block", 0, 2, 2, 2),
+        timing("block.conv1", 0, 10.04, 9.95, 10.15),
+        timing("block.relu", 0, 0.0002, 0.0001, 0.0003),
+        timing("block.conv2", 0, 20, 18, 21),
+        timing("block.relu", 1, 1, 1, 1),
+        timing("fc", 0, 5, 5, 5),
+    ),
+    rest=(
+        timing("(between layers)", None, 0.5, 0.5, 0.5),
+        timing("(outside modules)", None, 0, 0, 0),
+        timing("(unattributed)", None, 1.46, 2.3, 1),
+    ),
+    whole=timing("(whole)", None, 40, 39, 41),
+    overhead=1e-6,
+)
+"""Three rounds: the rows but the unattributed take 38.5402 ms of 40 ms; the first relu less than a mark can tell."""
+
+
+def measured(**changes: object) -> Profile:
+    """The same profile, measured on a CPU; `changes` replace the fields of its measurement."""
+    memory = (MeasuredMemory("block", 0, 3072), MeasuredMemory("block.conv1", 0, 1024), MeasuredMemory("fc", 0, 40))
+    measurement = Measurement(
+        device="cpu",
+        device_name="Test CPU",
+        mode="forward",
+        latencies=(LATENCY,),
+        memory=memory,
+        memory_whole=MeasuredMemory("(whole)", None, 4096),
+        warmup_passes=5,
+        warmup_seconds=0.2,
+        first_call_seconds=0.12,
+        environment={"threads": "2"},
+    )
+    return profile(measurement=dataclasses.replace(measurement, **changes))
+
+
+def on_gpu(**changes: object) -> Profile:
+    """The same on a GPU, with three methods: in context 4 ms a row, as users run it 10 ms, kernels 3 ms of that."""
+    called = [(layer.path, layer.call) for layer in LAYERS if layer.call is not None and layer.params]
+
+    def latency(method: str, each: float, **more: object) -> Latency:
+        rows = tuple(timing(path, call, each, each, each) for path, call in called)
+        return Latency(method, rows, (), timing("(whole)", None, 3 * each, 3 * each, 3 * each), **more)
+
+    kernels = {f"{path}#{call}": (Kernel("gemm", 1, 2e-3), Kernel("bias", 2, 1e-3)) for path, call in called}
+    memory = MeasuredMemory("(whole)", None, 4096, 2**21)
+    ways = (latency("gpu", 4), latency("eager", 10), latency("kernel", 3, kernels=kernels))
+    given = {"device": "cuda", "device_name": "NVIDIA H200", "latencies": ways, "memory": (), "memory_whole": memory}
+    return measured(**{**given, **changes})

@@ -105,7 +105,7 @@ SAID = {
 ELSEWHERE = {
     "D13": "a table, below",
     "K5": "a table, below",
-    "K7": "needs measured time",
+    "K7": "needs a measured step: `archprof epoch`",
     "K8": "needs trained weights",
     "R7": "needs gradients of a real pass",
     "R8": "needs activations of a real pass",

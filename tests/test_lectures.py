@@ -6,8 +6,10 @@ the table; where the lecture is wrong, or says less than can be known, the deriv
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -18,11 +20,11 @@ from models.plain_torch import build
 from torch import nn
 
 import archprof
+from archprof.analysis import epoch
+from archprof.measured import Latency, Measurement, Timing
 from archprof.records import Cost, Layer, Profile
 
 NOT_YET = {
-    "K6": "archprof knows no data set; said as about 8,000, it is ceil(50,000 / 64) = 782",
-    "K7": "needs measured time",
     "K8": "needs trained weights and pictures",
     "R7": "needs gradients of a real pass",
     "R8": "needs activations of a real pass",
@@ -294,6 +296,27 @@ def test_m12_the_winners_in_the_list_of_models() -> None:
         record = table.records()[0]
         assert record["depth"] == depths[winner]
         assert any(f"{name}: {errors[winner]:g}" in note for note in table.notes)
+
+
+def stepping(seconds: float) -> dict[str, object]:
+    """An epoch of 50,000 images for vgg16 at batch 64, had a training step been measured to take that long."""
+    timing = Timing("(whole)", None, ((0.98 * seconds,), (seconds,), (1.02 * seconds,)))
+    measured = Measurement("cuda", "some GPU", "train", (Latency("gpu", (), (), timing),))
+    counted = replace(archprof.profile("vgg16", batch=64), measurement=measured)
+    return epoch.table([counted], 50_000).records()[0]
+
+
+def test_k6_updates_per_epoch() -> None:
+    """Said as about 8,000."""
+    assert [stepping(1.0)["steps"]] == ROWS["K6"].numbers == [math.ceil(50_000 / 64)]
+
+
+def test_k7_an_epoch_from_a_measured_step() -> None:
+    """15 to 17 minutes are 782 steps of 1.15 to 1.30 s."""
+    low, high = (60 * int(minutes) for minutes in re.findall(r"\d+", ROWS["K7"].claim))
+    assert low < stepping(1.16)["epoch"] < stepping(1.30)["epoch"] < high
+    assert stepping(1.2)["epoch"] == pytest.approx(782 * 1.2)
+    assert stepping(1.2)["low"] == pytest.approx(782 * 1.2 * 0.98)
 
 
 def test_every_row_is_tested_or_waits_with_a_reason() -> None:

@@ -18,6 +18,8 @@ from archprof.records import Profile, Window
 PROFILES: dict[str, Callable[[], Profile]] = {
     "plain": builders.profile, "unknown ops": builders.with_unknown, "stopped": builders.stopped,
     "trained": builders.trained, "hostile names": builders.hostile,
+    "measured": builders.measured,
+    "measured on a GPU": builders.on_gpu,
 }  # fmt: skip
 
 
@@ -59,8 +61,17 @@ def test_the_public_interface() -> None:
     assert [op["op"] for op in data["unknown_ops"]] == ["aten.mystery"]
 
 
-def changed(change: Callable[[dict[str, Any]], Any]) -> str:
-    data = json.loads(store.to_json(builders.profile()))
+def test_latency_of_the_public_interface() -> None:
+    data = json.loads(store.to_json(builders.measured()))
+    found = {(layer["path"], layer["call"]): layer["latency_seconds"] for layer in data["layers"]}
+    latency = {"p50": 0.01004, "p90": 0.01015, "low": 0.00995, "high": 0.01015, "samples": 3}
+    assert found[("block.conv1", 0)] == pytest.approx(latency)
+    assert found[("aux", None)] is None
+    assert "measurement" not in json.loads(store.to_json(builders.profile()))
+
+
+def changed(change: Callable[[dict[str, Any]], Any], profile: Profile | None = None) -> str:
+    data = json.loads(store.to_json(profile or builders.profile()))
     change(data)
     return json.dumps(data)
 
@@ -74,6 +85,8 @@ def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 
     return change
 
+
+MEASURED = builders.measured()
 
 CORRUPT: dict[str, tuple[str, str]] = {
     "empty": ("", "not JSON"),
@@ -94,6 +107,26 @@ CORRUPT: dict[str, tuple[str, str]] = {
     "counts that are words": (changed(put("ops", "rows", 0, 5, value="many")), "corrupt"),
     "a storage of an unknown dtype": (changed(put("storages", "rows", 1, 1, value="float3")), "corrupt"),
     "a storage of a later op": (changed(put("storages", "rows", 1, 3, value=99)), "corrupt"),
+    "a measured layer that is none": (
+        changed(put("measurement", "latencies", 0, "layers", 0, 0, value="x"), MEASURED),
+        "corrupt",
+    ),
+    "a layer measured twice": (
+        changed(put("measurement", "latencies", 0, "layers", 1, 0, value="block"), MEASURED),
+        "corrupt",
+    ),
+    "a round without samples": (
+        changed(put("measurement", "latencies", 0, "whole", 2, 0, value=[]), MEASURED),
+        "corrupt",
+    ),
+    "no rounds": (changed(put("measurement", "latencies", 0, "whole", 2, value=[]), MEASURED), "corrupt"),
+    "samples that are words": (
+        changed(put("measurement", "latencies", 0, "whole", 2, 0, 0, value="1"), MEASURED),
+        "corrupt",
+    ),
+    "memory in words": (changed(put("measurement", "memory", 0, 2, value="much"), MEASURED), "corrupt"),
+    "an unknown field of a measurement": (changed(put("measurement", "colour", value="red"), MEASURED), "corrupt"),
+    "a measurement of another kind": (changed(put("measurement", value=[1]), MEASURED), "corrupt"),
     "edited totals": (changed(put("totals", "macs", value=1)), "not in accord"),
     "edited params": (changed(put("totals", "params", value=1)), "not in accord"),
     "an edited op": (changed(put("ops", "rows", 0, 5, value=1)), "not in accord"),

@@ -7,19 +7,33 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from string import ascii_uppercase
+from typing import NamedTuple
 
 from archprof import units
-from archprof.analysis import align
+from archprof.analysis import align, latency
 from archprof.analysis.align import Beside, Side
-from archprof.analysis.columns import COST_KEYS, WORK_KEYS, Counts, add
-from archprof.analysis.table import Column, Row, Table, Value
+from archprof.analysis.columns import COST_KEYS, WORK_KEYS, Counts, add, rest_lines
+from archprof.analysis.latency import Elapsed
+from archprof.analysis.table import Column, Row, Table, Unit, Value
 from archprof.records import Op, Profile
 
-MEASURES = (("params", "params", 30, 70), ("macs", "MACs", 0, 15))
-"""What is given of each model: its key, its word, and the ranks of the first column of numbers and of ratios.
 
-Where the page is too narrow, the last model goes first.
-"""
+class Measure(NamedTuple):
+    """What is given of each model: its key, its word, and the ranks of the first column of numbers and of ratios.
+
+    Where the page is too narrow, the last model goes first.
+    """
+
+    key: str
+    word: str
+    rank: int
+    ratio_rank: int
+    unit: Unit = "count"
+
+
+MEASURES = (Measure("params", "params", 30, 70), Measure("macs", "MACs", 0, 15))
+LATENCY = Measure("latency", "latency", 0, 14, "seconds")
+"""Shown where one method measured all models on one device."""
 
 HOLDS_RANK = 60
 
@@ -46,20 +60,21 @@ class Line:
 
 def by_stage(names: Sequence[str], sides: Sequence[Side], stages: Sequence[Beside]) -> Table:
     """One row for each group of stages of about the same resolution."""
-    return _table("Stages", "Stage", names, sides, [_stage(sides, at) for at in stages])
+    return _table("Stages", "Stage", names, sides, [*(_stage(sides, at) for at in stages), *_rest(sides)])
 
 
 def by_layer(names: Sequence[str], sides: Sequence[Side], stages: Sequence[Beside]) -> Table:
     """Stages, and in each the rows of every model, matched by kind."""
     lines = [line for at in stages for line in _opened(sides, at)]
-    return _table("Layers by stage", "Stage or layer", names, sides, lines)
+    return _table("Layers by stage", "Stage or layer", names, sides, [*lines, *_rest(sides)])
 
 
 def by_path(names: Sequence[str], sides: Sequence[Side]) -> Table:
     """Rows of the same path beside each other, under the part of the model that they belong to."""
     lines = [_named_by_path(sides, row) for row in align.by_path(sides)]
     groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
-    return _table("Layers by path", "Layer", names, sides, [line for group in groups for line in _gathered(group)])
+    parts = [line for group in groups for line in _gathered(group)]
+    return _table("Layers by path", "Layer", names, sides, [*parts, *_rest(sides)])
 
 
 def bounds(profile: Profile, counts: Counts, stopped: bool) -> frozenset[str]:
@@ -127,6 +142,17 @@ def _gathered(lines: Sequence[Line]) -> Iterator[Line]:
         yield replace(line, short=line.name.removeprefix(f"{part}."), depth=1)
 
 
+def _rest(sides: Sequence[Side]) -> Iterator[Line]:
+    """What was measured and belongs to no layer."""
+    if not latency.comparable([side.profile for side in sides]):
+        return
+    found = [{line.name: line.counts for line in rest_lines(side.profile, "part")} for side in sides]
+    for name in dict.fromkeys(name for rows in found for name in rows):
+        nothing = (None,) * len(sides)
+        counts = tuple(rows.get(name, Counts()) for rows in found)
+        yield Line(name, nothing, counts, (frozenset(),) * len(sides))
+
+
 def _described(side: Side, row: int) -> str:
     """Its kind, and the shape of what it returns without the batch dimension."""
     layer = side.layer(row)
@@ -166,27 +192,29 @@ def _word(profile: Profile, op: Op) -> str:
 
 def _table(title: str, header: str, names: Sequence[str], sides: Sequence[Side], lines: Sequence[Line]) -> Table:
     letters = ascii_uppercase[: len(names)]
-    columns = _columns(header, letters, names)
+    timed = latency.comparable([side.profile for side in sides])
+    measures = (*MEASURES, LATENCY) if timed else MEASURES
+    columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
     return Table(
         title=f"{title}: {legend}",
         columns=columns,
-        rows=tuple(_row(line, columns) for line in lines),
-        total=_row(_total(sides, lines), columns),
+        rows=tuple(_row(line, columns, measures) for line in lines),
+        total=_row(_total(sides, lines), columns, measures),
         notes=_legend(lines),
     )
 
 
-def _columns(header: str, letters: str, names: Sequence[str]) -> tuple[Column, ...]:
+def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[Measure]) -> tuple[Column, ...]:
     columns = [
         Column("part", header, "path", "+ is not in the first model, - is missing in another", 0),
         Column(
             "holds", " | ".join(letters), "path", "what each model has there, once where all have the same", HOLDS_RANK
         ),
     ]
-    for key, word, rank, ratio_rank in MEASURES:
+    for key, word, rank, ratio_rank, unit in measures:
         columns += [
-            Column(f"{key}_{letter.lower()}", f"{letter} {word}", "count", f"{word} of {name}", rank + i, key)
+            Column(f"{key}_{letter.lower()}", f"{letter} {word}", unit, f"{word} of {name}", rank + i, key)
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
@@ -196,13 +224,19 @@ def _columns(header: str, letters: str, names: Sequence[str]) -> tuple[Column, .
     return tuple(columns)
 
 
-def _row(line: Line, columns: Sequence[Column]) -> Row:
+def _row(line: Line, columns: Sequence[Column], measures: Sequence[Measure]) -> Row:
     cells: list[Value] = [line.name, _joined(line.holds)]
-    for key, *_ in MEASURES:
-        values = [None if counts is None else getattr(counts, key) for counts in line.counts]
-        cells += [*values, *(ratio(value, values[0]) for value in values[1:])]
+    for measure in measures:
+        values = [_value(counts, measure.key) for counts in line.counts]
+        told = [_told(counts, measure.key) for counts in line.counts]
+        cells += [*values, *(ratio(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
+    times = {
+        f"latency_{letter}": counts.latency
+        for letter, counts in zip(letters, line.counts, strict=True)
+        if counts and counts.latency
+    }
     mark = f"{line.mark} " if line.mark else ""
     return Row(
         cells=tuple(cells),
@@ -211,7 +245,20 @@ def _row(line: Line, columns: Sequence[Column]) -> Row:
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=frozenset(unsure.intersection(column.key for column in columns)),
+        within={key: one.within for key, one in times.items() if one.within},
+        under={key: one.floor for key, one in times.items() if one.under},
     )
+
+
+def _value(counts: Counts | None, key: str) -> float | None:
+    value = None if counts is None else getattr(counts, key)
+    return value.seconds if isinstance(value, Elapsed) else value
+
+
+def _told(counts: Counts | None, key: str) -> float | None:
+    """The value, if there is a ratio of it: not where a time is less than can be told."""
+    elapsed = counts.latency if counts and key == "latency" else None
+    return None if elapsed and elapsed.under else _value(counts, key)
 
 
 def _joined(holds: Sequence[str | None]) -> str | None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from archprof.analysis import findings, memory, words
-from archprof.analysis.columns import Counts
+from archprof.analysis import findings, latency, memory, words
+from archprof.analysis.columns import Counts, add
 from archprof.analysis.findings import FEW, KINDS, MOST, Finding, Weighed
 from archprof.analysis.subject import Subject
 from archprof.models import registry
 
 HALF = 0.5
+
+APART = 0.15
+"""A difference between two shares from which on it is worth a sentence."""
 
 SPARSE = 10
 """FLOPs for each byte moved below which a layer is said to move much for what it computes."""
@@ -74,6 +77,54 @@ def spent(subject: Subject) -> Iterator[Weighed]:
     if len(macs) == 1:
         text = f"All MACs of {subject.facts.name} are spent in {_called(rows[0])}."
     yield Weighed(75 - 30 * few / len(macs), _finding(subject, text, ("macs", "share_macs"), rows))
+
+
+def timed(subject: Subject) -> Iterator[Weighed]:
+    """The fewest layers that take half of the measured time; a few of many are worth more."""
+    own, whole = subject.side.own, latency.whole(subject.profile)
+    if not whole:
+        return
+    times = {row: one.latency.seconds for row, one in enumerate(own) if one.latency and not one.latency.under}
+    ordered = sorted(times, key=lambda row: -times[row])
+    sums = list(accumulate(times[row] for row in ordered))
+    few = next((i for i, taken in enumerate(sums, 1) if taken >= HALF * whole.seconds), None)
+    if few is None:
+        return
+    rows = [subject.name(row) for row in ordered[:few]]
+    share, called = words.percent(sums[few - 1] / whole.seconds), sum(one.calls for one in own)
+    text = f"{share} of the latency of {subject.facts.name} is spent in {_number(few)} of {_layers(called)}"
+    yield Weighed(88 - 30 * few / called, _finding(subject, f"{text}.", ("latency", "share_latency"), rows))
+
+
+def costly(subject: Subject) -> Iterator[Weighed]:
+    """A kind of layer that takes a larger part of the time than of the FLOPs."""
+    total = subject.facts.total
+    if not total.latency or not total.flops or "flops" in subject.facts.bounds:
+        return
+    kinds: dict[str, list[int]] = {}
+    for row in subject.side.rows:
+        if subject.side.own[row].calls:
+            kinds.setdefault(subject.side.layer(row).kind, []).append(row)
+    sums = {kind: add(subject.side.own[row] for row in rows) for kind, rows in kinds.items()}
+    shares = {kind: (one.latency.seconds / total.latency.seconds, one.flops / total.flops)
+              for kind, one in sums.items() if one.latency and not one.latency.under}  # fmt: skip
+    kind = max(shares, key=lambda kind: shares[kind][0] - shares[kind][1], default=None)
+    if kind is None or shares[kind][0] - shares[kind][1] < APART:
+        return
+    time, flops = (words.percent(share) for share in shares[kind])
+    which = _at_start(_layers(len(kinds[kind]), KINDS.get(kind, kind)))
+    text = f"{which} take{'s' * (len(kinds[kind]) == 1)} {time} of the latency with {flops} of the FLOPs."
+    rows = [subject.name(row) for row in kinds[kind]]
+    yield Weighed(72, _finding(subject, text, ("latency", "flops"), rows))
+
+
+def waiting(subject: Subject) -> Iterator[Weighed]:
+    """How much of the time as users run it the GPU has no kernel to run."""
+    eager, kernel = (latency.whole(subject.profile, method) for method in ("eager", "kernel"))
+    if eager and kernel and 1 - kernel.seconds / eager.seconds >= APART:
+        share = words.percent(1 - kernel.seconds / eager.seconds)
+        text = f"As users run it, no kernel of {subject.facts.name} runs {share} of the time: it waits for launches."
+        yield Weighed(78, _finding(subject, text, ("eager", "kernel")))
 
 
 def held(subject: Subject) -> Iterator[Weighed]:
@@ -209,7 +260,7 @@ def nothing(subject: Subject) -> Iterator[Weighed]:
 
 
 RULES: tuple[Rule, ...] = (
-    incomplete, uncalled, spent, held, made, peak, sees, intensity, published, depth, nothing,
+    incomplete, uncalled, timed, waiting, costly, spent, held, made, peak, sees, intensity, published, depth, nothing,
 )  # fmt: skip
 
 

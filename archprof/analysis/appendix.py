@@ -23,6 +23,11 @@ METHOD = (
     "(Distill, 2019), found from the ops.",
 )
 
+MEASURED = (
+    "What is measured is a copy of the model that ran on random inputs, after a warm-up, in rounds; a row holds the "
+    "time of its own work, and rows in parentheses what belongs to no layer.",
+)
+
 CONVENTIONS = (
     notes.CONVENTION,
     notes.OWN_WORK,
@@ -34,9 +39,10 @@ CONVENTIONS = (
 def of(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
     """Sections in reading order: a title, and a text or lines; none is empty."""
     sections: list[Section] = [
-        ("Method", METHOD),
+        ("Method", (*METHOD, *(MEASURED if any(profile.measurement for profile in profiles) else ()))),
         ("Conventions", CONVENTIONS),
         ("Environment", _shared([[f"{key} {value}" for key, value in one.environment.items()] for one in profiles])),
+        ("Measured with", _shared([_measured(profile) for profile in profiles])),
         ("Not counted", _shared([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
         ("Notes", _shared([_notes(profile) for profile in profiles])),
         ("Published errors", tuple(dict.fromkeys(line for profile in profiles for line in _errors(profile)))),
@@ -52,6 +58,11 @@ def _shared(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
         for line in dict.fromkeys(own):
             about.setdefault(line, []).append(letter)
     return tuple(line if len(who) == len(lines) else f"{', '.join(who)}: {line}" for line, who in about.items())
+
+
+def _measured(profile: Profile) -> list[str]:
+    measurement = profile.measurement
+    return [f"{key} {value}" for key, value in measurement.environment.items()] if measurement else []
 
 
 def _unknown(profile: Profile) -> list[str]:

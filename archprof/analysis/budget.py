@@ -1,6 +1,7 @@
 """Whether a model costs no more than it may: limits and a baseline against a profile.
 
-All counts and sizes are whole numbers and a tolerance is a fraction, so a value on its limit is on it exactly.
+All counts and sizes are whole numbers and a tolerance is a fraction, so a value on its limit is on it exactly. A
+latency is held against its limit by its median; the interval is said where the limit lies inside it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from fractions import Fraction
 from typing import Literal
 
 from archprof import units
-from archprof.analysis import notes
+from archprof.analysis import latency, notes
 from archprof.analysis.limits import METRICS, Limit, Metric, from_baseline
 from archprof.analysis.table import Column, Row, Table, Unit
 from archprof.errors import UsageError
@@ -33,32 +34,34 @@ class Check:
         bound: the profile does not hold everything that counts.
         status: a value that is a lower bound under its limit is neither kept nor broken.
         largest: the layers that contribute most, by path, where the limit is not kept.
+        between: the interval of a measured value, where the limit lies inside it.
     """
 
     limit: Limit
-    value: int
+    value: float
     bound: bool
     status: Status
-    largest: tuple[tuple[str, int], ...] = ()
+    largest: tuple[tuple[str, float], ...] = ()
+    between: str = ""
 
     @property
     def metric(self) -> Metric:
         return METRICS[self.limit.metric]
 
     @property
-    def over(self) -> int | None:
+    def over(self) -> float | None:
         """How far the value is above the limit, in base units; `None` where it is not."""
         return self.value - self.limit.most if self.value > self.limit.most else None
 
     @property
     def over_share(self) -> Fraction | None:
         """The same as a share of the limit; `None` too where the limit is 0."""
-        return Fraction(self.over, self.limit.most) if self.over and self.limit.most else None
+        return Fraction(self.over) / Fraction(self.limit.most) if self.over and self.limit.most else None
 
     @property
     def change(self) -> Fraction | None:
         """The value against the baseline, as a share of it; `None` without one, and of a baseline of 0."""
-        return Fraction(self.value, self.limit.baseline) - 1 if self.limit.baseline else None
+        return Fraction(self.value) / Fraction(self.limit.baseline) - 1 if self.limit.baseline else None
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Verdict:
         """One row a limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
         compared = any(check.change is not None for check in self.checks)
         columns = [column for column in COLUMNS if compared or column.key != "change"]
-        said = [sentence(check) for check in self.checks if check.status != "ok"]
+        said = [sentence(check) for check in self.checks if check.status != "ok" or check.between]
         return Table(
             title=f"{self.model} against its limits",
             columns=tuple(columns),
@@ -149,15 +152,21 @@ def _checked(profile: Profile, limit: Limit) -> Check:
     metric = METRICS[limit.metric]
     value = metric.total(profile)
     bound = profile.failure is not None or (metric.counted and not profile.totals.complete)
+    between = _between(profile, limit) if metric.measured else ""
     if value <= limit.most and not bound:
-        return Check(limit, value, bound, "ok")
+        return Check(limit, value, bound, "ok", between=between)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
-    return Check(limit, value, bound, status, _largest(profile, metric) if status == "broken" else ())
+    return Check(limit, value, bound, status, _largest(profile, metric) if status == "broken" else (), between)
 
 
-def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, int], ...]:
+def _between(profile: Profile, limit: Limit) -> str:
+    time = latency.whole(profile)
+    return latency.interval(time) if time and time.low < limit.most < time.high else ""
+
+
+def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
     """The layers that contribute most, all calls of one together."""
-    sums: dict[str, int] = {}
+    sums: dict[str, float] = {}
     for layer, value in zip(profile.layers, metric.own(profile), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
@@ -217,6 +226,8 @@ def sentence(check: Check) -> str:
     """How the value stands to its limit and, where that is broken, by how much and where it sits."""
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
     text = f"{check.metric.header}: {'at least ' if check.bound else ''}{value}, limit {most}"
+    if check.between:
+        text += f" inside its interval {check.between}: measure again to be sure"
     if check.status == "ok":
         return f"{text}."
     if check.over is None:
@@ -224,16 +235,17 @@ def sentence(check: Check) -> str:
     return f"{text}; over by {_over(check)}. Most of it: {', '.join(_part(check, *item) for item in check.largest)}."
 
 
-def _part(check: Check, path: str, value: int) -> str:
-    return f"{path} ({units.show(value, check.metric.unit)}, {percent(Fraction(value, check.value))})"
+def _part(check: Check, path: str, value: float) -> str:
+    return f"{path} ({units.show(value, check.metric.unit)}, {percent(Fraction(value) / Fraction(check.value))})"
 
 
-def _amounts(value: int, most: int, unit: Unit) -> tuple[str, str]:
+def _amounts(value: float, most: float, unit: Unit) -> tuple[str, str]:
     """Both numbers, to the last digit where they would look alike and are not."""
     first, second = units.show(value, unit), units.show(most, unit)
     if value != most and first == second:
-        base = units.LADDERS[unit][0][0]
-        first, second = (f"{number:,} {base}".rstrip() for number in (value, most))
+        symbol, factor = units.LADDERS[unit][0]
+        whole = (number if factor == 1 else round(number / factor, 3) for number in (value, most))
+        first, second = (f"{number:,} {symbol}".rstrip() for number in whole)
     return first, second
 
 

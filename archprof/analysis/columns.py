@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import NamedTuple
 
+from archprof.analysis import latency
+from archprof.analysis.latency import Elapsed
 from archprof.analysis.table import Column, Unit, Value
 from archprof.errors import UnknownName
 from archprof.records import Profile
@@ -15,7 +17,8 @@ from archprof.records import Profile
 class Counts(NamedTuple):
     """Everything that can be summed, of one call or of many. `None` stays `None` in a sum.
 
-    `activation_bytes` is in the dtype of the pass; `act_*` as if it had run in that dtype.
+    `activation_bytes` is in the dtype of the pass; `act_*` as if it had run in that dtype. `latency` is that of the
+    headline, `eager` and `kernel` those of the methods of these names; `None` where they were not measured.
     """
 
     calls: int = 0
@@ -35,12 +38,19 @@ class Counts(NamedTuple):
     ops: int = 0
     bytes_moved: int = 0
     unknown: int = 0
+    latency: Elapsed | None = Elapsed()
+    eager: Elapsed | None = Elapsed()
+    kernel: Elapsed | None = Elapsed()
+    n_kernels: int | None = 0
 
 
 COST_KEYS = frozenset({"macs", "flops", "backward_macs", "backward_flops"})
 """What is a lower bound when an op is unknown."""
 
 ACTIVATION_KEYS = frozenset({"activation_bytes", "act_fp32", "act_fp16", "act_bf16"})
+
+TIMED = {"": "latency", "eager": "eager", "kernel": "kernel"}
+"""Methods whose times stand in a column: the headline, whichever it is, and those two."""
 
 OWNED_KEYS = frozenset({"params", "trainable", "buffers", "param_bytes"})
 WORK_KEYS = COST_KEYS | ACTIVATION_KEYS | OWNED_KEYS | {"activation", "ops", "bytes_moved"}
@@ -63,6 +73,8 @@ def own_counts(profile: Profile) -> list[Counts]:
     for op in profile.ops:
         ops[op.layer] += 1
         moved[op.layer] += op.bytes_read + op.bytes_written
+    times = zip(*(latency.own(profile, method) for method in TIMED), strict=True)
+    kernels = latency.kernels(profile)
     return [
         Counts(
             calls=int(layer.call is not None),
@@ -82,8 +94,14 @@ def own_counts(profile: Profile) -> list[Counts]:
             ops=ops[i],
             bytes_moved=moved[i],
             unknown=cost.unknown,
+            latency=headline,
+            eager=eager,
+            kernel=kernel,
+            n_kernels=None if kernels is None else kernels.get(f"{layer.path}#{layer.call}", 0),
         )
-        for i, (layer, cost) in enumerate(zip(profile.layers, profile.costs, strict=True))
+        for i, (layer, cost, (headline, eager, kernel)) in enumerate(
+            zip(profile.layers, profile.costs, times, strict=True)
+        )
     ]
 
 
@@ -107,6 +125,40 @@ class Line:
         if self.stopped:
             return WORK_KEYS
         return COST_KEYS if self.counts.unknown else frozenset()
+
+    @property
+    def within(self) -> dict[str, float]:
+        """What each measured value is right within."""
+        return {key: one.within for key, one in self._times() if one.within}
+
+    @property
+    def under(self) -> dict[str, float]:
+        """What can be told at least, where a value is less."""
+        return {key: one.floor for key, one in self._times() if one.under}
+
+    def _times(self) -> Iterator[tuple[str, Elapsed]]:
+        for key in TIMED.values():
+            elapsed = getattr(self.counts, key)
+            if elapsed is not None:
+                yield from ((column, elapsed) for column in ([key, *OF_HEADLINE] if key == "latency" else [key]))
+
+
+def rest_lines(profile: Profile, key: str) -> list[Line]:
+    """What was measured, took time and belongs to no layer, a line each, named in the column `key`."""
+    found, kernels = [latency.rest(profile, method) for method in TIMED], latency.kernels(profile)
+    return [
+        Line(
+            name,
+            Counts(
+                latency=found[0].get(name, Elapsed()),
+                eager=found[1].get(name, Elapsed()),
+                kernel=found[2].get(name, Elapsed()),
+                n_kernels=None if kernels is None else kernels.get(f"{name}#None", 0),
+            ),
+            {key: name},
+        )
+        for name in dict.fromkeys(name for rows in found for name, elapsed in rows.items() if elapsed)
+    ]
 
 
 class Entry(NamedTuple):
@@ -132,6 +184,26 @@ def _share(key: str, of: str, header: str, rank: int, meaning: str) -> Entry:
         return part(line.counts) / part(total) if part(total) else None
 
     return Entry(Column(key, header, "share", meaning, rank), value)
+
+
+def _time(key: str, header: str, rank: int, meaning: str, of: str = "latency", read: str = "seconds") -> Entry:
+    """Seconds of one method, in the prefix that all of them have."""
+    method, part = attrgetter(of), attrgetter(read)
+
+    def value(line: Line, total: Counts) -> float | None:
+        elapsed = method(line.counts)
+        return None if elapsed is None else part(elapsed)
+
+    return Entry(Column(key, header, "seconds", meaning, rank, "latency"), value)
+
+
+def _share_latency(line: Line, total: Counts) -> float | None:
+    return line.counts.latency.seconds / total.latency.seconds if line.counts.latency and total.latency else None
+
+
+def _launch_bound(line: Line, total: Counts) -> float | None:
+    eager, kernel = line.counts.eager, line.counts.kernel
+    return 1 - kernel.seconds / eager.seconds if eager and kernel and not eager.under else None
 
 
 ENTRIES = (
@@ -168,6 +240,23 @@ ENTRIES = (
     _sum("ops", "Ops", "count", 9, "aten ops that were dispatched"),
     _sum("bytes_moved", "Moved", "bytes", 9, "bytes that the ops read and wrote, unfused"),
     _sum("unknown", "Unknown", "count", 9, "ops that no cost rule covers"),
+    _time("latency", "Latency", 1, "measured time of its own work: the median over rounds; a sum adds these medians"),
+    _time("low", "Low", 2, "the least of the rounds; of a sum, of what its rows took together", read="low"),
+    _time("high", "High", 2, "the greatest of the rounds", read="high"),
+    _time("least", "Least", 9, "the smallest sample: what nothing disturbed", read="least"),
+    Entry(Column("share_latency", "Latency", "share", "share of the latency of all rows", 3), _share_latency),
+    _time("eager", "Eager", 5, "measured on the GPU as users run it, launch gaps included", of="eager"),
+    _time("kernel", "Kernels", 4, "measured on the GPU: its kernels alone, summed", of="kernel"),
+    Entry(Column("launch_bound", "Gaps", "share", "share of the eager time in which no kernel runs", 6), _launch_bound),
+    _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass"),
+    _fact(
+        "peak_measured",
+        "Peak meas.",
+        "bytes",
+        5,
+        "most bytes allocated while the call ran, above those before the pass",
+    ),
+    _fact("peak_reserved", "Reserved", "bytes", 9, "the same of what the caching allocator held"),
 )
 
 COLUMNS: dict[str, Entry] = {entry.column.key: entry for entry in ENTRIES}
@@ -178,6 +267,16 @@ SUMMED = frozenset(Counts._fields)
 
 FIELDS = ("rf", "rf_stride", "rf_padding")
 """The columns about receptive fields, which are worked out only when asked for."""
+
+OF_HEADLINE = ("low", "high", "least")
+MEASURED = (
+    "latency", "low", "high", "least", "share_latency", "eager", "kernel", "launch_bound", "n_kernels",
+    "peak_measured", "peak_reserved",
+)  # fmt: skip
+"""The columns that need a measurement."""
+
+PEAKS = ("peak_measured", "peak_reserved")
+"""Those of them about memory: of a call with all that it calls, so there is no sum of them."""
 
 BACKWARD = ("backward_macs", "backward_flops")
 _WORK = ("macs", "flops", *BACKWARD)
@@ -202,7 +301,10 @@ class Grouping(NamedTuple):
 
 GROUPINGS = {
     "layer": Grouping(
-        "layer", ("layer", "kind", "call", "input", "output", *FIELDS), ("kind", "call", "output", *_COSTS), None
+        "layer",
+        ("layer", "kind", "call", "input", "output", *FIELDS, *PEAKS),
+        ("kind", "call", "output", *_COSTS),
+        None,
     ),
     "stage": Grouping("stage", ("stage", "first", "last"), ("first", "last", *_COSTS), None),
     "kind": Grouping("kind", ("kind",), ("calls", *_COSTS), "macs"),
@@ -216,10 +318,23 @@ def available(by: str) -> list[str]:
     """The keys of the columns that a table by `by` can have; `UnknownName` when nothing is grouped so."""
     if by not in GROUPINGS:
         raise UnknownName("grouping", by, GROUPINGS)
-    absent = _OF_MODULES | _OF_STORAGES | {"ops"} if by == "op" else {"calls"} if by == "layer" else set()
+    absent = _OF_MODULES | _OF_STORAGES | {"ops", *MEASURED} if by == "op" else {"calls"} if by == "layer" else set()
     facts = GROUPINGS[by].facts
-    measures = [key for key, entry in COLUMNS.items() if key in SUMMED or entry.column.unit == "share"]
+    measures = [
+        key for key, entry in COLUMNS.items()
+        if key in SUMMED or entry.column.unit == "share" or (key in MEASURED and key not in PEAKS)
+    ]  # fmt: skip
     return [*facts, *(key for key in measures if key not in absent)]
+
+
+def measured(profile: Profile) -> list[str]:
+    """The measured columns that a table shows when none are named: those that this profile has values for."""
+    methods = {one.method for one in profile.measurement.latencies} if profile.measurement else set()
+    shown = ["latency", "low", "high", "share_latency"] if methods else []
+    shown += [key for key in ("eager", "kernel") if key in methods and len(methods) > 1]
+    shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
+    shown += ["n_kernels"] if "kernel" in methods else []
+    return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
 
 
 def legend(by: str = "layer") -> str:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
 from archprof import late
-from archprof.analysis import align, aligned, findings, notes, receptive, versus
+from archprof.analysis import align, aligned, findings, latency, notes, receptive, versus
 from archprof.analysis.align import Side
 from archprof.analysis.aligned import ratio
 from archprof.analysis.depth import weight_layers
@@ -33,6 +33,7 @@ RULES = (
     versus.error,
     versus.depth,
     versus.memory,
+    versus.time,
     findings.concentrated,
     findings.early,
 )
@@ -42,6 +43,7 @@ MEASURES = (
     Column("macs", "MACs", "count", "multiply-accumulates of one forward", 2),
     Column("flops", "FLOPs", "count", "floating-point operations of one forward", 12),
     Column("act_fp32", "Act fp32", "bytes", "activation memory, had the pass run in float32", 4, "activation"),
+    Column("latency", "Latency", "seconds", "measured time of the whole model, without marks", 3),
     Column("act_fp16", "Act fp16", "bytes", "activation memory, had the pass run in float16", 14, "activation"),
     Column("depth", "Depth", "count", "weight layers one after another on the longest way", 6),
     Column("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest", 8),
@@ -53,6 +55,8 @@ LEGEND = (
     "x is the ratio to A. Depth: weight layers one after another on the longest way. "
     "Field: input pixels along a side that one position sees, before all are mixed.",
 )
+
+NO_RATIO = "No ratio of latency: not all models were measured on one device by one method."
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,7 @@ def _summary(facts: Sequence[Facts], sources: Sequence[str]) -> Table:
     """One row a model; a measure that no model has gets no column."""
     shown = [column for column in MEASURES if any(_measure(fact, column.key) is not None for fact in facts)]
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
+    timed = latency.comparable([fact.side.profile for fact in facts])
     for column in shown:
         beside = Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1)
         columns += [column, beside]
@@ -194,9 +199,10 @@ def _summary(facts: Sequence[Facts], sources: Sequence[str]) -> Table:
         cells: list[Value] = [fact.side.profile.model]
         for column in shown:
             value = _measure(fact, column.key)
-            cells += [value, ratio(value, _measure(facts[0], column.key))]
+            cells += [value, ratio(value, _measure(facts[0], column.key)) if timed or column.key != "latency" else None]
         keys = frozenset(column.key for column in shown)
-        rows.append(Row(tuple(cells), f"{letter} {fact.side.profile.model}", bounds=fact.bounds & keys))
+        within = {"latency": fact.time.within} if fact.time and fact.time.within else {}
+        rows.append(Row(tuple(cells), f"{letter} {fact.side.profile.model}", bounds=fact.bounds & keys, within=within))
     title = f"{facts[0].name} against {_joined([fact.name for fact in facts[1:]])}"
     return Table(title, tuple(columns), tuple(rows), notes=(*_notes(facts), *sources))
 
@@ -204,6 +210,8 @@ def _summary(facts: Sequence[Facts], sources: Sequence[str]) -> Table:
 def _measure(fact: Facts, key: str) -> int | float | None:
     if key in ("depth", "field"):
         return getattr(fact, key)  # type: ignore[no-any-return]
+    if key == "latency":
+        return fact.time.seconds if fact.time else None
     return fact.error if key == "top5_error" else getattr(fact.total, key)
 
 
@@ -214,7 +222,9 @@ def _notes(facts: Sequence[Facts]) -> tuple[str, ...]:
         for note in notes.of(fact.side.profile):
             said.setdefault(note, []).append(letter)
     lines = [note if len(who) == len(facts) else f"{', '.join(who)}: {note}" for note, who in said.items()]
-    return (*LEGEND, *lines)
+    timed = [fact for fact in facts if fact.time]
+    apart = timed and not latency.comparable([fact.side.profile for fact in facts])
+    return (*LEGEND, *lines, *([NO_RATIO] if apart else []))
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from archprof.analysis import words
+from archprof.analysis import latency, words
 from archprof.analysis.align import Beside, Side
 from archprof.analysis.columns import COST_KEYS, WORK_KEYS, Counts, add
+from archprof.analysis.latency import Elapsed
 
 MOST = 7
 """More sentences than this are not read."""
@@ -75,6 +76,11 @@ class Facts:
     @cached_property
     def total(self) -> Counts:
         return add([Counts(), *self.side.own])
+
+    @cached_property
+    def time(self) -> Elapsed | None:
+        """Measured, of the whole model without marks."""
+        return latency.whole(self.side.profile)
 
     @property
     def bounds(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from archprof.analysis.columns import Counts, Line, add, own_counts
+from archprof.analysis.columns import PEAKS, Counts, Line, add, own_counts
 from archprof.analysis.table import Value
 from archprof.records import Layer, Profile
 
@@ -55,7 +55,8 @@ class Forest:
             yield from self._walk(child, limit)
         if self.busy(self.own[index]):
             own = self.line(index, self.own[index])
-            yield replace(own, name=f"{own.name} {OWN}", short=OWN, depth=layer.depth)
+            alone = {key: value for key, value in own.facts.items() if key not in PEAKS}
+            yield replace(own, name=f"{own.name} {OWN}", short=OWN, depth=layer.depth, facts=alone)
 
     def flat(self, limit: int | None) -> Iterator[Line]:
         """What each call did itself, in full names; rows deeper than `limit` are folded into the one above."""

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from archprof.analysis import notes, receptive, stages
+from archprof.analysis import latency, notes, receptive, stages
 from archprof.analysis.columns import (
     BACKWARD,
     COLUMNS,
     FIELDS,
     GROUPINGS,
+    MEASURED,
+    PEAKS,
     SUMMED,
     Counts,
     Line,
     add,
     available,
     legend,
+    measured,
+    rest_lines,
 )
 from archprof.analysis.forest import OWN, Forest
-from archprof.analysis.table import Row, Table
+from archprof.analysis.table import Row, Table, Value
 from archprof.errors import UnknownName, UsageError
 from archprof.records import Profile
+
+NOT_MEASURED = "Nothing was measured here, so measured columns are empty: add --measure cpu or --cuda."
 
 
 def table(
@@ -41,7 +47,7 @@ def table(
         depth: by layer only: fold rows deeper than this into the one above; the model itself is 0.
         columns: keys of `archprof.analysis.columns.COLUMNS`; the one that names the rows always comes first.
         sort: a column to sort by, largest first; by layer this gives a flat list of what each call did itself.
-        top: show so many rows, by MACs unless `sort` says otherwise, and the sum of the others in one row.
+        top: show so many rows, by latency or else MACs unless `sort` says otherwise, and the sum of the others in one.
 
     Raises:
         UnknownName: for a grouping or column that does not exist here.
@@ -50,21 +56,25 @@ def table(
     check(by=by, depth=depth, columns=columns, sort=sort, top=top)
     keys = _keys(profile, by, columns, sort)
     lines = _lines(profile, by, depth, keys, flat=sort is not None or top is not None)
-    order = sort or ("macs" if top is not None else GROUPINGS[by].sort)
-    total = _total(profile, lines)
+    weight = "macs" if by == "op" or latency.by(profile) is None else "latency"
+    order = sort or (weight if top is not None or GROUPINGS[by].sort else None)
+    rest = [] if by == "op" else rest_lines(profile, GROUPINGS[by].key)
+    total = _total(profile, [*lines, *rest])
     if order:
         lines = _sorted(lines, order, total)
     if top is not None and top < len(lines):
         lines = [*lines[:top], _others(lines[top:], GROUPINGS[by].key)]
+    lines += rest
     chosen = [COLUMNS[key].column for key in keys]
+    lacking = [NOT_MEASURED] if profile.measurement is None and set(keys) & set(MEASURED) else []
     if columns:
         chosen = [replace(column, rank=rank) for rank, column in enumerate(chosen)]
     return Table(
         title=f"{profile.model} by {by}",
         columns=tuple(chosen),
         rows=tuple(_row(line, keys, total) for line in lines),
-        total=_row(Line("Total", total, stopped=profile.failure is not None), keys, total),
-        notes=notes.of(profile, own=any(line.short == OWN for line in lines)),
+        total=_row(Line("Total", total, _peak(profile), stopped=profile.failure is not None), keys, total),
+        notes=(*notes.of(profile, own=any(line.short == OWN for line in lines), by=by), *lacking),
     )
 
 
@@ -95,24 +105,46 @@ def _total(profile: Profile, lines: list[Line]) -> Counts:
     return add([nothing, *(line.counts for line in lines if not line.subtotal)])
 
 
+def _peak(profile: Profile) -> dict[str, Value]:
+    """The measured peaks of the whole pass, which are no sums."""
+    whole = profile.measurement.memory_whole if profile.measurement else None
+    return dict(zip(PEAKS, (whole.allocated_peak, whole.reserved_peak), strict=True)) if whole else {}
+
+
 def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | None) -> list[str]:
     """The columns of the table: the naming one, the one it is sorted by if nobody asked for it, the others."""
-    hidden = () if profile.mode == "train" else BACKWARD
-    shown = list(columns or (name for name in GROUPINGS[by].shown if name not in hidden))
+    shown = list(columns or _shown(profile, by))
     if sort and sort not in shown:
         shown.insert(0, sort)
     return list(dict.fromkeys([GROUPINGS[by].key, *shown]))
 
 
+def _shown(profile: Profile, by: str) -> list[str]:
+    """What is shown when no columns are named; shares and bars are of the time where that was measured."""
+    known, more = available(by), measured(profile)
+    hidden = {*(() if profile.mode == "train" else BACKWARD), *(("act_fp16", "share_macs") if more else ())}
+    return [key for key in (*GROUPINGS[by].shown, *more) if key in known and key not in hidden]
+
+
 def _lines(profile: Profile, by: str, depth: int | None, keys: list[str], flat: bool) -> list[Line]:
     if by == "op":
         return _by_op(profile)
-    measured = {key.removeprefix("share_") for key in keys}
-    seen = [receptive.cells(field) for field in receptive.fields(profile)] if set(FIELDS) & set(keys) else ()
-    forest = Forest(profile, tuple(measured & SUMMED - {"calls"}), seen)
+    counted = {key.removeprefix("share_") for key in keys} | ({"latency"} if set(keys) & set(MEASURED) else set())
+    forest = Forest(profile, tuple(counted & SUMMED - {"calls"}), _facts(profile, keys))
     if by == "layer":
         return list(forest.flat(depth) if flat else forest.tree(depth))
     return _by_kind(forest) if by == "kind" else stages.lines(profile, forest.own, forest.rows())
+
+
+def _facts(profile: Profile, keys: list[str]) -> Sequence[Mapping[str, Value]]:
+    """What the columns say of each layer beside its counts."""
+    seen: Sequence[Mapping[str, Value]] = ()
+    if set(FIELDS) & set(keys):
+        seen = [receptive.cells(field) for field in receptive.fields(profile)]
+    if set(PEAKS) & set(keys):
+        peaks = latency.peaks(profile)
+        seen = [{**cells, **peak} for cells, peak in zip(seen or [{}] * len(peaks), peaks, strict=True)]
+    return seen
 
 
 def _by_kind(forest: Forest) -> list[Line]:
@@ -171,4 +203,6 @@ def _row(line: Line, keys: list[str], total: Counts) -> Row:
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=line.bounds.intersection(keys),
+        within=line.within,
+        under=line.under,
     )

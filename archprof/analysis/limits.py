@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import attrgetter
 from typing import NamedTuple
 
 from archprof import units
-from archprof.analysis import memory
+from archprof.analysis import latency, memory
 from archprof.analysis.columns import own_counts
 from archprof.analysis.table import Unit
 from archprof.errors import UnknownName, UsageError
@@ -26,16 +26,18 @@ class Metric(NamedTuple):
         unit: of the number.
         parse: reads a limit that somebody typed.
         own: what each layer contributes, in the order of `Profile.layers`.
-        total: the number itself.
+        total: the number itself; of a measured metric only for a profile that was measured.
         counted: it is a sum over ops, so an op without a rule makes it a lower bound.
+        measured: it moves from run to run, so no baseline sets a limit of it.
     """
 
     header: str
     unit: Unit
-    parse: Callable[[str], int]
-    own: Callable[[Profile], list[int]]
-    total: Callable[[Profile], int]
+    parse: Callable[[str], float]
+    own: Callable[[Profile], Sequence[float]]
+    total: Callable[[Profile], float]
     counted: bool = False
+    measured: bool = False
 
 
 def _summed(header: str, key: str, unit: Unit = "count", counted: bool = False) -> Metric:
@@ -49,16 +51,33 @@ def _summed(header: str, key: str, unit: Unit = "count", counted: bool = False) 
     return Metric(header, unit, parse, own, lambda profile: sum(own(profile)), counted)
 
 
+def _latency(profile: Profile) -> float:
+    """The median of the whole model, without marks."""
+    time = latency.whole(profile)
+    if time is None:
+        raise UsageError(
+            f"{profile.model} was not measured, so its latency cannot be held against a limit.",
+            "A limit of latency needs a measured profile.",
+            "Add --measure cpu or --cuda, or name a profile saved with it.",
+        )
+    return time.seconds
+
+
+def _own_latency(profile: Profile) -> list[float]:
+    return [time.seconds if time else 0.0 for time in latency.own(profile)]
+
+
+LATENCY = "latency"
+
 METRICS = {
     "params": _summed("parameters", "params"),
     "macs": _summed("MACs", "macs", counted=True),
     "flops": _summed("FLOPs", "flops", counted=True),
     "activation": _summed("activation memory", "activation_bytes", "bytes"),
     "peak": Metric("peak memory", "bytes", units.parse_bytes, memory.by_layer, memory.peak),
+    LATENCY: Metric("latency", "seconds", units.parse_seconds, _own_latency, _latency, measured=True),
 }
 """What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
-
-LATENCY = "latency"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +92,19 @@ class Limit:
     """
 
     metric: str
-    most: int
+    most: float
     source: str
-    baseline: int | None = None
+    baseline: float | None = None
 
 
 def limit(metric: str, most: str, source: str) -> Limit:
     """The limit that somebody typed: `limit("params", "25M", "--max-params 25M")`.
 
     Raises:
-        UsageError: there is no such metric, it has never been measured, or `most` is no number of its unit.
+        UsageError: there is no such metric, or `most` is no number of its unit.
     """
-    if metric == LATENCY:
-        units.parse_seconds(most)
-        raise UsageError(
-            f"{source}: a limit of latency needs a measured profile.",
-            "This archprof counts and does not measure.",
-            f"It can limit: {', '.join(METRICS)}.",
-        )
     if metric not in METRICS:
-        raise UnknownName("limit", metric, [*METRICS, LATENCY])
+        raise UnknownName("limit", metric, METRICS)
     try:
         return Limit(metric, METRICS[metric].parse(most), source)
     except UsageError as error:
@@ -110,8 +122,8 @@ def tolerance_of(text: str | float | Fraction) -> Fraction:
 
 
 def from_baseline(baseline: Profile, tolerance: str | float | Fraction = 0.0) -> tuple[Limit, ...]:
-    """No metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
+    """No counted metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
     share = tolerance_of(tolerance)
     source = f"baseline {baseline.model}" + (f" + {float(100 * share):g}%" if share else "")
-    values = {key: metric.total(baseline) for key, metric in METRICS.items()}
+    values = {key: metric.total(baseline) for key, metric in METRICS.items() if not metric.measured}
     return tuple(Limit(key, math.floor(value * (1 + share)), source, value) for key, value in values.items())

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from archprof.analysis import decoding, latency
 from archprof.records import Layer, Op, Profile, TensorSpec
 
 CONVENTION = "1 MAC = 2 FLOPs; FLOPs also count bias, normalisation, activation, pooling."
+UNCOUNTED = (
+    "The totals are lower bounds: archprof has no cost rule for the ops named above. "
+    "Shares and ratios are of what was counted."
+)
 OWN_WORK = "A module with parts shows their sum; (own) is what its own forward added."
 
 
-def of(profile: Profile, own: bool = False) -> tuple[str, ...]:
-    """Every note of the profile's tables; `own` when a row shows the work of a container."""
+NOT_BY_OP = "Latency is measured by layer, not by op: see the table by layer."
+
+
+def of(profile: Profile, own: bool = False, by: str = "layer") -> tuple[str, ...]:
+    """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
     lines = [_asked(profile), CONVENTION]
+    if profile.decoding is not None:
+        lines.append(decoding.phase(profile.decoding, profile.batch))
     if own:
         lines.append(OWN_WORK)
     if profile.failure is not None:
@@ -19,7 +29,8 @@ def of(profile: Profile, own: bool = False) -> tuple[str, ...]:
         lines += _unknown(profile)
     if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
         lines.append(_uncalled(uncalled))
-    return (*lines, *profile.notes)
+    timed = latency.notes(profile) if by != "op" else [NOT_BY_OP] if profile.measurement else []
+    return (*lines, *profile.notes, *timed)
 
 
 def _asked(profile: Profile) -> str:
@@ -45,7 +56,7 @@ def _unknown(profile: Profile) -> list[str]:
         lines.append(
             f"Not counted: {name}, {calls}, first in {_named(profile.layers[ops[0].layer])} -> {_shapes(made)}."
         )
-    return [*lines, "The totals are lower bounds: archprof has no cost rule for the ops named above."]
+    return [*lines, UNCOUNTED]
 
 
 def _uncalled(layers: list[Layer]) -> str:

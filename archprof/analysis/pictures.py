@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from archprof.analysis import latency, roofline
+from archprof.analysis.columns import rest_lines
 from archprof.analysis.subject import Subject
 from archprof.records import Op, Window
 
@@ -41,15 +43,16 @@ class Series(NamedTuple):
 
 
 def of(subject: Subject) -> tuple[Series, ...]:
-    """Every picture that has a point. Keys: "stage_params", "stage_macs", "stage_flops", "stage_act_fp32", "field",
-    "live", "activation", "intensity", "windows".
+    """Every picture that has a point. Keys: "stage_params", "stage_macs", "stage_flops", "stage_act_fp32",
+    "stage_latency", "field", "live", "activation", "intensity" or, of a measured model, "roofline", "windows".
     """
     made = (
         *by_stage(subject),
+        stage_latency(subject),
         field(subject),
         live(subject),
         activation(subject),
-        intensity(subject),
+        roofs(subject) if latency.by(subject.profile) else intensity(subject),
         windows(subject),
     )
     return tuple(series for series in made if any(series.points))
@@ -63,6 +66,16 @@ def by_stage(subject: Subject) -> Iterator[Series]:
         points = tuple((name, value, name) for name, value in zip(names, values, strict=True)) if any(values) else ()
         name = label.partition(",")[0]
         yield Series(f"stage_{key}", f"{name} by stage", "stage", label, (subject.facts.name,), (points,), "bars")
+
+
+def stage_latency(subject: Subject) -> Series:
+    """What each run of layers of one spatial size took, and what belongs to no layer; it adds up to the sum of all."""
+    timed = [(stage.name, stage.counts.latency) for stage in subject.side.stages]
+    timed += [(line.name, line.counts.latency) for line in rest_lines(subject.profile, "stage")]
+    names = distinct(name for name, _ in timed)
+    times = zip(names, (time for _, time in timed), strict=True)
+    points = tuple((name, max(time.seconds, 0.0), name) for name, time in times if time)
+    return Series("stage_latency", "Latency by stage", "stage", "Latency [s]", (subject.facts.name,), (points,), "bars")
 
 
 def distinct(names: Iterable[str]) -> list[str]:
@@ -133,6 +146,22 @@ def intensity(subject: Subject) -> Series:
     points = sorted(points, key=lambda point: -point[1])[:MOST]
     names, title = (subject.facts.name,), "Arithmetic intensity by layer"
     return Series("intensity", title, "FLOPs for each byte moved", "FLOPs", names, (tuple(points),), "scatter")
+
+
+def roofs(subject: Subject) -> Series:
+    """How fast each measured layer ran against its FLOPs for each byte moved, under the roof of a device we know."""
+    found = sorted(roofline.dots(subject.side.own), key=lambda dot: -dot.rate)[:MOST]
+    roof, ran = (
+        roofline.roof(subject.profile, subject.device),
+        tuple((dot.intensity, dot.rate, subject.name(dot.row)) for dot in found),
+    )
+    sets, title = {subject.facts.name: ran}, "How fast each layer ran"
+    if roof is not None and found:
+        line = roof.line(min(dot.intensity for dot in found), max(dot.intensity for dot in found))
+        sets[f"roof of {roof.device}"] = tuple((*place, "roof") for place in line)
+        title = f"Roofline: {roof.words()}"
+    labels = "FLOPs for each byte moved", "FLOP/s"
+    return Series("roofline", title, *labels, tuple(sets), tuple(sets.values()), "scatter")
 
 
 def windows(subject: Subject) -> Series:

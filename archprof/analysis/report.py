@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Literal
 
-from archprof.analysis import alone, appendix, beside, pictures, tiles, treemap
+from archprof.analysis import alone, appendix, beside, devices, pictures, tiles, treemap
 from archprof.analysis.compare import Comparison, check, compare
 from archprof.analysis.findings import Finding
 from archprof.analysis.pictures import Series
@@ -71,28 +71,37 @@ class Report:
     appendix: tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
-def report(profiles: Sequence[Profile], *, command: str = "", title: str | None = None) -> Report:
+def report(
+    profiles: Sequence[Profile], *, command: str = "", title: str | None = None, device: str | None = None
+) -> Report:
     """Everything a design review asks of the models.
 
     Args:
         profiles: from one to 26; the others are set against the first.
         command: what makes this page again, for its end.
         title: left out: the names of the models.
+        device: under whose roof measured layers are shown, as `archprof.analysis.devices.named` takes it; left out: the
+            one they were measured on.
 
     Raises:
-        UsageError: for no model or more than 26.
+        UsageError: for no model or more than 26, a device that is not known, or one and nothing measured.
     """
     if not profiles:
         raise UsageError("No model was given to report on.", "Name at least one.")
     if len(profiles) > 1:
         check(len(profiles))
-    subjects = [Subject(profile) for profile in profiles]
+    if device is not None and not any(profile.measurement for profile in profiles):
+        raise UsageError(
+            "A roof shows how fast layers ran, and none were measured.", "", "Add --measure cpu or --cuda."
+        )
+    known = devices.named(device) if device is not None else None
+    subjects = [Subject(profile, known) for profile in profiles]
     pages = tuple(map(_page, subjects))
     compared = _filled(compare(profiles), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
         subtitle=_asked(profiles),
-        badge="counted",
+        badge="measured" if all(profile.measurement for profile in profiles) else "counted",
         models=pages,
         comparison=compared,
         pictures=beside.of(subjects, compared) if compared else (),

@@ -8,25 +8,32 @@ from math import prod
 
 from archprof.analysis import layers, receptive
 from archprof.analysis.align import Side
-from archprof.analysis.columns import BACKWARD
+from archprof.analysis.columns import BACKWARD, measured
 from archprof.analysis.depth import weight_layers
+from archprof.analysis.devices import Device
 from archprof.analysis.findings import Facts
 from archprof.analysis.forest import OWN
 from archprof.models import registry
 from archprof.records import Profile, Storage
 
 SHOWN = ("kind", "output", "params", "macs", "flops", *BACKWARD, "act_fp32", "act_fp16", "rf", "share_macs")
-"""The columns of the per-layer table that a review needs; those of the backward pass in train mode only."""
+"""The columns of the per-layer table that a review needs; those of the backward pass in train mode only.
+
+Behind them stands what was measured; float16 then gives way.
+"""
 
 
 class Subject:
     """A profile and what is read off it more than once."""
 
-    def __init__(self, profile: Profile) -> None:
-        self.profile = profile
+    def __init__(self, profile: Profile, device: Device | None = None) -> None:
+        """`device`: under whose roof its layers are shown; the one it was measured on if left out."""
+        self.profile, self.device = profile, device
         self.side = Side(profile)
         self.fields = receptive.fields(profile)
-        shown = [key for key in SHOWN if profile.mode == "train" or key not in BACKWARD]
+        more, train = measured(profile), profile.mode == "train"
+        hidden = {*(() if train else BACKWARD), *(("act_fp16",) if more else ())}
+        shown = [key for key in (*SHOWN, *more) if key not in hidden]
         self.table = layers.table(profile, columns=shown)
 
     @cached_property

@@ -6,13 +6,13 @@ A table holds base units and `None`; how that is printed is the renderers' busin
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from archprof import late, units
 
-Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "share"]
+Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share"]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 Value: TypeAlias = "int | float | str | Shapes | None"
 
@@ -53,6 +53,8 @@ class Row:
         depth: how far to indent it.
         subtotal: it sums the deeper rows under it, so it is no part of the column's sum.
         bounds: keys of the columns whose value here is a lower bound.
+        within: what a measured value is right within, by column key: no digit below it is printed.
+        under: by column key, what can be told at least, where the value here is less: that is printed behind a "<".
     """
 
     cells: tuple[Value, ...]
@@ -61,6 +63,8 @@ class Row:
     depth: int = 0
     subtotal: bool = False
     bounds: frozenset[str] = frozenset()
+    within: Mapping[str, float] = field(default_factory=dict)
+    under: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class Table:
         """How each column prints, `None` for one that holds no numbers: one prefix for rows and total."""
         values: dict[str, list[Any]] = {}
         for i, column in enumerate(self.columns):
-            values.setdefault(column.family or column.key, []).extend(row.cells[i] for row in self.lines())
+            printed = [row.under.get(column.key, row.cells[i]) for row in self.lines()]
+            values.setdefault(column.family or column.key, []).extend(printed)
         return [
             units.choose(values[column.family or column.key], column.unit) if column.numeric else None
             for column in self.columns

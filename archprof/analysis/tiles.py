@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from archprof.analysis import words
+from archprof.analysis import latency, words
 from archprof.analysis.subject import Subject
 
 FLOPS = "2 x MACs and all other arithmetic"
@@ -21,6 +21,7 @@ class Tile(NamedTuple):
         second: another value of the same unit beside the first, with its label, such as float16 beside float32.
         bound: the value is a lower bound.
         note: a few words under the number; "" for none.
+        within: what a measured value is right within.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Tile(NamedTuple):
     second: tuple[float | None, str] | None
     bound: bool
     note: str
+    within: float = 0.0
 
 
 def of(subject: Subject) -> tuple[Tile, ...]:
@@ -51,9 +53,19 @@ def of(subject: Subject) -> tuple[Tile, ...]:
             bound="act_fp32" in bounds,
             note="float32 | float16",
         ),
-        Tile("latency", "Latency", None, "seconds", None, False, "not measured"),
+        _latency(subject),
         _field(subject),
     )
+
+
+def _latency(subject: Subject) -> Tile:
+    """Of the whole model without marks, with its interval and where it was measured."""
+    measurement, time = subject.profile.measurement, subject.facts.time
+    if measurement is None or time is None:
+        return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
+    where = measurement.device_name or measurement.device
+    words = f"{latency.interval(time)}; {'' if time.stable else 'unstable; '}{where}"
+    return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.within)
 
 
 def _field(subject: Subject) -> Tile:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from archprof.analysis.columns import Counts, own_counts
+from archprof.analysis import latency
+from archprof.analysis.columns import Counts, own_counts, rest_lines
 from archprof.analysis.forest import OWN
 from archprof.records import Profile
 
 METRICS = ("params", "macs", "flops", "act_fp32")
+ALL = (*METRICS, "latency")
+"""With the metric, in seconds, that only a measured model has."""
 
 MOST = 2_000
 """A treemap of more boxes than this is slow, and its boxes are too small to see."""
@@ -28,7 +32,7 @@ class Node(NamedTuple):
         parent: its id; "" for the first.
         kind: the class; "" for "other".
         depth: 0 for the first.
-        own, total: by the keys of `METRICS`.
+        own, total: by the keys of `METRICS`; for a measured model by those of `ALL`.
     """
 
     id: str
@@ -36,18 +40,18 @@ class Node(NamedTuple):
     parent: str
     kind: str
     depth: int
-    own: dict[str, int]
-    total: dict[str, int]
+    own: dict[str, float]
+    total: dict[str, float]
 
 
 @dataclass(slots=True, eq=False)
 class _Box:
-    """A node that is being built; numbers in the order of `METRICS`."""
+    """A node that is being built; numbers in the order of `ALL`."""
 
     label: str
     kind: str
     depth: int
-    total: list[int]
+    total: list[float]
     parts: list[_Box] = field(default_factory=list)
 
 
@@ -60,12 +64,12 @@ def of(profile: Profile, most: int = MOST) -> tuple[Node, ...]:
     boxes = _boxes(profile)
     if len(boxes) > most:
         _prune(boxes, most)
-    return _numbered(boxes[0])
+    return _numbered(boxes[0], ALL if latency.by(profile) else METRICS)
 
 
 def _boxes(profile: Profile) -> list[_Box]:
     """The tree as a list, every box behind the one it is part of, with its sums."""
-    by_path = {"": _Box(profile.model, "", 0, [0] * len(METRICS))}
+    by_path = {"": _Box(profile.model, "", 0, [0] * len(ALL))}
     parents: dict[str, str] = {}
     for layer, counts in zip(profile.layers, own_counts(profile), strict=True):
         _place(by_path, parents, layer.path)
@@ -80,7 +84,15 @@ def _boxes(profile: Profile) -> list[_Box]:
     for path in sorted(parents, key=lambda path: -by_path[path].depth):
         above = by_path[parents[path]]
         above.total = _sum(above.total, by_path[path].total)
-    return [*by_path.values(), *owns]
+    return [*by_path.values(), *owns, *_rest(profile, by_path[""])]
+
+
+def _rest(profile: Profile, root: _Box) -> list[_Box]:
+    """What was measured and belongs to no module, as parts of the model itself."""
+    boxes = [_Box(line.name, "", 1, _measured(line.counts)) for line in rest_lines(profile, "part")]
+    root.parts += boxes
+    root.total = [sum(column) for column in zip(root.total, *(box.total for box in boxes), strict=True)]
+    return boxes
 
 
 def _place(by_path: dict[str, _Box], parents: dict[str, str], path: str) -> None:
@@ -91,16 +103,18 @@ def _place(by_path: dict[str, _Box], parents: dict[str, str], path: str) -> None
         path = path.rpartition(".")[0]
     for inner in reversed(missing):
         above = by_path[path]
-        by_path[inner] = _Box(inner.rpartition(".")[2], "", above.depth + 1, [0] * len(METRICS))
+        by_path[inner] = _Box(inner.rpartition(".")[2], "", above.depth + 1, [0] * len(ALL))
         above.parts.append(by_path[inner])
         parents[inner], path = path, inner
 
 
-def _measured(counts: Counts) -> list[int]:
-    return [getattr(counts, metric) for metric in METRICS]
+def _measured(counts: Counts) -> list[float]:
+    """Its share of the area; a time below nothing, from taking off what the marks cost, is none."""
+    seconds = counts.latency.seconds if counts.latency else 0
+    return [*(getattr(counts, metric) for metric in METRICS), max(seconds, 0)]
 
 
-def _sum(a: list[int], b: list[int]) -> list[int]:
+def _sum(a: list[float], b: list[float]) -> list[float]:
     return [x + y for x, y in zip(a, b, strict=True)]
 
 
@@ -133,13 +147,13 @@ def _other(small: list[_Box]) -> _Box:
     return _Box(f"other ({len(small):,})", "", small[0].depth, total)
 
 
-def _numbered(root: _Box) -> tuple[Node, ...]:
+def _numbered(root: _Box, keys: Sequence[str]) -> tuple[Node, ...]:
     nodes: list[Node] = []
     waiting = [(root, "")]
     while waiting:
         box, parent = waiting.pop()
-        total = dict(zip(METRICS, box.total, strict=True))
-        own = dict.fromkeys(METRICS, 0) if box.parts else dict(total)
+        total = dict(zip(keys, box.total, strict=False))
+        own = dict.fromkeys(keys, 0.0) if box.parts else dict(total)
         nodes.append(Node(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, own, total))
         waiting += [(part, nodes[-1].id) for part in reversed(box.parts)]
     return tuple(nodes)

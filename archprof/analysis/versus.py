@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from archprof.analysis import words
+from archprof.analysis import latency, words
 from archprof.analysis.align import Beside
 from archprof.analysis.findings import Facts, Finding, Weighed
 
@@ -172,6 +172,27 @@ def memory(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed
         fewer = _exact("macs", a, b) and large.total.macs < small.total.macs
         text = f"The activations of {large.name} take {ratio}{', though it spends fewer MACs' if fewer else ''}."
         yield Weighed(50 + min(times, 10) / 2, Finding(text, models, ("act_fp32",)))
+
+
+def time(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed]:
+    """Who takes longer, beside what the MACs say; no more than the intervals allow."""
+    if not latency.comparable([fact.side.profile for fact in facts]):
+        return
+    for models, a, b in _pairs(facts):
+        slow, fast = (a, b) if _seconds(a) > _seconds(b) else (b, a)
+        if not slow.time or not fast.time:
+            continue
+        if slow.time.low <= fast.time.high:
+            text = f"{slow.name} and {fast.name} cannot be told apart in time: {latency.shown(slow.time)} and "
+            yield Weighed(72, Finding(f"{text}{latency.shown(fast.time)}.", models, ("latency",)))
+            continue
+        ratio = f"{words.times(slow.time.seconds / fast.time.seconds)} the time of {fast.name}"
+        text = f"{slow.name} takes {ratio} ({latency.shown(slow.time)} against {latency.shown(fast.time)})"
+        yield Weighed(82, Finding(f"{text}{_for_macs(slow, fast)}.", models, ("latency", "macs")))
+
+
+def _seconds(fact: Facts) -> float:
+    return fact.time.seconds if fact.time else 0.0
 
 
 def _for_macs(subject: Facts, other: Facts) -> str:

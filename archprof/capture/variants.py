@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from archprof import files
 from archprof.capture.input_spec import InputSpec
 from archprof.capture.inputs import materialise
 from archprof.capture.resolve import resolve
@@ -99,7 +100,7 @@ class Sizes:
 
 def check_traceable(model: Any) -> None:
     """`UsageError` for a saved profile, which holds one setting only."""
-    if isinstance(model, str) and model.endswith(".json"):
+    if files.is_profile(model):
         raise UsageError(f"{model} is a saved profile, traced at one setting.", "", "Name the model itself.")
 
 

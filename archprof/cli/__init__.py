@@ -7,13 +7,16 @@ from typing import Annotated
 import typer
 
 import archprof
+from archprof.cli.calibrate import calibrate
 from archprof.cli.check import check
 from archprof.cli.compare import compare
+from archprof.cli.epoch import epoch
 from archprof.cli.models import models
 from archprof.cli.output import write
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
+from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
 app = typer.Typer(
@@ -28,7 +31,10 @@ app.command()(whatif)
 app.command()(inputs)
 app.command()(fit)
 app.command()(report)
+app.command()(epoch)
+app.command()(calibrate)
 app.command()(check)
+app.command()(verify)
 app.command()(models)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from archprof import late
 from archprof.cli import options
+from archprof.cli.measured import how
 from archprof.cli.output import for_terminal, form_of, told, write
 from archprof.progress import working
 
@@ -37,7 +38,7 @@ def check(
     max_flops: Annotated[str | None, limit("Most FLOPs of one forward.")] = None,
     max_activation: Annotated[str | None, limit("Most activation memory, such as 60MiB.")] = None,
     max_peak: Annotated[str | None, limit("Most bytes live at once, such as 200MiB.")] = None,
-    max_latency: Annotated[str | None, limit("Longest measured forward, such as 5ms.")] = None,
+    max_latency: Annotated[str | None, limit("Longest measured pass, such as 5ms; see --measure.")] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,
@@ -52,6 +53,10 @@ def check(
     dtype: options.Dtype = None,
     train: options.Train = False,
     causal: options.Causal = "full",
+    measure: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Where to measure the latency that is limited: cpu or cuda.")
+    ] = None,
+    cuda: options.Cuda = False,
     format: Annotated[str | None, typer.Option("--format", help="text, github, junit, md or json.")] = None,
     output: options.Output = None,
     debug: options.Debug = False,
@@ -76,6 +81,7 @@ def check(
                 dtype=dtype,
                 train=train,
                 causal=causal,
+                measure=how(measure, cuda, channels_last=False, compile=False).device,
             )
         write(text_of(verdicts, form, output), output)
         if form == "github":

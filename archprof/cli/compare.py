@@ -9,9 +9,8 @@ import typer
 
 import archprof
 from archprof import late
-from archprof.cli import options
+from archprof.cli import conventions, measured, options
 from archprof.cli.output import FORMATS, PAGE_SUFFIXES, PAGES, for_terminal, form_of, told, width, write
-from archprof.cli.profiles import profiles
 from archprof.cli.report import page_of
 from archprof.progress import working
 
@@ -22,12 +21,20 @@ if TYPE_CHECKING:
 def compare(
     models: Annotated[list[str], typer.Argument(metavar="A B [C]...", help="Two or more MODELs; see `table --help`.")],
     input: options.Input = None,
+    settings: options.Set = None,
+    phase: options.Phase = None,
+    context: options.Context = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
     causal: options.Causal = "full",
+    measure: options.Measure = None,
+    cuda: options.Cuda = False,
+    channels_last: options.ChannelsLast = False,
+    compile: options.Compile = False,
     by: Annotated[str, typer.Option(help="Align rows by path, by stage, or by what fits (auto).")] = "auto",
     layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too.")] = False,
+    convention: options.Convention = conventions.OWN,
     format: options.Form = None,
     output: options.Output = None,
     debug: options.Debug = False,
@@ -36,13 +43,21 @@ def compare(
     with told(debug):
         form = form_of(format, output, PAGES, PAGE_SUFFIXES)
         late.call("archprof.analysis.compare:check", len(models), by=by)
-        traced = profiles(models, input, batch=batch, dtype=dtype, train=train, causal=causal)
+        conventions.check(convention, form, train=train)
+        how = measured.how(measure, cuda, channels_last, compile)
+        asked = options.of_sequences(settings, phase, context)
+        answer = measured.profiles(models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked)
         if form == "html":
-            write(page_of(traced), output)
-            return
-        with working("Comparing"):
-            compared = archprof.compare(*traced, by=by)
-        write(text_of(compared, form, layers, output), output)
+            write(page_of(answer.profiles), output)
+        else:
+            with working("Comparing"):
+                compared = archprof.compare(*answer.profiles, by=by)
+            text = text_of(compared, form, layers, output)
+            if convention == conventions.OWN:
+                write(text, output)
+            else:
+                conventions.write_by_rule(answer.profiles, convention, form, output, text)
+        answer.finish()
 
 
 def text_of(compared: Comparison, form: str, layers: bool, output: Path | None) -> str:

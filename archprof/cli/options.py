@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from archprof import late
+from archprof.errors import UsageError
 
 Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
         help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, file.py:ATTR, "
-        "pkg.mod:ATTR, blocks such as 'conv3-64 relu pool2', or a saved .json profile. "
+        "pkg.mod:ATTR, program.pt2, blocks such as 'conv3-64 relu pool2', or a saved .json profile. "
         "Naming a file or module runs its code.",
     ),
 ]
@@ -21,18 +24,73 @@ Input = Annotated[
     typer.Option(
         "--input",
         metavar="SPEC",
-        help="3x224x224 (batch in front), [2,128] (exact), int64[1,128]<30522, mask=bool[1,128]. Repeatable.",
+        help="3x224x224 (batch in front), [2,128] (exact), int64[1,128]<30522, mask=bool[1,128], "
+        "batch={image: 3x224x224, ids: int64[1,8]}. Repeatable.",
     ),
 ]
+Arg = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arg",
+        metavar="NAME=LITERAL",
+        help="An argument of the forward that is no tensor: use_cache=False, scale=0.5. Repeatable.",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=N",
+        help="A length of the default input of an hf: model: seq=4096; also decoder_seq, samples, frames. Repeatable.",
+    ),
+]
+Phase = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PHASE",
+        help="Of an hf: decoder: prefill (the context at once) or decode (one token behind it); shows its cache.",
+    ),
+]
+Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens of the phase; 2048 if not given.")]
 Batch = Annotated[int, typer.Option(help="Batch size, put in front of inputs written without one.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64; the model's own if not given.")]
 Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
+Convention = Annotated[
+    str,
+    typer.Option(
+        help="Add what another tool would print for this model, by its own rule: torch, fvcore, ptflops, thop, "
+        "torchinfo or deepspeed. Text shows it behind the rest; csv, md, json and latex hold it alone.",
+    ),
+]
 By = Annotated[str, typer.Option(help="Rows: layer, stage, kind or op.")]
 Depth = Annotated[int | None, typer.Option(help="Fold layers deeper than this.")]
 Columns = Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Columns to show; `help` lists them all.")]
 Sort = Annotated[str | None, typer.Option(metavar="KEY", help="Sort by a column, largest first.")]
 Top = Annotated[int | None, typer.Option(help="Only the largest rows (by MACs, or by --sort).")]
+Batches = Annotated[
+    str,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        help="Batch size, put in front of inputs written without one. Measuring: several, as 1,8,64, or auto, the "
+        "largest that fits.",
+    ),
+]
+Dtypes = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        help="float32, float16, bfloat16 or float64; the model's own if not given. Measuring: several, as "
+        "float32,bfloat16.",
+    ),
+]
+Measure = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="Run it too, and measure latency and memory: cpu or cuda.")
+]
+Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Measure the model behind torch.compile.")]
 Form = Annotated[
     str | None, typer.Option("--format", help="text, csv, md, json or latex; json by layer is the whole profile.")
 ]
@@ -40,3 +98,23 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file; its suffix picks the format.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def of_sequences(settings: list[str] | None, phase: str | None, context: int | None) -> dict[str, Any]:
+    """What `--set`, `--phase` and `--context` ask of `archprof.profile`; nothing where none was given."""
+    asked = {"set": dict(map(_setting, settings)) if settings else None, "phase": phase, "context": context}
+    return {key: value for key, value in asked.items() if value is not None}
+
+
+def _setting(text: str) -> tuple[str, int]:
+    key, equals, value = text.partition("=")
+    if not equals or not value.strip().isdecimal() or int(value) < 1:
+        raise UsageError(f"--set {text} cannot be read.", "KEY=N, where N is a whole number of 1 or more.", "seq=4096")
+    return key.strip(), int(value)
+
+
+def with_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str] | None:
+    """What `--input` and `--arg` give together, in the grammar of `--input`."""
+    if not args:
+        return inputs
+    return [*(inputs or ()), *(late.call("archprof.capture.input_grammar:argument", text) for text in args)]

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archprof import files, late
-from archprof.cli import options
+from archprof.cli import measured, options
 from archprof.cli.output import told, write
-from archprof.cli.profiles import profiles
 from archprof.errors import UsageError
 from archprof.progress import working
 
@@ -34,10 +33,23 @@ def report(
         str, typer.Option(help="How plotly is embedded: gzip (2 MB), inline (5 MB), or none (drawings only).")
     ] = "gzip",
     input: options.Input = None,
+    settings: options.Set = None,
+    phase: options.Phase = None,
+    context: options.Context = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
     causal: options.Causal = "full",
+    measure: options.Measure = None,
+    cuda: options.Cuda = False,
+    channels_last: options.ChannelsLast = False,
+    compile: options.Compile = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|x.json", help="Draw the roof of this device: of the catalogue, or made by calibrate."
+        ),
+    ] = None,
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
@@ -47,14 +59,21 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
-        traced = profiles(models, input, batch=batch, dtype=dtype, train=train, causal=causal)
+        if device is not None:
+            late.call("archprof.analysis.devices:named", device)
+        how = measured.how(measure, cuda, channels_last, compile)
+        asked = options.of_sequences(settings, phase, context)
+        answer = measured.profiles(models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked)
         with working("Drawing the page"):
-            page = page_of(traced, title=title, plotly=plotly)
+            page = page_of(answer.profiles, title=title, plotly=plotly, device=device)
         write(page, output)
+        answer.finish()
 
 
-def page_of(shown: Sequence[Profile], *, title: str | None = None, plotly: str = "gzip") -> str:
+def page_of(
+    shown: Sequence[Profile], *, title: str | None = None, plotly: str = "gzip", device: str | None = None
+) -> str:
     """The page about these profiles, which names the command that made it."""
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = late.call("archprof.analysis.report:report", shown, command=command, title=title)
+    facts = late.call("archprof.analysis.report:report", shown, command=command, title=title, device=device)
     return str(late.call("archprof.render.html:page", facts, plotly=plotly))

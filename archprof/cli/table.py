@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import archprof
 from archprof import late
-from archprof.cli import options
-from archprof.cli.output import PAGE_SUFFIXES, PAGES, form_of, told, write, write_table
+from archprof.cli import conventions, measured, options
+from archprof.cli.measured import How
+from archprof.cli.output import FORMATS, PAGE_SUFFIXES, PAGES, for_terminal, form_of, told, write, write_table
 from archprof.cli.report import page_of
-from archprof.errors import TraceError
-from archprof.progress import working
+from archprof.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
     from archprof.records import Profile
@@ -21,20 +20,29 @@ if TYPE_CHECKING:
 def table(
     model: options.Model,
     input: options.Input = None,
-    batch: options.Batch = 1,
-    dtype: options.Dtype = None,
+    arg: options.Arg = None,
+    settings: options.Set = None,
+    phase: options.Phase = None,
+    context: options.Context = None,
+    batch: options.Batches = "1",
+    dtype: options.Dtypes = None,
     train: options.Train = False,
     causal: options.Causal = "full",
+    measure: options.Measure = None,
+    cuda: options.Cuda = False,
+    channels_last: options.ChannelsLast = False,
+    compile: options.Compile = False,
     by: options.By = "layer",
     depth: options.Depth = None,
     columns: options.Columns = None,
     sort: options.Sort = None,
     top: options.Top = None,
+    convention: options.Convention = conventions.OWN,
     format: options.Form = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
-    """The per-layer table of one model."""
+    """The per-layer table of one model, or how long it takes at several batch sizes."""
     with told(debug):
         if columns == "help":
             write(late.call("archprof.analysis.columns:legend", by), None)
@@ -43,18 +51,77 @@ def table(
         view = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
         form = form_of(format, output, PAGES, PAGE_SUFFIXES)
         late.call("archprof.analysis.layers:check", **view)
-        try:
-            with working(f"{'Reading' if model.endswith('.json') else 'Tracing'} {model}"):
-                profile = archprof.profile(model, input or None, batch=batch, dtype=dtype, train=train, causal=causal)
-        except TraceError as error:
-            if error.profile is not None and error.profile.layers:
-                write_view(error.profile, view, form, output)
-            raise
-        write_view(profile, view, form, output)
+        conventions.check(convention, form, train=train)
+        input = options.with_arguments(input, arg)
+        asked = options.of_sequences(settings, phase, context)
+        how = measured.how(measure, cuda, channels_last, compile)
+        sizes, kinds = measured.batches(batch), measured.dtypes(dtype)
+        if how.device is None and (sizes[1:] or kinds[1:] or "auto" in sizes):
+            raise UsageError(
+                f"Batch {batch}{f' in {dtype}' if dtype else ''} was asked for, and nothing to measure.",
+                "A table counts one batch size in one dtype.",
+                "Add --measure cpu or --cuda.",
+            )
+        if sizes[1:] or kinds[1:]:
+            write_sweep(model, input, how, sizes, kinds, form, output, train=train, causal=causal, **asked)
+            return
+        show(
+            model, input, how, view, form, output, convention,
+            batch=sizes[0], dtype=kinds[0], train=train, causal=causal, **asked,
+        )  # fmt: skip
+
+
+def show(
+    model: str,
+    input: list[str] | None,
+    how: How,
+    view: dict[str, Any],
+    form: str,
+    output: Path | None,
+    convention: str,
+    **options: Any,
+) -> None:
+    """Trace, measure if so asked, and print; also what there is when the forward fails or nothing can be measured."""
+    try:
+        answer = measured.profile(model, input, how, **options)
+    except TraceError as error:
+        if error.profile is not None and error.profile.layers:
+            write_view(error.profile, view, form, output)
+        raise
+    if convention == conventions.OWN:
+        write_view(answer.profiles[0], view, form, output)
+    else:
+        shown = for_terminal if output is None else FORMATS["text"].text
+        conventions.write_by_rule(answer.profiles, convention, form, output, shown(answer.profiles[0].table(**view)))
+    answer.finish()
+
+
+def write_sweep(
+    model: str,
+    input: list[str] | None,
+    how: How,
+    sizes: list[int | str],
+    kinds: list[str | None],
+    form: str,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Measure each batch size in each dtype, and print a row for each."""
+    if form not in FORMATS:
+        raise UsageError(f"A sweep is not written as {form}.", f"Formats: {', '.join(FORMATS)}.")
+    cells = list(measured.sweep(model, input, how, sizes, kinds, **options))
+    write_table(late.call("archprof.analysis.sweep:table", model, cells), form, output)
+    if any(measured.stopped(cell.profile) for cell in cells):
+        raise KeyboardInterrupt
 
 
 def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path | None) -> None:
     """Print or write the table of a profile. JSON by layer, to be read again, and HTML hold it whole."""
+    if form == "text" and profile.decoding is not None:
+        shown = for_terminal if output is None else FORMATS["text"].text
+        tables = (profile.table(**view), late.call("archprof.analysis.decoding:table", profile))
+        write("\n".join(map(shown, tables)), output)
+        return
     if form != "html" and (form != "json" or view["by"] != "layer"):
         write_table(profile.table(**view), form, output)
         return

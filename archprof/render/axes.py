@@ -17,12 +17,14 @@ def scale(label: str, values: Sequence[float]) -> units.Scale:
     """One scale for the values of an axis; the label says which unit they have."""
     if label.endswith("[%]"):
         return units.Scale("%", 1, 2)
+    if label.endswith("[s]"):
+        return units.choose(values, "seconds")
     return units.choose(values, "bytes" if label.endswith("[B]") or label.startswith("live bytes") else "count")
 
 
 def titled(label: str, scale: units.Scale) -> str:
     """The label of an axis with the unit its numbers have."""
-    name = label.removesuffix(" [B]").removesuffix(" [%]")
+    name = label.removesuffix(" [B]").removesuffix(" [%]").removesuffix(" [s]")
     return f"{name} [{scale.symbol}]" if scale.symbol else name
 
 

@@ -50,12 +50,14 @@ def _cell(row: Row, i: int, column: Column, scale: Scale | None, marks: Marks, t
         return marks.escape(row.name)
     if scale is None:
         return _words(row.cells[i], column, marks, missing="" if total else marks.missing)
-    text = _number(cast("float | None", row.cells[i]), scale, marks)
+    text = _number(cast("float | None", row.cells[i]), scale, marks, row.within.get(column.key, 0.0))
+    if column.key in row.under:
+        return marks.escape(f"<{scale.format(row.under[column.key]).lstrip('<')}")
     return f"{marks.at_least}{text}" if column.key in row.bounds else text
 
 
-def _number(value: float | None, scale: Scale, marks: Marks) -> str:
-    return marks.missing if value is None else marks.escape(scale.format(value))
+def _number(value: float | None, scale: Scale, marks: Marks, within: float) -> str:
+    return marks.missing if value is None else marks.escape(scale.format(value, within))
 
 
 def _words(value: Value, column: Column, marks: Marks, missing: str) -> str:

@@ -246,7 +246,7 @@ def _amount(tile: Tile, values: Sequence[float | None]) -> str:
         number, symbol = f"{tile.value:,.0f}", "px"
     else:
         scale = units.choose(values, tile.unit)
-        number, symbol = scale.format(tile.value), scale.symbol
+        number, symbol = scale.format(tile.value, tile.within), scale.symbol
     least = "≥ " if tile.bound else ""
     return tag("b", safe(least + number), data_v=repr(tile.value)) + tag("small", f" {safe(symbol)}")
 

@@ -19,6 +19,7 @@ METRICS = {
     "macs": ("MACs", "count"),
     "flops": ("FLOPs", "count"),
     "act_fp32": ("Activations", "bytes"),
+    "latency": ("Latency", "seconds"),
 }
 """What the area can show, with the name on its switch and its unit."""
 
@@ -50,7 +51,7 @@ def family(kind: str) -> str:
 
 def switch(models: Sequence[ModelPage], locate: Locate) -> str:
     """The treemaps with the radio buttons that choose among them; nothing for models that have no modules."""
-    shown = [metric for metric in METRICS if any(page.nodes and page.nodes[0].total[metric] for page in models)]
+    shown = [metric for metric in METRICS if any(_total(page, metric) for page in models)]
     if not shown:
         return ""
     first = DEFAULT if DEFAULT in shown else shown[0]
@@ -64,17 +65,22 @@ def switch(models: Sequence[ModelPage], locate: Locate) -> str:
     return tag("fieldset", legend + "".join(buttons) + tag("div", maps, class_="maps"), class_="switch")
 
 
+def _total(page: ModelPage, metric: str) -> float:
+    """Nothing for a model without modules, and for one that was not measured."""
+    return page.nodes[0].total.get(metric, 0) if page.nodes else 0
+
+
 def _map(models: Sequence[ModelPage], metric: str, locate: Locate) -> str:
     """The picture for one metric, with what a reader who cannot see it is told."""
     unit = METRICS[metric][1]
-    totals = [page.nodes[0].total[metric] if page.nodes else 0 for page in models]
+    totals = [_total(page, metric) for page in models]
     scale = units.choose(totals, unit)
     width = (WIDTH - GAP * (len(models) - 1)) / len(models)
     pieces, found = [], set[str]()
     for i, (page, total) in enumerate(zip(models, totals, strict=True)):
         high = HEIGHT * total / max(totals)
         place = Rect(i * (width + GAP), HEIGHT - high, width, high)
-        drawn = boxes(page.nodes, metric, place)
+        drawn = boxes(page.nodes, metric, place) if total else []
         found |= {family(box.node.kind) for box in drawn if not box.head and not box.together}
         names = paths(page.nodes)
         pieces += [_box(box, unit, names, locate(i, names[box.node.id])) for box in drawn]
@@ -92,7 +98,7 @@ def _said(models: Sequence[ModelPage], metric: str) -> str:
     label, unit = METRICS[metric]
     sentences = []
     for page in models:
-        if not page.nodes:
+        if not _total(page, metric):
             continue
         root, *others = page.nodes
         parts = sorted((node for node in others if node.parent == root.id), key=lambda node: -node.total[metric])[:3]

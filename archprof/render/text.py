@@ -101,12 +101,22 @@ def _blocks(table: Table, glyphs: Glyphs) -> list[Block]:
 
 
 def _block(strip: Strip) -> Block:
+    strip = _aligned(strip) if strip.column.unit in ("seconds", "duration") else strip
     column, total = strip.column, strip.total or ""
     head = (strip.header, f"[{strip.symbol}]" if strip.symbol else "")
     width = max(map(cell_len, (*head, total, *strip.cells)))
     return Block(
         head, strip.cells, total, width, column.rank, column.numeric, LEAST.get(column.unit), column.unit == "path"
     )
+
+
+def _aligned(strip: Strip) -> Strip:
+    """Measured times have as many decimals as say something: their points stand below each other all the same."""
+    cells = [*strip.cells, *([] if strip.total is None else [strip.total])]
+    decimals = [len(cell) - cell.find(".") if "." in cell else 0 for cell in cells]
+    most = max(decimals, default=0)
+    padded = [cell + " " * (most - own) for cell, own in zip(cells, decimals, strict=True)]
+    return replace(strip, cells=padded[: len(strip.cells)], total=padded[-1] if strip.total is not None else None)
 
 
 def _first(rows: Iterable[Row], strip: Strip, glyphs: Glyphs) -> Block:
@@ -135,7 +145,7 @@ def _guides(depths: list[int], glyphs: Glyphs) -> list[str]:
 def _bars(table: Table, key: str, signs: str) -> Block:
     """Shares as bars, the largest filling the column; a subtotal has none, for it would hide its parts."""
     at = [column.key for column in table.columns].index(key)
-    shares = [0.0 if row.subtotal else float(row.cells[at] or 0) for row in table.rows]  # type: ignore[arg-type]
+    shares = [0.0 if row.subtotal else max(float(row.cells[at] or 0), 0.0) for row in table.rows]  # type: ignore[arg-type]
     most = max(shares, default=0.0) or 1.0
     cells = [_bar(BAR_CELLS * share / most, signs) for share in shares]
     return Block(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right=False)
@@ -221,7 +231,7 @@ def _named(block: Block, i: int, row: Row, paint: Paint) -> str:
 def _cell(block: Block, text: str, paint: Paint, marks: Marks) -> str:
     """What is nothing steps back; what is not exact, and the bars, stand out."""
     placed = _placed(block, text)
-    if text in ("0", marks.missing):
+    if text.strip() in ("0", marks.missing):
         return paint(placed, "dim")
     if block.right and text.startswith(marks.at_least):
         return paint(placed, "yellow")

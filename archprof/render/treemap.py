@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
     node: Node
     rect: Rect
-    value: int
+    value: float
     within: str
     head: bool = False
     together: int = 0

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archprof.analysis import limits as known
 from archprof.analysis.budget import check, percent, sentence
-from archprof.analysis.limits import METRICS, Limit, from_baseline, limit, tolerance_of
+from archprof.analysis.limits import Limit, from_baseline, limit, tolerance_of
 from archprof.errors import UnknownName, UsageError
 from archprof.records import Layer, Op, Profile, Storage, TensorSpec
 
@@ -34,6 +35,8 @@ def costing(params=0, macs=0, flops=0, elements=0, status="counted", **changes):
 
 
 counts = st.integers(0, 10**18)
+METRICS = {key: metric for key, metric in known.METRICS.items() if not metric.measured}
+
 costs = st.fixed_dictionaries(dict.fromkeys(("params", "macs", "flops", "elements"), counts))
 
 
@@ -277,12 +280,29 @@ def test_limits_that_mean_nothing():
 
 
 def test_a_limit_of_latency_says_that_it_needs_a_measurement():
-    with pytest.raises(
-        UsageError, match=r"--max-latency 5ms: a limit of latency needs a measured profile.\n.*not measure"
-    ):
-        limit("latency", "5ms", "--max-latency 5ms")
+    with pytest.raises(UsageError, match=r"net was not measured.*\n.*\n.*--measure cpu"):
+        check(builders.profile(), [limit("latency", "5ms", "--max-latency 5ms")])
     with pytest.raises(UsageError, match="A time is a number"):
         limit("latency", "5", "--max-latency 5")
+
+
+def test_the_median_of_the_whole_is_held_against_a_limit_of_latency():
+    """Medians of the rounds of the whole: 40, 39, 41 ms."""
+    kept, close, broken = (
+        check(builders.measured(), [limit("latency", most, "")]).checks[0] for most in ("42ms", "40.5ms", "20ms")
+    )
+    assert (kept.value, kept.status, kept.between) == (0.04, "ok", "")
+    assert (close.status, sentence(close)) == (
+        "ok", "latency: 40.00 ms, limit 40.50 ms inside its interval [39.0, 41.0] ms: measure again to be sure."
+    )  # fmt: skip
+    assert broken.status == "broken"
+    assert broken.over == pytest.approx(0.02)
+    assert broken.largest[0] == ("block.conv2", 0.020)
+    assert "over by 20.00 ms (100.0%). Most of it: block.conv2 (20.00 ms, 50.0%)" in sentence(broken)
+
+
+def test_a_baseline_sets_no_limit_of_latency():
+    assert "latency" not in {one.metric for one in from_baseline(builders.measured())}
 
 
 def test_a_sentence_of_what_is_kept():

@@ -613,7 +613,7 @@ def test_a_model_of_2000_layers(pages):
 def test_every_rule_is_used_by_some_model(pages):
     """No rule is dead: each says something about one of these profiles."""
     seen = [Subject(page.profile) for page in pages.values()]
-    seen += [Subject(profile) for profile in (builders.stopped(), builders.hostile())]
+    seen += [Subject(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
     for rule in alone.RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__
 

@@ -13,6 +13,7 @@ import torchvision.models
 from torch import nn
 
 from archprof.capture.build import READABLE, build, build_real, move_to_meta
+from archprof.errors import ArchprofError
 
 
 def tensors(model: nn.Module) -> dict[str, Any]:
@@ -225,3 +226,12 @@ def test_building_does_not_load_the_compiler(factory: str | None) -> None:
         f"build({make}); assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def test_real_tensors_stop_at_a_quarter_of_the_memory(monkeypatch):
+    monkeypatch.setattr("archprof.capture.build._memory", lambda: 4 * 2**20)
+    assert build_real(lambda: nn.Linear(250, 1000)).weight.numel() == 250_000
+    with pytest.raises(ArchprofError, match="its tensors take more than"):
+        build_real(lambda: nn.Linear(300, 1000))
+    with pytest.raises(ArchprofError, match="needs values"):
+        build(lambda: nn.Linear(300, 1000 + round(nn.Linear(300, 1000).weight.sum().item())))

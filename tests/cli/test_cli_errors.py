@@ -254,7 +254,7 @@ def test_torchvision_does_not_match_torch(process: Callable, here: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [["table"], ["table", "vgg16", "--batch", "two"], ["table", "vgg16", "--tain"], ["tabel"]]
+    "words", [["table"], ["table", "vgg16", "--depth", "two"], ["table", "vgg16", "--tain"], ["tabel"]]
 )
 def test_wrong_words(words: list[str], command: Callable) -> None:
     result = command(*words)

@@ -68,7 +68,7 @@ def four() -> list[Profile]:
 def hostile() -> Profile:
     """Every name that a user gives is an attack."""
     layers = tuple(
-        dataclasses.replace(layer, path=layer.path.replace("conv1", HOSTILE), kind=f"{layer.kind}{HOSTILE}")
+        layer._replace(path=layer.path.replace("conv1", HOSTILE), kind=f"{layer.kind}{HOSTILE}")
         for layer in builders.LAYERS
     )
     return builders.profile(model=HOSTILE, inputs=(HOSTILE,), layers=layers, notes=(HOSTILE,))

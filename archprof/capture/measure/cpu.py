@@ -1,0 +1,101 @@
+"""The CPU: a wall clock, since its work is done when a call returns, and an allocator that a profiler watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from archprof.capture.measure import allocations, host
+from archprof.capture.measure.marks import Rows
+from archprof.capture.measure.passes import Marked, Whole, cost_of_marks
+from archprof.capture.measure.ports import Memory, Way
+from archprof.capture.measure.subject import Subject
+from archprof.records import Profile
+
+COMPILED_NOTE = (
+    "A compiled model runs fused code that knows no modules: only the whole is timed, and no layer has a latency."
+)
+
+
+class WallClock:
+    """Nanoseconds of the system's best clock."""
+
+    def mark(self) -> int:
+        return time.perf_counter_ns()
+
+    def settle(self) -> None:
+        """On the CPU, what was called is done."""
+
+    def seconds(self, start: int, end: int) -> float:
+        return (end - start) * 1e-9
+
+
+class CPU:
+    """The processor that torch runs on."""
+
+    kind = "cpu"
+    refuses = False
+
+    @property
+    def name(self) -> str:
+        return host.processor()
+
+    def clock(self) -> WallClock:
+        return WallClock()
+
+    def synchronize(self) -> None:
+        """On the CPU, what was called is done."""
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """The number of threads stays what the user set, whatever the model does to it."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+        clock = self.clock()
+        whole = Whole(subject, clock)
+        if subject.compiled:
+            return [Way("cpu", None, whole, notes=[COMPILED_NOTE])]
+        overhead = cost_of_marks(clock, train=subject.train)
+        return [Way("cpu", Marked(subject, Rows(profile), clock, overhead), whole, overhead=overhead["call"])]
+
+    def memory(self, subject: Subject, profile: Profile) -> Memory:
+        if subject.compiled:
+            return Memory((), None, ("The memory of a compiled model is not measured.",))
+        return allocations.measured(subject, profile)
+
+    def free_bytes(self) -> int | None:
+        return host.free_bytes()
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+    def release(self) -> None:
+        """The CPU's allocator keeps nothing."""
+
+    def environment(self) -> dict[str, str]:
+        """Threads, instruction set, libraries and the load of other programs."""
+        quota, load = host.quota(), host.load()
+        known = {
+            "torch": str(torch.__version__),
+            "processor": host.processor(),
+            "threads": f"{torch.get_num_threads()} of {host.cpus()} processors",
+            "interop threads": str(torch.get_num_interop_threads()),
+            "quota": f"{quota:g} processors" if quota is not None else None,
+            "governor": host.governor(),
+            "load": f"{load:.2f} in the last minute" if load is not None else None,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "oneDNN": "on" if torch.backends.mkldnn.enabled else "off",
+            "float32 products": torch.get_float32_matmul_precision(),
+            "deterministic": "on" if torch.are_deterministic_algorithms_enabled() else "off",
+            "autocast": "on" if torch.is_autocast_enabled("cpu") else "off",
+        }
+        return {name: words for name, words in known.items() if words is not None}

@@ -1,0 +1,40 @@
+"""`archprof epoch`: how long a pass over all training images takes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from archprof import late
+from archprof.cli import measured, options
+from archprof.cli.output import form_of, told, write_table
+
+
+def epoch(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="MODELs to measure, or .json profiles of measured training steps."),
+    ],
+    images: Annotated[int, typer.Option(help="Images in an epoch.")],
+    batch: Annotated[int, typer.Option(help="Images in a step.")] = 64,
+    input: options.Input = None,
+    dtype: options.Dtype = None,
+    measure: Annotated[str, typer.Option(metavar="DEVICE", help="Where to measure the step: cpu or cuda.")] = "cpu",
+    cuda: options.Cuda = False,
+    channels_last: options.ChannelsLast = False,
+    compile: options.Compile = False,
+    format: options.Form = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """How long an epoch takes, from a measured training step, with its interval; a row for each model and device."""
+    with told(debug):
+        form = form_of(format, output)
+        how = measured.how("cuda" if cuda else measure, cuda, channels_last, compile)
+        late.call("archprof.analysis.epoch:steps", images, batch)
+        answer = measured.profiles(models, input, how, batch=batch, dtype=dtype, train=True)
+        if answer.problem is not None:
+            raise answer.problem
+        write_table(late.call("archprof.analysis.epoch:table", answer.profiles, images), form, output)
+        answer.finish()

@@ -1,0 +1,31 @@
+"""`archprof verify`: the same model counted by others."""
+
+from __future__ import annotations
+
+import typer
+
+import archprof
+from archprof import late
+from archprof.cli import options
+from archprof.cli.output import form_of, told, write_table
+from archprof.progress import working
+
+
+def verify(
+    model: options.Model,
+    input: options.Input = None,
+    arg: options.Arg = None,
+    batch: options.Batch = 1,
+    dtype: options.Dtype = None,
+    format: options.Form = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """Count a model by torch, fvcore and published figures too, and explain what differs; exit code 1 if it cannot."""
+    with told(debug):
+        form = form_of(format, output)
+        with working(f"Counting {model}"):
+            compared = archprof.verify(model, options.with_arguments(input, arg) or None, batch=batch, dtype=dtype)
+        write_table(compared, form, output)
+    if not late.call("archprof.analysis.verify:agrees", compared):
+        raise typer.Exit(1)

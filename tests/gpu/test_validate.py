@@ -1,0 +1,128 @@
+"""The arithmetic of the validation script, which is run where a GPU is; this is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from archprof.measured import Latency, Measurement, Timing
+from archprof.records import Layer, Profile
+from gpu import validate
+
+ROWS = (("", 0), ("a", 0), ("a.b", 0), ("c", 0))
+
+
+def latency(method: str, rows: tuple[float, ...], whole: float, overhead: float | None = None) -> Latency:
+    layers = tuple(Timing(*row, ((seconds,),)) for row, seconds in zip(ROWS, rows, strict=True))
+    rest = (Timing("(unattributed)", None, ((whole - sum(rows),),)),)
+    return Latency(method, layers, rest, Timing("(whole)", None, ((whole,),)), overhead)  # type: ignore[arg-type]
+
+
+def profile(**methods: tuple[float, ...]) -> Profile:
+    """Methods by name: the seconds of four rows and the whole."""
+    overheads = {"gpu": 1e-6, "eager": 5e-6}
+    latencies = tuple(latency(name, row[:4], row[4], overheads.get(name)) for name, row in methods.items())
+    layers = tuple(Layer(path, "Module", path.count(".") + bool(path), call) for path, call in ROWS)
+    measurement = Measurement("cuda", "NVIDIA H200", "forward", latencies)
+    return Profile("net", (), 1, "forward", "float32", layers, (), (), (), measurement=measurement)
+
+
+GPU = (0.0, 100e-6, 200e-6, 10e-6, 320e-6)
+KERNEL = (0.0, 98e-6, 180e-6, 9e-6, 320e-6)
+EAGER = (0.0, 110e-6, 210e-6, 40e-6, 400e-6)
+
+
+@pytest.fixture
+def measured() -> Profile:
+    return profile(gpu=GPU, kernel=KERNEL, eager=EAGER)
+
+
+def test_closure_holds_the_rows_against_the_whole(measured):
+    check = validate.closure("net", measured)
+    assert check.reached == pytest.approx(10 / 320)
+    assert not check.ok  # 3.1 % against 3 %
+    assert check.more == "-0.6 % with marks"  # 310 us and 8 marks of 1 us against 320
+
+
+def test_nesting_finds_the_child_whose_rows_exceed_it(measured):
+    check = validate.nesting("net", measured, {"a": 250e-6, "c": 1e-6})
+    assert check.reached == pytest.approx(300 / 250 - 1)
+    assert (check.more, check.ok) == ("a", False)
+    assert validate.nesting("net", measured, {"a": 299e-6}).ok
+
+
+def test_methods_are_compared_on_long_layers(measured):
+    apart, wrong = validate.methods("net", measured)
+    assert apart.reached == pytest.approx((0.02 + 0.1) / 2)  # of a and a.b
+    assert apart.more == "2 layers"
+    assert wrong.reached == 0
+    backwards = profile(gpu=GPU, kernel=EAGER, eager=KERNEL)
+    assert list(validate.methods("net", backwards))[1].reached == 2
+
+
+def test_processes_are_compared_on_long_layers(measured):
+    again = profile(gpu=(0.0, 101e-6, 196e-6, 20e-6, 320e-6))
+    check = validate.repeated("net", measured, again)
+    assert check.reached == pytest.approx((0.01 + 0.02) / 2)
+    assert check.more == "worst 2.0 %"
+
+
+def test_overhead_is_a_share_of_the_pass(measured):
+    gpu, eager = validate.overhead("net", measured)
+    assert (gpu.reached, gpu.ok, gpu.more) == (1e-6, True, "2.5 % of the pass")
+    assert (eager.target, eager.more) == (None, "10.0 % of the pass")
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(0.5e-9, 2e-6), (0.6e-9, 0.0)])
+def test_a_line_is_found_again(slope, intercept):
+    found = validate.line(validate.SLEEPS, [intercept + slope * cycles for cycles in validate.SLEEPS])
+    assert found == pytest.approx((slope, intercept), rel=1e-6, abs=1e-12)
+    assert validate.SLEEPS[-1] / validate.SLEEPS[0] == 1000
+
+
+def test_sleeping_layers_are_held_against_a_long_sleep():
+    found = {"reference": 0.5e-9}
+    for method, slope in (("gpu", 0.505e-9), ("kernel", 0.52e-9), ("eager", 0.9e-9)):
+        found |= {f"{method} slope": slope, f"{method} intercept": 2e-6}
+    assert [check.ok for check in validate.sleeping(found)] == [True, False, True]
+
+
+def test_the_table_says_what_was_not_reached(measured):
+    text = validate.table([validate.closure("net", measured), *validate.overhead("net", measured)])
+    first, second, third = text.splitlines()[1:]
+    assert first.split()[:7] == ["closure", "net", "3.0", "%", "3.1", "%", "NOT"]
+    assert second.endswith("ok          2.5 % of the pass")
+    assert "5.0 us" in third
+
+
+def test_the_whole_script_runs(measured, tmp_path, monkeypatch):
+    """With processes that are played: what they would write is there, and everything is read and kept."""
+    started: list[list[str]] = []
+
+    def played(command: list[str], check: bool) -> None:
+        what, *rest = command[command.index("--one") + 1 :]
+        started.append([what, *rest[:-1]])
+        if what == "measure":
+            dataclasses.replace(measured, model=rest[0]).save(rest[-1])
+            return
+        numbers = [f"{method} {part}" for method in ("gpu", "kernel", "eager") for part in ("slope", "intercept")]
+        known = {"sleep": dict.fromkeys(["reference", *numbers], 1e-9), "parents": {"a": 300e-6}}
+        Path(rest[-1]).write_text(json.dumps(known[what]))
+
+    monkeypatch.setattr(subprocess, "run", played)
+    runs = validate.Runs(tmp_path, 1.0)
+    found = list(validate.checks(runs, "h200"))
+    assert len(found) == 3 + 8 * 7
+    kept = tmp_path / "reports"
+    validate.keep(tmp_path, kept, "h200", validate.table(found))
+    validate.save(runs, kept, "h200")
+    names = {path.name for path in kept.glob("*.json")}
+    assert names == {
+        f"{m}-b{b}-{d}-h200.json" for m in validate.SAVED for b in (1, 64) for d in ("float32", "bfloat16")
+    }
+    assert len([one for one in started if one[0] == "measure"]) == 16 + 16 - 6  # six were measured for the checks
+    assert "closure" in (kept / "validation-h200.txt").read_text()

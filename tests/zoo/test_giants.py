@@ -1,0 +1,69 @@
+"""Models far larger than the machine: seconds, and less than 1.5 GB of memory, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("transformers")
+
+MOST_BYTES = 1.5e9
+MOST_SECONDS = 20.0
+"""Of tracing alone. Importing torch and transformers takes some seconds more; a busy machine is slower."""
+
+RUN = """
+import json, resource, sys, time
+import archprof
+archprof.profile("hf:LlamaConfig(num_hidden_layers=1)")  # imports
+start = time.perf_counter()
+profile = archprof.profile(sys.argv[1], **json.loads(sys.argv[2]))
+seconds = time.perf_counter() - start
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+totals = profile.totals
+print(json.dumps([totals.params, totals.macs, totals.complete, profile.environment["device"], seconds, peak]))
+"""
+
+
+def run(spec: str, **options: object) -> tuple[int, int]:
+    """Parameters and MACs, within the limits of time and memory."""
+    words = [sys.executable, "-c", RUN, spec, json.dumps(options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    params, macs, complete, device, seconds, peak = json.loads(done.stdout)
+    assert complete
+    assert device == "meta"
+    assert seconds < MOST_SECONDS
+    assert peak < MOST_BYTES
+    return params, macs
+
+
+def test_llama_405b() -> None:
+    h, ff, layers, kv, vocab, seq = 16384, 53248, 126, 8 * 128, 128256, 8192
+    params, macs = run("hf:llama-3.1-405b", set={"seq": seq})
+    weights = layers * (2 * h * h + 2 * h * kv + 3 * h * ff) + h * vocab
+    assert params == weights + vocab * h + (2 * layers + 1) * h
+    assert macs == seq * weights + layers * 2 * seq * seq * h
+
+
+def test_llama_405b_decodes_against_its_longest_context() -> None:
+    h, ff, layers, kv, vocab, context = 16384, 53248, 126, 8 * 128, 128256, 131072
+    _, macs = run("hf:llama-3.1-405b", phase="decode", context=context)
+    assert macs == layers * (2 * h * h + 2 * h * kv + 3 * h * ff) + h * vocab + layers * 2 * (context + 1) * h
+
+
+def test_a_mixture_of_experts() -> None:
+    h, ff, layers, kv, vocab, seq = 4096, 14336, 32, 8 * 128, 32000, 4096
+    params, macs = run("hf:mixtral-8x7b", set={"seq": seq})
+    used = layers * (2 * h * h + 2 * h * kv + 2 * 3 * h * ff + 8 * h) + h * vocab
+    assert params == used + layers * 6 * 3 * h * ff + vocab * h + (2 * layers + 1) * h
+    assert macs == seq * used + layers * 2 * seq * seq * h
+
+
+@pytest.mark.slow
+def test_671_billion_parameters_in_257_experts() -> None:
+    params, _ = run("hf:deepseek-v3")
+    assert params == 671_026_419_200 - 58 * 256  # without the corrections of the router, which are buffers
