@@ -46,6 +46,9 @@ SPECIAL = frozenset({*fused.NAMES, *fused.OPENED, LEFT_ALIGNED})
 autocast_enabled = torch._C._is_any_autocast_enabled
 
 
+WHOLE = frozenset((int, bool, str, type(None)))
+
+
 class NeedsValues(RuntimeError):
     """The pass wants the value of a tensor that has none on meta."""
 
@@ -104,16 +107,16 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         known = self._known.get(id(func)) or self._learn(func)
         inputs: list[torch.Tensor] = []
-        for value in args:
+        metas = 0
+        for value in args if not kwargs else (*args, *kwargs.values()):
             if isinstance(value, Tensor):
                 inputs.append(value)
+                metas += value.is_meta
             elif type(value) is list or type(value) is tuple:
-                inputs += [item for item in value if isinstance(item, Tensor)]
-        if kwargs:
-            inputs += [value for value in kwargs.values() if isinstance(value, Tensor)]
-        else:
-            kwargs = {}
-        metas = sum([tensor.is_meta for tensor in inputs])
+                several = [item for item in value if isinstance(item, Tensor)]
+                inputs += several
+                metas += sum([tensor.is_meta for tensor in several])
+        kwargs = kwargs or {}
         if metas and metas != len(inputs):
             args, kwargs = _promoted(known, args, kwargs)
         result = None
@@ -135,10 +138,11 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             outputs = [item for item in result if isinstance(item, Tensor)]
         else:
             outputs = []
-        kept = _without_tensors((*args, *kwargs.values())) if known.keeps_args else ()
+        kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
+        if known.status == "zero":
+            self.recorder.op(known.name, self._row(), inputs, outputs, 0, 0, "zero", None, kept)
+            return
         count = known.cost(result, *args, **kwargs) if known.cost is not None else None
-        if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
-            count = None  # a sparse product does as much as its values are many, which shapes do not tell
         if count is None:
             self.recorder.op(known.name, self._row(), inputs, outputs, None, None, "unknown", None, kept)
         else:
@@ -197,15 +201,17 @@ def _promoted(known: _Known, args: Any, kwargs: Any) -> tuple[Any, Any]:
     return args, {key: _to_meta(value) for key, value in kwargs.items()}
 
 
-def _without_tensors(value: Any) -> Any:
+def _without_tensors(values: Any) -> tuple[Any, ...]:
     """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
-    if isinstance(value, list | tuple):
-        return tuple([_without_tensors(item) for item in value])
-    if value is None or isinstance(value, torch.Tensor):
+    return tuple([value if type(value) in WHOLE else _plain(value) for value in values])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
         return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, bool | int | float | str) else str(value)
+    if isinstance(value, list | tuple):
+        return _without_tensors(value)
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
 def _to_meta(value: Any) -> Any:

@@ -70,8 +70,10 @@ def _collect(tree: Any, found: list[torch.Tensor]) -> None:
 
 def _storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
+    if type(tensor) in LAZY:
+        return None
     try:
-        return None if type(tensor) in LAZY else tensor.untyped_storage()
+        return tensor.untyped_storage()
     except NotImplementedError:
         return None
 
@@ -158,32 +160,32 @@ class Recorder:
         spec = self._spec(tensor)
         index = len(self._of)
         self._of.append(spec)
-        self.tensors.append(Tensor(spec.spec, self._storage(tensor, spec, role, born)))
+        storage = _storage_of(tensor)
+        place = len(self._born)
+        if storage is not None:
+            place = self._addresses.setdefault(storage._cdata, place)
+        if place == len(self._born):
+            self._allocate(storage, spec, role, born)
+        self.tensors.append(Tensor(spec.spec, place))
         if role == "constant":  # it may be the user's own: our mark stays off it, and it is kept alive instead
             self._foreign[id(tensor)] = (tensor, index)
         elif type(tensor) not in LAZY:  # that will be another tensor under the same id
             setattr(tensor, self._mark, index)
         return index
 
-    def _storage(self, tensor: torch.Tensor, spec: _Spec, role: Role, born: int | None) -> int:
-        index = len(self._born)
-        storage = _storage_of(tensor)
+    def _allocate(self, storage: torch.UntypedStorage | None, spec: _Spec, role: Role, born: int | None) -> None:
+        """Write down a storage that was not there before."""
         if storage is not None:
-            address = storage._cdata
-            known = self._addresses.setdefault(address, index)
-            if known != index:
-                return known
             if role in OWNED:
                 self._kept.append(storage)
             else:
                 life = _Life(storage, self._dies)
-                life.address, life.index = address, index
+                life.address, life.index = storage._cdata, len(self._born)
                 self._kept.append(life)
         self._nbytes.append(spec.nbytes if storage is None else storage.nbytes())
         self._dtypes.append(spec.spec.dtype)
         self._roles.append(role)
         self._born.append(born)
-        return index
 
     def _dies(self, life: _Life) -> None:
         self._addresses.pop(life.address, None)
@@ -199,13 +201,6 @@ class Recorder:
         if id(tensor) in self._foreign:
             return self._foreign[id(tensor)][1]
         return self.add(tensor, "constant")
-
-    def _written(self, tensor: torch.Tensor, role: Role, now: int) -> int:
-        """The index of a tensor that an op returned; one written in place may have another shape than it had."""
-        known: int | None = getattr(tensor, self._mark, None)
-        if known is None:
-            return self._foreign[id(tensor)][1] if id(tensor) in self._foreign else self.add(tensor, role, now)
-        return known if self._of[known] is self._spec(tensor) else self.add(tensor, role, now)
 
     def op(
         self,
@@ -225,7 +220,15 @@ class Recorder:
         read: tuple[int, ...] = tuple(marks) if None not in marks else tuple(map(self._index, inputs))
         first = len(self._born)
         role: Role = "activation" if self.phase == "forward" else "temporary"
-        written = tuple([self._written(tensor, role, now) for tensor in outputs])
+        indices = []
+        for tensor in outputs:
+            known = getattr(tensor, mark, None)
+            if known is None:
+                known = self._foreign[id(tensor)][1] if id(tensor) in self._foreign else self.add(tensor, role, now)
+            elif self._of[known] is not self._spec(tensor):  # written in place, and of another shape than it was
+                known = self.add(tensor, role, now)
+            indices.append(known)
+        written = tuple(indices)
         made = len(self._born) - first
         if not made and status == "zero":  # a view: it moves nothing, and reads no auxiliary yet
             moved = (0, 0)

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/in_process.py [--peers] [--real] [--rounds 7] [MODEL …]
 
-One thread, processor time. Each round times every contender once, in turn, so that a slow moment of the machine meets all of
-them; the figure is the median over the rounds. `--peers` adds torchinfo, fvcore, ptflops, thop, calflops and
-torch's own FlopCounterMode where they are installed, on meta where they can; `--real` their usual path too,
-on real tensors on the CPU. A peer that raises is shown as such.
+One thread, processor time. Each round times every contender once, in turn, so that a slow moment of the machine
+meets all of them; the figure is the median over the rounds. `--peers` adds torchinfo, fvcore, ptflops, thop,
+calflops and torch's own FlopCounterMode where they are installed, on meta where they can; `--real` their usual path
+too, on real tensors on the CPU. A peer that raises is shown as such.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from models import MODELS, on
+from models import GIANTS, MODELS, on
 
 import archprof
 
@@ -119,7 +119,7 @@ def compare(name: str, contenders: dict[str, tuple[Contender, str]], rounds: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=list(MODELS))
+    parser.add_argument("models", nargs="*", default=[*MODELS, *GIANTS])
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--real", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)

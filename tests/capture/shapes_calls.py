@@ -272,6 +272,35 @@ def operand_and_dims(d: Draw) -> list[Any]:
     return [d.tensor(shape, d.dtype()), dims]
 
 
+@calls("_to_copy")
+def cast(d: Draw) -> Call:
+    options = d.pick({}, {"dtype": d.dtype()}, {"device": torch.device("meta"), "dtype": d.dtype()}, memory_format(d))
+    return [d.tensor(d.shape(), d.dtype())], {**options, **d.pick({}, {"non_blocking": True}, {"pin_memory": False})}
+
+
+@calls("floor_divide")
+def floor_divided(d: Draw) -> Call:
+    return [d.tensor(d.shape(), d.dtype()), d.number()], {}
+
+
+@calls("cumsum")
+def running_sum(d: Draw) -> Call:
+    shape = d.shape()
+    return [d.tensor(shape, d.dtype()), dim(d, len(shape))], d.pick({}, {}, {"dtype": d.dtype()})
+
+
+@calls("sort")
+def sorted_along(d: Draw) -> Call:
+    shape = d.shape()
+    return [d.tensor(shape, d.dtype()), *d.pick([], [dim(d, len(shape))], [dim(d, len(shape)), True])], {}
+
+
+@calls("topk")
+def largest(d: Draw) -> Call:
+    shape = d.shape()
+    return [d.tensor(shape, d.dtype()), d.integer(0, 4), *d.pick([], [dim(d, len(shape))])], {}
+
+
 @calls("cat stack")
 def joined(d: Draw) -> Call:
     shape, dtype, layout = d.shape(), d.dtype(), d.pick(None, "plain", "channels last")
@@ -282,6 +311,8 @@ def joined(d: Draw) -> Call:
         if own and d.pick(False, True):
             own[d.integer(0, len(own) - 1) if d.rarely() else place % len(own)] = d.integer(0 if d.rarely() else 1, 3)
         tensors.append(d.tensor(own, d.dtype() if d.rarely() else dtype, layout))
+    if d.rarely():
+        tensors.insert(d.integer(0, len(tensors)), d.tensor([0], d.dtype() if d.rarely() else dtype, "plain"))
     return [tensors, place], {}
 
 
@@ -367,6 +398,16 @@ def mm(d: Draw) -> Call:
 def bmm(d: Draw) -> Call:
     b, n, m, k = d.shape(4, 4)
     return [*products(d, (b, n, m), (b, m, k))], {}
+
+
+@calls("_grouped_mm")
+def grouped_product(d: Draw) -> Call:
+    rows, width, out, groups = d.integer(1, 9), d.pick(8, 16, 12), d.pick(8, 24, 20), d.integer(1, 3)
+    dtype = torch.float32 if d.rarely() else torch.bfloat16
+    x = d.tensor([rows, width], dtype, "plain")
+    y = d.pick(d.tensor([groups, width, out], dtype, "plain"), d.tensor([groups, out, width], dtype, "plain").mT)
+    offsets = d.tensor([groups + d.rarely()], torch.int64 if d.rarely() else torch.int32, "plain")
+    return [x, y, *d.pick([offsets], [offsets], [offsets], [])], {}
 
 
 @calls("baddbmm")

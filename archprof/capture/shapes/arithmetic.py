@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from archprof.capture.shapes.registry import FLOATS, INTEGERS, REALS, elementwise, like, named, rule, steps, strided
-from archprof.capture.shapes.strides import broadcast, joint, overlapping
+from archprof.capture.shapes.strides import broadcast, joint, overlapping, plain
 
 
 def _promoted(x: Any, y: Any) -> torch.dtype | None:
@@ -47,6 +47,12 @@ def _divided(x: Any, y: Any) -> Any:
     if dtype not in FLOATS:
         dtype = torch.get_default_dtype()
     return _met(dtype, dtype, x, y)
+
+
+@rule("floor_divide.default")
+def _floor_divided(x: Any, number: Any) -> Any:
+    usual = type(number) is int and number != 0 and (x.dtype in FLOATS or x.dtype in INTEGERS)
+    return like(x) if usual and plain(x.shape, x.stride()) else None
 
 
 @rule("pow.Tensor_Tensor")

@@ -23,6 +23,13 @@ def _clone(x: Any, *, memory_format: Any = None) -> Any:
     return empty(x.shape, x.dtype) if memory_format is torch.contiguous_format else None
 
 
+@rule("_to_copy.default")
+def _cast(x: Any, *, dtype: Any = None, device: Any = None, non_blocking: bool = False, **others: Any) -> Any:
+    if others or x.dtype not in REALS or 0 in x.shape or not (device is None or _on_meta(device)):
+        return None
+    return strided(x.shape, copied(x.shape, x.stride()), dtype or x.dtype)
+
+
 @rule("empty_like.default", "zeros_like.default", "ones_like.default")
 def _like(x: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None,
           memory_format: Any = None) -> Any:  # fmt: skip

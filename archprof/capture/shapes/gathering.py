@@ -9,9 +9,16 @@ import torch
 from archprof.capture.shapes.registry import REALS, empty, rule
 from archprof.capture.shapes.strides import plain
 
+NOTHING = (0,)
+"""A tensor of this shape may be joined to any, as the first keys of a cache are."""
+
 
 @rule("cat.default")
 def _cat(tensors: Any, dim: int = 0) -> Any:
+    first = tensors[0]
+    if any(tensor.dtype is not first.dtype for tensor in tensors):
+        return None
+    tensors = [tensor for tensor in tensors if tensor.shape != NOTHING] or tensors
     first = tensors[0]
     rank = first.dim()
     dim = dim + rank if dim < 0 else dim
@@ -21,8 +28,7 @@ def _cat(tensors: Any, dim: int = 0) -> Any:
     rest = (first.shape[:dim], first.shape[dim + 1 :])
     for tensor in tensors:
         shape = tensor.shape
-        same = tensor.dtype is first.dtype and len(shape) == rank and (shape[:dim], shape[dim + 1 :]) == rest
-        if not same or 0 in shape:
+        if len(shape) != rank or (shape[:dim], shape[dim + 1 :]) != rest or 0 in shape:
             return None
         total += shape[dim]
     return empty((*first.shape[:dim], total, *first.shape[dim + 1 :]), first.dtype)

@@ -90,6 +90,18 @@ def _baddbmm(bias: Any, x: Any, y: Any, *, beta: Any = 1, alpha: Any = 1) -> Any
     return result if result is not None and bias.shape == result.shape else None
 
 
+@rule("_grouped_mm.default")
+def _grouped_mm(x: Any, y: Any, offsets: Any = None, *others: Any) -> Any:
+    """Rows of (m, k), each group with its own matrix of (groups, k, n), whose rows need no padding to 16 bytes."""
+    if others or offsets is None or x.dim() != 2 or y.dim() != 3 or not x.dtype is y.dtype is torch.bfloat16:
+        return None
+    groups, width, out = y.shape
+    fits = x.shape[1] == width and offsets.shape == (groups,) and offsets.dtype is torch.int32
+    aligned = width % 8 == 0 and out % 8 == 0 and 0 not in (*x.shape, *y.shape)
+    laid_out = plain(x.shape, x.stride()) and (plain(y.shape, y.stride()) or y.stride() == (width * out, 1, width))
+    return empty((x.shape[0], out), x.dtype) if fits and aligned and laid_out else None
+
+
 @rule("mv.default")
 def _mv(x: Any, y: Any) -> Any:
     fits = x.dim() == 2 and y.dim() == 1 and x.shape[1] == y.shape[0] and x.dtype is y.dtype
