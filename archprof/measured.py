@@ -88,6 +88,7 @@ class Latency(NamedTuple):
         overhead: seconds that one mark costs, already subtracted; `None` where it was not needed.
         kernels: by "path#call", for the method "kernel".
         notes: what the reader must know to trust these numbers.
+        attributed: the rows of `layers` were not timed: the time of compiled kernels was split over them by a rule.
     """
 
     method: Method
@@ -97,6 +98,7 @@ class Latency(NamedTuple):
     overhead: float | None = None
     kernels: dict[str, tuple[Kernel, ...]] = {}  # noqa: RUF012  never changed
     notes: tuple[str, ...] = ()
+    attributed: bool = False
 
 
 class MeasuredMemory(NamedTuple):

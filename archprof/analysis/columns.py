@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -333,8 +333,16 @@ def measured(profile: Profile) -> list[str]:
     shown = ["latency", "low", "high", "share_latency"] if methods else []
     shown += [key for key in ("eager", "kernel") if key in methods and len(methods) > 1]
     shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
-    shown += ["n_kernels"] if "kernel" in methods else []
+    shown += ["n_kernels"] if latency.kernels(profile) is not None else []
     return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
+
+
+def headed(profile: Profile, column: Column) -> Column:
+    """The column, by another name where its latency was not timed but attributed."""
+    found = latency.by(profile)
+    if found is None or not found.attributed or column.key not in ("latency", "share_latency"):
+        return column
+    return replace(column, header="Attributed")
 
 
 def legend(by: str = "layer") -> str:

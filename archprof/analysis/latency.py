@@ -19,12 +19,12 @@ TELLABLE = 3.0
 """How many times the cost of a mark a row must take to be told from it; the note of a latency says which do not."""
 
 METHODS = {
-    "cpu": "wall clock at the borders of each call, the cost of the marks taken off",
-    "eager": "GPU events at the borders of each call, as a user runs it: launch gaps are in it",
-    "gpu": "GPU time at the borders of each call, in context, launch gaps removed",
-    "kernel": "GPU kernels of each call by the profiler, summed",
+    "cpu": "wall clock at the borders of each {part}, the cost of the marks taken off",
+    "eager": "GPU events at the borders of each {part}, as a user runs it: launch gaps are in it",
+    "gpu": "GPU time at the borders of each {part}, in context, launch gaps removed",
+    "kernel": "GPU kernels of each {part} by the profiler, summed",
 }
-"""What each number is, in words."""
+"""What each number is, in words; a part is a call, or a kernel of compiled code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def own(profile: Profile, method: str = "") -> Sequence[Elapsed | None]:
     latency = by(profile, method)
     if latency is None or not latency.layers:
         return [None] * len(profile.layers)
-    floor = TELLABLE * (latency.overhead or 0.0)
+    floor = 0.0 if latency.attributed else TELLABLE * (latency.overhead or 0.0)
     timed = {(one.path, one.call): of(one, floor) for one in latency.layers}
     return [timed.get((layer.path, layer.call), Elapsed()) for layer in profile.layers]
 
@@ -132,9 +132,11 @@ def attributed(latency: Latency) -> float:
 
 
 def kernels(profile: Profile) -> dict[str, int] | None:
-    """GPU kernels in a pass, by "path#call"; `None` where no profiler counted them."""
+    """GPU kernels in a pass, by "path#call"; `None` where no profiler counted them, or rows share them."""
     latency = by(profile, "kernel")
-    return latency and {key: sum(kernel.count for kernel in found) for key, found in latency.kernels.items()}
+    if latency is None or latency.attributed:
+        return None
+    return {key: sum(kernel.count for kernel in found) for key, found in latency.kernels.items()}
 
 
 def peaks(profile: Profile) -> list[dict[str, int | None]]:
@@ -179,7 +181,7 @@ def method(profile: Profile) -> Iterator[str]:
         yield f"{where(measurement, latency)}; {_how(measurement, latency)}."
         yield from latency.notes
     for other in measurement.latencies[1:]:
-        yield f"{other.method}: {METHODS[other.method]}; the whole {shown(of(other.whole))}."
+        yield f"{other.method}: {_means(other)}; the whole {shown(of(other.whole))}."
         yield from other.notes
     yield from measurement.notes
 
@@ -188,7 +190,12 @@ def where(measurement: Measurement, latency: Latency) -> str:
     """On what, and by which method."""
     threads = measurement.environment.get("threads")
     device = f"{measurement.device_name or measurement.device}{f', threads: {threads}' if threads else ''}"
-    return f"Latency on {device}: {METHODS[latency.method]}"
+    return f"Latency on {device}: {_means(latency)}"
+
+
+def _means(latency: Latency) -> str:
+    """What its numbers are."""
+    return METHODS[latency.method].format(part="compiled kernel" if latency.attributed else "call")
 
 
 def _how(measurement: Measurement, latency: Latency) -> str:

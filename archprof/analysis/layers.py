@@ -19,6 +19,7 @@ from archprof.analysis.columns import (
     Line,
     add,
     available,
+    headed,
     legend,
     measured,
     rest_lines,
@@ -65,7 +66,7 @@ def table(
     if top is not None and top < len(lines):
         lines = [*lines[:top], _others(lines[top:], GROUPINGS[by].key)]
     lines += rest
-    chosen = [COLUMNS[key].column for key in keys]
+    chosen = [headed(profile, COLUMNS[key].column) for key in keys]
     lacking = [NOT_MEASURED] if profile.measurement is None and set(keys) & set(MEASURED) else []
     if columns:
         chosen = [replace(column, rank=rank) for rank, column in enumerate(chosen)]

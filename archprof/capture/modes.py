@@ -143,6 +143,8 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.recorder.op(known.name, self._row(), inputs, outputs, 0, 0, "zero", None, kept)
             return
         count = known.cost(result, *args, **kwargs) if known.cost is not None else None
+        if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
+            count = None  # a sparse product does as much as its values are many, which shapes do not tell
         if count is None:
             self.recorder.op(known.name, self._row(), inputs, outputs, None, None, "unknown", None, kept)
         else:

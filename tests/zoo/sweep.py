@@ -46,7 +46,6 @@ MEMORY = 12 * 2**30
 NO_FORWARD = "its class has no forward"
 ROTARY = "its default widths and rotary sections do not fit each other"
 NO_ATTENTION = "its default has no attention layer, and its forward asks the cache of one"
-NO_IMAGE_TOKEN = "its default names no token that stands for an image, and its forward asks for images"
 WIDTHS = "its default widths do not fit each other"
 UNUSABLE = {
     **dict.fromkeys(("hf:bark", "hf:qwen2_5_omni", "hf:glm_image_vqmodel"), NO_FORWARD),
@@ -60,19 +59,14 @@ UNUSABLE = {
         ("hf:edgetam", "hf:edgetam_vision_model", "hf:uvdoc", "hf:pp_ocrv6_small_det", "hf:qwen3_omni_moe_thinker"),
         WIDTHS,
     ),
-    **dict.fromkeys(("hf:blip-2", "hf:instructblip", "hf:instructblipvideo"), NO_IMAGE_TOKEN),
+    "hf:blip-2": "its default names no token that stands for an image, and its forward asks for images",
     "hf:blt": "its forward reads an attribute that its configuration lacks",
     "hf:deepseek_v2": "its default says no number of experts for a token",
     "hf:lw_detr": "its default names no feature map",
-    "hf:rf_detr": "its default image does not divide into its windows",
     "hf:step3p7": "its default lacks the sliding window of its layers",
     "hf:voxtral_realtime_text": "the library maps it to a class that it does not export",
-    **dict.fromkeys(
-        ("hf:edgetam_video", "hf:sam2_video", "hf:sam3_video", "hf:sam3_tracker_video"),
-        "its forward takes a session object, no tensors",
-    ),
 }  # fmt: skip
-"""Default configurations of transformers 5.23 that its own code cannot run: the same error comes without archprof."""
+"""Default configurations of transformers 5.23 that its own forward cannot run, on any input: seen without archprof."""
 
 
 @dataclass

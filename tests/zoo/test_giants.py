@@ -49,6 +49,7 @@ def test_llama_405b() -> None:
     assert macs == seq * weights + layers * 2 * seq * seq * h
 
 
+@pytest.mark.slow
 def test_llama_405b_decodes_against_its_longest_context() -> None:
     h, ff, layers, kv, vocab, context = 16384, 53248, 126, 8 * 128, 128256, 131072
     _, macs = run("hf:llama-3.1-405b", phase="decode", context=context)

@@ -66,9 +66,10 @@ SIGHT = {
     **_for("pe_video pe_video_encoder", pixel_values_videos=floats(16, 3, 336, 336)),
     **_for("tvp", pixel_values=floats(48, 3, 448, 448)),
     **_for("efficientloftr lightglue superglue", pixel_values=pair_of_images),
+    **_for("rf_detr", pixel_values=floats(3, 448, 448)),
     **_for("depth_pro", pixel_values=floats(3, 1536, 1536)),
     **_for("kimi_k25_vision", pixel_values=patches_in_place),
-    **_for("gemma4_vision", pixel_values=floats(252, 768), pixel_position_ids=integers(252, 2, below=16)),
+    **_for("gemma4_vision", pixel_values=floats(252, 768), pixel_position_ids=integers(252, 2)),
     **_for(
         "siglip2 siglip2_vision_model",
         pixel_values=patches_of_each,
@@ -125,6 +126,7 @@ FAMILIES: dict[str, dict[str, Maker]] = {**SPEECH, **SIGHT, **BOTH, **SERIES, **
 
 LEFT_OUT = {
     "csm": ("input_values",),
+    "kosmos-2": ("pixel_values",),
     "pop2piano": ("input_ids",),
     "speech-encoder-decoder": ("input_features",),
     "udop": ("pixel_values",),

@@ -9,15 +9,12 @@ from contextlib import contextmanager
 import torch
 
 from archprof.capture.measure import allocations, host
-from archprof.capture.measure.marks import Rows
+from archprof.capture.measure.fused import cost_of_borders
+from archprof.capture.measure.inductor import marking
 from archprof.capture.measure.passes import Marked, Whole, cost_of_marks
 from archprof.capture.measure.ports import Memory, Way
 from archprof.capture.measure.subject import Subject
 from archprof.records import Profile
-
-COMPILED_NOTE = (
-    "A compiled model runs fused code that knows no modules: only the whole is timed, and no layer has a latency."
-)
 
 
 class WallClock:
@@ -62,10 +59,12 @@ class CPU:
     def ways(self, subject: Subject, profile: Profile) -> list[Way]:
         clock = self.clock()
         whole = Whole(subject, clock)
-        if subject.compiled:
-            return [Way("cpu", None, whole, notes=[COMPILED_NOTE])]
-        overhead = cost_of_marks(clock, train=subject.train)
-        return [Way("cpu", Marked(subject, Rows(profile), clock, overhead), whole, overhead=overhead["call"])]
+        rows, notes = marking(subject, profile)
+        if rows is None:
+            return [Way("cpu", None, whole, notes=notes)]
+        overhead = cost_of_borders(clock) if rows.attributed else cost_of_marks(clock, train=subject.train)
+        marked = Marked(subject, rows, clock, overhead)
+        return [Way("cpu", marked, whole, rows.attributed, overhead=overhead["call"], notes=notes)]
 
     def memory(self, subject: Subject, profile: Profile) -> Memory:
         if subject.compiled:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from archprof.capture.measure import environment
-from archprof.capture.measure.cpu import COMPILED_NOTE
-from archprof.capture.measure.events import Eager, Event, EventClock, Gpu, Replay, Source, event_way, walked
+from archprof.capture.measure.events import Eager, Event, EventClock, Gpu, Replay, Source, event_way
 from archprof.capture.measure.graph import Graph
-from archprof.capture.measure.marks import Mark, Rows
+from archprof.capture.measure.inductor import marking
+from archprof.capture.measure.marks import Mark, Marking, Rows
 from archprof.capture.measure.peaks import Allocator, PeakClock, Peaks, measured, own_peaks
 from archprof.capture.measure.ports import Memory, Way
 from archprof.capture.measure.profiler import Profiled
@@ -118,7 +118,7 @@ def _waiting_is_an_error() -> Iterator[None]:
 class WithoutGaps:
     """A graph, or a filled queue where it cannot be captured; a note says why."""
 
-    def __init__(self, subject: Subject, rows: Rows | None, gpu: Gpu) -> None:
+    def __init__(self, subject: Subject, rows: Marking | None, gpu: Gpu) -> None:
         self.notes: list[str] = []
         self._source: Source = Graph(subject, rows, gpu)
         self._queue = Queue(subject, rows, gpu, self.notes)
@@ -180,9 +180,8 @@ class CudaDevice:
         return nullcontext()
 
     def ways(self, subject: Subject, profile: Profile) -> list[Way]:
-        """Without gaps, as users run it, and kernels alone; of a compiled model the wholes alone."""
-        rows = None if subject.compiled else Rows(profile)
-        doubts = [] if rows else [COMPILED_NOTE]
+        """Without gaps, as users run it, and kernels alone; the wholes alone where passes cannot be marked."""
+        rows, doubts = marking(subject, profile)
         source = WithoutGaps(subject, rows, self.gpu)
         source.notes += doubts
         without_gaps = event_way("gpu", source, rows, source.notes)
@@ -191,7 +190,11 @@ class CudaDevice:
             return [without_gaps, eager]
         profiled = Profiled(subject, rows, self.synchronize)
         whole, kernels, notes = without_gaps.whole, profiled.kernels, profiled.notes
-        return [without_gaps, eager, Way("kernel", profiled, whole, last=True, kernels=kernels, notes=notes)]
+        return [
+            without_gaps,
+            eager,
+            Way("kernel", profiled, whole, rows.attributed, last=True, kernels=kernels, notes=notes),
+        ]
 
     def memory(self, subject: Subject, profile: Profile) -> Memory:
         """From one pass without marks, and one whose peaks are read at every border."""
@@ -203,7 +206,7 @@ class CudaDevice:
             return measured((), {}, whole, before)
         self._clear(subject)
         clock = PeakClock(Allocator(_peaks, torch.cuda.reset_peak_memory_stats))
-        marks = walked(subject, Rows(profile), clock)
+        marks = Rows(profile).walked(subject, clock)
         return measured(profile.layers, own_peaks(marks, clock.stretches), whole, before)
 
     def _clear(self, subject: Subject) -> None:

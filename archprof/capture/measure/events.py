@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import torch
-
-from archprof.capture.measure.marks import FREE, Mark, Rows, Trail, own_seconds
-from archprof.capture.measure.ports import WHOLE, Marker, Row, Way
-from archprof.capture.measure.subject import Stage, Subject
+from archprof.capture.measure.marks import FREE, Mark, Marking, own_seconds
+from archprof.capture.measure.ports import WHOLE, Row, Way
+from archprof.capture.measure.subject import Subject
 from archprof.measured import Method
 
 
@@ -105,7 +103,7 @@ class Source(Protocol):
 class Eager:
     """Passes as users run them: the gaps in which the GPU waits for the host are part of the time."""
 
-    def __init__(self, subject: Subject, rows: Rows | None, gpu: Gpu) -> None:
+    def __init__(self, subject: Subject, rows: Marking | None, gpu: Gpu) -> None:
         self.subject, self.rows, self.clock = subject, rows, EventClock(gpu)
 
     def prepare(self) -> None:
@@ -113,7 +111,7 @@ class Eager:
 
     def marked(self) -> Sequence[Mark]:
         assert self.rows is not None
-        marks = walked(self.subject, self.rows, self.clock)
+        marks = self.rows.walked(self.subject, self.clock)
         self.clock.settle()
         return marks
 
@@ -125,30 +123,12 @@ class Eager:
         return self.clock.seconds(start, end)
 
 
-def walked(subject: Subject, rows: Rows, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
-    """The marks of a pass that was given to the GPU and may still run.
-
-    Args:
-        nodes: also at the nodes of the backward pass.
-    """
-    trail = Trail(subject.model, rows.called, clock)
-
-    def begins(stage: Stage, loss: torch.Tensor | None) -> None:
-        trail.begins(stage, loss if nodes else None)
-
-    try:
-        subject.run(begins)
-    finally:
-        trail.close()
-    return trail.marks
-
-
 class EventRows:
     """Samples the rows of a source, of which each mark costs `overhead` seconds."""
 
     name = "pass with events"
 
-    def __init__(self, source: Source, rows: Rows, overhead: float) -> None:
+    def __init__(self, source: Source, rows: Marking, overhead: float) -> None:
         self.source, self.rows = source, rows
         self.overhead = dict.fromkeys(FREE, overhead)
 
@@ -174,7 +154,7 @@ class EventWhole:
         return {WHOLE: self.source.bare()}
 
 
-def event_way(method: Method, source: Source, rows: Rows | None, notes: list[str]) -> Way:
+def event_way(method: Method, source: Source, rows: Marking | None, notes: list[str]) -> Way:
     """Prepare a source, and make the way that samples its rows and its whole; without `rows` the whole alone.
 
     Args:
@@ -184,7 +164,9 @@ def event_way(method: Method, source: Source, rows: Rows | None, notes: list[str
     if rows is None:
         return Way(method, None, EventWhole(source), notes=notes)
     overhead = cost_in_place(source)
-    return Way(method, EventRows(source, rows, overhead), EventWhole(source), overhead=overhead, notes=notes)
+    return Way(
+        method, EventRows(source, rows, overhead), EventWhole(source), rows.attributed, overhead=overhead, notes=notes
+    )
 
 
 TRIES = 15

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from archprof.capture.measure.events import Event, EventClock, Gpu, Replay, walked
-from archprof.capture.measure.marks import Mark, Rows
+from archprof.capture.measure.events import Event, EventClock, Gpu, Replay
+from archprof.capture.measure.marks import Mark, Marking
 from archprof.capture.measure.subject import Subject
 
 
@@ -16,10 +16,10 @@ class Graph:
     """Two graphs of one pass: with a mark at every border, and with one at its two ends.
 
     The pair of events is inside the graph, so that launching it takes no part in the time.
-    Without `rows` (a compiled model, whose modules cannot be marked) there is only the second.
+    Without `rows` (a compiled model whose kernels could not be marked) there is only the second.
     """
 
-    def __init__(self, subject: Subject, rows: Rows | None, gpu: Gpu) -> None:
+    def __init__(self, subject: Subject, rows: Marking | None, gpu: Gpu) -> None:
         self.subject, self.rows, self.gpu = subject, rows, gpu
         self.clock, self.ends = EventClock(gpu), EventClock(gpu)
         self.marks: Sequence[Mark] = ()
@@ -50,7 +50,7 @@ class Graph:
 
     def _run_marked(self) -> None:
         assert self.rows is not None
-        self.marks = walked(self.subject, self.rows, self.clock)
+        self.marks = self.rows.walked(self.subject, self.clock)
 
     def _run_bare(self) -> None:
         start = self.ends.mark()

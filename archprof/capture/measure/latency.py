@@ -34,9 +34,9 @@ def latency(way: Way, whole: Rounds, rows: Rounds | None, profile: Profile, plan
     notes = (
         *way.notes,
         *(_missing(layers, profile) if rows is not None else ()),
-        *_doubts(truth, layers, way.overhead, plan),
+        *_doubts(truth, () if way.attributed else layers, way.overhead, plan),
     )
-    return Latency(way.method, layers, rest, truth, way.overhead, dict(way.kernels), notes)
+    return Latency(way.method, layers, rest, truth, way.overhead, dict(way.kernels), notes, way.attributed)
 
 
 def _rows(rounds: Rounds, whole: Timing, profile: Profile) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:

@@ -13,13 +13,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import nn
 
 from archprof.capture.measure.ports import ACCUMULATION, BETWEEN, OPTIMIZER, OUTSIDE, Clock, Marker, Row
-from archprof.capture.measure.subject import Stage
+from archprof.capture.measure.subject import Stage, Subject
 from archprof.records import Profile
 
 Kind = Literal["call", "node", "stage"]
@@ -159,20 +159,56 @@ def own_seconds(marks: Sequence[Mark], clock: Clock, overhead: Overhead = FREE) 
     return {row: max(0.0, seconds) for row, seconds in own.items()}
 
 
+class Marking(Protocol):
+    """Where a pass is marked, and whose the time between marks is.
+
+    Attributes:
+        called: the rows that time may be charged to, in order.
+        attributed: marks stand elsewhere than at the borders of rows; `booked` splits what lies between by a rule.
+    """
+
+    called: tuple[Row, ...]
+    attributed: bool
+
+    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+        """The marks of a pass that was given to the device and may still run.
+
+        Args:
+            nodes: also at the nodes of the backward pass.
+        """
+
+    def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
+        """Seconds by the rows of marks -> seconds by the rows of the latency."""
+
+
 class Rows:
-    """The rows that time may be charged to.
+    """Marks at the borders of modules, which are those of rows: a `Marking`.
 
     Attributes:
         called: the rows of the profile that were called, in order.
         idle: containers among them without an op of their own: what passes there is `BETWEEN`.
     """
 
+    attributed = False
+
     def __init__(self, profile: Profile) -> None:
         layers = profile.layers
-        self.called = tuple((layer.path, layer.call) for layer in layers if layer.call is not None)
+        self.called: tuple[Row, ...] = tuple((layer.path, layer.call) for layer in layers if layer.call is not None)
         busy = {op.layer for op in profile.ops}
         containers = (index for index, (a, b) in enumerate(pairwise(layers)) if b.depth > a.depth)
         self.idle = frozenset((layers[index].path, layers[index].call) for index in containers if index not in busy)
+
+    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+        trail = Trail(subject.model, self.called, clock)
+
+        def begins(stage: Stage, loss: torch.Tensor | None) -> None:
+            trail.begins(stage, loss if nodes else None)
+
+        try:
+            subject.run(begins)
+        finally:
+            trail.close()
+        return trail.marks
 
     def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
         """The same seconds, with those of idle containers under `BETWEEN`."""

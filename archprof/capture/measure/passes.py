@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from archprof.capture.measure.marks import FREE, Kind, Overhead, Rows, Trail, own_seconds
+from archprof.capture.measure.marks import FREE, Kind, Marking, Overhead, Trail, own_seconds
 from archprof.capture.measure.ports import WHOLE, Clock, Row
 from archprof.capture.measure.subject import Subject
 
@@ -42,20 +42,16 @@ class Marked:
 
     name = "pass with marks"
 
-    def __init__(self, subject: Subject, rows: Rows, clock: Clock, overhead: Overhead = FREE) -> None:
+    def __init__(self, subject: Subject, rows: Marking, clock: Clock, overhead: Overhead = FREE) -> None:
         self.subject, self.rows, self.clock, self.overhead = subject, rows, clock, overhead
 
     def prepare(self) -> None:
         """Nothing is needed."""
 
     def sample(self) -> dict[Row, float]:
-        trail = Trail(self.subject.model, self.rows.called, self.clock)
-        try:
-            self.subject.run(trail.begins)
-        finally:
-            trail.close()
+        marks = self.rows.walked(self.subject, self.clock)
         self.clock.settle()
-        return self.rows.booked(own_seconds(trail.marks, self.clock, self.overhead))
+        return self.rows.booked(own_seconds(marks, self.clock, self.overhead))
 
 
 def cost_of_marks(clock: Clock, *, train: bool) -> dict[Kind, float]:

@@ -81,8 +81,9 @@ class Way:
     Attributes:
         method: names the latency that comes of it.
         rows: samples the rows; a row that it is wrong to time (a container without work) is simply not in the sample.
-            `None`: this way cannot tell rows apart (a compiled model); `notes` say why.
+            `None`: this way cannot tell rows apart (a compiled model may be so); `notes` say why.
         whole: samples `WHOLE`, without any marks. Several ways may share one object: it is then sampled once a turn.
+        attributed: the rows were not timed; what was, was split over them by a rule.
         last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
         overhead: seconds of one mark, which `rows` has subtracted; set by `prepare`.
         kernels: by "path#call"; set while sampling.
@@ -92,6 +93,7 @@ class Way:
     method: Method
     rows: Sampler | None
     whole: Sampler
+    attributed: bool = False
     last: bool = False
     overhead: float | None = None
     kernels: dict[str, tuple[Kernel, ...]] = field(default_factory=dict)

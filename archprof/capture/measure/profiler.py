@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from archprof.capture.measure.events import walked
 from archprof.capture.measure.kernels import MARK, PASS, Attribution, Charged, by_name, seconds
 from archprof.capture.measure.kineto import read
-from archprof.capture.measure.marks import Rows
+from archprof.capture.measure.marks import Marking
 from archprof.capture.measure.ports import UNATTRIBUTED, Row, Unmeasurable
 from archprof.capture.measure.subject import Subject
 from archprof.measured import Kernel
@@ -67,7 +66,7 @@ class Profiled:
 
     name = "pass under the profiler"
 
-    def __init__(self, subject: Subject, rows: Rows, synchronize: Callable[[], None]) -> None:
+    def __init__(self, subject: Subject, rows: Marking, synchronize: Callable[[], None]) -> None:
         self.subject, self.rows, self.synchronize = subject, rows, synchronize
         self.kernels: dict[str, tuple[Kernel, ...]] = {}
         self.notes: list[str] = []
@@ -103,7 +102,7 @@ def _doubts(charged: Sequence[Charged]) -> list[str]:
 
 def session(
     subject: Subject,
-    rows: Rows,
+    rows: Marking,
     synchronize: Callable[[], None],
     passes: int,
     activities: Sequence[ProfilerActivity] = (ProfilerActivity.CPU, ProfilerActivity.CUDA),
@@ -124,7 +123,11 @@ def session(
 
 
 def recorded(
-    subject: Subject, rows: Rows, synchronize: Callable[[], None], passes: int, activities: Sequence[ProfilerActivity]
+    subject: Subject,
+    rows: Marking,
+    synchronize: Callable[[], None],
+    passes: int,
+    activities: Sequence[ProfilerActivity],
 ) -> tuple[str, list[Row | None]]:
     """The exported trace of some passes, and the row of each mark in it."""
     clock, owners = RangeClock(), list[Row | None]()
@@ -133,7 +136,7 @@ def recorded(
         with profile(activities=activities, acc_events=True) as profiler:
             for _ in range(passes):
                 with named(PASS):
-                    owners += [mark.row for mark in walked(subject, rows, clock, nodes=False)]
+                    owners += [mark.row for mark in rows.walked(subject, clock, nodes=False)]
                     synchronize()
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

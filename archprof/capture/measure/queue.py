@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from archprof.capture.measure.events import Event, EventClock, Gpu, walked
-from archprof.capture.measure.marks import Mark, Rows
+from archprof.capture.measure.events import Event, EventClock, Gpu
+from archprof.capture.measure.marks import Mark, Marking
 from archprof.capture.measure.subject import Subject
 
 CYCLES = 20_000_000
@@ -35,7 +35,7 @@ class Queue:
     def __init__(
         self,
         subject: Subject,
-        rows: Rows | None,
+        rows: Marking | None,
         gpu: Gpu,
         notes: list[str],
         now: Callable[[], float] = time.perf_counter,
@@ -61,7 +61,7 @@ class Queue:
     def marked(self) -> Sequence[Mark]:
         assert self.rows is not None
         rows = self.rows
-        return self._behind_sleep(lambda: walked(self.subject, rows, self.clock))
+        return self._behind_sleep(lambda: rows.walked(self.subject, self.clock))
 
     def bare(self) -> float:
         start, end = self._behind_sleep(self._between_events)
@@ -76,7 +76,7 @@ class Queue:
         if self.rows is None:
             self.subject.run()
         else:
-            walked(self.subject, self.rows, self.clock)
+            self.rows.walked(self.subject, self.clock)
 
     def _behind_sleep(self, enqueue: Callable[[], Result]) -> Result:
         before = self.clock.mark()
