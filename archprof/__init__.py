@@ -119,7 +119,8 @@ def measure(
         batch: as for `profile`, or "auto" for the largest that fits.
         train: whole training steps (forward, backward, optimizer); otherwise the forward in evaluation mode.
         channels_last: images and the weights of convolutions have their channels last in memory.
-        compile: run what `torch.compile` makes of the model; only the whole is then timed.
+        compile: run what `torch.compile` makes of the model; the whole is timed, its layers are attributed: see
+            `Latency.attributed`.
         rounds: see `Timing.low`; 7 give an interval of 98.4 %.
         seconds: the rounds together should not take longer. Warm-up (5 s at most) and building come on top.
         progress: called now and then with the fraction done and the seconds that are left.

@@ -20,6 +20,7 @@ PROFILES: dict[str, Callable[[], Profile]] = {
     "trained": builders.trained, "hostile names": builders.hostile,
     "measured": builders.measured,
     "measured on a GPU": builders.on_gpu,
+    "compiled": lambda: builders.measured(latencies=(builders.LATENCY._replace(attributed=True),)),
 }  # fmt: skip
 
 

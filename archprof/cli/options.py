@@ -90,7 +90,7 @@ Measure = Annotated[
 ]
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
-Compile = Annotated[bool, typer.Option("--compile", help="Measure the model behind torch.compile.")]
+Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
 Form = Annotated[
     str | None, typer.Option("--format", help="text, csv, md, json or latex; json by layer is the whole profile.")
 ]

@@ -154,6 +154,26 @@ def test_a_whole_without_rows_is_a_whole():
     assert "The rows were not timed; the whole model takes 40.0 [39.0, 41.0] ms." in answer.notes
 
 
+def test_an_attributed_latency_says_so_in_its_head_and_below():
+    split = builders.measured(latencies=(builders.LATENCY._replace(attributed=True),))
+    timed, answer = table(builders.measured()), table(split)
+    heads = {column.key: column.header for column in answer.columns}
+    assert (heads["latency"], heads["share_latency"], heads["low"]) == ("Attributed", "Attributed", "Low")
+    assert "Attributed" not in {column.header for column in timed.columns}
+    assert any("wall clock at the borders of each compiled kernel," in note for note in answer.notes)
+    assert any("wall clock at the borders of each call," in note for note in timed.notes)
+    assert cells(answer, "latency") == cells(timed, "latency")
+    # No mark stood at the border of a row, so that no row is too short to be told from one.
+    assert any(elapsed.under for elapsed in latency.own(builders.measured()))
+    assert not any(elapsed.under for elapsed in latency.own(split))
+
+
+def test_kernels_that_rows_share_are_not_counted():
+    ways = [way._replace(attributed=True) for way in builders.on_gpu().measurement.latencies]
+    assert latency.kernels(builders.on_gpu(latencies=tuple(ways))) is None
+    assert "n_kernels" not in {column.key for column in table(builders.on_gpu(latencies=tuple(ways))).columns}
+
+
 def test_interrupted_is_said_also_without_a_number():
     for ways, said in (((builders.LATENCY,), "Interrupted: these numbers"), ((), latency.NOTHING)):
         answer = table(builders.measured(latencies=ways, interrupted=True))

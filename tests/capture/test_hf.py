@@ -139,16 +139,22 @@ def shapes(spec: str, **options) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [  # lengths as the processors of these models give them, or 128 tokens
-        (f"hf:BertModel({WORDS})", {"input_ids": (2, 128), "token_type_ids": (2, 128)}),
-        (f"hf:BertModel({WORDS}, max_position_embeddings=40)", {"input_ids": (2, 40), "token_type_ids": (2, 40)}),
-        ("hf:T5Config(num_layers=1)", {"input_ids": (2, 128), "decoder_input_ids": (2, 128)}),
+        (f"hf:BertModel({WORDS})", {"input_ids": (2, 128), "attention_mask": (2, 128), "token_type_ids": (2, 128)}),
+        (
+            f"hf:BertModel({WORDS}, max_position_embeddings=40)",
+            {"input_ids": (2, 40), "attention_mask": (2, 40), "token_type_ids": (2, 40)},
+        ),
+        (
+            "hf:T5Config(num_layers=1)",
+            {"input_ids": (2, 128), "attention_mask": (2, 128), "decoder_input_ids": (2, 128)},
+        ),
         ("hf:whisper-tiny", {"input_features": (2, 80, 3000), "decoder_input_ids": (2, 128)}),
-        ("hf:clip-vit-b-32", {"input_ids": (2, 77), "pixel_values": (2, 3, 224, 224)}),
+        ("hf:clip-vit-b-32", {"input_ids": (2, 77), "attention_mask": (2, 77), "pixel_values": (2, 3, 224, 224)}),
         ("hf:vit-base(image_size=384)", {"pixel_values": (2, 3, 384, 384)}),
         ("hf:Wav2Vec2Model", {"input_values": (2, 16000)}),
         ("hf:VideoMAEConfig", {"pixel_values": (2, 16, 3, 224, 224)}),
         ("hf:qwen2_5_vl_vision(depth=1)", {"hidden_states": (512, 1176), "grid_thw": (2, 3)}),
-        ("hf:LlavaConfig", {"input_ids": (2, 128)}),
+        ("hf:LlavaConfig", {"input_ids": (2, 128), "attention_mask": (2, 128)}),
     ],
 )
 def test_default_inputs_of_the_families(spec, expected):
@@ -169,7 +175,11 @@ def test_settings_change_the_length_and_the_cost():
 
     assert (short.macs, long.macs) == (macs(16), macs(32))
     both = archprof.profile("hf:T5Config(num_layers=1)", set={"seq": 8, "decoder_seq": 3})
-    assert both.inputs == ("input_ids=int64:8<32128", "decoder_input_ids=int64:3<32128")
+    assert both.inputs == (
+        "input_ids=int64:8<32128",
+        "attention_mask=int64:8>=1<2",
+        "decoder_input_ids=int64:3<32128",
+    )
 
 
 @pytest.mark.parametrize(

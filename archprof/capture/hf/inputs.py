@@ -1,9 +1,8 @@
 """What goes into a transformers model when the user does not say: found from its forward and its configuration.
 
 An argument of `forward` is given if the model cannot do without it, or if its family is always used with it: token
-ids below the vocabulary, the decoder's too, token types, boxes, images, spectrograms, sound. Attention masks are left
-out, which every model takes for all ones: then nothing is masked, and nothing asks for the values of a mask. A model
-that has places for images among its tokens gets text alone.
+ids below the vocabulary with a mask of ones, the decoder's ids, token types, boxes, images, spectrograms, sound. A
+model that has places for images among its tokens gets text alone.
 """
 
 from __future__ import annotations
@@ -73,6 +72,8 @@ def _usual(name: str, wanted: Wanted) -> bool:
         return not (with_text and _has_places_for_images(config))
     if name in ("input_features", "input_values"):
         return not (with_text and hasattr(config, "text_config"))
+    if name == "attention_mask":
+        return with_text
     return name in ("input_ids", "bbox")
 
 

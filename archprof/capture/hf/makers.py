@@ -93,6 +93,11 @@ def decoder_ids(wanted: Wanted) -> InputSpec:
     return InputSpec((wanted.decoder_seq,), "int64", vocabulary(decoder), batched=True)
 
 
+def attention_mask(wanted: Wanted) -> InputSpec:
+    """All ones: no token is padding."""
+    return InputSpec((wanted.seq,), "int64", 2, batched=True, low=1)
+
+
 def token_types(wanted: Wanted) -> InputSpec:
     return InputSpec((wanted.seq,), "int64", batched=True)
 
@@ -226,6 +231,7 @@ def ones(*sizes: int | str, dtype: torch.dtype = torch.int64) -> Maker:
 
 MAKERS: dict[str, Maker] = {
     "input_ids": ids,
+    "attention_mask": attention_mask,
     "decoder_input_ids": decoder_ids,
     "token_type_ids": token_types,
     "bbox": boxes,

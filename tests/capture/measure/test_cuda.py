@@ -17,9 +17,10 @@ from fake_gpu import FakeGpu, FakeSubject, Kernels, Residual
 from torch import nn
 
 import archprof
-from archprof.capture.measure import cuda, run
+from archprof.capture.measure import border, cuda, events, run
 from archprof.capture.measure.cuda import CudaDevice, NoCuda, TorchGpu, WithoutGaps
 from archprof.capture.measure.events import Eager, EventClock, EventRows, EventWhole, cost_in_place, event_way
+from archprof.capture.measure.fused import FusedRows, Piece
 from archprof.capture.measure.graph import Graph
 from archprof.capture.measure.marks import Rows
 from archprof.capture.measure.ports import BETWEEN, WHOLE
@@ -209,6 +210,36 @@ def test_a_compiled_model_has_wholes_alone(gpu, subject):
     assert ways[0].whole.sample() == near({WHOLE: 159e-6})
     assert gpu.captures == 1
     assert all("compiled" in way.notes[0] for way in ways)
+
+
+class Compiled:
+    """Runs two compiled kernels: the first is of layer 0, the second of the residual and of what is inside."""
+
+    pieces = (Piece("a", "forward", {("0", 0): 1}), Piece("b", "forward", {("1", 0): 5, ("1.inner", 0): 9}))
+
+    def run(self, begins: Any) -> None:
+        begins("forward", None)
+        for number, length in enumerate((50, 100)):
+            border.passed(number)
+            fake_gpu.GPU.launch(length * US)
+        border.passed(border.END)
+        begins("end", None)
+
+
+def test_the_kernels_of_compiled_code_are_split_over_rows(gpu, subject, monkeypatch):
+    """The sum of two tensors moves 24 bytes, the layer inside 16: 60 and 40 of the 100 us."""
+    profile = archprof.profile(subject.model, torch.zeros(2))
+    fused = FusedRows(profile, Compiled.pieces, Compiled())
+    monkeypatch.setattr(cuda, "marking", lambda subject, profile: (fused, list(fused.notes)))
+    monkeypatch.setattr(events, "cost_in_place", lambda source: 2e-6)
+    ways = CudaDevice(gpu).ways(subject, profile)
+    assert [(way.method, way.attributed, way.last) for way in ways] == [
+        ("gpu", True, False), ("eager", True, False), ("kernel", True, True),
+    ]  # fmt: skip
+    split = {("", 0): 0.0, ("0", 0): 50e-6, ("1", 0): 60e-6, ("1.inner", 0): 40e-6, ("2", 0): 0.0}
+    assert ways[0].rows.sample() == near(split)
+    assert ways[2].rows.rows is fused
+    assert fused.booked({("(kernel 0)", None): 50e-6, ("(kernel 1)", None): 100e-6}) == near(split)
 
 
 def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):

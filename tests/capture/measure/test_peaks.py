@@ -8,7 +8,6 @@ from fake_gpu import FakeGpu, FakeSubject
 from torch import nn
 
 import archprof
-from archprof.capture.measure.events import walked
 from archprof.capture.measure.marks import Rows
 from archprof.capture.measure.peaks import Allocator, PeakClock, Peaks, measured, own_peaks
 from archprof.measured import MeasuredMemory
@@ -63,7 +62,7 @@ def test_a_call_has_the_peak_of_its_own_work_and_of_calls_inside(monkeypatch):
     monkeypatch.setattr(fake_gpu, "GPU", FakeGpu())
     clock = PeakClock(Allocator(lambda: memory.peak, memory.reset))
     before = memory.peak
-    marks = walked(FakeSubject(model), Rows(profile), clock)  # type: ignore[arg-type]
+    marks = Rows(profile).walked(FakeSubject(model), clock)  # type: ignore[arg-type]
     result = measured(profile.layers, own_peaks(marks, clock.stretches), Peaks(7168, 8192, 6010), before)
     # 0: 512 + 1024. 1.0: on the 1024 that 0 left, 4096 + 512. 1.1: 1024 + 512 that are left, and 512.
     rows = {(row.path, row.call): (row.allocated_peak, row.reserved_peak) for row in result.rows}

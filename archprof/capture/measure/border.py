@@ -1,0 +1,35 @@
+"""Where compiled code says that a kernel begins: torch's compiler writes a call of `passed` into its code for us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Listener = Callable[[int], None]
+"""Given the number of the kernel that begins, or `END`."""
+
+END = -1
+"""What begins where a compiled graph ends."""
+
+
+def _nobody(number: int) -> None:
+    """Nobody listens."""
+
+
+_listener: Listener = _nobody
+
+
+def passed(number: int) -> None:
+    """Called by compiled code."""
+    _listener(number)
+
+
+@contextmanager
+def heard(listener: Listener) -> Iterator[None]:
+    """Tell `listener` of every border that is passed inside, on whichever thread."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
