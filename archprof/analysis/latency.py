@@ -154,12 +154,13 @@ def comparable(profiles: Sequence[Profile]) -> bool:
     return len(ways) == 1 and None not in ways
 
 
-def _way(profile: Profile) -> tuple[str, str, str] | None:
-    """What a time depends on beside the model: device, method and threads."""
+def _way(profile: Profile) -> tuple[str, str, str, bool] | None:
+    """What a time depends on beside the model: device, method, threads, and whether the model was compiled."""
     measurement, latency = profile.measurement, by(profile)
     if measurement is None or latency is None:
         return None
-    return measurement.device_name, latency.method, measurement.environment.get("threads", "")
+    compiled = latency.attributed or not latency.layers  # such rows are split by a rule, or there are none
+    return measurement.device_name, latency.method, measurement.environment.get("threads", ""), compiled
 
 
 def notes(profile: Profile) -> Iterator[str]:
