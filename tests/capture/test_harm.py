@@ -153,7 +153,7 @@ def test_ctrl_c_at_any_moment(make: Callable[[], nn.Module], train: bool) -> Non
                     signal.setitimer(signal.ITIMER_REAL, max(2e-4, rng.random() * took))
                     archprof.profile(model, IMAGE, train=train)
                     signal.setitimer(signal.ITIMER_REAL, 0)
-                except KeyboardInterrupt:  # noqa: PERF203
+                except KeyboardInterrupt:
                     interrupted += 1
                 finally:
                     signal.setitimer(signal.ITIMER_REAL, 0)
