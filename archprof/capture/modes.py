@@ -17,6 +17,7 @@ from archprof.capture.modules import Calls
 from archprof.capture.recorder import Recorder
 from archprof.records import Status
 
+META = torch.device("meta")
 Tensor = torch.Tensor
 TENSORS = (Tensor, tuple, list)
 
@@ -117,6 +118,8 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 inputs += several
                 metas += sum([tensor.is_meta for tensor in several])
         kwargs = kwargs or {}
+        if self.values and metas and known.name == "aten._to_copy":
+            kwargs = _staying(kwargs)
         if metas and metas != len(inputs):
             args, kwargs = _promoted(known, args, kwargs)
         result = None
@@ -187,12 +190,22 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
-    """What `func` makes, with values where it made few elements on meta out of none that are there."""
+    """What `func` makes, with values where it made few elements on meta out of none that are there.
+
+    Floating zeros stay without: they are what code fills with results, such as the states of a cache.
+    """
+    if result.is_floating_point() and func._schema.name in ("aten::zeros", "aten::new_zeros"):
+        return result
     source = args[0] if args and isinstance(args[0], Tensor) and func._schema.name == "aten::_to_copy" else None
     if not result.is_meta or result.numel() > SMALL or (source is not None and source.is_meta):
         return result
     made: torch.Tensor = func(*args, **{**kwargs, "device": torch.device("cpu")})
     return made
+
+
+def _staying(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a copy of a meta tensor, which has no values that could go to another device."""
+    return {**kwargs, "device": META} if kwargs.get("device") is not None else kwargs
 
 
 def _promoted(known: _Known, args: Any, kwargs: Any) -> tuple[Any, Any]:

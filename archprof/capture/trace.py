@@ -33,7 +33,7 @@ from archprof.capture.untouched import untouched
 from archprof.errors import TraceError
 from archprof.records import Failure, Profile
 
-WITHOUT_VALUES = re.compile("meta|unsupported scalarType|'lengths' argument", re.IGNORECASE)
+WITHOUT_VALUES = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
 """In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
 
 AUTOCAST_NOTE = (

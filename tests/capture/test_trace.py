@@ -224,11 +224,24 @@ VALUES = {
     "tolist": lambda m, x: (m.a(x), x.tolist())[0],
     "numpy": lambda m, x: m.a(torch.from_numpy(x.numpy() * 2)),
     "int": lambda m, x: m.a(x)[: int(x.abs().max() > 0)],
-    "moved to the cpu": lambda m, x: m.a(x.cpu()),
     "written into a new tensor": lambda m, x: m.a(torch.zeros(2, 4).copy_(x)),
     "autocast of its device": lambda m, x: under_autocast(m, x),
     "unique": lambda m, x: (m.a(x), torch.unique(x))[0],
 }
+
+
+def test_a_tensor_without_values_may_be_moved() -> None:
+    """Code that follows the device of its token ids, say: what it moves is counted, and stays where it is."""
+
+    class Moves(nn.Linear):
+        def forward(self, x: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.to(ids.device)) if ids.all() else x
+
+    profile = archprof.profile(Moves(4, 3), (torch.zeros(2, 4), torch.ones(2, dtype=torch.int64)))
+    assert profile.environment["device"] == "meta"
+    assert profile.totals.macs == 2 * 3 * 4
+    moved = Forward(lambda m, x: m.a(x.cpu()), a=nn.Linear(4, 3))
+    assert archprof.profile(moved, (2, 4)).environment["device"] == "meta"
 
 
 def under_autocast(m: Any, x: torch.Tensor) -> torch.Tensor:
