@@ -1,4 +1,4 @@
-"""Models far larger than the machine: seconds, and less than 1.5 GB of memory, each in a process of its own."""
+"""Models far larger than the machine: less than 1.5 GB of memory, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -10,33 +10,29 @@ import sys
 import pytest
 
 pytest.importorskip("transformers")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
 MOST_BYTES = 1.5e9
-MOST_SECONDS = 20.0
-"""Of tracing alone. Importing torch and transformers takes some seconds more; a busy machine is slower."""
 
 RUN = """
-import json, resource, sys, time
+import json, pathlib, sys
 import archprof
-archprof.profile("hf:LlamaConfig(num_hidden_layers=1)")  # imports
-start = time.perf_counter()
 profile = archprof.profile(sys.argv[1], **json.loads(sys.argv[2]))
-seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+status = pathlib.Path("/proc/self/status").read_text()  # rusage would begin with what the parent took
+peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
 totals = profile.totals
-print(json.dumps([totals.params, totals.macs, totals.complete, profile.environment["device"], seconds, peak]))
+print(json.dumps([totals.params, totals.macs, totals.complete, profile.environment["device"], peak]))
 """
 
 
 def run(spec: str, **options: object) -> tuple[int, int]:
-    """Parameters and MACs, within the limits of time and memory."""
+    """Parameters and MACs, within the limit of memory."""
     words = [sys.executable, "-c", RUN, spec, json.dumps(options)]
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
-    params, macs, complete, device, seconds, peak = json.loads(done.stdout)
+    params, macs, complete, device, peak = json.loads(done.stdout)
     assert complete
     assert device == "meta"
-    assert seconds < MOST_SECONDS
     assert peak < MOST_BYTES
     return params, macs
 
