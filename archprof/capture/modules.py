@@ -15,6 +15,11 @@ from torch.nn.parameter import is_lazy
 from archprof.capture.recorder import Recorder, dtype_name, tensors_in
 from archprof.records import ITEM_BYTES, Layer, TensorSpec
 
+autocast_enabled = torch._C._is_any_autocast_enabled
+modes_on = torch._C._len_torch_function_stack
+pop_mode = torch._C._pop_torch_function_stack
+push_mode = torch._C._push_on_torch_function_stack
+
 ENTRY = "_compiled_call_impl"
 """Where `nn.Module.__call__` looks for what to call in the place of the module's hooks and forward."""
 
@@ -137,7 +142,9 @@ class Calls:
         if self.recorder.phase == "backward" and node.calls:
             stack.append(self._again(node))
             return
-        inputs = [*tensors_in(args), *tensors_in(kwargs)] if kwargs else tensors_in(args)
+        inputs = tensors_in(args)
+        if kwargs:
+            inputs += tensors_in(kwargs)
         row = len(self.rows)
         self.rows.append(Call(node, len(stack), len(node.calls), self.recorder.specs(inputs)))
         node.called(row)
@@ -145,18 +152,18 @@ class Calls:
 
     def unwatched(self, call: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call torch's own code without the function mode, which would see each function go by, at a price."""
-        if torch._C._is_any_autocast_enabled():
+        if autocast_enabled():
             self.autocast = True
-        if self.watch is None or not torch._C._len_torch_function_stack():
+        if self.watch is None or not modes_on():
             return call(*args, **kwargs)
-        mode: Any = torch._C._pop_torch_function_stack()
+        mode: Any = pop_mode()
         if mode is not self.watch:  # the user's own, which must see all
-            torch._C._push_on_torch_function_stack(mode)
+            push_mode(mode)
             return call(*args, **kwargs)
         try:
             return call(*args, **kwargs)
         finally:
-            torch._C._push_on_torch_function_stack(mode)
+            push_mode(mode)
 
     def _again(self, node: Node) -> int:
         """The row of a call that a checkpoint repeats in the backward pass, which goes from the last to the first."""

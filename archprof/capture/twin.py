@@ -75,6 +75,7 @@ class _Twins:
         self.device, self.dtype, self.unhooked = torch.device(device), dtype, unhooked
         self.memo: dict[int, Any] = {}
         self.slots: dict[type, tuple[str, ...]] = {}
+        self.usual: set[type] = set()
         self.tried: list[Any] = []  # kept alive, since their ids are keys of the memo
 
     def of(self, model: nn.Module) -> nn.Module:
@@ -88,15 +89,7 @@ class _Twins:
         # inside any other object finds the twin and not a second copy.
         plain = []
         for module in root.modules():
-            if id(module) in self.memo:
-                continue
-            if isinstance(module, torch.jit.ScriptModule):
-                self.script(module)
-                continue
-            inner = _unwrapped(module)
-            if inner is not module:
-                self.modules(inner)
-                self.memo[id(module)] = self.memo[id(inner)]
+            if id(module) in self.memo or (type(module) not in self.usual and self.special(module)):
                 continue
             for table in (module._parameters, module._buffers):
                 for tensor in table.values():
@@ -106,6 +99,18 @@ class _Twins:
             plain.append(module)
         for module in plain:
             self.fill(module)
+
+    def special(self, module: nn.Module) -> bool:
+        """Make the twin of a TorchScript module or a wrapper; of any other class, remember that it is neither."""
+        inner = _unwrapped(module)
+        if isinstance(module, torch.jit.ScriptModule):
+            self.script(module)
+        elif inner is not module:
+            self.modules(inner)
+            self.memo[id(module)] = self.memo[id(inner)]
+        else:
+            self.usual.add(type(module))
+        return type(module) not in self.usual
 
     def fill(self, module: nn.Module) -> None:
         memo, empty, state = self.memo, self.unhooked, self.memo[id(module)].__dict__
