@@ -317,21 +317,24 @@ class Profile:
     @cached_property
     def totals(self) -> Totals:
         """Sums over all rows."""
-        costs, layers, train = self.costs, self.layers, self.mode == "train"
+        owned = dict(zip(Layer._fields, zip(*self.layers, strict=True), strict=False))
+        spent = dict(zip(Cost._fields, zip(*self.costs, strict=True), strict=False))
+        train = self.mode == "train"
         return Totals(
-            params=sum(layer.params for layer in layers),
-            trainable_params=sum(layer.trainable for layer in layers),
-            buffers=sum(layer.buffers for layer in layers),
-            param_bytes=sum(layer.param_bytes for layer in layers),
-            macs=sum(cost.macs for cost in costs),
-            flops=sum(cost.flops for cost in costs),
-            backward_macs=sum(cost.backward_macs or 0 for cost in costs) if train else None,
-            backward_flops=sum(cost.backward_flops or 0 for cost in costs) if train else None,
-            activation_elements=sum(cost.activation_elements for cost in costs),
+            params=sum(owned.get("params", ())),
+            trainable_params=sum(owned.get("trainable", ())),
+            buffers=sum(owned.get("buffers", ())),
+            param_bytes=sum(owned.get("param_bytes", ())),
+            macs=sum(spent.get("macs", ())),
+            flops=sum(spent.get("flops", ())),
+            backward_macs=sum(spent.get("backward_macs", ())) if train else None,
+            backward_flops=sum(spent.get("backward_flops", ())) if train else None,
+            activation_elements=sum(spent.get("activation_elements", ())),
             activation_bytes={
-                dtype: sum(cost.activation_bytes[dtype] for cost in costs) for dtype in self.activation_dtypes
+                dtype: sum([sizes[dtype] for sizes in spent.get("activation_bytes", ())])
+                for dtype in self.activation_dtypes
             },
-            complete=self.failure is None and not any(cost.unknown for cost in costs),
+            complete=self.failure is None and not any(spent.get("unknown", ())),
         )
 
     def check(self) -> None:

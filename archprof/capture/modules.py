@@ -256,18 +256,20 @@ class Calls:
 
         A container that only holds others (a `ModuleList`) has nothing to show and is left out.
         """
-        first = {node.path: node.calls[0] for node in self.nodes.values() if node.calls}
+        missing = [node for node in self.nodes.values() if not node.calls and not _is_bare(node.module)]
+        first = {node.path: node.calls[0] for node in self.nodes.values() if node.calls} if missing else {}
         by_row: dict[int, list[Node]] = {}
-        for node in self.nodes.values():
-            module = node.module
-            bare = bool(module._modules) and not module._parameters and not module._buffers
-            if node.calls or bare:
-                continue
+        for node in missing:
             path = node.path
             while path not in first:
                 path = path.rpartition(".")[0]
             by_row.setdefault(first[path], []).append(node)
         return by_row
+
+
+def _is_bare(module: nn.Module) -> bool:
+    """Whether a module only holds others."""
+    return bool(module._modules) and not module._parameters and not module._buffers
 
 
 def _kind(kind: type) -> str:

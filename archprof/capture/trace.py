@@ -36,6 +36,9 @@ from archprof.records import Failure, Profile
 WITHOUT_VALUES = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
 """In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
 
+MANY = 10_000
+"""Objects that a pass may make between two collections of the youngest."""
+
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
 )
@@ -238,18 +241,22 @@ def _short_collections() -> Iterator[None]:
     """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
 
     A pass makes so many objects that the collector would go through all there are, which are some
-    hundreds of thousands once torch is imported, and take as long over it as the pass itself. Nearly
+    hundreds of thousands once torch is imported, and take as long over it as the pass itself; nor need
+    it look at the youngest every few hundred. Nearly
     all of them are gone after it, so that a pass brings the next full collection nearer by one step
     and not by one for every few thousand objects.
     """
-    if gc.get_freeze_count() or not gc.isenabled():  # frozen by the user, or by a pass in another thread
+    first, *others = threshold = gc.get_threshold()
+    if gc.get_freeze_count() or not gc.isenabled() or not first:  # the user has settled it otherwise
         yield
         return
-    due = min(gc.get_count()[2], gc.get_threshold()[2] + 1)
+    due = min(gc.get_count()[2], threshold[2] + 1)
     gc.freeze()
+    gc.set_threshold(max(first, MANY), *others)
     try:
         yield
     finally:
+        gc.set_threshold(*threshold)
         gc.freeze()  # sets the steps to zero
         gc.unfreeze()
         for _ in range(due + 1):

@@ -76,6 +76,7 @@ class _Twins:
         self.memo: dict[int, Any] = {}
         self.slots: dict[type, tuple[str, ...]] = {}
         self.usual: set[type] = set()
+        self.blank = dict.fromkeys(HOOK_TABLES, unhooked)
         self.tried: list[Any] = []  # kept alive, since their ids are keys of the memo
 
     def of(self, model: nn.Module) -> nn.Module:
@@ -113,14 +114,17 @@ class _Twins:
         return type(module) not in self.usual
 
     def fill(self, module: nn.Module) -> None:
-        memo, empty, state = self.memo, self.unhooked, self.memo[id(module)].__dict__
-        state.update(module.__dict__)
-        for name, value in module.__dict__.items():
+        memo, own, state = self.memo, module.__dict__, self.memo[id(module)].__dict__
+        state.update(own)
+        unhooked = self.unhooked is not None and not any(map(own.get, HOOK_TABLES))
+        if unhooked:  # most of a module's attributes are empty tables of hooks
+            state.update(self.blank)
+        for name, value in own.items():
             kind = type(value)
-            if kind in ATOMIC:
+            if kind in ATOMIC or (unhooked and name in HOOK_TABLES):
                 continue
-            if kind in CONTAINERS and not value:  # most of a module's attributes are empty tables of hooks
-                state[name] = empty if empty is not None and name in HOOK_TABLES else kind()
+            if kind in CONTAINERS and not value:
+                state[name] = kind()
             elif name in OWN_TABLES:
                 state[name] = {key: None if item is None else memo[id(item)] for key, item in value.items()}
             else:

@@ -32,7 +32,7 @@ def untouched(run: Callable[[], T]) -> T:
     """Call `run` and put back what it changed of torch and Python; other threads wait for their turn.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
-    of modes and of hooks on saved tensors; and objects that the collector was told to pass over.
+    of modes and of hooks on saved tensors; the collector's thresholds, and objects that it was told to pass over.
     """
     with ONE_AT_A_TIME:
         state = _State()
@@ -56,7 +56,7 @@ class _State:
         self.flags = {name: getattr(_python_dispatch, name) for name in FLAGS}
         self.depths = torch._C._len_torch_dispatch_stack(), torch._C._len_torch_function_stack()
         self.saved_hooks = _saved_hooks()
-        self.frozen = gc.get_freeze_count()
+        self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
 
     def put_back(self) -> None:
         while torch._C._len_torch_dispatch_stack() > self.depths[0]:
@@ -76,6 +76,7 @@ class _State:
         random.setstate(self.random[1])
         if self.numpy:
             self.numpy.set_state(self.random[2])
+        gc.set_threshold(*self.threshold)
         if not self.frozen and gc.get_freeze_count():
             gc.unfreeze()
 

@@ -5,6 +5,7 @@ The watch is that of `test_peers_damage`: state, flags, hooks, versions of tenso
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import random
@@ -177,6 +178,21 @@ def test_threads_on_one_model_and_on_many() -> None:
     with nothing_changes(shared), nothing_changes(broken), ThreadPoolExecutor(6) as pool:
         assert list(pool.map(run, range(len(models)))) == alone
         pool.shutdown()
+
+
+@pytest.mark.parametrize("threshold", [(700, 10, 10), (50_000, 3, 4), (0, 10, 10)])
+def test_the_collector_is_as_it_was(threshold: tuple[int, int, int]) -> None:
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(*threshold)
+        archprof.profile(small(), IMAGE)
+        with pytest.raises(archprof.TraceError):
+            archprof.profile(nn.Linear(7, 7), (2, 4))
+        assert gc.get_threshold() == threshold
+        assert gc.isenabled()
+        assert gc.get_freeze_count() == 0
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_what_the_user_froze_for_the_collector_stays_frozen() -> None:
