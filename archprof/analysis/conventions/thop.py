@@ -21,7 +21,6 @@ from archprof.analysis.conventions.recurrent import sizes
 from archprof.analysis.conventions.tally import CannotCount, Convention, Part
 
 UPSAMPLING = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
-NEAREST = ("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d")
 
 
 def parts(reading: Reading) -> Iterator[Part]:

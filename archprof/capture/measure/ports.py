@@ -85,7 +85,7 @@ class Way:
         whole: samples `WHOLE`, without any marks. Several ways may share one object: it is then sampled once a turn.
         attributed: the rows were not timed; what was, was split over them by a rule.
         last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
-        overhead: seconds of one mark, which `rows` has subtracted; set by `prepare`.
+        overhead: seconds of one mark, which `rows` has subtracted.
         kernels: by "path#call"; set while sampling.
         notes: what the reader must know; added to while measuring.
     """
