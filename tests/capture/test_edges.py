@@ -103,3 +103,20 @@ def test_parameters_of_a_stopped_pass_are_a_lower_bound() -> None:
         archprof.profile("lenet5", (1, 2, 32, 32))
     total = stopped.value.profile.table().total
     assert "params" in total.bounds
+
+
+def test_a_module_made_with_the_attributes_of_another_runs_itself() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            half = object.__new__(nn.Linear)
+            half.__dict__.update(self.whole.__dict__)
+            half.__dict__["_parameters"] = {"weight": self.whole.weight[:2], "bias": None}
+            return half(x)
+
+    profile = archprof.profile(Half(), (1, 4))
+    assert profile.totals.macs == 2 * 4
+    assert [layer.call for layer in profile.layers] == [0, None]
