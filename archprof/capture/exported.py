@@ -13,7 +13,7 @@ from archprof.capture.input_spec import InputSpec
 from archprof.capture.inputs import Inputs
 from archprof.capture.pt2_archive import LIES, Archive, TensorFacts, facts
 from archprof.capture.pt2_ops import Lookup, bind, names_in, refused, run_op
-from archprof.capture.recorder import dtype_name, tensors_in
+from archprof.capture.tensors import dtype_name, tensors_in
 from archprof.errors import UsageError
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from archprof.capture.recorder import tensors_in
+from archprof.capture.tensors import tensors_in
 
 NAMES: dict[Callable[..., Any], str] = {
     functional.scaled_dot_product_attention: "aten.scaled_dot_product_attention",

@@ -12,9 +12,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archprof.capture import costs, fused, shapes
+from archprof.capture.answers import Answers, question
+from archprof.capture.costs.registry import NOTHING
 from archprof.capture.inputs import SMALL
 from archprof.capture.modules import Calls
-from archprof.capture.recorder import Recorder
+from archprof.capture.recorder import Fact, Recorder
 from archprof.records import Status
 
 META = torch.device("meta")
@@ -64,6 +66,7 @@ class _Known(NamedTuple):
     shape: shapes.Rule | None
     in_place: bool
     keeps_args: bool
+    repeats: bool
 
 
 class Owners:
@@ -98,6 +101,7 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.owners: Owners | None = None
         self.param_rows: dict[int, int] = {}
         self._known: dict[int, _Known] = {}
+        self._answers = Answers(recorder)
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
 
@@ -106,53 +110,41 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False  # True wraps every call in torch._dynamo, whose import takes longer than torch's own
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        known = self._known.get(id(func)) or self._learn(func)
-        inputs: list[torch.Tensor] = []
-        metas = 0
-        for value in args if not kwargs else (*args, *kwargs.values()):
-            if isinstance(value, Tensor):
-                inputs.append(value)
-                metas += value.is_meta
-            elif type(value) is list or type(value) is tuple:
-                several = [item for item in value if isinstance(item, Tensor)]
-                inputs += several
-                metas += sum([tensor.is_meta for tensor in several])
         kwargs = kwargs or {}
+        inputs, metas, key = question(func, args, kwargs)
+        answer = self._answers.known.get(key)
+        if answer is not None and self.recorder.on:
+            return answer.again(self.recorder, self._row(), inputs)
+        known = self._known.get(id(func)) or self._learn(func)
+        result = self._result(known, func, metas, len(inputs), args, kwargs)
+        if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
+            fact, moved = self.record(known, inputs, result, args, kwargs)
+            if known.repeats and key is not None and not (known.in_place and question(func, args, kwargs)[2] != key):
+                self._answers.learn(key, inputs, result, fact, moved)
+        return result
+
+    def _result(self, known: _Known, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
+        """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
         if self.values and metas and known.name == "aten._to_copy":
             kwargs = _staying(kwargs)
-        if metas and metas != len(inputs):
+        if metas and metas != tensors:
             args, kwargs = _promoted(known, args, kwargs)
-        result = None
-        if metas and known.shape is not None:
-            result = known.shape(*args, **kwargs)
+        result = known.shape(*args, **kwargs) if metas and known.shape is not None else None
         if result is None:
             result = func(*args, **kwargs)
             if self.values and known.name in MAKERS:
                 result = _with_values(func, result, args, kwargs)
-        if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
-            self.record(known, inputs, result, args, kwargs)
         return result
 
-    def record(self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
+    def record(self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> Any:
         """Write down one op with its cost."""
-        if isinstance(result, Tensor):
-            outputs = [result]
-        elif type(result) is tuple or type(result) is list:
-            outputs = [item for item in result if isinstance(item, Tensor)]
-        else:
-            outputs = []
         kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
-        if known.status == "zero":
-            self.recorder.op(known.name, self._row(), inputs, outputs, 0, 0, "zero", None, kept)
-            return
-        count = known.cost(result, *args, **kwargs) if known.cost is not None else None
-        if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
-            count = None  # a sparse product does as much as its values are many, which shapes do not tell
+        count = _count(known, inputs, result, args, kwargs)
         if count is None:
-            self.recorder.op(known.name, self._row(), inputs, outputs, None, None, "unknown", None, kept)
+            fact = Fact(known.name, None, None, "unknown", None, kept)
         else:
-            macs, flops, window = count
-            self.recorder.op(known.name, self._row(), inputs, outputs, macs, flops, known.status, window, kept)
+            fact = Fact(known.name, count[0], count[1], known.status, count[2], kept)
+        return fact, self.recorder.op(fact, self._row(), inputs, _outputs(result))
 
     def composite(self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
         """Write down a torch function as one op, in the row that runs."""
@@ -186,7 +178,28 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _look_up(self, func: Any, name: str) -> _Known:
         rule = costs.find(name, self.causal)
         in_place = func is not None and func._schema.is_mutable
-        return _Known(func, name, rule, costs.status(name), shapes.find(func), in_place, name in WITH_DIMENSIONS)
+        repeats = func is not None and func.namespace == "aten"
+        shape, keeps_args = shapes.find(func), name in WITH_DIMENSIONS
+        return _Known(func, name, rule, costs.status(name), shape, in_place, keeps_args, repeats)
+
+
+def _outputs(result: Any) -> list[torch.Tensor]:
+    """The tensors that an op returns."""
+    if isinstance(result, Tensor):
+        return [result]
+    if type(result) is tuple or type(result) is list:
+        return [item for item in result if isinstance(item, Tensor)]
+    return []
+
+
+def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> Any:
+    """What an op costs; `None` where that is unknown."""
+    if known.status == "zero":
+        return NOTHING
+    count = known.cost(result, *args, **kwargs) if known.cost is not None else None
+    if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
+        return None  # a sparse product does as much as its values are many, which shapes do not tell
+    return count
 
 
 def _with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:

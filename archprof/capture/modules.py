@@ -13,7 +13,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archprof.capture.recorder import Recorder, dtype_name, tensors_in
+from archprof.capture.recorder import Recorder
+from archprof.capture.tensors import dtype_name, tensors_in
 from archprof.records import ITEM_BYTES, Layer, TensorSpec
 
 autocast_enabled = torch._C._is_any_autocast_enabled

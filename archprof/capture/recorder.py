@@ -4,7 +4,7 @@ A tensor is known again by an attribute on the tensor object, which torch keeps 
 tensor itself, and a storage by its address, until a weak reference tells of its death: the
 interpreter frees the stand-ins at the same points of the program as it would free real tensors.
 
-What is noted of a storage stands in lists side by side. A small object for each would be walked by
+What is noted of tensors and storages stands in lists side by side. A small object for each would be walked by
 every collection of the garbage collector, and a deep model has tens of thousands of them.
 """
 
@@ -13,14 +13,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
 import torch
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from archprof.capture.tensors import LAZY, dtype_name, storage_of
 from archprof.errors import ArchprofError
-from archprof.records import ITEM_BYTES, Op, Phase, Role, Status, Storage, Tensor, TensorSpec, Window
+from archprof.records import Op, Phase, Role, Status, Storage, Tensor, TensorSpec, Window
 
 GATHERS = frozenset({"aten.embedding", "aten.index", "aten.index_select", "aten.gather", "aten._embedding_bag"})
 """Ops that read only the rows they return of their first input."""
@@ -28,62 +29,29 @@ GATHERS = frozenset({"aten.embedding", "aten.index", "aten.index_select", "aten.
 OWNED: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
 
-LAZY = (UninitializedParameter, UninitializedBuffer)
-
-_DTYPE_NAMES: dict[torch.dtype, str] = {}
 _marks = count()
 
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """`torch.float32` -> "float32"."""
-    name = _DTYPE_NAMES.get(dtype)
-    if name is None:
-        name = _DTYPE_NAMES[dtype] = str(dtype).removeprefix("torch.")
-        ITEM_BYTES.setdefault(name, dtype.itemsize)
-    return name
+new_op = partial(tuple.__new__, Op)
+"""`Op._make` without its detour through Python."""
 
 
-def tensors_in(tree: Any) -> list[torch.Tensor]:
-    """The tensors of nested lists, tuples, dicts and dataclass-like objects, in order."""
-    if isinstance(tree, torch.Tensor):
-        return [tree]
-    if type(tree) is tuple and len(tree) == 1 and isinstance(tree[0], torch.Tensor):
-        return [tree[0]]
-    found: list[torch.Tensor] = []
-    _collect(tree, found)
-    return found
-
-
-def _collect(tree: Any, found: list[torch.Tensor]) -> None:
-    if isinstance(tree, torch.Tensor):
-        found.append(tree)
-    elif isinstance(tree, list | tuple | set):
-        for item in tree:
-            _collect(item, found)
-    elif isinstance(tree, dict):
-        for item in tree.values():
-            _collect(item, found)
-    elif hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
-        for name in tree.__dataclass_fields__:
-            _collect(getattr(tree, name, None), found)
-
-
-def _storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
-    """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
-    if type(tensor) in LAZY:
-        return None
-    try:
-        return tensor.untyped_storage()
-    except NotImplementedError:
-        return None
-
-
-class _Spec(NamedTuple):
+class Spec(NamedTuple):
     """What all tensors of one shape and dtype share."""
 
     spec: TensorSpec
     nbytes: int
     alone: tuple[TensorSpec]
+
+
+class Fact(NamedTuple):
+    """What ops have in common that do the same to tensors of the same layouts: these fields of their `Op`."""
+
+    name: str
+    macs: int | None
+    flops: int | None
+    status: Status
+    window: Window | None = None
+    args: tuple[Any, ...] = ()
 
 
 class _Life(weakref.ref[Any]):
@@ -101,15 +69,14 @@ class Recorder:
         self.on = True
         self.phase: Phase = "forward"
         self.events: list[Op] = []  # with the row of the call in the place of the layer
-        self.tensors: list[Tensor] = []
-        self._specs: dict[tuple[torch.Size, torch.dtype], _Spec] = {}
-        self._of: list[_Spec] = []  # of each tensor
+        self._specs: dict[tuple[torch.Size, torch.dtype], Spec] = {}
+        self._of: list[Spec] = []  # of each tensor
+        self._places: list[int] = []  # of each tensor: the index of its storage
         self._mark = f"_archprof_{next(_marks)}"
         self._foreign: dict[int, tuple[Any, int]] = {}  # constants, by id
         self._addresses: dict[int, int] = {}  # of the storages that are alive: their index, by address
         self._kept: list[Any] = []
-        self._nbytes: list[int] = []
-        self._dtypes: list[str] = []
+        self._sizes: list[tuple[int, str]] = []  # bytes and dtype of each storage
         self._roles: list[Role] = []
         self._born: list[int | None] = []
         self._died: dict[int, int] = {}
@@ -122,14 +89,14 @@ class Recorder:
             return self._spec_now(tensors[0]).alone
         return tuple([self._spec_now(tensor).spec for tensor in tensors])
 
-    def _spec_now(self, tensor: torch.Tensor) -> _Spec:
+    def _spec_now(self, tensor: torch.Tensor) -> Spec:
         known: int | None = getattr(tensor, self._mark, None)
         if known is not None:
             return self._of[known]
         with torch._C.DisableTorchFunction():  # under a function mode each .shape would be a call to it
-            return self._spec(tensor)
+            return self.spec(tensor)
 
-    def _spec(self, tensor: torch.Tensor) -> _Spec:
+    def spec(self, tensor: torch.Tensor) -> Spec:
         """What is known of a shape and dtype; one record for all tensors that are alike."""
         key = (tensor.size(), tensor.dtype)  # a lazy parameter refuses `.shape`
         found = self._specs.get(key)
@@ -137,7 +104,7 @@ class Recorder:
             if tensor.is_nested:
                 raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
             spec = TensorSpec(tuple(key[0]), dtype_name(tensor.dtype))
-            found = self._specs[key] = _Spec(spec, spec.nbytes, (spec,))
+            found = self._specs[key] = Spec(spec, spec.nbytes, (spec,))
         return found
 
     def close(self) -> None:
@@ -157,41 +124,75 @@ class Recorder:
 
     def add(self, tensor: torch.Tensor, role: Role, born: int | None = None) -> int:
         """Give a tensor its index, and its storage one if it is new."""
-        spec = self._spec(tensor)
-        index = len(self._of)
+        spec, storage = self.spec(tensor), storage_of(tensor)
+        place = None if storage is None else self._addresses.get(storage._cdata)
+        if place is None:
+            nbytes = spec.nbytes if storage is None else storage.nbytes()
+            place = self._allocate(storage, (nbytes, spec.spec.dtype), role, born)
+        if role != "constant" and type(tensor) not in LAZY:
+            return self._lies(tensor, spec, place)
+        # A constant may be the user's own: our mark stays off it, and it is kept alive instead.
+        # A lazy parameter will be another tensor under the same id.
         self._of.append(spec)
-        storage = _storage_of(tensor)
-        place = len(self._born)
-        if storage is not None:
-            place = self._addresses.setdefault(storage._cdata, place)
-        if place == len(self._born):
-            self._allocate(storage, spec, role, born)
-        self.tensors.append(Tensor(spec.spec, place))
-        if role == "constant":  # it may be the user's own: our mark stays off it, and it is kept alive instead
+        self._places.append(place)
+        index = len(self._of) - 1
+        if role == "constant":
             self._foreign[id(tensor)] = (tensor, index)
-        elif type(tensor) not in LAZY:  # that will be another tensor under the same id
-            setattr(tensor, self._mark, index)
         return index
 
-    def _allocate(self, storage: torch.UntypedStorage | None, spec: _Spec, role: Role, born: int | None) -> None:
+    def _lies(self, tensor: torch.Tensor, spec: Spec, place: int) -> int:
+        """Give the next index to a tensor in a known storage."""
+        of = self._of
+        index = len(of)
+        of.append(spec)
+        self._places.append(place)
+        setattr(tensor, self._mark, index)
+        return index
+
+    def brings(self, tensor: torch.Tensor, spec: Spec, size: tuple[int, str], further: bool) -> int:
+        """Give the next indices to a result and its storage, which an op has just made; `further` as in `op`."""
+        place = self._allocate(tensor.untyped_storage(), size, self._result_role(), len(self.events))
+        if further:
+            self._is_further(place)
+        return self._lies(tensor, spec, place)
+
+    def shares(self, tensor: torch.Tensor, spec: Spec) -> int:
+        """Give the next index to a result that lies in the storage of another tensor."""
+        place = self._addresses.get(tensor.untyped_storage()._cdata)
+        if place is None:
+            return self.add(tensor, self._result_role(), len(self.events))
+        return self._lies(tensor, spec, place)
+
+    def _allocate(
+        self, storage: torch.UntypedStorage | None, size: tuple[int, str], role: Role, born: int | None
+    ) -> int:
         """Write down a storage that was not there before."""
+        place = len(self._born)
         if storage is not None:
+            address = storage._cdata
+            self._addresses[address] = place
             if role in OWNED:
                 self._kept.append(storage)
             else:
                 life = _Life(storage, self._dies)
-                life.address, life.index = storage._cdata, len(self._born)
+                life.address, life.index = address, place
                 self._kept.append(life)
-        self._nbytes.append(spec.nbytes if storage is None else storage.nbytes())
-        self._dtypes.append(spec.spec.dtype)
+        self._sizes.append(size)
         self._roles.append(role)
         self._born.append(born)
+        return place
 
     def _dies(self, life: _Life) -> None:
         self._addresses.pop(life.address, None)
         if self.on:
             self._died[life.index] = len(self.events) - 1
             self._auxiliary.discard(life.index)
+
+    def read(self, inputs: list[torch.Tensor]) -> tuple[int, ...]:
+        """The indices of the tensors that an op reads."""
+        mark = self._mark
+        marks: list[Any] = [getattr(tensor, mark, None) for tensor in inputs]
+        return tuple(marks) if None not in marks else tuple(map(self._index, inputs))
 
     def _index(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op reads; one never seen before came from outside the model."""
@@ -202,64 +203,63 @@ class Recorder:
             return self._foreign[id(tensor)][1]
         return self.add(tensor, "constant")
 
-    def op(
-        self,
-        name: str,
-        layer: int,
-        inputs: list[torch.Tensor],
-        outputs: list[torch.Tensor],
-        macs: int | None,
-        flops: int | None,
-        status: Status,
-        window: Window | None = None,
-        args: tuple[Any, ...] = (),
-    ) -> None:
-        """Write down one op. The first output is its result; further ones are auxiliary until something reads them."""
-        now, mark = len(self.events), self._mark
-        marks: list[Any] = [getattr(tensor, mark, None) for tensor in inputs]
-        read: tuple[int, ...] = tuple(marks) if None not in marks else tuple(map(self._index, inputs))
-        first = len(self._born)
-        role: Role = "activation" if self.phase == "forward" else "temporary"
-        indices = []
-        for tensor in outputs:
-            known = getattr(tensor, mark, None)
-            if known is None:
-                known = self._foreign[id(tensor)][1] if id(tensor) in self._foreign else self.add(tensor, role, now)
-            elif self._of[known] is not self._spec(tensor):  # written in place, and of another shape than it was
-                known = self.add(tensor, role, now)
-            indices.append(known)
-        written = tuple(indices)
-        made = len(self._born) - first
-        if not made and status == "zero":  # a view: it moves nothing, and reads no auxiliary yet
-            moved = (0, 0)
-        else:
-            moved = self._moved(name, read, written)
-            if self._auxiliary:
-                self._used(read)
-        if made > 1 and role == "activation":
-            for extra in range(first + 1, first + made):
-                self._roles[extra] = "auxiliary"
-                self._auxiliary.add(extra)
-        self.events.append(Op(name, layer, self.phase, read, written, macs, flops, *moved, status, window, args))
+    def op(self, fact: Fact, layer: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> tuple[int, int]:
+        """Write down one op; how many bytes it moved.
 
-    def _moved(self, name: str, read: tuple[int, ...], written: tuple[int, ...]) -> tuple[int, int]:
+        The first output in a new storage is its result; further ones are auxiliary until something reads them.
+        """
+        read, first = self.read(inputs), len(self._born)
+        written = tuple(map(self.written, outputs))
+        made = len(self._born) - first
+        for place in range(first + 1, first + made):
+            self._is_further(place)
+        moved = self.moved(fact.name, read, written) if made or fact.status != "zero" else (0, 0)  # a view
+        self.write(fact, layer, read, written, moved)
+        return moved
+
+    def written(self, tensor: torch.Tensor) -> int:
+        """The index of a tensor that an op returns."""
+        known: int | None = getattr(tensor, self._mark, None)
+        if known is None and id(tensor) in self._foreign:
+            return self._foreign[id(tensor)][1]
+        if known is None or self._of[known] is not self.spec(tensor):  # in place, and of another shape than it was
+            return self.add(tensor, self._result_role(), len(self.events))
+        return known
+
+    def _result_role(self) -> Role:
+        return "activation" if self.phase == "forward" else "temporary"
+
+    def _is_further(self, place: int) -> None:
+        if self.phase == "forward":
+            self._roles[place] = "auxiliary"
+            self._auxiliary.add(place)
+
+    def write(
+        self, fact: Fact, layer: int, read: tuple[int, ...], written: tuple[int, ...], moved: tuple[int, int]
+    ) -> None:
+        """Write down one op of which all is known."""
+        if self._auxiliary and moved != (0, 0):  # a view reads no auxiliary yet
+            self._used(read)
+        name, macs, flops, status, window, args = fact
+        fields = (name, layer, self.phase, read, written, macs, flops, *moved, status, window, args)
+        self.events.append(new_op(fields))
+
+    def moved(self, name: str, read: tuple[int, ...], written: tuple[int, ...]) -> tuple[int, int]:
         """Bytes that an op reads and writes, of distinct tensors."""
         of = self._of
-        out = of[written[0]].nbytes if len(written) == 1 else sum([of[index].nbytes for index in written])
+        out = sum([of[index].nbytes for index in written])
         if name in GATHERS:
             return out + sum([of[index].nbytes for index in read[1:]]), out
-        if len(read) == 1:
-            return of[read[0]].nbytes, out
         return sum([of[index].nbytes for index in set(read)]), out
 
     def _used(self, read: tuple[int, ...]) -> None:
         """An auxiliary result that a later op of the forward reads is an activation like any other."""
         if self.phase == "forward":
             for index in read:
-                storage = self.tensors[index].storage
-                if storage in self._auxiliary:
-                    self._auxiliary.discard(storage)
-                    self._roles[storage] = "activation"
+                place = self._places[index]
+                if place in self._auxiliary:
+                    self._auxiliary.discard(place)
+                    self._roles[place] = "activation"
 
     def returned(self, tensors: Iterable[torch.Tensor]) -> None:
         """A module gave these to its caller: none of them is auxiliary."""
@@ -280,7 +280,7 @@ class Recorder:
             self._roles[index] = role
 
     def _storage_index(self, tensor: torch.Tensor) -> int | None:
-        storage = _storage_of(tensor)
+        storage = storage_of(tensor)
         return None if storage is None else self._addresses.get(storage._cdata)
 
     def ops(self, places: list[int]) -> tuple[Op, ...]:
@@ -289,7 +289,16 @@ class Recorder:
             return tuple(self.events)
         return tuple([op._replace(layer=places[op.layer]) for op in self.events])
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor, in the order in which they were first seen."""
+        return tuple([Tensor(spec.spec, place) for spec, place in zip(self._of, self._places, strict=True)])
+
     def storages(self) -> tuple[Storage, ...]:
         """Every allocation, in the order in which they were first seen."""
-        facts = zip(self._nbytes, self._dtypes, self._roles, self._born, strict=True)
-        return tuple([Storage(*fact, self._died.get(i), i in self._saved) for i, fact in enumerate(facts)])
+        facts = zip(self._sizes, self._roles, self._born, strict=True)
+        return tuple(
+            [
+                Storage(*size, role, born, self._died.get(i), i in self._saved)
+                for i, (size, role, born) in enumerate(facts)
+            ]
+        )

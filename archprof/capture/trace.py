@@ -26,8 +26,9 @@ from archprof.capture.input_grammar import describe
 from archprof.capture.inputs import materialise
 from archprof.capture.modes import FunctionMode, NeedsValues, OpMode, Owners
 from archprof.capture.modules import Calls
-from archprof.capture.recorder import Recorder, dtype_name, tensors_in
+from archprof.capture.recorder import Recorder
 from archprof.capture.target import Target
+from archprof.capture.tensors import dtype_name, tensors_in
 from archprof.capture.twin import HookWanted, twin
 from archprof.capture.untouched import untouched
 from archprof.errors import TraceError
@@ -227,7 +228,7 @@ class _Pass:
             dtype=self.dtype,
             layers=layers,
             ops=self.recorder.ops(places),
-            tensors=tuple(self.recorder.tensors),
+            tensors=self.recorder.tensors(),
             storages=self.recorder.storages(),
             environment=_environment(self.way.device),
             notes=tuple(self.notes),

@@ -167,7 +167,9 @@ class _Twins:
             return kind(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
         new = self.data(tensor)
         if kind is nn.Parameter:
-            new = torch.Tensor._make_subclass(nn.Parameter, new, tensor.requires_grad)
+            new.__class__ = nn.Parameter  # as a lazy one becomes one in torch; its constructor makes a second tensor
+            if tensor.requires_grad:
+                new.requires_grad = True
         elif isinstance(tensor, nn.Parameter):
             new = nn.Parameter(new, tensor.requires_grad)
         elif tensor.requires_grad:

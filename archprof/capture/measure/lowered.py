@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from archprof.capture.measure.marks import ROOT
 from archprof.capture.measure.ports import ACCUMULATION, UNATTRIBUTED, Row
-from archprof.capture.recorder import tensors_in
+from archprof.capture.tensors import tensors_in
 from archprof.records import Profile
 
 NO_PATH = "(no path)"

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from archprof.capture.inputs import materialise
-from archprof.capture.recorder import tensors_in
 from archprof.capture.target import Target
+from archprof.capture.tensors import tensors_in
 from archprof.capture.twin import twin
 from archprof.errors import ArchprofError
 

@@ -15,23 +15,20 @@ NOTHING = (0,)
 
 @rule("cat.default")
 def _cat(tensors: Any, dim: int = 0) -> Any:
-    first = tensors[0]
-    if any(tensor.dtype is not first.dtype for tensor in tensors):
-        return None
-    tensors = [tensor for tensor in tensors if tensor.shape != NOTHING] or tensors
-    first = tensors[0]
-    rank = first.dim()
+    shapes = [tensor.shape for tensor in tensors if tensor.shape != NOTHING] or [tensors[0].shape]
+    dtype, *others = {tensor.dtype for tensor in tensors}
+    first, rank = shapes[0], len(shapes[0])
     dim = dim + rank if dim < 0 else dim
-    if not 0 <= dim < rank or (rank >= 4 and all(tensor.stride(1) == 1 for tensor in tensors)):
-        return None  # all of them may lie channels last, and so would the result
-    total = 0
-    rest = (first.shape[:dim], first.shape[dim + 1 :])
-    for tensor in tensors:
-        shape = tensor.shape
-        if len(shape) != rank or (shape[:dim], shape[dim + 1 :]) != rest or 0 in shape:
+    if others or not 0 <= dim < rank or (rank >= 4 and _channels_innermost(tensors)):
+        return None  # torch may then lay out the result so, too
+    for shape in set(shapes):
+        if len(shape) != rank or shape[:dim] != first[:dim] or shape[dim + 1 :] != first[dim + 1 :] or 0 in shape:
             return None
-        total += shape[dim]
-    return empty((*first.shape[:dim], total, *first.shape[dim + 1 :]), first.dtype)
+    return empty((*first[:dim], sum([shape[dim] for shape in shapes]), *first[dim + 1 :]), dtype)
+
+
+def _channels_innermost(tensors: Any) -> bool:
+    return all(tensor.stride(1) == 1 for tensor in tensors if tensor.shape != NOTHING)
 
 
 @rule("stack.default")
