@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.capture.recorder import Fact, Recorder, Spec
-from archprof.capture.shapes.registry import META, REALS, strided
+from archprof.capture.shapes.registry import META, REALS
 
 Tensor = torch.Tensor
 Key = tuple[Any, ...]
@@ -214,8 +214,9 @@ def _view(made: Tensor, inputs: list[Tensor], bases: list[int], recorder: Record
 
 
 def _new(made: Tensor, further: bool, recorder: Recorder) -> New | None:
-    layout = (made.size(), made.stride(), made.dtype)
-    spec, nbytes = recorder.spec(made), made.untyped_storage().nbytes()
-    if made.storage_offset() or strided(*layout).untyped_storage().nbytes() != nbytes:
-        return None
-    return New(*layout, spec, (nbytes, spec.spec.dtype), further)
+    size, strides, nbytes = made.size(), made.stride(), made.untyped_storage().nbytes()
+    extent = 0 if 0 in size else 1 + sum([(n - 1) * stride for n, stride in zip(size, strides, strict=True)])
+    if made.storage_offset() or extent * made.dtype.itemsize != nbytes:
+        return None  # it has room that its layout does not tell of
+    spec = recorder.spec(made)
+    return New(size, strides, made.dtype, spec, (nbytes, spec.spec.dtype), further)

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archprof.capture import costs, fused, shapes
-from archprof.capture.answers import Answers, question
+from archprof.capture.answers import Answers, Key, question
 from archprof.capture.costs.registry import NOTHING
 from archprof.capture.inputs import SMALL
 from archprof.capture.modules import Calls
@@ -112,16 +112,23 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         inputs, metas, key = question(func, args, kwargs)
-        answer = self._answers.known.get(key)
-        if answer is not None and self.recorder.on:
-            return answer.again(self.recorder, self._row(), inputs)
+        result = self.again(key, inputs)
+        if result is not None:
+            return result
         known = self._known.get(id(func)) or self._learn(func)
         result = self._result(known, func, metas, len(inputs), args, kwargs)
         if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
-            fact, moved = self.record(known, inputs, result, args, kwargs)
-            if known.repeats and key is not None and not (known.in_place and question(func, args, kwargs)[2] != key):
-                self._answers.learn(key, inputs, result, fact, moved)
+            if not known.repeats or (known.in_place and question(func, args, kwargs)[2] != key):
+                key = None
+            self.record(known, inputs, result, args, kwargs, key)
         return result
+
+    def again(self, key: Key | None, inputs: list[torch.Tensor]) -> Any:
+        """What a call returns that is known already, written down; `None` for one that is not."""
+        answer = self._answers.known.get(key)
+        if answer is None or not self.recorder.on:
+            return None
+        return answer.again(self.recorder, self._row(), inputs)
 
     def _result(self, known: _Known, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
@@ -136,20 +143,26 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 result = _with_values(func, result, args, kwargs)
         return result
 
-    def record(self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> Any:
-        """Write down one op with its cost."""
+    def record(
+        self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: Key | None
+    ) -> None:
+        """Write down one op with its cost, for later calls with the same key, too."""
         kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
         count = _count(known, inputs, result, args, kwargs)
         if count is None:
             fact = Fact(known.name, None, None, "unknown", None, kept)
         else:
             fact = Fact(known.name, count[0], count[1], known.status, count[2], kept)
-        return fact, self.recorder.op(fact, self._row(), inputs, _outputs(result))
+        moved = self.recorder.op(fact, self._row(), inputs, _outputs(result))
+        if key is not None:
+            self._answers.learn(key, inputs, result, fact, moved)
 
-    def composite(self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> None:
+    def composite(
+        self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: Key | None = None
+    ) -> None:
         """Write down a torch function as one op, in the row that runs."""
         if self.recorder.on:
-            self.record(self._look_up(None, name), inputs, result, args, kwargs)
+            self.record(self._look_up(None, name), inputs, result, args, kwargs, key)
 
     def _row(self) -> int:
         stack = self.calls.stack

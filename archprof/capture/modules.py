@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from archprof.capture.recorder import Recorder
-from archprof.capture.tensors import dtype_name, tensors_in
-from archprof.records import ITEM_BYTES, Layer, TensorSpec
+from archprof.capture.tensors import tensors_in
+from archprof.records import Layer, TensorSpec
 
 autocast_enabled = torch._C._is_any_autocast_enabled
 modes_on = torch._C._len_torch_function_stack
@@ -215,13 +215,14 @@ class Calls:
         Where the forward came to its end (`whole`), modules that it never called follow the rows of
         the module that holds them.
         """
+        kinds = {kind: _kind(kind) for kind in {type(node.module) for node in self.nodes.values()}}
         layers: list[Layer] = []
         places = [0] * len(self.rows)
         for index, row in self._order(whole):
             if index is not None:
                 places[index] = len(layers)
             own = self.owned.get(id(row.node.module), ()) if not row.number else ()
-            layers.append(_layer(row, own))
+            layers.append(_layer(row, kinds[type(row.node.module)], own))
         return tuple(layers), places
 
     def _owned(self) -> dict[int, list[tuple[torch.Tensor, bool]]]:
@@ -284,14 +285,13 @@ def _kind(kind: type) -> str:
     return kind.__name__ if same else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
 
 
-def _layer(row: Call, own: list[tuple[torch.Tensor, bool]] | tuple[()]) -> Layer:
-    kind = _kind(type(row.node.module))
+def _layer(row: Call, kind: str, own: list[tuple[torch.Tensor, bool]] | tuple[()]) -> Layer:
     if not own:
         return Layer(row.node.path, kind, row.depth, row.number, row.inputs, row.outputs)
     params = trainable = buffers = param_bytes = buffer_bytes = 0
     for tensor, is_param in own:
         numel = tensor.numel()
-        nbytes = numel * ITEM_BYTES[dtype_name(tensor.dtype)]
+        nbytes = numel * tensor.element_size()
         if is_param:
             params, param_bytes = params + numel, param_bytes + nbytes
             trainable += numel if tensor.requires_grad else 0
