@@ -16,6 +16,7 @@ from archprof.capture.shapes.registry import META, REALS
 
 Tensor = torch.Tensor
 Key = tuple[Any, ...]
+INPLACE_VIEW = torch.Tag.inplace_view
 default_dtype = torch.get_default_dtype
 as_strided, empty_strided = torch._C.TensorBase.as_strided, torch.empty_strided
 
@@ -109,6 +110,15 @@ class Nothing(NamedTuple):
 
 
 Part = New | View | Same | Nothing
+
+
+def may_repeat(func: Any) -> bool:
+    """Whether the keys of an op's calls tell all that its results depend on.
+
+    They do not tell where in its storage a tensor begins, nor do answers put a tensor into another storage. Ops from
+    outside torch may depend on anything.
+    """
+    return func.namespace == "aten" and func.__name__ != "as_strided.default" and INPLACE_VIEW not in func.tags
 
 
 def question(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[list[Tensor], int, Key | None]:

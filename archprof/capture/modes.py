@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from archprof.capture import costs, fused, shapes
-from archprof.capture.answers import Answers, Key, question
+from archprof.capture.answers import Answers, Key, may_repeat, question
 from archprof.capture.costs.registry import NOTHING
 from archprof.capture.inputs import SMALL
 from archprof.capture.modules import Calls
@@ -191,8 +191,7 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _look_up(self, func: Any, name: str) -> _Known:
         rule = costs.find(name, self.causal)
         in_place = func is not None and func._schema.is_mutable
-        repeats = func is not None and func.namespace == "aten"
-        shape, keeps_args = shapes.find(func), name in WITH_DIMENSIONS
+        shape, keeps_args, repeats = shapes.find(func), name in WITH_DIMENSIONS, func is not None and may_repeat(func)
         return _Known(func, name, rule, costs.status(name), shape, in_place, keeps_args, repeats)
 
 

@@ -106,6 +106,7 @@ X = torch.zeros(2, 3, 4, 5)
         lambda x: [torch.cat([x, x[:, :0]], 1), torch.cat([x, x], -1), torch.stack([x, x])],
         lambda x: [x.expand(3, 2, 3, 4, 5).reshape(3, -1), x.reshape(-1), x.new_zeros(2), torch.empty(3, 0)],
         lambda x: [torch.view_as_complex(x.reshape(4, 15, 2)).conj().imag[1:]],
+        lambda x: [torch.add(x, 1, out=x.new_empty(0)), x.new_empty(3).resize_(4, 5), torch.add(x, 1, out=x.clone())],
         lambda x: [x.roll(1, 2), x.flip(1), x.cumsum(1), x.topk(2)[1], x.sort(1)[0]],
     ],
 )
@@ -119,10 +120,11 @@ def test_an_answer_holds_for_views_at_other_offsets(monkeypatch: pytest.MonkeyPa
 
     def run(_self: Any, x: torch.Tensor) -> Any:
         seen.append([half[1:].storage_offset() for half in x.chunk(2)])
+        seen.append([half.as_strided((2,), (1,), 3).storage_offset() for half in x.chunk(2)])
         return x
 
     same(monkeypatch, Times(run), (torch.zeros(4, 5),))
-    assert seen == [[5, 15]] * 8
+    assert seen == [[5, 15], [3, 3]] * 8
 
 
 def test_the_default_dtype_is_part_of_the_question() -> None:
@@ -152,10 +154,11 @@ def test_a_tensor_that_code_gave_other_data_is_asked_anew() -> None:
         seen.append((y * 2).shape)
         y.set_(x.t())
         seen.append((y * 2).shape)
+        seen.append(x.clone().set_(x).untyped_storage()._cdata == x.untyped_storage()._cdata)
         return y
 
     archprof.profile(Times(run), (torch.zeros(3, 5),))
-    assert seen == [(3, 5), (1, 5), (5, 3)] * 4
+    assert seen == [(3, 5), (1, 5), (5, 3), True] * 4
 
 
 def test_one_tensor_read_twice_is_read_once_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
