@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -22,6 +18,7 @@ from archprof.capture.measure.session import Session
 from archprof.capture.measure.subject import Subject
 from archprof.capture.target import Target
 from archprof.capture.trace import trace
+from archprof.capture.untouched import untouched
 from archprof.errors import DoesNotFit, UsageError
 from archprof.measured import Measurement
 from archprof.records import Profile
@@ -72,8 +69,13 @@ def measure(
     plan = Plan(rounds=rounds, seconds=seconds)
     where: Device = late.find(DEVICES[device])()
     bench = _Bench(target, where, dtype, train, causal, channels_last, compile)
-    with torch.inference_mode(False), _random_state_kept(where), where.settings():
-        return bench.measured(bench.largest() if batch == "auto" else batch, plan, progress or protocol.silent)
+    generators = [torch.cuda.current_device()] if where.kind == "cuda" else []
+
+    def run() -> Profile:
+        with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.settings():
+            return bench.measured(bench.largest() if batch == "auto" else batch, plan, progress or protocol.silent)
+
+    return untouched(run)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,18 +167,3 @@ class _Bench:
 
     def _too_large(self, batch: int, why: str = "") -> DoesNotFit:
         return DoesNotFit(self.target.name, self.where.kind, batch, why)
-
-
-@contextmanager
-def _random_state_kept(where: Device) -> Iterator[None]:
-    """The random states of torch, Python and numpy are afterwards what they were."""
-    devices = [torch.cuda.current_device()] if where.kind == "cuda" else []
-    numpy, python = sys.modules.get("numpy"), random.getstate()
-    numpy_state = numpy.random.get_state() if numpy else None
-    with torch.random.fork_rng(devices=devices):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            if numpy:
-                numpy.random.set_state(numpy_state)
