@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from archprof.capture.recorder import Fact, Recorder, Spec
+from archprof.capture.recorder import Fact, Moved, Recorder, Spec
 from archprof.capture.shapes.registry import META, REALS
 
 Tensor = torch.Tensor
@@ -34,17 +34,19 @@ class Answer(NamedTuple):
         parts: one for each part of the result.
         kind: `tuple` or `list` where the op returns one; `None` where it returns a tensor.
         fact: what the call costs.
-        moved: bytes read and written; `None` where it depends on which tensors are the same one.
+        moved: bytes read and written, `None` for a view.
+        twice: an input came twice when this was learnt, so that `moved` holds for such calls alone.
     """
 
     parts: tuple[Any, ...]
     kind: type | None
     fact: Fact
-    moved: tuple[int, int] | None
+    moved: Moved
+    twice: bool
 
     def again(self, recorder: Recorder, row: int, inputs: list[Tensor]) -> Any:
         """What the op returns, made anew and written down."""
-        parts, kind, fact, moved = self
+        parts, kind, fact, moved, twice = self
         read = recorder.read(inputs)
         written: tuple[int, ...]
         if kind is None:
@@ -54,7 +56,7 @@ class Answer(NamedTuple):
             made = [part.again(recorder, inputs) for part in parts]
             result = kind([tensor for tensor, _ in made])
             written = tuple([index for _, index in made if index is not None])
-        if moved is None or (len(read) > 1 and moved != (0, 0) and len(set(read)) < len(read)):
+        if len(read) > 1 and moved is not None and (twice or len(set(read)) < len(read)):
             moved = recorder.moved(fact.name, read, written)
         recorder.write(fact, row, read, written, moved)
         return result
@@ -168,7 +170,7 @@ class Answers:
         self.known: dict[Key | None, Answer] = {}
         self._asked: set[int] = set()  # by the hash of the key, which is enough for a first sign
 
-    def learn(self, key: Key, inputs: list[Tensor], result: Any, fact: Fact, moved: tuple[int, int]) -> None:
+    def learn(self, key: Key, inputs: list[Tensor], result: Any, fact: Fact, moved: Moved) -> None:
         """A call with this key returned `result`, and `fact` was written down of it."""
         mark = hash(key)
         if mark not in self._asked:
@@ -179,7 +181,7 @@ class Answers:
             self.known[key] = answer
 
 
-def _answer(inputs: list[Tensor], result: Any, fact: Fact, moved: tuple[int, int], recorder: Recorder) -> Answer | None:
+def _answer(inputs: list[Tensor], result: Any, fact: Fact, moved: Moved, recorder: Recorder) -> Answer | None:
     """The answer to later calls; `None` where they cannot be given the same as this one."""
     kind = None if isinstance(result, Tensor) else type(result)
     if kind not in (None, tuple, list) or any(tensor.dtype not in REALS for tensor in inputs):
@@ -191,8 +193,7 @@ def _answer(inputs: list[Tensor], result: Any, fact: Fact, moved: tuple[int, int
         if part is None:
             return None
         parts.append(part)
-    distinct = len(set(map(id, inputs))) == len(inputs) or moved == (0, 0)
-    return Answer(tuple(parts), kind, fact, moved if distinct else None)
+    return Answer(tuple(parts), kind, fact, moved, twice=len(set(map(id, inputs))) < len(inputs))
 
 
 def _part(made: Any, inputs: list[Tensor], fresh: list[int], recorder: Recorder) -> Part | None:

@@ -29,6 +29,9 @@ GATHERS = frozenset({"aten.embedding", "aten.index", "aten.index_select", "aten.
 OWNED: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
 
+Moved = tuple[int, int] | None
+"""Bytes that an op reads and writes; `None` for a view, which moves nothing."""
+
 _marks = count()
 
 # What `_make` of each does, without a function of Python in between: they are made by the ten thousand.
@@ -205,8 +208,8 @@ class Recorder:
             return self._foreign[id(tensor)][1]
         return self.add(tensor, "constant")
 
-    def op(self, fact: Fact, layer: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> tuple[int, int]:
-        """Write down one op; how many bytes it moved.
+    def op(self, fact: Fact, layer: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]) -> Moved:
+        """Write down one op; what it moved.
 
         The first output in a new storage is its result; further ones are auxiliary until something reads them.
         """
@@ -215,7 +218,7 @@ class Recorder:
         made = len(self._born) - first
         for place in range(first + 1, first + made):
             self._is_further(place)
-        moved = self.moved(fact.name, read, written) if made or fact.status != "zero" else (0, 0)  # a view
+        moved = self.moved(fact.name, read, written) if made or fact.status != "zero" else None
         self.write(fact, layer, read, written, moved)
         return moved
 
@@ -236,14 +239,12 @@ class Recorder:
             self._roles[place] = "auxiliary"
             self._auxiliary.add(place)
 
-    def write(
-        self, fact: Fact, layer: int, read: tuple[int, ...], written: tuple[int, ...], moved: tuple[int, int]
-    ) -> None:
+    def write(self, fact: Fact, layer: int, read: tuple[int, ...], written: tuple[int, ...], moved: Moved) -> None:
         """Write down one op of which all is known."""
-        if self._auxiliary and moved != (0, 0):  # a view reads no auxiliary yet
+        if moved is not None and self._auxiliary:  # a view reads no auxiliary yet
             self._used(read)
         name, macs, flops, status, window, args = fact
-        fields = (name, layer, self.phase, read, written, macs, flops, *moved, status, window, args)
+        fields = (name, layer, self.phase, read, written, macs, flops, *(moved or (0, 0)), status, window, args)
         self.events.append(new_op(fields))
 
     def moved(self, name: str, read: tuple[int, ...], written: tuple[int, ...]) -> tuple[int, int]:
