@@ -14,12 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from archprof.capture import costs, fused, shapes
 from archprof.capture.answers import Answers, Key, may_repeat, question
 from archprof.capture.costs.registry import NOTHING
-from archprof.capture.inputs import SMALL
 from archprof.capture.modules import Calls
 from archprof.capture.recorder import Fact, Recorder
+from archprof.capture.values import MAKERS, promoted, staying, with_values
 from archprof.records import Status
 
-META = torch.device("meta")
 Tensor = torch.Tensor
 TENSORS = (Tensor, tuple, list)
 
@@ -37,11 +36,6 @@ WITH_DIMENSIONS = frozenset(
 """Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
 
 
-MAKERS = frozenset(
-    f"aten.{name}" for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
-)
-"""Ops whose result has values that do not depend on any that meta lacks."""
-
 LEFT_ALIGNED = torch._nested_tensor_from_mask_left_aligned
 SPECIAL = frozenset({*fused.NAMES, *fused.OPENED, LEFT_ALIGNED})
 """The functions that are not simply called."""
@@ -50,10 +44,6 @@ autocast_enabled = torch._C._is_any_autocast_enabled
 
 
 WHOLE = frozenset((int, bool, str, type(None)))
-
-
-class NeedsValues(RuntimeError):
-    """The pass wants the value of a tensor that has none on meta."""
 
 
 class _Known(NamedTuple):
@@ -133,14 +123,14 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _result(self, known: _Known, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
         if self.values and metas and known.name == "aten._to_copy":
-            kwargs = _staying(kwargs)
+            kwargs = staying(kwargs)
         if metas and metas != tensors:
-            args, kwargs = _promoted(known, args, kwargs)
+            args, kwargs = promoted(known.name, args, kwargs, in_place=known.in_place)
         result = known.shape(*args, **kwargs) if metas and known.shape is not None else None
         if result is None:
             result = func(*args, **kwargs)
             if self.values and known.name in MAKERS:
-                result = _with_values(func, result, args, kwargs)
+                result = with_values(func, result, args, kwargs)
         return result
 
     def record(
@@ -214,33 +204,6 @@ def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kw
     return count
 
 
-def _with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
-    """What `func` makes, with values where it made few elements on meta out of none that are there.
-
-    Floating zeros stay without: they are what code fills with results, such as the states of a cache.
-    """
-    if result.is_floating_point() and func._schema.name in ("aten::zeros", "aten::new_zeros"):
-        return result
-    source = args[0] if args and isinstance(args[0], Tensor) and func._schema.name == "aten::_to_copy" else None
-    if not result.is_meta or result.numel() > SMALL or (source is not None and source.is_meta):
-        return result
-    made: torch.Tensor = func(*args, **{**kwargs, "device": torch.device("cpu")})
-    return made
-
-
-def _staying(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords of a copy of a meta tensor, which has no values that could go to another device."""
-    return {**kwargs, "device": META} if kwargs.get("device") is not None else kwargs
-
-
-def _promoted(known: _Known, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """The arguments with every real tensor replaced by a meta one of the same shape."""
-    if known.in_place and not args[0].is_meta:
-        raise NeedsValues(f"{known.name} writes a tensor without values (meta) into one that has values")
-    args = [_to_meta(value) for value in args]
-    return args, {key: _to_meta(value) for key, value in kwargs.items()}
-
-
 def _without_tensors(values: Any) -> tuple[Any, ...]:
     """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
     return tuple([value if type(value) in WHOLE else _plain(value) for value in values])
@@ -252,16 +215,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return _without_tensors(value)
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
-
-
-def _to_meta(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        if value.is_meta:
-            return value
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
-    if type(value) is list or type(value) is tuple:
-        return [_to_meta(item) for item in value]
-    return value
 
 
 class FunctionMode(TorchFunctionMode):

@@ -24,13 +24,14 @@ import archprof
 from archprof.capture import costs
 from archprof.capture.input_grammar import describe
 from archprof.capture.inputs import materialise
-from archprof.capture.modes import FunctionMode, NeedsValues, OpMode, Owners
+from archprof.capture.modes import FunctionMode, OpMode, Owners
 from archprof.capture.modules import Calls
 from archprof.capture.recorder import Recorder
 from archprof.capture.target import Target
 from archprof.capture.tensors import dtype_name, tensors_in
 from archprof.capture.twin import HookWanted, twin
 from archprof.capture.untouched import untouched
+from archprof.capture.values import NeedsValues
 from archprof.errors import TraceError
 from archprof.records import Failure, Profile
 
