@@ -222,9 +222,9 @@ class _Twins:
 
     def attributes(self, value: Any) -> Any:
         """A copy with a twin of each attribute, and of each item of a dict."""
-        new = self.memo[id(value)] = copy.copy(value)
+        new = self.memo[id(value)] = _shallow(value)
         if isinstance(value, dict):
-            new.update({key: self.value(item) for key, item in value.items()})
+            dict.update(new, {key: self.value(item) for key, item in value.items()})
         for name, item in vars(value).items():
             vars(new)[name] = self.value(item)
         return new
@@ -254,6 +254,16 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             module = module._modules["_orig_mod"]  # type: ignore[assignment]
         else:
             return module
+
+
+def _shallow(value: Any) -> Any:
+    """A copy that holds the same; an empty one of a dict whose items are its attributes, which misleads `copy`."""
+    try:
+        return copy.copy(value)
+    except Exception:
+        if not isinstance(value, dict):
+            raise
+        return type(value).__new__(type(value))
 
 
 def _is_plain(value: Any) -> bool:

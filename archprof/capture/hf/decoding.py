@@ -18,6 +18,7 @@ from torch import nn
 
 from archprof.capture.hf.makers import positions, vocabulary
 from archprof.capture.input_spec import InputSpec
+from archprof.capture.shapes.mode import ByRule
 from archprof.capture.target import Target
 from archprof.capture.twin import twin
 from archprof.errors import ArchprofError, UsageError
@@ -102,7 +103,7 @@ def _after(target: Target, model: nn.Module, tokens: torch.Tensor, name: str, ca
     """The cache after a pass over these tokens."""
     given = {} if cache is None else {name: cache}
     try:
-        with torch.no_grad(), torch.device("meta"):
+        with torch.no_grad(), torch.device("meta"), ByRule():  # type: ignore[no-untyped-call]
             returned = model(input_ids=tokens, use_cache=True, **given)
     except Exception as error:  # whatever the model's own code raises
         raise ArchprofError(

@@ -9,6 +9,9 @@ import torch
 from archprof.capture.shapes.registry import FLOATS, empty, rule
 from archprof.capture.shapes.strides import plain
 
+GROUPED = frozenset((torch.bfloat16, torch.float16, torch.float32))
+"""The dtypes of grouped products."""
+
 
 @rule("convolution.default")
 def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
@@ -92,12 +95,16 @@ def _baddbmm(bias: Any, x: Any, y: Any, *, beta: Any = 1, alpha: Any = 1) -> Any
 
 @rule("_grouped_mm.default")
 def _grouped_mm(x: Any, y: Any, offsets: Any = None, *others: Any) -> Any:
-    """Rows of (m, k), each group with its own matrix of (groups, k, n), whose rows need no padding to 16 bytes."""
-    if others or offsets is None or x.dim() != 2 or y.dim() != 3 or not x.dtype is y.dtype is torch.bfloat16:
+    """Rows of (m, k), each group with its own matrix of (groups, k, n), whose rows need no padding to 16 bytes.
+
+    Before torch 2.15 its own kernel on meta refuses float32, which the kernels on devices take.
+    """
+    if others or offsets is None or x.dim() != 2 or y.dim() != 3 or x.dtype is not y.dtype or x.dtype not in GROUPED:
         return None
     groups, width, out = y.shape
+    whole = 16 // x.dtype.itemsize
     fits = x.shape[1] == width and offsets.shape == (groups,) and offsets.dtype is torch.int32
-    aligned = width % 8 == 0 and out % 8 == 0 and 0 not in (*x.shape, *y.shape)
+    aligned = width % whole == 0 and out % whole == 0 and 0 not in (*x.shape, *y.shape)
     laid_out = plain(x.shape, x.stride()) and (plain(y.shape, y.stride()) or y.stride() == (width * out, 1, width))
     return empty((x.shape[0], out), x.dtype) if fits and aligned and laid_out else None
 

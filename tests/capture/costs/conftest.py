@@ -28,6 +28,8 @@ class Call(NamedTuple):
 
     @property
     def torch_macs(self) -> int:
+        if self.packet not in flop_registry:
+            pytest.skip(f"torch {torch.__version__} has no formula for {self.name}")
         return int(flop_registry[self.packet](*self.args, **self.kwargs, out_val=self.result)) // 2
 
 
