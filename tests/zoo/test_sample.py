@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from zoo.agreement import with_torch
 from zoo.sample import ODDITIES, SAMPLE, TIMM, TORCHVISION, TRANSFORMERS, Sampled
 
@@ -29,6 +30,8 @@ def test_macs_are_torchs(sampled: Sampled) -> None:
     profile.check()
     assert profile.totals.complete
     assert profile.environment["device"] == "meta", profile.notes
+    if sampled.name == "MixtralForCausalLM" and torch.__version__ < "2.15":
+        pytest.skip("torch's own kernel on meta refuses grouped products in float32: there is no oracle")
     agreement = with_torch(target, profile)
     assert agreement.explained is not None, agreement
     assert set(agreement.explained) == NOT_COUNTED_BY_TORCH.get(sampled.name, set())
