@@ -469,6 +469,8 @@ def test_cells() -> None:
 
 @pytest.mark.parametrize("name", position_rules.ELEMENTWISE.split())
 def test_torch_too_calls_these_ops_elementwise(name: str) -> None:
+    if name == "leaky_relu" and torch.__version__ < "2.14":
+        pytest.skip("torch forgot the tag of this one")
     packet = getattr(torch.ops.aten, name)
     assert any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads())
 

@@ -8,9 +8,27 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from archprof.capture.costs import Causal, Count, find
+
+
+def _counts_grouped_queries() -> bool:
+    try:
+        return bool(sdpa_flop_count((1, 2, 1, 1), (1, 1, 1, 1), (1, 1, 1, 1)))
+    except AssertionError:
+        return False
+
+
+GROUPED_QUERIES = _counts_grouped_queries()
+"""Whether torch's own formula takes fewer heads of keys than of queries, which that of 2.11 does not."""
+
+
+@pytest.fixture(scope="session")
+def grouped_queries() -> None:
+    """Skips what asks torch for them where it does not count them."""
+    if not GROUPED_QUERIES:
+        pytest.skip(f"torch {torch.__version__} counts no grouped queries")
 
 
 class Call(NamedTuple):
@@ -30,7 +48,12 @@ class Call(NamedTuple):
     def torch_macs(self) -> int:
         if self.packet not in flop_registry:
             pytest.skip(f"torch {torch.__version__} has no formula for {self.name}")
-        return int(flop_registry[self.packet](*self.args, **self.kwargs, out_val=self.result)) // 2
+        try:
+            return int(flop_registry[self.packet](*self.args, **self.kwargs, out_val=self.result)) // 2
+        except AssertionError as error:
+            if GROUPED_QUERIES:
+                raise
+            pytest.skip(f"torch {torch.__version__} counts no grouped queries: {error}")
 
 
 class _Calls(TorchDispatchMode):

@@ -69,6 +69,7 @@ def test_every_op_is_torchs_count(by_schema, meta, name):
 side = st.integers(1, 8)
 
 
+@pytest.mark.usefixtures("grouped_queries")
 @given(b=side, kv=side, group=side, queries=side, keys=side, size=side, wide=side)
 def test_the_function_and_its_backward_are_torchs_count(meta, b, kv, group, queries, keys, size, wide):
     q, k, v = (b, kv * group, queries, size), (b, kv, keys, size), (b, kv, keys, wide)
