@@ -117,6 +117,8 @@ class Calls:
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
+        # Both know us, too: a pass would wait for the garbage collector, and real weights with it.
+        self.watch, self.raised = None, (None, 0)
         for node in self.nodes.values():
             node.module.__dict__.pop(ENTRY, None)
             del node.of

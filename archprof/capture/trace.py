@@ -125,7 +125,10 @@ def _trace(target: Target, batch: int, dtype: str | None, train: bool, causal: c
         way = other
     run.notes[:0] = notes
     if error is not None:
-        raise _failed(run, error) from error
+        try:
+            raise _failed(run, error) from error
+        finally:
+            del error  # its traceback knows this frame: they would wait for the garbage collector together
     return run.profile()
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import torch
-from capture.odd import ODD
+from capture.odd import ODD, Runs
 from test_peers_damage import IMAGE, Net, Watch, of_model, of_process
 from torch import nn
 from torch.utils import _python_dispatch
@@ -31,7 +31,7 @@ from zoo.sample import SAMPLE, Sampled
 import archprof
 from archprof.capture.input_grammar import Named
 from archprof.capture.resolve import resolve
-from archprof.errors import ArchprofError
+from archprof.errors import ArchprofError, TraceError
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -212,3 +212,37 @@ def test_nothing_large_is_imported() -> None:
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def on_values(_self: Any, x: torch.Tensor) -> Any:
+    return x + 1 if x.sum() > 0 else x
+
+
+def fails(_self: Any, x: torch.Tensor) -> Any:
+    return x @ x
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["forward", "train"])
+@pytest.mark.parametrize("run", [lambda _self, x: x * 2, on_values, fails], ids=["on meta", "on the CPU", "fails"])
+def test_a_pass_leaves_nothing_to_the_collector(run: Callable[..., Any], train: bool) -> None:
+    """The stand-in goes with the pass: one with real weights would stay until the next full collection."""
+    net = nn.Sequential(nn.Linear(4, 4), Runs(run), nn.BatchNorm1d(4))
+
+    def profiled() -> None:
+        with suppress(TraceError):
+            archprof.profile(net, (torch.ones(3, 4),), train=train)
+
+    profiled()
+    gc.collect()
+    gc.disable()
+    try:
+        profiled()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = {type(thing).__name__ for thing in gc.garbage if isinstance(thing, torch.Tensor | nn.Module)}
+        ours = {type(thing).__name__ for thing in gc.garbage if type(thing).__module__.startswith("archprof")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left | ours == set()
