@@ -202,9 +202,9 @@ def _part(made: Any, inputs: list[Tensor], fresh: list[int], recorder: Recorder)
         return Nothing()
     if type(made) not in PLAIN or made.dtype not in REALS or not made.is_meta:
         return None
-    for place, given in enumerate(inputs):
-        if made is given:
-            return Same(place)
+    same = [place for place, given in enumerate(inputs) if given is made]
+    if same:
+        return Same(same[0]) if len(same) == 1 else None  # `out=x` beside `x`: which of them it was does not show
     address = made.untyped_storage()._cdata
     bases = [place for place, given in enumerate(inputs) if given.untyped_storage()._cdata == address]
     if bases:

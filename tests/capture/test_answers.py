@@ -171,6 +171,19 @@ def test_one_tensor_read_twice_is_read_once_from_memory(monkeypatch: pytest.Monk
     assert [op.bytes_read for op in profile.ops] == [40, 20, 40, 20, 40, 20] * 4
 
 
+def test_an_answer_does_not_mix_up_an_input_with_the_tensor_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`out=x` beside `x` is asked as `out=z` beside `x` is, and what comes back is the last of the three."""
+
+    def run(_self: Any, x: torch.Tensor) -> Any:
+        for _ in range(3):
+            y = x.clone()
+            torch.add(y, x, out=y)
+        return torch.add(x, x.clone(), out=x.clone())
+
+    profile = same(monkeypatch, Times(run), (torch.zeros(3, 4),))
+    assert all(op.outputs == op.inputs[-1:] for op in profile.ops if op.name == "aten.add")
+
+
 def test_further_results_stay_auxiliary_until_somebody_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_self: Any, x: torch.Tensor) -> Any:
         values, indices = functional.max_pool2d(x, 2, return_indices=True)
@@ -191,7 +204,7 @@ def test_storages_die_when_they_would_without_memory(monkeypatch: pytest.MonkeyP
     same(monkeypatch, Times(run), (torch.zeros(4, 5),))
 
 
-def test_a_rule_of_the_users_own_is_asked_once_for_calls_that_are_alike() -> None:
+def test_a_rule_of_the_users_own_is_not_asked_each_time() -> None:
     """It is a function of shapes, so that one answer holds; what it says is charged each time."""
     seen.clear()
     model = Times(lambda _self, x: [torch.special.entr(x), torch.special.entr(x[:1])])
@@ -208,7 +221,7 @@ def test_a_rule_of_the_users_own_is_asked_once_for_calls_that_are_alike() -> Non
 
         del registry._rules["aten.special_entr"]
     assert profile.totals.flops == 4 * 3 * (10 + 5)
-    assert set(seen) == {(2, 5), (1, 5)}
+    assert seen == [(2, 5), (1, 5)] * 2  # the second call is the sign that more may come
 
 
 @pytest.mark.parametrize("seed", range(40))
