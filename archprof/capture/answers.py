@@ -12,16 +12,14 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.capture.recorder import Fact, Moved, Recorder, Spec
-from archprof.capture.shapes.registry import META, REALS
+from archprof.capture.shapes.registry import REALS
+from archprof.capture.tensors import META, PLAIN
 
 Tensor = torch.Tensor
 Key = tuple[Any, ...]
 INPLACE_VIEW = torch.Tag.inplace_view
 default_dtype = torch.get_default_dtype
 as_strided, empty_strided = torch._C.TensorBase.as_strided, torch.empty_strided
-
-PLAIN = frozenset((Tensor, torch.nn.Parameter))
-"""Classes of tensors that their layout describes; one of another class may carry more."""
 
 VALUES = frozenset((int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format))
 """Classes of other arguments that can be told apart by their value."""
@@ -63,7 +61,12 @@ class Answer(NamedTuple):
 
 
 class New(NamedTuple):
-    """A tensor in a storage of its own."""
+    """A tensor in a storage of its own.
+
+    Attributes:
+        allocated: bytes and dtype of the storage.
+        further: a new storage stands before it in the result, so that it is auxiliary until something reads it.
+    """
 
     size: torch.Size
     strides: tuple[int, ...]
@@ -79,18 +82,23 @@ class New(NamedTuple):
 
 
 class View(NamedTuple):
-    """A tensor in the storage of an input, `further` elements behind where that begins."""
+    """A tensor in the storage of an input.
+
+    Attributes:
+        place: of that input among the tensors of the call.
+        offset: elements behind where that input begins.
+    """
 
     place: int
     size: torch.Size
     strides: tuple[int, ...]
-    further: int
+    offset: int
     spec: Spec
 
     def again(self, recorder: Recorder, inputs: list[Tensor]) -> tuple[Tensor, int]:
-        place, size, strides, further, spec = self
+        place, size, strides, offset, spec = self
         base = inputs[place]
-        tensor = as_strided(base, size, strides, base.storage_offset() + further)
+        tensor = as_strided(base, size, strides, base.storage_offset() + offset)
         return tensor, recorder.shares(tensor, spec)
 
 
@@ -220,8 +228,8 @@ def _view(made: Tensor, inputs: list[Tensor], bases: list[int], recorder: Record
     base = inputs[place]
     if others or made.dtype is not base.dtype or made.is_neg() != base.is_neg():
         return None
-    further = int(made.storage_offset()) - int(base.storage_offset())
-    return View(place, made.size(), made.stride(), further, recorder.spec(made))
+    offset = int(made.storage_offset()) - int(base.storage_offset())
+    return View(place, made.size(), made.stride(), offset, recorder.spec(made))
 
 
 def _new(made: Tensor, further: bool, recorder: Recorder) -> New | None:

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from archprof.capture.dispatch import DispatchMode
 from archprof.capture.untouched import untouched
 from archprof.errors import ArchprofError
 from archprof.units import show
@@ -65,7 +65,7 @@ def build(factory: Callable[[], T]) -> T:
 def _tried(factory: Callable[[], T]) -> T:
     """What `factory` returns on meta, or with real tensors where it must read values."""
     try:
-        with _BuildMode():  # type: ignore[no-untyped-call]
+        with _BuildMode():
             return factory()
     except (NotImplementedError, RuntimeError) as error:
         if "meta" not in str(error):
@@ -89,12 +89,8 @@ def build_real(factory: Callable[[], T]) -> T:
     return untouched(made)
 
 
-class _BuildMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _BuildMode(DispatchMode):
     """Makes large tensors on meta, and drops every write to a meta tensor: its values are never there."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # otherwise torch imports its compiler to wrap the method below: 1.3 s
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -110,16 +106,12 @@ class _BuildMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _run_on_meta(func, args, kwargs, tensors)
 
 
-class _Affordable(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Affordable(DispatchMode):
     """Stops a constructor whose real tensors would fill the memory: a pass needs twice as much again."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.nbytes, self.most = 0, _memory() // 4
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in WITHOUT_VALUES or func in WITH_VALUES:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from archprof.capture import costs, fused, shapes
 from archprof.capture.answers import Answers, Key, may_repeat, question
 from archprof.capture.costs.registry import NOTHING
+from archprof.capture.dispatch import DispatchMode
 from archprof.capture.modules import Calls
 from archprof.capture.recorder import Fact, Recorder
 from archprof.capture.values import MAKERS, promoted, staying, with_values
@@ -82,11 +82,11 @@ class Owners:
         return self._rows[place - 1] if place else None
 
 
-class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OpMode(DispatchMode):
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
     def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
         self.owners: Owners | None = None
         self.param_rows: dict[int, int] = {}
@@ -94,10 +94,6 @@ class OpMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._answers = Answers(recorder)
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # True wraps every call in torch._dynamo, whose import takes longer than torch's own
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -194,7 +190,7 @@ def _outputs(result: Any) -> list[torch.Tensor]:
     return []
 
 
-def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> Any:
+def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> costs.Count | None:
     """What an op costs; `None` where that is unknown."""
     if known.status == "zero":
         return NOTHING

@@ -9,6 +9,11 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from archprof.records import ITEM_BYTES
 
+META = torch.device("meta")
+
+PLAIN = frozenset((torch.Tensor, torch.nn.Parameter))
+"""Classes of tensors that their layout describes; one of another class may carry more."""
+
 LAZY = (UninitializedParameter, UninitializedBuffer)
 
 _DTYPE_NAMES: dict[torch.dtype, str] = {}

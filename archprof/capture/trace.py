@@ -247,9 +247,8 @@ def _short_collections() -> Iterator[None]:
 
     A pass makes so many objects that the collector would go through all there are, which are some
     hundreds of thousands once torch is imported, and take as long over it as the pass itself; nor need
-    it look at the youngest every few hundred. Nearly
-    all of them are gone after it, so that a pass brings the next full collection nearer by one step
-    and not by one for every few thousand objects.
+    it look at the youngest every few hundred. Nearly all of them are gone after it, so that a pass brings
+    the next full collection nearer by one step and not by one for every few thousand objects.
     """
     first, *others = threshold = gc.get_threshold()
     if gc.get_freeze_count() or not gc.isenabled() or not first:  # the user has settled it otherwise

@@ -17,14 +17,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from archprof.capture.tensors import LAZY, META, PLAIN
 
 SMALL = 64 * 1024
 """Integer and boolean tensors up to this many elements keep their values on meta: code may branch on them."""
-
-META = torch.device("meta")
-
-PLAIN = frozenset((torch.Tensor, nn.Parameter))
 
 ATOMIC = {
     type(None), bool, int, float, complex, str, bytes, type, range, slice, type(Ellipsis), torch.Size,
@@ -163,7 +160,7 @@ class _Twins:
     def like(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of the same shape, strides and class on the other device."""
         kind = type(tensor)
-        if kind in (UninitializedParameter, UninitializedBuffer):
+        if kind in LAZY:
             return kind(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
         new = self.data(tensor)
         if kind is nn.Parameter:

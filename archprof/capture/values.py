@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from archprof.capture.inputs import SMALL
+from archprof.capture.tensors import META
 
-META = torch.device("meta")
 Tensor = torch.Tensor
 
 MAKERS = frozenset(

@@ -103,7 +103,7 @@ def _after(target: Target, model: nn.Module, tokens: torch.Tensor, name: str, ca
     """The cache after a pass over these tokens."""
     given = {} if cache is None else {name: cache}
     try:
-        with torch.no_grad(), torch.device("meta"), ByRule():  # type: ignore[no-untyped-call]
+        with torch.no_grad(), torch.device("meta"), ByRule():
             returned = model(input_ids=tokens, use_cache=True, **given)
     except Exception as error:  # whatever the model's own code raises
         raise ArchprofError(

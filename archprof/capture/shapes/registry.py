@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from archprof.capture.shapes.strides import copied, joint, settled
-
-META = torch.device("meta")
+from archprof.capture.tensors import META
 
 FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 HALVES = frozenset({torch.float16, torch.bfloat16})
