@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from archprof import files, late
+from archprof import files
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
-from archprof.records import Profile
+from archprof.facts.records import Profile
+from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from archprof.analysis.compare import Comparison
+    from archprof.analysis.compare.comparison import Comparison
     from archprof.analysis.table import Table
-    from archprof.capture.rewrite import Rewritten
-
-__version__ = "0.1.0"
+    from archprof.rewriting import Rewritten
 
 __all__ = [
     "ArchprofError",
@@ -82,15 +81,16 @@ def profile(
     lengths = {"set": set or None, "phase": phase, "context": context}
     if files.is_profile(model):
         return _saved(model, inputs, options | lengths)
-    if causal not in ("full", "half"):
-        raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
-    target = late.call("archprof.capture.resolve:resolve", model, inputs, batch=batch, dtype=dtype)
+    from archprof.sources import resolve
+    from archprof.tracing import decoding, trace
+
+    counted = _causal(causal)
+    target = resolve.resolve(model, inputs, batch=batch, dtype=dtype)
     if any(value is not None for value in lengths.values()):
         if inputs is not None:
             raise UsageError("Inputs were given, and lengths or a phase of the default ones, too.", "One or the other.")
-        target = late.call("archprof.capture.hf.zoo:adjusted", target, **lengths, batch=batch, dtype=dtype)
-    traced: Profile = late.call("archprof.capture.trace:trace", target, **options)
-    return traced
+        target = decoding.adjusted(target, set=set or None, phase=phase, context=context, batch=batch, dtype=dtype)
+    return trace.trace(target, batch=batch, dtype=dtype, train=train, causal=counted)
 
 
 def measure(
@@ -133,17 +133,21 @@ def measure(
         raise UsageError(f"{model} is a saved profile: there is nothing to run.", hint="Name the model itself.")
     if batch != "auto" and not isinstance(batch, int):
         raise UsageError(f"A batch cannot be {batch!r}.", 'A whole number, or "auto".')
+    from archprof.measuring import run
+    from archprof.sources import resolve
+
+    counted = _causal(causal)
+    target = resolve.resolve(model, inputs, batch=batch if isinstance(batch, int) else 1, dtype=dtype)
+    return run.measure(
+        target, device=device, batch=batch if isinstance(batch, int) else "auto", dtype=dtype, train=train,
+        causal=counted, channels_last=channels_last, compile=compile, rounds=rounds, seconds=seconds, progress=progress,
+    )  # fmt: skip
+
+
+def _causal(causal: str) -> Literal["full", "half"]:
     if causal not in ("full", "half"):
         raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
-    target = late.call(
-        "archprof.capture.resolve:resolve", model, inputs, batch=1 if batch == "auto" else batch, dtype=dtype
-    )
-    passes = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
-    measured: Profile = late.call(
-        "archprof.capture.measure.run:measure", target, device=device, channels_last=channels_last, compile=compile,
-        rounds=rounds, seconds=seconds, progress=progress, **passes,
-    )  # fmt: skip
-    return measured
+    return cast('Literal["full", "half"]', causal)
 
 
 def _saved(path: str, inputs: Any, options: dict[str, Any]) -> Profile:
@@ -182,11 +186,13 @@ def compare(
     Raises:
         UsageError: fewer than two models, or what `profile` raises.
     """
-    late.call("archprof.analysis.compare:check", len(models), by=by)
+    from archprof.analysis.compare import comparison
+
+    comparison.check(len(models), by=by)
     options: dict[str, Any] = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
     options |= {"set": set, "phase": phase, "context": context}
     profiles = [model if isinstance(model, Profile) else _one_of(model, inputs, options) for model in models]
-    compared: Comparison = late.call("archprof.analysis.compare:compare", profiles, by=by)
+    compared: Comparison = comparison.compare(profiles, by=by)
     return compared
 
 
@@ -203,15 +209,15 @@ def whatif(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None 
     Args:
         model, inputs, batch, dtype: as for `profile`.
         rewrites: stack3x3, middle, add_bn, residual, separable, no_fc, width, num_classes: see
-            `archprof.capture.rewrite.whatif`, which applies them in this order.
+            `archprof.rewriting.whatif`, which applies them in this order.
 
     Raises:
         UsageError: the model, its inputs or the rewrites do not fit.
         ArchprofError: its forward cannot be made a graph.
     """
-    rewritten: Rewritten = late.call(
-        "archprof.capture.rewrite:whatif", model, inputs, batch=batch, dtype=dtype, **rewrites
-    )
+    from archprof import rewriting
+
+    rewritten: Rewritten = rewriting.whatif(model, inputs, batch=batch, dtype=dtype, **rewrites)
     return rewritten
 
 
@@ -226,12 +232,15 @@ def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None 
     Raises:
         UsageError, TraceError, ArchprofError: as `profile`.
     """
-    profiled, counts = late.call("archprof.capture.verify:counts", model, inputs, batch=batch, dtype=dtype)
-    compared: Table = late.call("archprof.analysis.verify:table", profiled, counts)
-    return compared
+    from archprof.analysis.tables.verify import table
+    from archprof.tracing.verify import counts
+
+    return table(*counts(model, inputs, batch=batch, dtype=dtype))
 
 
-def report(models: Any, path: str | Path, *, title: str | None = None, plotly: str = "gzip") -> None:
+def report(
+    models: Any, path: str | Path, *, title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip"
+) -> None:
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
@@ -240,10 +249,13 @@ def report(models: Any, path: str | Path, *, title: str | None = None, plotly: s
         title: of the page; the names of the models if not given.
         plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
     """
+    from archprof.analysis.report import page
+    from archprof.render.page import html
+
     several = models if isinstance(models, list | tuple) else [models]
     profiles = [model if isinstance(model, Profile) else profile(model) for model in several]
-    facts = late.call("archprof.analysis.report:report", profiles, title=title)
-    late.call("archprof.files:write_whole", path, late.call("archprof.render.html:page", facts, plotly=plotly))
+    facts = page.report(profiles, title=title)
+    files.write_whole(path, html.page(facts, plotly=plotly))
 
 
 def load(path: str | Path) -> Profile:
@@ -252,17 +264,23 @@ def load(path: str | Path) -> Profile:
     Raises:
         ProfileFileError: there is no such file, or it is not a profile this archprof can read.
     """
-    loaded: Profile = late.call("archprof.store:load", path)
-    return loaded
+    from archprof.facts import store
+
+    return store.load(path)
 
 
 def list_models(pattern: str = "") -> Table:
     """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
-    entries = late.call("archprof.models.registry:matching", pattern)
-    listed: Table = late.call("archprof.analysis.catalogue:table", [(entry, profile(entry.name)) for entry in entries])
+    from archprof.analysis.tables import model_list
+    from archprof.models import registry
+
+    entries = registry.matching(pattern)
+    listed: Table = model_list.table([(entry, profile(entry.name)) for entry in entries])
     return listed
 
 
 def register_cost(name: str) -> Any:
-    """Decorate a function that says what your own op costs; see `archprof.capture.costs.registry.register_cost`."""
-    return late.call("archprof.capture.costs:register_cost", name)
+    """Decorate a function that says what your own op costs; see `archprof.tracing.ops.costs.registry.register_cost`."""
+    from archprof.tracing.ops import costs
+
+    return costs.register_cost(name)

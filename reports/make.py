@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 import archprof
-from archprof import late
+from archprof.analysis.report import page as report_page
 from archprof.files import write_whole
+from archprof.render.page import html
 
 HERE = Path(__file__).parent
 
@@ -43,8 +44,7 @@ def page(name: str) -> str:
     saved = PAGES[name]
     profiles = [archprof.load(HERE / f"{profile}.json") for profile in saved]
     command = f"archprof report {' '.join(f'{profile}.json' for profile in saved)} --plotly none -o {name}.html"
-    facts = late.call("archprof.analysis.report:report", profiles, command=command)
-    return str(late.call("archprof.render.html:page", facts, plotly="none"))
+    return html.page(report_page.report(profiles, command=command), plotly="none")
 
 
 def main() -> None:

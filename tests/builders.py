@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from archprof.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
-from archprof.records import Failure, Layer, Op, Profile, Storage, Tensor, TensorSpec
+from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
+from archprof.facts.records import Failure, Layer, Op, Profile, Storage, Tensor, TensorSpec
 
 
 def spec(*shape: int, dtype: str = "float32") -> TensorSpec:

@@ -16,7 +16,7 @@ import pytest
 from models.lectures import ROWS
 
 import archprof
-from archprof.capture.search import inputs_for
+from archprof.sweeping.solve_inputs import inputs_for
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SCRIPTS = ("alexnet_layer_by_layer", "cifar_ladder", "five_by_five", "vgg16_parameters", "winners")

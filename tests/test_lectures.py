@@ -20,9 +20,9 @@ from models.plain_torch import build
 from torch import nn
 
 import archprof
-from archprof.analysis import epoch
-from archprof.measured import Latency, Measurement, Timing
-from archprof.records import Cost, Layer, Profile
+from archprof.analysis.tables import epoch
+from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.records import Cost, Layer, Profile
 
 NOT_YET = {
     "K8": "needs trained weights and pictures",

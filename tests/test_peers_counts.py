@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 import archprof
-from archprof.capture.oracles import torch_macs
+from archprof.tracing.oracles import torch_macs
 
 
 class Forward(nn.Module):

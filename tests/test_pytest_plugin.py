@@ -1,4 +1,4 @@
-"""The fixture `archprof_check`, in a pytest of its own; and `archprof.checks.run`, which it shares with the command."""
+"""The fixture `archprof_check`, in a pytest of its own; and `archprof.budgets.checks.run`, shared with the command."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import archprof
-from archprof import checks
+from archprof.budgets import checks
 from archprof.errors import UnknownName, UsageError
 
 pytest_plugins = ["pytester"]

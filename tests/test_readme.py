@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 import archprof
-from archprof.analysis.columns import COLUMNS
+from archprof.analysis.tables.columns import COLUMNS
 from archprof.cli import app
 
 ROOT = Path(__file__).parents[1]

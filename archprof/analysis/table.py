@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from archprof import late, units
+from archprof import units
 
 Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share"]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
@@ -126,23 +126,30 @@ class Table:
 
     def to_text(self, width: int | None = None) -> str:
         """Plain text, as wide as it needs to be or at most `width`."""
-        return str(late.call("archprof.render.text:render", self, width=width, color=False))
+        from archprof.render import formats
+
+        return formats.table_text(self, width)
 
     def to_csv(self) -> str:
-        return str(late.call("archprof.render.plain:csv", self))
+        return self._rendered("csv")
 
     def to_markdown(self) -> str:
-        return str(late.call("archprof.render.plain:markdown", self))
+        return self._rendered("md")
 
     def to_json(self) -> str:
-        return str(late.call("archprof.render.plain:json", self))
+        return self._rendered("json")
 
     def to_latex(self) -> str:
-        return str(late.call("archprof.render.plain:latex", self))
+        return self._rendered("latex")
+
+    def _repr_html_(self) -> str:
+        return self._rendered("notebook")
+
+    def _rendered(self, form: str) -> str:
+        from archprof.render import formats
+
+        return formats.table_as(form, self)
 
     def __str__(self) -> str:
         """Plain text that fits the terminal, where there is one."""
         return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
-
-    def _repr_html_(self) -> str:
-        return str(late.call("archprof.render.plain:notebook", self))

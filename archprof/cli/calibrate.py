@@ -6,18 +6,18 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archprof import files, late
+from archprof import files
 from archprof.cli import options
 from archprof.cli.output import told, write
-from archprof.progress import working
+from archprof.cli.progress import working
 from archprof.units import show
 
 if TYPE_CHECKING:
-    from archprof.capture.measure.calibrate import Calibration, Rate
+    from archprof.measuring.calibrate import Calibration, Rate
 
 FOLDER = Path("reports/devices")
 """Where calibrations are kept."""
@@ -35,11 +35,13 @@ def calibrate(
     with told(debug):
         if output is not None:
             files.check_writable(output)
-        devices: dict[str, str] = late.find("archprof.capture.measure.run:DEVICES")
-        device: Any = late.call(devices["cpu" if cpu else "cuda"])
+        from archprof.measuring import run
+        from archprof.measuring.calibrate import calibrate as measure_roofs
+
+        device = run.DEVICES["cpu" if cpu else "cuda"]()
         path = files.check_writable(output or _place(device.name))
         with working("Calibrating"):
-            found: Calibration = late.call("archprof.capture.measure.calibrate:calibrate", device)
+            found = measure_roofs(device)
         write("".join(f"{line}\n" for line in lines(found)), None)
         write(json.dumps(found.to_json(), indent=2) + "\n", path)
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archprof import late
 from archprof.cli import options
-from archprof.cli.measured import how
 from archprof.cli.output import for_terminal, form_of, told, write
-from archprof.progress import working
+from archprof.cli.pass_options import how
+from archprof.cli.progress import working
 
 if TYPE_CHECKING:
-    from archprof.analysis.budget import Verdict
+    from archprof.budgets.verdicts import Verdict
 
 BROKEN = 3
 """The exit code when a budget is broken."""
@@ -62,6 +61,8 @@ def check(
     debug: options.Debug = False,
 ) -> None:
     """Hold models against budgets or a baseline; exit code 3 when one is broken."""
+    from archprof.budgets import checks
+
     with told(debug):
         form = form_of(format, output, FORMATS, SUFFIXES)
         limits = {
@@ -69,8 +70,7 @@ def check(
             "activation": max_activation, "peak": max_peak, "latency": max_latency,
         }  # fmt: skip
         with working("Checking the budgets"):
-            verdicts: tuple[Verdict, ...] = late.call(
-                "archprof.checks:run",
+            verdicts: tuple[Verdict, ...] = checks.run(
                 models or (),
                 limits,
                 baseline=baseline,
@@ -92,22 +92,27 @@ def check(
 
 def text_of(verdicts: tuple[Verdict, ...], form: str, output: Path | None) -> str:
     """All verdicts in one format; for a person or GitHub's log the tables come first."""
+    from archprof.render import ci
+
+    renderers = {"github": ci.github, "summary": ci.summary, "outcome": ci.outcome, "junit": ci.junit, "json": ci.json}
     if form not in ("text", "github"):
         renderer = {"md": "summary"}.get(form, form)
-        return str(late.call(f"archprof.render.ci:{renderer}", verdicts))
+        return renderers[renderer](verdicts)
     shown = for_terminal if output is None else str
     tables = [shown(verdict.table) for verdict in verdicts]
     closing = "github" if form == "github" else "outcome"
-    return "\n".join([*tables, late.call(f"archprof.render.ci:{closing}", verdicts).strip()]).rstrip() + "\n"
+    return "\n".join([*tables, renderers[closing](verdicts).strip()]).rstrip() + "\n"
 
 
 def add_summary(verdicts: tuple[Verdict, ...]) -> None:
     """Append the step summary to the file that GitHub names for it."""
+    from archprof.render import ci
+
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(late.call("archprof.render.ci:summary", verdicts))
+            file.write(ci.summary(verdicts))
     except OSError as error:
         sys.stderr.write(f"The step summary {path} cannot be written: {error.strerror}.\n")

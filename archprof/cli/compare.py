@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import archprof
-from archprof import late
-from archprof.cli import conventions, measured, options
+from archprof.cli import options, other_tools, pass_options
 from archprof.cli.output import FORMATS, PAGE_SUFFIXES, PAGES, for_terminal, form_of, told, width, write
+from archprof.cli.progress import working
 from archprof.cli.report import page_of
-from archprof.progress import working
 
 if TYPE_CHECKING:
-    from archprof.analysis.compare import Comparison
+    from archprof.analysis.compare.comparison import Comparison
 
 
 def compare(
@@ -34,29 +33,33 @@ def compare(
     compile: options.Compile = False,
     by: Annotated[str, typer.Option(help="Align rows by path, by stage, or by what fits (auto).")] = "auto",
     layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too.")] = False,
-    convention: options.Convention = conventions.OWN,
+    convention: options.Convention = other_tools.OWN,
     format: options.Form = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """Architectures side by side: a summary with ratios to the first, findings, and aligned rows."""
+    from archprof.analysis.compare import comparison
+
     with told(debug):
         form = form_of(format, output, PAGES, PAGE_SUFFIXES)
-        late.call("archprof.analysis.compare:check", len(models), by=by)
-        conventions.check(convention, form, train=train)
-        how = measured.how(measure, cuda, channels_last, compile)
+        comparison.check(len(models), by=by)
+        other_tools.check(convention, form, train=train)
+        how = pass_options.how(measure, cuda, channels_last, compile)
         asked = options.of_sequences(settings, phase, context)
-        answer = measured.profiles(models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked)
+        answer = pass_options.profiles(
+            models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked
+        )
         if form == "html":
             write(page_of(answer.profiles), output)
         else:
             with working("Comparing"):
                 compared = archprof.compare(*answer.profiles, by=by)
             text = text_of(compared, form, layers, output)
-            if convention == conventions.OWN:
+            if convention == other_tools.OWN:
                 write(text, output)
             else:
-                conventions.write_by_rule(answer.profiles, convention, form, output, text)
+                other_tools.write_by_rule(answer.profiles, convention, form, output, text)
         answer.finish()
 
 

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from archprof import late
-from archprof.cli import measured, options
+from archprof.cli import options, pass_options
 from archprof.cli.output import form_of, told, write_table
 
 
@@ -29,12 +28,14 @@ def epoch(
     debug: options.Debug = False,
 ) -> None:
     """How long an epoch takes, from a measured training step, with its interval; a row for each model and device."""
+    from archprof.analysis.tables import epoch
+
     with told(debug):
         form = form_of(format, output)
-        how = measured.how("cuda" if cuda else measure, cuda, channels_last, compile)
-        late.call("archprof.analysis.epoch:steps", images, batch)
-        answer = measured.profiles(models, input, how, batch=batch, dtype=dtype, train=True)
+        how = pass_options.how("cuda" if cuda else measure, cuda, channels_last, compile)
+        epoch.steps(images, batch)
+        answer = pass_options.profiles(models, input, how, batch=batch, dtype=dtype, train=True)
         if answer.problem is not None:
             raise answer.problem
-        write_table(late.call("archprof.analysis.epoch:table", answer.profiles, images), form, output)
+        write_table(epoch.table(answer.profiles, images), form, output)
         answer.finish()

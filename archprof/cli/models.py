@@ -9,7 +9,7 @@ import typer
 import archprof
 from archprof.cli import options
 from archprof.cli.output import form_of, told, write_table
-from archprof.progress import working
+from archprof.cli.progress import working
 
 
 def models(

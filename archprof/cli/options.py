@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from archprof import late
 from archprof.errors import UsageError
 
 Model = Annotated[
@@ -117,4 +116,6 @@ def with_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str
     """What `--input` and `--arg` give together, in the grammar of `--input`."""
     if not args:
         return inputs
-    return [*(inputs or ()), *(late.call("archprof.capture.input_grammar:argument", text) for text in args)]
+    from archprof.sources import input_grammar
+
+    return [*(inputs or ()), *(input_grammar.argument(text) for text in args)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from archprof import files, late
+from archprof import files
 from archprof.errors import ArchprofError, UsageError
 
 if TYPE_CHECKING:
@@ -82,10 +82,11 @@ def write(text: str, output: Path | None) -> None:
 
 def for_terminal(table: Table) -> str:
     """Text as wide as the terminal and in its colours; plain in a pipe."""
+    from archprof.render.text import render
+
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     unicode = "utf" in (sys.stdout.encoding or "").lower()
-    text: str = late.call("archprof.render.text:render", table, width=width(), color=color, unicode=unicode)
-    return text
+    return render(table, width=width(), color=color, unicode=unicode)
 
 
 def width() -> int | None:

@@ -6,19 +6,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from archprof import files, late
-from archprof.cli import measured, options
+from archprof import files
+from archprof.cli import options, pass_options
 from archprof.cli.output import told, write
+from archprof.cli.progress import working
 from archprof.errors import UsageError
-from archprof.progress import working
 
 if TYPE_CHECKING:
-    from archprof.records import Profile
+    from archprof.facts.records import Profile
 
+Plotly = Literal["gzip", "inline", "none"]
 PLOTLY = ("gzip", "inline", "none")
 
 
@@ -53,6 +54,8 @@ def report(
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
+    from archprof.predicting import devices
+
     with told(debug):
         if plotly not in PLOTLY:
             raise UsageError(f"Plotly cannot be embedded as {plotly!r}.", f"Allowed: {', '.join(PLOTLY)}.")
@@ -60,20 +63,25 @@ def report(
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
         if device is not None:
-            late.call("archprof.analysis.devices:named", device)
-        how = measured.how(measure, cuda, channels_last, compile)
+            devices.named(device)
+        how = pass_options.how(measure, cuda, channels_last, compile)
         asked = options.of_sequences(settings, phase, context)
-        answer = measured.profiles(models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked)
+        answer = pass_options.profiles(
+            models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked
+        )
         with working("Drawing the page"):
-            page = page_of(answer.profiles, title=title, plotly=plotly, device=device)
+            page = page_of(answer.profiles, title=title, plotly=cast(Plotly, plotly), device=device)
         write(page, output)
         answer.finish()
 
 
 def page_of(
-    shown: Sequence[Profile], *, title: str | None = None, plotly: str = "gzip", device: str | None = None
+    shown: Sequence[Profile], *, title: str | None = None, plotly: Plotly = "gzip", device: str | None = None
 ) -> str:
     """The page about these profiles, which names the command that made it."""
+    from archprof.analysis.report import page
+    from archprof.render.page import html
+
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = late.call("archprof.analysis.report:report", shown, command=command, title=title, device=device)
-    return str(late.call("archprof.render.html:page", facts, plotly=plotly))
+    facts = page.report(shown, command=command, title=title, device=device)
+    return str(html.page(facts, plotly=plotly))

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from archprof import late, units
+from archprof import units
 from archprof.cli import options
 from archprof.cli.output import form_of, told, write_table
-from archprof.progress import working
+from archprof.cli.progress import working
 
 
 def inputs(
@@ -29,11 +29,14 @@ def inputs(
     debug: options.Debug = False,
 ) -> None:
     """The input sizes that give an output of that size at a layer."""
+    from archprof.analysis.tables import search
+
     with told(debug):
         form = form_of(format, output)
         with working(f"Solving {model}"):
-            answer = late.call(
-                "archprof.capture.search:inputs_for",
+            from archprof.sweeping import solve_inputs
+
+            answer = solve_inputs.inputs_for(
                 model,
                 where,
                 lo=low,
@@ -42,7 +45,7 @@ def inputs(
                 inputs=input or None,
                 dtype=dtype,
             )
-        write_table(late.call("archprof.analysis.search:inputs", answer), form, output)
+        write_table(search.inputs(answer), form, output)
 
 
 def fit(
@@ -62,6 +65,8 @@ def fit(
     debug: options.Debug = False,
 ) -> None:
     """The largest setting of a model that stays inside a budget."""
+    from archprof.analysis.tables import search
+
     with told(debug):
         form = form_of(format, output)
         counts = {"max_params": max_params, "max_macs": max_macs, "max_flops": max_flops}
@@ -69,7 +74,7 @@ def fit(
         if max_activation is not None:
             budgets["max_activation"] = units.parse_bytes(max_activation)
         with working(f"Fitting {model}"):
-            found = late.call(
-                "archprof.capture.fit:fit", model, over=over, inputs=input or None, batch=batch, dtype=dtype, **budgets
-            )
-        write_table(late.call("archprof.analysis.search:fit", found), form, output)
+            from archprof.sweeping.fit import fit as find_largest
+
+            found = find_largest(model, over=over, inputs=input or None, batch=batch, dtype=dtype, **budgets)
+        write_table(search.fit(found), form, output)

@@ -6,15 +6,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archprof import late
-from archprof.cli import conventions, measured, options
-from archprof.cli.measured import How
-from archprof.cli.output import FORMATS, PAGE_SUFFIXES, PAGES, for_terminal, form_of, told, write, write_table
+from archprof.cli import options, other_tools, pass_options
+from archprof.cli.output import (
+    FORMATS,
+    PAGE_SUFFIXES,
+    PAGES,
+    for_terminal,
+    form_of,
+    told,
+    write,
+    write_table,
+)
+from archprof.cli.pass_options import How
 from archprof.cli.report import page_of
 from archprof.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
-    from archprof.records import Profile
+    from archprof.facts.records import Profile
 
 
 def table(
@@ -37,25 +45,28 @@ def table(
     columns: options.Columns = None,
     sort: options.Sort = None,
     top: options.Top = None,
-    convention: options.Convention = conventions.OWN,
+    convention: options.Convention = other_tools.OWN,
     format: options.Form = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """The per-layer table of one model, or how long it takes at several batch sizes."""
+    from archprof.analysis.tables import layers
+    from archprof.analysis.tables.columns import legend
+
     with told(debug):
         if columns == "help":
-            write(late.call("archprof.analysis.columns:legend", by), None)
+            write(legend(by), None)
             return
         keys = [key.strip() for key in columns.split(",")] if columns else None
-        view = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
+        view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
         form = form_of(format, output, PAGES, PAGE_SUFFIXES)
-        late.call("archprof.analysis.layers:check", **view)
-        conventions.check(convention, form, train=train)
+        layers.check(**view)
+        other_tools.check(convention, form, train=train)
         input = options.with_arguments(input, arg)
         asked = options.of_sequences(settings, phase, context)
-        how = measured.how(measure, cuda, channels_last, compile)
-        sizes, kinds = measured.batches(batch), measured.dtypes(dtype)
+        how = pass_options.how(measure, cuda, channels_last, compile)
+        sizes, kinds = pass_options.batches(batch), pass_options.dtypes(dtype)
         if how.device is None and (sizes[1:] or kinds[1:] or "auto" in sizes):
             raise UsageError(
                 f"Batch {batch}{f' in {dtype}' if dtype else ''} was asked for, and nothing to measure.",
@@ -83,16 +94,16 @@ def show(
 ) -> None:
     """Trace, measure if so asked, and print; also what there is when the forward fails or nothing can be measured."""
     try:
-        answer = measured.profile(model, input, how, **options)
+        answer = pass_options.profile(model, input, how, **options)
     except TraceError as error:
         if error.profile is not None and error.profile.layers:
             write_view(error.profile, view, form, output)
         raise
-    if convention == conventions.OWN:
+    if convention == other_tools.OWN:
         write_view(answer.profiles[0], view, form, output)
     else:
         shown = for_terminal if output is None else FORMATS["text"].text
-        conventions.write_by_rule(answer.profiles, convention, form, output, shown(answer.profiles[0].table(**view)))
+        other_tools.write_by_rule(answer.profiles, convention, form, output, shown(answer.profiles[0].table(**view)))
     answer.finish()
 
 
@@ -107,25 +118,29 @@ def write_sweep(
     **options: Any,
 ) -> None:
     """Measure each batch size in each dtype, and print a row for each."""
+    from archprof.analysis.tables import sweep
+
     if form not in FORMATS:
         raise UsageError(f"A sweep is not written as {form}.", f"Formats: {', '.join(FORMATS)}.")
-    cells = list(measured.sweep(model, input, how, sizes, kinds, **options))
-    write_table(late.call("archprof.analysis.sweep:table", model, cells), form, output)
-    if any(measured.stopped(cell.profile) for cell in cells):
+    cells = list(pass_options.sweep(model, input, how, sizes, kinds, **options))
+    write_table(sweep.table(model, cells), form, output)
+    if any(pass_options.stopped(cell.profile) for cell in cells):
         raise KeyboardInterrupt
 
 
 def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path | None) -> None:
     """Print or write the table of a profile. JSON by layer, to be read again, and HTML hold it whole."""
+    from archprof.analysis.tables import decoding
+
     if form == "text" and profile.decoding is not None:
         shown = for_terminal if output is None else FORMATS["text"].text
-        tables = (profile.table(**view), late.call("archprof.analysis.decoding:table", profile))
+        tables = (profile.table(**view), decoding.table(profile))
         write("\n".join(map(shown, tables)), output)
         return
     if form != "html" and (form != "json" or view["by"] != "layer"):
         write_table(profile.table(**view), form, output)
         return
-    write(page_of([profile]) if form == "html" else late.call("archprof.store:to_json", profile), output)
+    write(page_of([profile]) if form == "html" else profile.to_json(), output)
     unused = [f"--{name}" for name, value in view.items() if name != "by" and value is not None]
     if unused:
         sys.stderr.write(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import typer
 
 import archprof
-from archprof import late
 from archprof.cli import options
 from archprof.cli.output import form_of, told, write_table
-from archprof.progress import working
+from archprof.cli.progress import working
 
 
 def verify(
@@ -22,10 +21,12 @@ def verify(
     debug: options.Debug = False,
 ) -> None:
     """Count a model by torch, fvcore and published figures too, and explain what differs; exit code 1 if it cannot."""
+    from archprof.analysis.tables import verify
+
     with told(debug):
         form = form_of(format, output)
         with working(f"Counting {model}"):
             compared = archprof.verify(model, options.with_arguments(input, arg) or None, batch=batch, dtype=dtype)
         write_table(compared, form, output)
-    if not late.call("archprof.analysis.verify:agrees", compared):
+    if not verify.agrees(compared):
         raise typer.Exit(1)

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 import archprof
-from archprof import files, late
+from archprof import files
 from archprof.cli import options
 from archprof.cli.output import for_terminal, told, width, write
+from archprof.cli.progress import working
 from archprof.errors import UsageError
-from archprof.progress import working
 
 REWRITES = "--stack3x3, --add-bn, --residual, --separable, --no-fc, --width X, --num-classes N"
 
@@ -40,6 +40,8 @@ def whatif(
     debug: options.Debug = False,
 ) -> None:
     """Rewrite a copy of a model and show what that changes; the rewrites combine."""
+    from archprof.analysis.tables import rewrites
+
     with told(debug):
         if not any((stack3x3, add_bn, residual, separable, no_fc, wider is not None, num_classes is not None, middle)):
             raise UsageError(f"Nothing is to be rewritten in {model}.", f"Rewrites: {REWRITES}.")
@@ -62,10 +64,12 @@ def whatif(
                 width=wider,
                 num_classes=num_classes,
             )
-            source = late.call("archprof.capture.rewrite:write_module", rewritten) if output else None
+            from archprof.rewriting import write_module
+
+            source = write_module(rewritten) if output else None
             compared = archprof.compare(rewritten.before, rewritten.after)
-        rewrites = late.call("archprof.analysis.rewrites:table", model, rewritten.applied, rewritten.refused)
-        parts = [for_terminal(rewrites), for_terminal(compared.summary), compared.sentences(width())]
+        done = rewrites.table(model, rewritten.applied, rewritten.refused)
+        parts = [for_terminal(done), for_terminal(compared.summary), compared.sentences(width())]
         write("\n".join([*parts, for_terminal(compared.stages)]), None)
         if source is not None:
             write(source, output)

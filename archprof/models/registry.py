@@ -35,7 +35,7 @@ class Entry:
 
     Attributes:
         name: what a user types.
-        builder: its function as "package.module:name"; every argument has a default.
+        builder: its function as "family:function"; see `definitions.find_builder`.
         input: its default input in the grammar of `--input`, without the batch dimension.
         depth: layers with weights on the way from input to output; projections of shortcuts and norms do not count.
         year: when the architecture was published; `None` for variants made for teaching and for those with batch norm.
@@ -105,7 +105,7 @@ def _rows(file: str) -> list[dict[str, str]]:
 def _entry(row: dict[str, str]) -> Entry:
     return Entry(
         name=row["name"],
-        builder=f"archprof.models.{row['builder']}",
+        builder=row["builder"],
         input=row["input"],
         depth=int(row["depth"]),
         year=int(row["year"]) if row["year"] else None,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from archprof.analysis.budget import Check, Verdict, sentence
-from archprof.render.cells import printable
+from archprof.budgets.verdicts import Check, Verdict, sentence
+from archprof.render.printed_columns import printable
 
 
 def github(verdicts: Sequence[Verdict]) -> str:

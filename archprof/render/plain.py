@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Table, Value
-from archprof.render.cells import Marks, Strip, printable, strips
+from archprof.render.printed_columns import Marks, Strip, printable, strips
 
 
 def csv(table: Table) -> str:

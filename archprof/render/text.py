@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from archprof.analysis.table import Row, Table, Unit
-from archprof.render.cells import Marks, Strip, printable, strips
+from archprof.render.printed_columns import Marks, Strip, printable, strips
 
 GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 100

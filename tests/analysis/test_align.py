@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archprof
-from archprof.analysis import align
-from archprof.analysis.compare import compare
-from archprof.records import Layer, Op, Profile, Storage, Tensor, TensorSpec
+from archprof.analysis.compare import align
+from archprof.analysis.compare.comparison import compare
+from archprof.facts.records import Layer, Op, Profile, Storage, Tensor, TensorSpec
 
 SHAPES = [(1, 3, 32, 32), (1, 8, 16, 16), (1, 8, 15, 15), (1, 8, 8, 8), (1, 8, 1, 1), (1, 8), (1, 17, 8), ()]
 

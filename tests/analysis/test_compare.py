@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.analysis.compare import compare
+from archprof.analysis.compare.comparison import compare
 from archprof.errors import UsageError
 
 LECTURES = {

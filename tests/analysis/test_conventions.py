@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archprof
-from archprof.analysis.conventions import CONVENTIONS, check, printed
-from archprof.analysis.conventions.reading import Reading
+from archprof.analysis.other_tools import CONVENTIONS, check, printed
+from archprof.analysis.other_tools.tool_view import Reading
 from archprof.errors import UnknownName, UsageError
-from archprof.records import Layer, Profile
+from archprof.facts.records import Layer, Profile
 
 OPEN = {
     *(("ptflops", name) for name in (

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.analysis.depth import weight_layers
+from archprof.analysis.weight_depth import weight_layers
 from archprof.models import registry
 
 

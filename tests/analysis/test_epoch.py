@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archprof.analysis import epoch
+from archprof.analysis.tables import epoch
 from archprof.errors import UsageError
 
 

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archprof import units
-from archprof.analysis import compare, latency
-from archprof.analysis.columns import MEASURED
-from archprof.analysis.latency import Elapsed
-from archprof.analysis.layers import table
-from archprof.measured import Timing
+from archprof.analysis import elapsed
+from archprof.analysis.compare import comparison
+from archprof.analysis.elapsed import Elapsed
+from archprof.analysis.tables.columns import MEASURED
+from archprof.analysis.tables.layers import table
+from archprof.facts.measured import Timing
 
 MS = 1e-3
 
@@ -51,7 +52,7 @@ def test_the_interval_of_a_sum_is_that_of_what_its_rows_took_together():
 
 def test_the_sum_of_medians_is_never_outside_its_interval():
     """Three rows that are slow in one round each: every round takes 20, the medians add up to 30."""
-    rows = [latency.of(builders.timing("", 0, *rounds)) for rounds in ((0, 10, 10), (10, 0, 10), (10, 10, 0))]
+    rows = [elapsed.of(builders.timing("", 0, *rounds)) for rounds in ((0, 10, 10), (10, 0, 10), (10, 10, 0))]
     total = sum(rows)
     assert total.rounds == pytest.approx((0.02, 0.02, 0.02))
     assert (total.low, total.seconds, total.high) == pytest.approx((0.02, 0.03, 0.03))
@@ -60,7 +61,7 @@ def test_the_sum_of_medians_is_never_outside_its_interval():
 @given(st.lists(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=5), min_size=1, max_size=7), max_size=6))
 def test_sums_keep_their_order_and_their_parts(rows):
     timings = [Timing("", 0, tuple(map(tuple, rounds))) for rounds in rows]
-    total = sum((latency.of(timing) for timing in timings), Elapsed())
+    total = sum((elapsed.of(timing) for timing in timings), Elapsed())
     assert total.low <= total.seconds <= total.high
     assert total.seconds == pytest.approx(
         sum(statistics.median(map(statistics.median, timing.rounds)) for timing in timings)
@@ -129,7 +130,7 @@ def test_points_stand_below_each_other():
 
 def test_the_gap_is_of_the_rows_but_the_unattributed():
     """10.04 + 0.0002 + 20 + 1 + 2 + 5 + 0.5 = 38.5402 ms of 40."""
-    assert latency.gap(builders.measured()) == pytest.approx(38.5402 / 40 - 1)
+    assert elapsed.gap(builders.measured()) == pytest.approx(38.5402 / 40 - 1)
     notes = " ".join(table(builders.measured()).notes)
     assert "Sum of the rows 38.54 ms, the whole model without marks 40.0 [39.0, 41.0] ms: gap -3.6%." in notes
     assert "Latency on Test CPU, threads: 2: wall clock" in notes
@@ -138,8 +139,8 @@ def test_the_gap_is_of_the_rows_but_the_unattributed():
 
 
 def test_what_was_not_measured_says_so():
-    assert latency.gap(builders.profile()) is None
-    assert latency.whole(builders.profile()) is None
+    assert elapsed.gap(builders.profile()) is None
+    assert elapsed.whole(builders.profile()) is None
     assert not set(MEASURED) & {column.key for column in table(builders.profile()).columns}
     asked = table(builders.profile(), columns=["latency"])
     assert set(cells(asked, "latency").values()) == {None}
@@ -164,18 +165,18 @@ def test_an_attributed_latency_says_so_in_its_head_and_below():
     assert any("wall clock at the borders of each call," in note for note in timed.notes)
     assert cells(answer, "latency") == cells(timed, "latency")
     # No mark stood at the border of a row, so that no row is too short to be told from one.
-    assert any(elapsed.under for elapsed in latency.own(builders.measured()))
-    assert not any(elapsed.under for elapsed in latency.own(split))
+    assert any(elapsed.under for elapsed in elapsed.own(builders.measured()))
+    assert not any(elapsed.under for elapsed in elapsed.own(split))
 
 
 def test_kernels_that_rows_share_are_not_counted():
     ways = [way._replace(attributed=True) for way in builders.on_gpu().measurement.latencies]
-    assert latency.kernels(builders.on_gpu(latencies=tuple(ways))) is None
+    assert elapsed.kernels(builders.on_gpu(latencies=tuple(ways))) is None
     assert "n_kernels" not in {column.key for column in table(builders.on_gpu(latencies=tuple(ways))).columns}
 
 
 def test_interrupted_is_said_also_without_a_number():
-    for ways, said in (((builders.LATENCY,), "Interrupted: these numbers"), ((), latency.NOTHING)):
+    for ways, said in (((builders.LATENCY,), "Interrupted: these numbers"), ((), elapsed.NOTHING)):
         answer = table(builders.measured(latencies=ways, interrupted=True))
         assert any(note.startswith(said) for note in answer.notes)
 
@@ -222,7 +223,7 @@ def stretched(timing, times):
 
 
 def test_latency_in_the_summary_and_in_the_aligned_rows():
-    compared = compare.compare([builders.measured(), slower(2)])
+    compared = comparison.compare([builders.measured(), slower(2)])
     summary = [
         dict(zip([c.key for c in compared.summary.columns], row.cells, strict=True)) for row in compared.summary.rows
     ]
@@ -243,17 +244,17 @@ def aligned_under(aligned, record):
 
 @pytest.mark.parametrize("other", [{"environment": {"threads": "1"}}, {"device_name": "Other CPU"}])
 def test_no_ratio_of_two_devices_or_numbers_of_threads(other):
-    assert latency.comparable([builders.measured(), builders.measured()])
-    assert not latency.comparable([builders.measured(), builders.measured(**other)])
-    assert not latency.comparable([builders.measured(), builders.profile()])
+    assert elapsed.comparable([builders.measured(), builders.measured()])
+    assert not elapsed.comparable([builders.measured(), builders.measured(**other)])
+    assert not elapsed.comparable([builders.measured(), builders.profile()])
 
 
 def test_no_ratio_of_what_two_methods_measured():
-    compared = compare.compare([builders.measured(), builders.on_gpu()])
+    compared = comparison.compare([builders.measured(), builders.on_gpu()])
     columns = [column.key for column in compared.summary.columns]
     assert [row.cells[columns.index("latency")] for row in compared.summary.rows] == pytest.approx([0.040, 0.012])
     assert {row.cells[columns.index("latency_ratio")] for row in compared.summary.rows} == {None}
-    assert compare.NO_RATIO in compared.summary.notes
+    assert comparison.NO_RATIO in compared.summary.notes
     assert not any(column.key.startswith("latency") for column in compared.layers.columns)
 
 
@@ -265,5 +266,5 @@ def test_no_ratio_of_what_two_methods_measured():
     ],
 )
 def test_the_findings_say_no_more_than_the_intervals(times, said):
-    found = [one.text for one in compare.compare([builders.measured(), slower(times)]).findings]
+    found = [one.text for one in comparison.compare([builders.measured(), slower(times)]).findings]
     assert any(said in text for text in found), found

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archprof.analysis.columns import COLUMNS, GROUPINGS, MEASURED, SUMMED, available, legend
-from archprof.analysis.layers import table
+from archprof.analysis.tables.columns import COLUMNS, GROUPINGS, MEASURED, SUMMED, available, legend
+from archprof.analysis.tables.layers import table
 from archprof.errors import UnknownName, UsageError
-from archprof.records import Layer, Op, Profile, Storage, TensorSpec
+from archprof.facts.records import Layer, Op, Profile, Storage, TensorSpec
 
 
 def column(answer, key):

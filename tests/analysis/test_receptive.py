@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import archprof
-from archprof.analysis import position_rules
-from archprof.analysis.receptive import Field, Walk, cells, fields, widest
-from archprof.analysis.spans import hull
+from archprof.analysis.receptive import position_rules
+from archprof.analysis.receptive.fields import Field, Walk, cells, fields, widest
+from archprof.analysis.receptive.spans import hull
 
 ROWS = list(csv.DictReader((Path(__file__).parent.parent / "data" / "receptive_fields.csv").open(encoding="utf-8")))
 

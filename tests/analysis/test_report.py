@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archprof
-from archprof.analysis import alone, beside, memory, pictures, treemap
-from archprof.analysis.report import report
-from archprof.analysis.subject import Subject
+from archprof.analysis.report import charts, joint_charts, model_findings, treemap
+from archprof.analysis.report.page import report
+from archprof.analysis.report.view import Subject
 from archprof.errors import UsageError
-from archprof.records import Layer, Op, Profile, Storage
+from archprof.facts import liveness
+from archprof.facts.records import Layer, Op, Profile, Storage
 
 MODELS = (
     "lenet5", "alexnet", "vgg16", "resnet18", "resnet50", "cifar_resnet_deep", "zfnet",
@@ -262,7 +263,7 @@ def test_the_peak_is_that_of_the_memory_analysis(pages, name):
     page = pages[name]
     [finding] = [finding for finding in page.findings if "live at once" in finding.text]
     number, unit = re.match(r"At most ([\d.]+) (KiB|MiB) are live at once", finding.text).groups()
-    assert float(number) == pytest.approx(memory.peak(page.profile) / {"KiB": 2**10, "MiB": 2**20}[unit], abs=0.005)
+    assert float(number) == pytest.approx(liveness.peak(page.profile) / {"KiB": 2**10, "MiB": 2**20}[unit], abs=0.005)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -375,7 +376,7 @@ def test_stages_of_one_size_keep_apart():
 @pytest.mark.parametrize("name", MODELS)
 def test_memory_along_the_pass_has_its_peak(pages, name):
     everything, activations = drawn(pages[name].pictures)["live"].points
-    assert max(y for _, y, _ in everything) == memory.peak(pages[name].profile)
+    assert max(y for _, y, _ in everything) == liveness.peak(pages[name].profile)
     assert max(len(everything), len(activations)) <= 600
     assert all(0 <= x < len(pages[name].profile.ops) for x, _, _ in everything)
     assert max(y for _, y, _ in activations) <= max(y for _, y, _ in everything)
@@ -391,7 +392,7 @@ def test_live_bytes_by_hand():
     )
     ops = tuple(Op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
     subject = Subject(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
-    everything, activations = pictures.live(subject).points
+    everything, activations = charts.live(subject).points
     assert [y for _, y, _ in everything] == [110, 130, 130, 160]
     assert [y for _, y, _ in activations] == [10, 10, 10, 40]
     assert everything[3] == (3, 160, "(model): op3")
@@ -400,7 +401,7 @@ def test_live_bytes_by_hand():
 @given(st.lists(st.integers(0, 10**9), max_size=300), st.integers(4, 60))
 def test_thinning_keeps_the_ends_and_the_extremes(values, most):
     points = tuple((i, value, "") for i, value in enumerate(values))
-    kept = pictures.thinned(points, most)
+    kept = charts.thinned(points, most)
     assert len(kept) <= most
     assert len(kept) == len(points) or len(points) > most
     assert list(kept) == sorted(set(kept))
@@ -475,7 +476,7 @@ def test_the_front_is_what_nothing_beats(points):
     def beaten(p):
         return any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)
 
-    kept = beside.front(points)
+    kept = joint_charts.front(points)
     assert sorted(kept) == [i for i, point in enumerate(points) if not beaten(point)]
     assert [points[i] for i in kept] == sorted(points[i] for i in kept)
 
@@ -614,7 +615,7 @@ def test_every_rule_is_used_by_some_model(pages):
     """No rule is dead: each says something about one of these profiles."""
     seen = [Subject(page.profile) for page in pages.values()]
     seen += [Subject(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
-    for rule in alone.RULES:
+    for rule in model_findings.RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__
 
 

@@ -3,8 +3,8 @@
 import builders
 import pytest
 
-from archprof.analysis.layers import table
-from archprof.records import Layer, Op, Profile, TensorSpec, Window
+from archprof.analysis.tables.layers import table
+from archprof.facts.records import Layer, Op, Profile, TensorSpec, Window
 
 
 def chain(*shapes, kernel=None, idle=()):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builders
 import pytest
 
-from archprof.analysis import sweep
-from archprof.analysis.sweep import Cell
+from archprof.analysis.tables import sweep
+from archprof.analysis.tables.sweep import Cell
 
 
 def records(*cells):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import builders
 import pytest
 
-from archprof.analysis import standing
-from archprof.analysis.verify import agrees, table
-from archprof.capture.verify import Count
-from archprof.records import Op, Profile
+from archprof.analysis import certainty
+from archprof.analysis.tables.verify import agrees, table
+from archprof.facts.records import Op, Profile
+from archprof.tracing.verify import Count
 
 MACS, PARAMS, AUX = 6912 + 9216 + 2560, 112 + 148 + 2570 + 30, 30
 
@@ -83,8 +83,8 @@ def test_the_standing_of_the_own_row():
     assert compared.rows[0].cells[-1] == "lower bound"
     assert compared.rows[0].bounds == {"macs"}
     assert any("aten.mystery" in note and "block.conv2" in note for note in compared.notes)
-    assert standing.of(builders.stopped()) == "lower bound"
-    assert standing.of(builders.profile(environment={"device": "cpu"})) == "complete, on real tensors"
+    assert certainty.of(builders.stopped()) == "lower bound"
+    assert certainty.of(builders.profile(environment={"device": "cpu"})) == "complete, on real tensors"
 
 
 def test_the_explanation_is_in_the_data_formats():

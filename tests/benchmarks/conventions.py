@@ -4,7 +4,7 @@
 
 Runs torch's FlopCounterMode on meta and fvcore, ptflops, thop, torchinfo and DeepSpeed on real tensors, each in its
 default settings, as far as they are installed, and replaces their rows in the table. The fast tests hold
-`archprof.analysis.conventions` against that table and need none of the tools. A value is empty where the tool raised;
+`archprof.analysis.other_tools` against that table and need none of the tools. A value is empty where the tool raised;
 `why` then names the exception.
 """
 

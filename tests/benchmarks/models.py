@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from archprof.capture.resolve import resolve
+from archprof.sources.resolve import resolve
 
 
 def stack(layers: int, width: int = 64) -> nn.Sequential:

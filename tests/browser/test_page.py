@@ -21,8 +21,8 @@ import pytest
 import torch
 
 import archprof
-from archprof.analysis.report import Report, report
-from archprof.render import html
+from archprof.analysis.report.page import Report, report
+from archprof.render.page import html
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
 CHROMIUM = shutil.which("chromium")

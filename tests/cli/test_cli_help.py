@@ -11,7 +11,7 @@ import typer
 
 import archprof
 from archprof import cli
-from archprof.analysis import layers
+from archprof.analysis.tables import layers
 
 COMMANDS = typer.main.get_command(cli.app).commands
 NOT_OF_THE_LIBRARY = {"format", "output", "debug", "convention"}

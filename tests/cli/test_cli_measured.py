@@ -15,8 +15,7 @@ import builders
 import pytest
 
 import archprof
-from archprof import progress
-from archprof.cli import measured
+from archprof.cli import pass_options, progress
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
 
 NET = """
@@ -269,7 +268,7 @@ def test_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_batches_and_dtypes_in_words() -> None:
-    assert measured.batches("1, 8,auto") == [1, 8, "auto"]
-    assert measured.batches("4") == [4]
-    assert measured.dtypes("float32, bfloat16") == ["float32", "bfloat16"]
-    assert measured.dtypes(None) == [None]
+    assert pass_options.batches("1, 8,auto") == [1, 8, "auto"]
+    assert pass_options.batches("4") == [4]
+    assert pass_options.dtypes("float32, bfloat16") == ["float32", "bfloat16"]
+    assert pass_options.dtypes(None) == [None]

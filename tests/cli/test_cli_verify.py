@@ -47,7 +47,7 @@ def test_a_model_of_a_file_in_every_format(command, here: Path):
 
 
 def test_an_unexplained_difference_ends_with_1(command, monkeypatch):
-    from archprof.capture import verify
+    from archprof.tracing import verify
 
     real = verify.torch_counts
     monkeypatch.setattr(verify, "torch_counts", lambda *args: {**real(*args), "aten.more": 7})

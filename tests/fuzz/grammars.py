@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 
 from fuzz.run import say
 
-from archprof.capture.input_grammar import argument, parse_input
-from archprof.capture.spec import parse_model
 from archprof.errors import UsageError
 from archprof.models.block_grammar import looks_like_blocks, parse
+from archprof.sources.input_grammar import argument, parse_input
+from archprof.sources.model_grammar import parse_model
 
 GOOD = {
     "model": [

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.capture.measure.calibrate import calibrate
-from archprof.capture.measure.cuda import CudaDevice
 from archprof.errors import DoesNotFit
-from archprof.measured import Latency
-from archprof.records import Profile
+from archprof.facts.measured import Latency
+from archprof.facts.records import Profile
+from archprof.measuring.calibrate import calibrate
+from archprof.measuring.cuda import CudaDevice
 
 pytestmark = [
     pytest.mark.gpu,

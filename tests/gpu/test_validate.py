@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from archprof.measured import Latency, Measurement, Timing
-from archprof.records import Layer, Profile
+from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.records import Layer, Profile
 from gpu import validate
 
 ROWS = (("", 0), ("a", 0), ("a.b", 0), ("c", 0))

@@ -25,11 +25,11 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.capture.measure.cuda import CudaDevice, require
 from archprof.cli.calibrate import slug
 from archprof.errors import ArchprofError
-from archprof.measured import Latency, Timing
-from archprof.records import Profile
+from archprof.facts.measured import Latency, Timing
+from archprof.facts.records import Profile
+from archprof.measuring.cuda import CudaDevice, require
 
 MODELS = ("resnet50", "vgg16", "vit_b_16", "mobilenet_v3_large")
 SAVED = ("alexnet", "vgg16", "resnet50", "vit_b_16")
@@ -149,7 +149,7 @@ def parents(name: str, batch: int) -> dict[str, float]:
 
 def archprof_model(name: str) -> nn.Module:
     """The module that archprof measures under this name, with random weights."""
-    from archprof.capture.resolve import resolve
+    from archprof.sources.resolve import resolve
 
     target = resolve(name)
     assert target.rebuild is not None

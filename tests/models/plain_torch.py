@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from archprof import late
 from archprof.models import registry
+from archprof.models.definitions import find_builder
 
 Shape = tuple[int, ...]
 
@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 def build(name: str, **arguments: object) -> nn.Module:
     """The built-in net of that name on the meta device, in eval mode."""
     with torch.device("meta"):
-        return late.find(registry.find(name).builder)(**arguments).eval()
+        return find_builder(registry.find(name))(**arguments).eval()
 
 
 def image(name: str) -> torch.Tensor:

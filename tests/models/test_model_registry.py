@@ -9,9 +9,9 @@ import pytest
 import torch
 from plain_torch import build, image, output_shapes, weight_layers
 
-from archprof import late
 from archprof.errors import UnknownName
 from archprof.models import registry
+from archprof.models.definitions import find_builder
 
 PROMISED = set(
     """
@@ -60,7 +60,7 @@ def test_number_of_classes_can_be_chosen(entry: registry.Entry) -> None:
 def test_every_parameter_gets_a_gradient(entry: registry.Entry) -> None:
     """Also finds an in-place change of what autograd kept."""
     with torch.device("meta"):
-        net = late.find(entry.builder)()
+        net = find_builder(entry)()
     net(image(entry.name)).sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == []
 
@@ -72,7 +72,7 @@ def test_depth_is_the_number_of_layers_with_weights(entry: registry.Entry) -> No
 
 @every_entry
 def test_every_builder_says_what_it_builds(entry: registry.Entry) -> None:
-    assert late.find(entry.builder).__doc__
+    assert find_builder(entry).__doc__
     assert entry.about
 
 

@@ -8,8 +8,8 @@ from plain_torch import build, image, macs, params
 from torch import nn
 from torchvision import models
 
-from archprof import late
 from archprof.models import registry
+from archprof.models.definitions import find_builder
 
 NAMES = [entry.name for entry in registry.ENTRIES.values() if entry.torchvision]
 
@@ -54,7 +54,7 @@ def test_with_torchvisions_weights_the_scores_are_the_same(name: str, size: int)
     torch.manual_seed(0)
     other = models.get_model(name).eval()
     with torch.device("meta"):
-        ours = late.find(registry.find(name).builder)().eval()
+        ours = find_builder(registry.find(name))().eval()
     ours.load_state_dict(other.state_dict(), assign=True)
     x = torch.randn(1, 3, size, size)
     with torch.no_grad():
@@ -63,6 +63,6 @@ def test_with_torchvisions_weights_the_scores_are_the_same(name: str, size: int)
 
 def test_weights_start_as_wide_as_torchvisions() -> None:
     torch.manual_seed(0)
-    ours, other = late.find(registry.find("resnet18").builder)(), models.resnet18()
+    ours, other = find_builder(registry.find("resnet18"))(), models.resnet18()
     for (name, mine), their in zip(ours.named_parameters(), other.parameters(), strict=True):
         assert mine.std(correction=0).item() == pytest.approx(their.std(correction=0).item(), rel=0.06), name

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archprof
-from archprof.analysis.report import report
-from archprof.records import Layer, Profile
-from archprof.render import html
-from archprof.render.markup import data, safe
-from archprof.render.treemap import Rect, squarified
+from archprof.analysis.report.page import report
+from archprof.facts.records import Layer, Profile
+from archprof.render.page import html
+from archprof.render.page.markup import data, safe
+from archprof.render.page.squarify import Rect, squarified
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--"
 VOID = {"meta", "input"}
@@ -202,11 +202,11 @@ def test_a_model_that_does_nothing_has_a_page() -> None:
 def test_a_notebook_shows_a_small_table(four: list[Profile]) -> None:
     resnet50 = archprof.profile("resnet50")
     for shown in (four[0], four[3], resnet50, archprof.compare(*four)):
-        text = html.notebook(shown)
+        text = shown._repr_html_()
         assert Page(text.replace("<br>", "")).open == []
         assert "<script" not in text
         assert len(text) < 40_000
-    assert "layer1" in html.notebook(resnet50)
+    assert "layer1" in resnet50._repr_html_()
 
 
 sizes = st.lists(st.integers(1, 10**9), min_size=1, max_size=60).map(lambda values: sorted(values, reverse=True))

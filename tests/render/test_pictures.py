@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archprof.analysis.pictures import Series
-from archprof.render import axes, figures, svg
+from archprof.analysis.report.charts import Series
+from archprof.render.page import axes, figures, svg
 
 values = st.lists(st.floats(0.001, 1e15), min_size=1, max_size=40)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archprof.analysis.budget import Check, Verdict, check, sentence
-from archprof.analysis.limits import METRICS, Limit, limit
+from archprof.budgets.limits import METRICS, Limit, limit
+from archprof.budgets.verdicts import Check, Verdict, check, sentence
 from archprof.render import ci
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
-from archprof.capture.inputs import materialise
-from archprof.capture.oracles import torch_macs
-from archprof.capture.target import Target
-from archprof.records import Profile
+from archprof.facts.records import Profile
+from archprof.sources.inputs import materialise
+from archprof.sources.target import Target
+from archprof.tracing.oracles import torch_macs
 
 COUNTED_BY_TORCH = {str(packet) for packet in flop_registry}
 """Names such as "aten.mm"; what is not among them, torch counts as nothing."""

@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from zoo.agreement import with_torch
 
-from archprof.capture import timm_zoo, torchvision_zoo
-from archprof.capture.hf import configs, library
-from archprof.capture.resolve import resolve
-from archprof.capture.target import Target
-from archprof.capture.trace import trace
 from archprof.errors import ArchprofError
+from archprof.sources import timm_zoo, torchvision_zoo
+from archprof.sources.hf import configs, library
+from archprof.sources.resolve import resolve
+from archprof.sources.target import Target
+from archprof.tracing.trace import trace
 
 ZOOS = ("timm", "torchvision", "transformers")
 SECONDS = 120

@@ -7,8 +7,8 @@ import torch
 from zoo.agreement import with_torch
 from zoo.sample import ODDITIES, SAMPLE, TIMM, TORCHVISION, TRANSFORMERS, Sampled
 
-from archprof.capture.resolve import resolve
-from archprof.capture.trace import trace
+from archprof.sources.resolve import resolve
+from archprof.tracing.trace import trace
 
 NOT_COUNTED_BY_TORCH = {
     "matrix_vector": {"aten.mv", "aten._trilinear"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import archprof
-from archprof.capture.resolve import resolve
 from archprof.errors import UnknownName, UsageError
+from archprof.sources.resolve import resolve
 
 pytest.importorskip("timm")
 

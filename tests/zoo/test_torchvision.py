@@ -16,7 +16,7 @@ import torch
 from torchvision import models
 
 import archprof
-from archprof.records import Profile
+from archprof.facts.records import Profile
 
 PUBLISHED_AS = {
     # Loading the weights takes the two auxiliary classifiers away; building without weights keeps them (13,004,888

@@ -1,0 +1,285 @@
+"""Tables with a few columns for each of several models: a letter stands for a model, and nothing is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from string import ascii_uppercase
+from typing import NamedTuple
+
+from archprof import units
+from archprof.analysis import elapsed
+from archprof.analysis.compare import align
+from archprof.analysis.compare.align import Beside, Side
+from archprof.analysis.elapsed import Elapsed
+from archprof.analysis.table import Column, Row, Table, Unit, Value
+from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, add, rest_lines
+from archprof.facts.records import Op, Profile
+
+
+class Measure(NamedTuple):
+    """What is given of each model: its key, its word, and the ranks of the first column of numbers and of ratios.
+
+    Where the page is too narrow, the last model goes first.
+    """
+
+    key: str
+    word: str
+    rank: int
+    ratio_rank: int
+    unit: Unit = "count"
+
+
+MEASURES = (Measure("params", "params", 30, 70), Measure("macs", "MACs", 0, 15))
+LATENCY = Measure("latency", "latency", 0, 14, "seconds")
+"""Shown where one method measured all models on one device."""
+
+HOLDS_RANK = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row: its name, and for each model what it holds there and what that costs (`None`: nothing is there)."""
+
+    name: str
+    holds: tuple[str | None, ...]
+    counts: tuple[Counts | None, ...]
+    bounds: tuple[frozenset[str], ...]
+    short: str | None = None
+    depth: int = 0
+    subtotal: bool = False
+
+    @property
+    def mark(self) -> str:
+        """ "+" for what the first model has not, "-" for what it has and another has not."""
+        if self.counts[0] is None:
+            return "+"
+        return "-" if None in self.counts else ""
+
+
+def by_stage(names: Sequence[str], sides: Sequence[Side], stages: Sequence[Beside]) -> Table:
+    """One row for each group of stages of about the same resolution."""
+    return _table("Stages", "Stage", names, sides, [*(_stage(sides, at) for at in stages), *_rest(sides)])
+
+
+def by_layer(names: Sequence[str], sides: Sequence[Side], stages: Sequence[Beside]) -> Table:
+    """Stages, and in each the rows of every model, matched by kind."""
+    lines = [line for at in stages for line in _opened(sides, at)]
+    return _table("Layers by stage", "Stage or layer", names, sides, [*lines, *_rest(sides)])
+
+
+def by_path(names: Sequence[str], sides: Sequence[Side]) -> Table:
+    """Rows of the same path beside each other, under the part of the model that they belong to."""
+    lines = [_named_by_path(sides, row) for row in align.by_path(sides)]
+    groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
+    parts = [line for group in groups for line in _gathered(group)]
+    return _table("Layers by path", "Layer", names, sides, [*parts, *_rest(sides)])
+
+
+def bounds(profile: Profile, counts: Counts, stopped: bool) -> frozenset[str]:
+    """The keys of the counts that are lower bounds."""
+    return WORK_KEYS if stopped else COST_KEYS if counts.unknown else frozenset()
+
+
+def ratio(value: float | None, first: float | None) -> float | None:
+    """`None` where there is nothing to divide, or nothing to divide by."""
+    return None if value is None or not first else value / first
+
+
+def _stage(sides: Sequence[Side], at: Beside) -> Line:
+    """What each model does at about one resolution."""
+    found = [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
+    rows = [stage.rows if stage else () for stage in found]
+    return Line(
+        name=" / ".join(dict.fromkeys(stage.name for stage in found if stage)),
+        holds=tuple(_contents(side.profile, own) if own else None for side, own in zip(sides, rows, strict=True)),
+        counts=tuple(stage.counts if stage else None for stage in found),
+        bounds=tuple(_unsure(side, own) for side, own in zip(sides, rows, strict=True)),
+    )
+
+
+def _opened(sides: Sequence[Side], at: Beside) -> Iterator[Line]:
+    """A stage, and its rows below it: a row is named by its kind, for each model has its own path for it."""
+    yield replace(_stage(sides, at), subtotal=True)
+    for row in align.in_stage(sides, at):
+        kind = next(side.layer(i).kind for side, i in zip(sides, row, strict=True) if i is not None)
+        paths = [None if i is None else side.path(i) for side, i in zip(sides, row, strict=True)]
+        yield replace(_row_of(sides, row), name=kind, holds=tuple(paths), depth=1)
+
+
+def _named_by_path(sides: Sequence[Side], row: Beside) -> Line:
+    """A row, named by its path; each model has its own kind and shape for it."""
+    name = next(side.path(i) for side, i in zip(sides, row, strict=True) if i is not None)
+    return replace(_row_of(sides, row), name=name)
+
+
+def _row_of(sides: Sequence[Side], row: Beside) -> Line:
+    return Line(
+        name="",
+        holds=tuple(None if i is None else _described(side, i) for side, i in zip(sides, row, strict=True)),
+        counts=tuple(None if i is None else side.own[i] for side, i in zip(sides, row, strict=True)),
+        bounds=tuple(_unsure(side, () if i is None else (i,)) for side, i in zip(sides, row, strict=True)),
+    )
+
+
+def _gathered(lines: Sequence[Line]) -> Iterator[Line]:
+    """Rows of one part of the models, under their sum if they are several."""
+    if len(lines) == 1:
+        yield lines[0]
+        return
+    part = lines[0].name.partition(".")[0]
+    columns = list(zip(*(line.counts for line in lines), strict=True))
+    present = [[counts for counts in column if counts is not None] for column in columns]
+    yield Line(
+        name=part,
+        holds=tuple(f"{len(own)} row{'s' if len(own) > 1 else ''}" if own else None for own in present),
+        counts=tuple(add(own) if own else None for own in present),
+        bounds=tuple(frozenset().union(*own) for own in zip(*(line.bounds for line in lines), strict=True)),
+        subtotal=True,
+    )
+    for line in lines:
+        yield replace(line, short=line.name.removeprefix(f"{part}."), depth=1)
+
+
+def _rest(sides: Sequence[Side]) -> Iterator[Line]:
+    """What was measured and belongs to no layer."""
+    if not elapsed.comparable([side.profile for side in sides]):
+        return
+    found = [{line.name: line.counts for line in rest_lines(side.profile, "part")} for side in sides]
+    for name in dict.fromkeys(name for rows in found for name in rows):
+        nothing = (None,) * len(sides)
+        counts = tuple(rows.get(name, Counts()) for rows in found)
+        yield Line(name, nothing, counts, (frozenset(),) * len(sides))
+
+
+def _described(side: Side, row: int) -> str:
+    """Its kind, and the shape of what it returns without the batch dimension."""
+    layer = side.layer(row)
+    shape = "x".join(map(str, layer.outputs[0].shape[1:])) if layer.outputs else ""
+    return f"{layer.kind} {shape}".strip()
+
+
+def _unsure(side: Side, rows: Sequence[int]) -> frozenset[str]:
+    """The keys that are lower bounds over these rows."""
+    failure = side.profile.failure
+    return bounds(
+        side.profile, add([Counts(), *(side.own[i] for i in rows)]), failure is not None and failure.layer in rows
+    )
+
+
+def _contents(profile: Profile, rows: Sequence[int]) -> str:
+    """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
+    own = set(rows)
+    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and op.layer in own)
+    kinds = dict.fromkeys(profile.layers[i].kind for i in rows)
+    return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
+
+
+def _word(profile: Profile, op: Op) -> str:
+    """What an op is to a designer; "" for norms, activations and whatever moves data."""
+    name = op.name.removeprefix("aten.")
+    for part, word in (("convolution", "conv"), ("attention", "attention"), ("pool", "pool")):
+        if part in name and op.status == "counted":
+            return word
+    if not op.macs:
+        return ""
+    if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        return "recurrent"
+    weighted = any(profile.storages[profile.tensors[i].storage].role == "parameter" for i in op.inputs)
+    return "linear" if weighted else "matmul"
+
+
+def _table(title: str, header: str, names: Sequence[str], sides: Sequence[Side], lines: Sequence[Line]) -> Table:
+    letters = ascii_uppercase[: len(names)]
+    timed = elapsed.comparable([side.profile for side in sides])
+    measures = (*MEASURES, LATENCY) if timed else MEASURES
+    columns = _columns(header, letters, names, measures)
+    legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
+    return Table(
+        title=f"{title}: {legend}",
+        columns=columns,
+        rows=tuple(_row(line, columns, measures) for line in lines),
+        total=_row(_total(sides, lines), columns, measures),
+        notes=_legend(lines),
+    )
+
+
+def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[Measure]) -> tuple[Column, ...]:
+    columns = [
+        Column("part", header, "path", "+ is not in the first model, - is missing in another", 0),
+        Column(
+            "holds", " | ".join(letters), "path", "what each model has there, once where all have the same", HOLDS_RANK
+        ),
+    ]
+    for key, word, rank, ratio_rank, unit in measures:
+        columns += [
+            Column(f"{key}_{letter.lower()}", f"{letter} {word}", unit, f"{word} of {name}", rank + i, key)
+            for i, (letter, name) in enumerate(zip(letters, names, strict=True))
+        ]
+        columns += [
+            Column(f"{key}_ratio_{letter.lower()}", f"{letter}/A", "count", f"{word} of {name} to A", ratio_rank + i)
+            for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
+        ]
+    return tuple(columns)
+
+
+def _row(line: Line, columns: Sequence[Column], measures: Sequence[Measure]) -> Row:
+    cells: list[Value] = [line.name, _joined(line.holds)]
+    for measure in measures:
+        values = [_value(counts, measure.key) for counts in line.counts]
+        told = [_told(counts, measure.key) for counts in line.counts]
+        cells += [*values, *(ratio(value, told[0]) for value in told[1:])]
+    letters = ascii_uppercase[: len(line.counts)].lower()
+    unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
+    times = {
+        f"latency_{letter}": counts.latency
+        for letter, counts in zip(letters, line.counts, strict=True)
+        if counts and counts.latency
+    }
+    mark = f"{line.mark} " if line.mark else ""
+    return Row(
+        cells=tuple(cells),
+        name=f"{mark}{line.name}",
+        short=f"{mark}{line.short or line.name}",
+        depth=line.depth,
+        subtotal=line.subtotal,
+        bounds=frozenset(unsure.intersection(column.key for column in columns)),
+        within={key: one.within for key, one in times.items() if one.within},
+        under={key: one.floor for key, one in times.items() if one.under},
+    )
+
+
+def _value(counts: Counts | None, key: str) -> float | None:
+    value = None if counts is None else getattr(counts, key)
+    return value.seconds if isinstance(value, Elapsed) else value
+
+
+def _told(counts: Counts | None, key: str) -> float | None:
+    """The value, if there is a ratio of it: not where a time is less than can be told."""
+    elapsed = counts.latency if counts and key == "latency" else None
+    return None if elapsed and elapsed.under else _value(counts, key)
+
+
+def _joined(holds: Sequence[str | None]) -> str | None:
+    """What each holds, once where it is the same; `None` where there is nothing to say."""
+    said = list(dict.fromkeys(holds))
+    return said[0] if len(said) == 1 else " | ".join(text or units.MISSING for text in holds)
+
+
+def _total(sides: Sequence[Side], lines: Sequence[Line]) -> Line:
+    added = [line for line in lines if not line.subtotal]
+    return Line(
+        name="Total",
+        holds=(None,) * len(sides),
+        counts=tuple(add([Counts(), *(line.counts[i] or Counts() for line in added)]) for i in range(len(sides))),
+        bounds=tuple(frozenset().union(*(line.bounds[i] for line in added)) for i in range(len(sides))),
+    )
+
+
+def _legend(lines: Sequence[Line]) -> tuple[str, ...]:
+    """What the signs before the names mean, where there are any."""
+    meanings = {"-": "- is in A and missing in another model", "+": "+ is not in A"}
+    used = [meaning for mark, meaning in meanings.items() if any(line.mark == mark for line in lines)]
+    return (f"{'; '.join(used)}.",) if used else ()

@@ -1,0 +1,230 @@
+"""What was measured, as sums: of a row, of the rows of a kind, of the model; one method at a time, never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from archprof import units
+from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.records import Profile
+
+UNATTRIBUTED = "(unattributed)"
+"""The row that holds what the other rows lack to the whole, or have too much."""
+
+NOTHING = "Interrupted before anything was measured."
+
+TELLABLE = 3.0
+"""How many times the cost of a mark a row must take to be told from it; the note of a latency says which do not."""
+
+METHODS = {
+    "cpu": "wall clock at the borders of each {part}, the cost of the marks taken off",
+    "eager": "GPU events at the borders of each {part}, as a user runs it: launch gaps are in it",
+    "gpu": "GPU time at the borders of each {part}, in context, launch gaps removed",
+    "kernel": "GPU kernels of each {part} by the profiler, summed",
+}
+"""What each number is, in words; a part is a call, or a kernel of compiled code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Seconds of one row, or the sum over several.
+
+    Attributes:
+        seconds: median of the medians of the rounds; of a sum, the sum of these, so that rows add up.
+        rounds: the median of each round; of a sum, what its rows took together in that round.
+        least: the smallest sample, summed.
+        floor: less than this cannot be told from what the marks cost.
+    """
+
+    seconds: float = 0.0
+    rounds: tuple[float, ...] = ()
+    least: float = 0.0
+    floor: float = 0.0
+
+    def __add__(self, other: Elapsed) -> Elapsed:
+        rounds = tuple(a + b for a, b in zip_longest(self.rounds, other.rounds, fillvalue=0.0))
+        return Elapsed(self.seconds + other.seconds, rounds, self.least + other.least, self.floor + other.floor)
+
+    def __radd__(self, zero: int) -> Elapsed:
+        """So that `sum` can start from nothing."""
+        return self
+
+    def __bool__(self) -> bool:
+        return bool(self.seconds)
+
+    @property
+    def low(self) -> float:
+        """The least of the rounds; never above `seconds`."""
+        return min(self.seconds, *self.rounds) if self.rounds else self.seconds
+
+    @property
+    def high(self) -> float:
+        """The greatest of the rounds; never below `seconds`."""
+        return max(self.seconds, *self.rounds) if self.rounds else self.seconds
+
+    @property
+    def within(self) -> float:
+        """Half the interval: no digit of `seconds` below it says anything."""
+        return (self.high - self.low) / 2
+
+    @property
+    def under(self) -> bool:
+        """It is less than can be told."""
+        return 0 < self.floor > self.seconds
+
+    @property
+    def stable(self) -> bool:
+        """The rounds lie within 10 % of one another."""
+        return self.high <= 1.1 * self.low
+
+
+def of(timing: Timing, floor: float = 0.0) -> Elapsed:
+    """The sum of one."""
+    return Elapsed(timing.p50, timing.medians, timing.least, floor)
+
+
+def by(profile: Profile, method: str = "") -> Latency | None:
+    """What one method found; left out: the headline. `None` where it was not measured."""
+    if profile.measurement is None:
+        return None
+    found = (one for one in profile.measurement.latencies if method in ("", one.method))
+    return next(found, None)
+
+
+def own(profile: Profile, method: str = "") -> Sequence[Elapsed | None]:
+    """What each row's own work took, in the order of `Profile.layers`; nothing where none was timed.
+
+    `None` for all rows where the method was not used, or timed the whole alone.
+    """
+    latency = by(profile, method)
+    if latency is None or not latency.layers:
+        return [None] * len(profile.layers)
+    floor = 0.0 if latency.attributed else TELLABLE * (latency.overhead or 0.0)
+    timed = {(one.path, one.call): of(one, floor) for one in latency.layers}
+    return [timed.get((layer.path, layer.call), Elapsed()) for layer in profile.layers]
+
+
+def rest(profile: Profile, method: str = "") -> dict[str, Elapsed]:
+    """What belongs to no row, by its name; it closes the sum."""
+    latency = by(profile, method)
+    return {one.path: of(one) for one in latency.rest} if latency else {}
+
+
+def whole(profile: Profile, method: str = "") -> Elapsed | None:
+    """What the model takes, measured without marks: the truth that the sum of the rows is held against."""
+    latency = by(profile, method)
+    return of(latency.whole) if latency else None
+
+
+def gap(profile: Profile) -> float | None:
+    """How far the sum of all rows but the unattributed is above the whole (below: negative), as a share of it."""
+    latency, truth = by(profile), whole(profile)
+    if latency is None or not latency.layers or not truth:
+        return None
+    return attributed(latency) / truth.seconds - 1
+
+
+def attributed(latency: Latency) -> float:
+    """Seconds that have a row: of a layer, or between or outside the layers."""
+    return sum(one.p50 for one in (*latency.layers, *latency.rest) if one.path != UNATTRIBUTED)
+
+
+def kernels(profile: Profile) -> dict[str, int] | None:
+    """GPU kernels in a pass, by "path#call"; `None` where no profiler counted them, or rows share them."""
+    latency = by(profile, "kernel")
+    if latency is None or latency.attributed:
+        return None
+    return {key: sum(kernel.count for kernel in found) for key, found in latency.kernels.items()}
+
+
+def peaks(profile: Profile) -> list[dict[str, int | None]]:
+    """The measured peaks of each row's call, with all that it calls, as facts by the keys of their columns."""
+    found = {(one.path, one.call): one for one in profile.measurement.memory} if profile.measurement else {}
+    return [
+        {"peak_measured": one.allocated_peak, "peak_reserved": one.reserved_peak} if one else {}
+        for one in (found.get((layer.path, layer.call)) for layer in profile.layers)
+    ]
+
+
+def comparable(profiles: Sequence[Profile]) -> bool:
+    """All were measured, by one method on one device: only then is a ratio of their times about the models."""
+    ways = set(map(_way, profiles))
+    return len(ways) == 1 and None not in ways
+
+
+def _way(profile: Profile) -> tuple[str, str, str, bool] | None:
+    """What a time depends on beside the model: device, method, threads, and whether the model was compiled."""
+    measurement, latency = profile.measurement, by(profile)
+    if measurement is None or latency is None:
+        return None
+    compiled = latency.attributed or not latency.layers  # such rows are split by a rule, or there are none
+    return measurement.device_name, latency.method, measurement.environment.get("threads", ""), compiled
+
+
+def notes(profile: Profile) -> Iterator[str]:
+    """How it was measured, how well the rows add up, and what a reader must know to trust it."""
+    latency = by(profile)
+    if latency is not None:
+        yield from _closure(profile, latency)
+    yield from method(profile)
+
+
+def method(profile: Profile) -> Iterator[str]:
+    """How it was measured, on what, with which reservations; nothing about single rows."""
+    measurement, latency = profile.measurement, by(profile)
+    if measurement is None:
+        return
+    if measurement.interrupted:
+        yield "Interrupted: these numbers are of what was measured until then." if latency else NOTHING
+    if latency is not None:
+        yield f"{where(measurement, latency)}; {_how(measurement, latency)}."
+        yield from latency.notes
+    for other in measurement.latencies[1:]:
+        yield f"{other.method}: {_means(other)}; the whole {shown(of(other.whole))}."
+        yield from other.notes
+    yield from measurement.notes
+
+
+def where(measurement: Measurement, latency: Latency) -> str:
+    """On what, and by which method."""
+    threads = measurement.environment.get("threads")
+    device = f"{measurement.device_name or measurement.device}{f', threads: {threads}' if threads else ''}"
+    return f"Latency on {device}: {_means(latency)}"
+
+
+def _means(latency: Latency) -> str:
+    """What its numbers are."""
+    return METHODS[latency.method].format(part="compiled kernel" if latency.attributed else "call")
+
+
+def _how(measurement: Measurement, latency: Latency) -> str:
+    """How often, after how much warming up."""
+    rounds, samples = len(latency.whole.rounds), latency.whole.samples
+    warm = f"{measurement.warmup_passes} passes to warm up"
+    if measurement.first_call_seconds is not None:
+        warm += f", the first {units.show(measurement.first_call_seconds, 'seconds')}"
+    return f"median of {rounds} rounds ({samples} passes), [low, high] holds every round; {warm}"
+
+
+def _closure(profile: Profile, latency: Latency) -> Iterator[str]:
+    truth, short = whole(profile), gap(profile)
+    if truth is not None and short is not None:
+        rows = units.show(attributed(latency), "seconds")
+        yield f"Sum of the rows {rows}, the whole model without marks {shown(truth)}: gap {100 * short:+.1f}%."
+    elif truth is not None:
+        yield f"The rows were not timed; the whole model takes {shown(truth)}."
+
+
+def shown(elapsed: Elapsed) -> str:
+    """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`."""
+    scale = units.choose([elapsed.high], "seconds")
+    return f"{scale.format(elapsed.seconds, elapsed.within)} {interval(elapsed)}"
+
+
+def interval(elapsed: Elapsed) -> str:
+    """The least and greatest of the rounds: `[12.1, 12.6] ms`."""
+    scale = units.choose([elapsed.high], "seconds")
+    low, high = (scale.format(one, elapsed.within) for one in (elapsed.low, elapsed.high))
+    return f"[{low}, {high}] {scale.symbol}"

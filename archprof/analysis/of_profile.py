@@ -1,0 +1,33 @@
+"""What a profile answers of itself: the one place that the methods of `Profile` reach up to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archprof.analysis.receptive import fields
+from archprof.analysis.table import Table
+from archprof.analysis.tables import layers
+from archprof.facts.records import Profile
+
+NOTEBOOK_ROWS = 60
+"""A notebook cell shows no more rows than this."""
+
+
+def table(profile: Profile, **options: Any) -> Table:
+    """The per-layer table; the options are those of `archprof.analysis.tables.layers.table`."""
+    return layers.table(profile, **options)
+
+
+def notebook_table(profile: Profile) -> Table:
+    """The table of a notebook cell: of the outer layers, or the largest ones, where there are too many."""
+    shown = table(profile)
+    if len(shown.rows) > NOTEBOOK_ROWS:
+        shown = table(profile, depth=2)
+    if len(shown.rows) > NOTEBOOK_ROWS:
+        shown = table(profile, top=NOTEBOOK_ROWS - 1)
+    return shown
+
+
+def receptive_fields(profile: Profile) -> list[dict[str, Any]]:
+    """The receptive field of each layer as the JSON gives it, in the order of `Profile.layers`."""
+    return [field.to_json() for field in fields.fields(profile)]

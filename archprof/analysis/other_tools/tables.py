@@ -1,0 +1,104 @@
+"""What another tool would print, beside what archprof counts, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from archprof import units
+from archprof.analysis import certainty
+from archprof.analysis.other_tools import printed
+from archprof.analysis.other_tools.tool_count import Convention, Line, Tally
+from archprof.analysis.table import Column, Row, Table, Value
+from archprof.facts.records import Profile
+
+
+def _columns(convention: Convention) -> tuple[Column, ...]:
+    tool = convention.tool
+    return (
+        Column("what", "What", "text", "a kind of work", 0),
+        Column("pieces", "Pieces", "count", "how many pieces of it there are", 3),
+        Column("macs", "MACs", "count", "what archprof counts for it", 1, "work"),
+        Column(
+            "counted", tool, "count", f"multiply-adds by the rule of {tool}, the least that it may count", 0, "work"
+        ),
+        Column("difference", "Difference", "count", f"what {tool} counts beyond archprof; negative: less", 0, "work"),
+    )
+
+
+def one(profile: Profile, name: str) -> Table:
+    """What the tool called `name` would print for one model: the work of which its number is made.
+
+    Raises:
+        UnknownName: there is no rule of that name.
+        UsageError: the profile is of a training pass.
+    """
+    tally = printed(profile, name)
+    convention = tally.convention
+    total = None if tally.failure else _row(_sum(tally), "Total")
+    return Table(
+        title=f"{profile.model} by the rule of {convention.tool} {convention.version}",
+        columns=_columns(convention),
+        rows=tuple(_row(line) for line in tally.lines),
+        total=total,
+        notes=tuple(_notes(profile, tally)),
+    )
+
+
+def _sum(tally: Tally) -> Line:
+    lines = tally.lines
+    return Line("", 0, *(sum(amounts) for amounts in zip((0, 0, 0), *(line[2:] for line in lines), strict=True)))
+
+
+def _row(line: Line, name: str | None = None) -> Row:
+    cells: tuple[Value, ...] = (line.what, line.pieces, line.macs, line.low, line.low - line.macs)
+    if name is not None:
+        cells = (None, None, *cells[2:])
+    bounds = frozenset({"counted", "difference"}) if line.low != line.high else frozenset[str]()
+    return Row(cells, name=name, bounds=bounds)
+
+
+def _notes(profile: Profile, tally: Tally) -> Iterator[str]:
+    yield sentence(profile, tally)
+    if tally.failure is None:
+        yield from filter(None, [tally.convention.limits, "" if tally.exact else tally.convention.unclear])
+    inputs = ", ".join(profile.inputs) or "none"
+    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {certainty.of(profile)}."
+
+
+def sentence(profile: Profile, tally: Tally) -> str:
+    """What the tool prints, in its own unit and word, beside the MACs of archprof."""
+    convention = tally.convention
+    if tally.low is None or tally.high is None:
+        return f"{convention.tool} {convention.version} gives no number here: {tally.failure}."
+    low = f"{tally.low:,} {convention.word} ({units.show(tally.low, 'count')})"
+    amount = low if tally.exact else f"at least {low}, at most {tally.high:,} ({units.show(tally.high, 'count')})"
+    twice = f", {convention.scale} for a multiply-add" if convention.scale > 1 else ""
+    ours = f"archprof counts {profile.totals.macs:,} MACs"
+    return f"{convention.tool} {convention.version} prints {amount}{twice}, by {convention.call}; {ours}."
+
+
+def several(profiles: Sequence[Profile], name: str) -> Table:
+    """The same number for each of several models; raises what `one` raises."""
+    tallies = [printed(profile, name) for profile in profiles]
+    convention = tallies[0].convention
+    header = f"{convention.tool}: {convention.word}"
+    columns = (
+        Column("model", "Model", "path", "its name", 0),
+        Column("macs", "MACs", "count", "what archprof counts", 0, "work"),
+        Column("printed", header, "count", "what that tool would print, at least", 0, "work"),
+        Column("at_most", "At most", "count", "the same if the code was written the other way", 1, "work"),
+    )
+    rows = (
+        Row(
+            (profile.model, profile.totals.macs, tally.low, tally.high),
+            bounds=frozenset({"printed"} if tally.low != tally.high else ())
+            | frozenset({"macs"} if not profile.totals.complete else ()),
+        )
+        for profile, tally in zip(profiles, tallies, strict=True)
+    )
+    return Table(
+        title=f"By the rule of {convention.tool} {convention.version}",
+        columns=columns,
+        rows=tuple(rows),
+        notes=tuple(f"{p.model}: {sentence(p, t)}" for p, t in zip(profiles, tallies, strict=True) if t.failure),
+    )

@@ -1,0 +1,63 @@
+"""Numbers and places as a sentence says them: never rounded to what is not so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from archprof import units
+
+ALIKE = 0.01
+"""Numbers that differ by less than this share of the larger are called about the same."""
+
+SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def alike(a: float, b: float) -> bool:
+    return abs(a - b) < ALIKE * max(abs(a), abs(b)) or a == b
+
+
+def times(ratio: float) -> str:
+    """How many times: 8.53x, 11.8x, 1,204x, 0.0041x."""
+    if ratio < 0.1:
+        return f"{ratio:.2g}x"
+    return f"{ratio:,.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}x"
+
+
+def percent(share: float) -> str:
+    """A whole percent that says neither all nor nothing where it is not so."""
+    if 0 < share < 0.01:
+        return "under 1%"
+    if 0.99 < share < 1:
+        return "over 99%"
+    return f"{share:.0%}"
+
+
+def tenths_of_percent(share: Fraction, signed: bool = False) -> str:
+    """A share as `2.2%`, or `+2.2%` if `signed`; what is not 0 never prints as 0 (`<0.1%`)."""
+    tenths = round(abs(share) * 1000)
+    sign = "-" if share < 0 else "+" if signed and share else ""
+    if share and not tenths:
+        return f"{'>' if share < 0 else '<'}{sign}0.1%"
+    return f"{sign}{tenths // 10:,}.{tenths % 10}%"
+
+
+def count(value: int) -> str:
+    """Every digit up to a million: it is checked against a figure."""
+    return f"{value:,}" if value < 1_000_000 else units.show(value, "count")
+
+
+def size(value: int) -> str:
+    return units.show(value, "bytes")
+
+
+def both(a: int, b: int) -> str:
+    return f"{count(a)} against {count(b)}"
+
+
+def place(names: Sequence[str]) -> str:
+    """Where stages are: "at 56x56", "at 224x224 and 112x112", "in the layers on vectors"."""
+    special = {"vector": "in the layers on vectors", "never called": "in layers that were never called"}
+    if len(names) == 1 and names[0] in special:
+        return special[names[0]]
+    return f"at {' and '.join(names)}"

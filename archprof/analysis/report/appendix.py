@@ -1,0 +1,80 @@
+"""The end of a report: how it was counted, on what, and what was not counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from string import ascii_uppercase
+
+from archprof.analysis.tables import notes
+from archprof.facts.records import Profile
+from archprof.models import registry
+
+Section = tuple[str, "str | tuple[str, ...]"]
+
+METHOD = (
+    "Each model ran once, on stand-ins for its tensors. A rule for each aten op, a function of shapes, says its cost.",
+    "A row is one call of one module and holds what that call did itself; totals are sums of rows.",
+    "Parameters are elements, each tensor once, at its first owner.",
+    "Activation memory is the bytes of new results of ops in one forward pass; views and in-place ops make none.",
+    "Live bytes are what the tensors of the pass hold; what an allocator rounds up or keeps back is not in them.",
+    "Bytes moved are what each op reads and writes, as if nothing were fused or kept in a cache.",
+    "Receptive fields are those of Araujo, Norris and Sim, Computing Receptive Fields of Convolutional Neural Networks "
+    "(Distill, 2019), found from the ops.",
+)
+
+MEASURED = (
+    "What is measured is a copy of the model that ran on random inputs, after a warm-up, in rounds; a row holds the "
+    "time of its own work, and rows in parentheses what belongs to no layer.",
+)
+
+CONVENTIONS = (
+    notes.CONVENTION,
+    notes.OWN_WORK,
+    "Counts print with k M G T (1 k = 1000), bytes with KiB MiB GiB (1 KiB = 1024 B).",
+    "A value marked as a lower bound leaves something out, which is named under what was not counted.",
+)
+
+
+def of(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
+    """Sections in reading order: a title, and a text or lines; none is empty."""
+    sections: list[Section] = [
+        ("Method", (*METHOD, *(MEASURED if any(profile.measurement for profile in profiles) else ()))),
+        ("Conventions", CONVENTIONS),
+        ("Environment", _shared([[f"{key} {value}" for key, value in one.environment.items()] for one in profiles])),
+        ("Measured with", _shared([_measured(profile) for profile in profiles])),
+        ("Not counted", _shared([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
+        ("Notes", _shared([_notes(profile) for profile in profiles])),
+        ("Published errors", tuple(dict.fromkeys(line for profile in profiles for line in _errors(profile)))),
+        ("Command", command),
+    ]
+    return tuple(section for section in sections if section[1])
+
+
+def _shared(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
+    """Every line once, under the letters of the models that it is about where it is not about all."""
+    about: dict[str, list[str]] = {}
+    for letter, own in zip(ascii_uppercase, lines, strict=False):
+        for line in dict.fromkeys(own):
+            about.setdefault(line, []).append(letter)
+    return tuple(line if len(who) == len(lines) else f"{', '.join(who)}: {line}" for line, who in about.items())
+
+
+def _measured(profile: Profile) -> list[str]:
+    measurement = profile.measurement
+    return [f"{key} {value}" for key, value in measurement.environment.items()] if measurement else []
+
+
+def _unknown(profile: Profile) -> list[str]:
+    calls = Counter(op.name for op in profile.ops if op.status == "unknown")
+    return [f"{name}: {count:,} call{'s' if count > 1 else ''}" for name, count in calls.items()]
+
+
+def _notes(profile: Profile) -> list[str]:
+    return [note for note in notes.of(profile) if note not in CONVENTIONS]
+
+
+def _errors(profile: Profile) -> list[str]:
+    entry = registry.ENTRIES.get(profile.model)
+    figures = entry.published if entry else ()
+    return [f"{profile.model}: {figure.top5_error:g}% top-5, {figure.kind}: {figure.source}." for figure in figures]

@@ -1,0 +1,104 @@
+"""The pictures of several models: who pays what for which error, and their stages and fields side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_lowercase
+
+from archprof.analysis.compare.comparison import Comparison
+from archprof.analysis.report import charts
+from archprof.analysis.report.charts import MEASURES, Point, Series
+from archprof.analysis.report.view import Subject
+
+FRONT = "Pareto front"
+
+PAID = ("macs", "params", "act_fp32")
+
+ERROR = "published ImageNet top-5 error [%]"
+
+
+def of(subjects: Sequence[Subject], comparison: Comparison) -> tuple[Series, ...]:
+    """Every picture that has something to set side by side. Keys: "error_macs", "error_params", "error_act_fp32",
+    "params_macs", "stage_params", "stage_macs", "field", "windows".
+
+    The first four set one cost against another measure as Canziani, Paszke and Culurciello, "An Analysis of Deep Neural
+    Network Models for Practical Applications" (2016), do; their last set of points is the front: the models that no
+    other beats in one of the two without losing in the other.
+    """
+    names = tuple(row.name or "" for row in comparison.summary.rows)
+    fields = [charts.field(subject) for subject in subjects]
+    chains = [charts.windows(subject) for subject in subjects]
+    drawn = [*scatters(subjects, names), *stages(comparison, names)]
+    if any(any(series.points) for series in fields):
+        drawn.append(_together(fields, names))
+    if all(any(series.points) for series in chains):
+        drawn.append(_together(chains, names))
+    return tuple(drawn)
+
+
+def scatters(subjects: Sequence[Subject], names: tuple[str, ...]) -> list[Series]:
+    """Costs against the error where at least two models have a published one, and parameters against MACs."""
+    errors = [subject.facts.error for subject in subjects]
+    drawn = []
+    if sum(error is not None for error in errors) > 1:
+        drawn += [_scatter(f"error_{key}", subjects, names, key, errors, ERROR) for key in PAID]
+    params = [subject.facts.total.params for subject in subjects]
+    return [*drawn, _scatter("params_macs", subjects, names, "macs", params, MEASURES["params"])]
+
+
+def _scatter(
+    key: str, subjects: Sequence[Subject], names: tuple[str, ...], paid: str, got: Sequence[float | None], y_label: str
+) -> Series:
+    """A point a model, and the front of those whose numbers can be set against each other."""
+    points: list[tuple[Point, ...]] = []
+    fair: list[tuple[float, float, str]] = []
+    for subject, name, y in zip(subjects, names, got, strict=True):
+        x, why = getattr(subject.facts.total, paid), _apart(subject, paid, y_label == ERROR)
+        points.append(() if y is None else ((x, y, f"{name}{why}"),))
+        if y is not None and not why:
+            fair.append((x, y, name))
+    best = tuple(fair[i] for i in front([(x, y) for x, y, _ in fair]))
+    of, against = MEASURES[paid], "published error" if y_label == ERROR else y_label.lower()
+    title = f"{of.partition(',')[0]} against {against}"
+    return Series(key, title, of, y_label, (*names, FRONT), (*points, best), "scatter")
+
+
+def _apart(subject: Subject, paid: str, error: bool) -> str:
+    """Why the model cannot be on the front; "" where it can."""
+    if paid in subject.facts.bounds:
+        return " (lower bound)"
+    return " (competition entry)" if error and subject.facts.competed else ""
+
+
+def front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
+    """Which points no other is as low as in both and lower in one, from the smallest x on; less is better."""
+    kept: list[int] = []
+    for i in sorted(range(len(points)), key=lambda i: points[i]):
+        if not kept or points[i][1] < points[kept[-1]][1] or points[i] == points[kept[-1]]:
+            kept.append(i)
+    return tuple(kept)
+
+
+def stages(comparison: Comparison, names: tuple[str, ...]) -> list[Series]:
+    """Parameters and MACs, stage on stage: a bar a model, a set a stage of about the same resolution.
+
+    No point where a model has no such stage.
+    """
+    rows = [comparison.stages.record(row) for row in comparison.stages.rows]
+    parts = tuple(charts.distinct(str(row["part"]) for row in rows))
+    letters = ascii_lowercase[: len(names)]
+    drawn = []
+    for key in ("params", "macs"):
+        points = tuple(tuple(_bars(names, [row[f"{key}_{letter}"] for letter in letters])) for row in rows)
+        title = f"{MEASURES[key]} by stage"
+        drawn.append(Series(f"stage_{key}", title, "model", MEASURES[key], parts, points, "stack"))
+    return drawn
+
+
+def _bars(parts: Sequence[str], values: Sequence[object]) -> list[Point]:
+    return [(part, value, part) for part, value in zip(parts, values, strict=True) if isinstance(value, int)]
+
+
+def _together(drawn: Sequence[Series], names: tuple[str, ...]) -> Series:
+    """The pictures of one model each in one: of what several sets show, the last, which is the receptive field."""
+    return drawn[0]._replace(names=names, points=tuple(series.points[-1] for series in drawn), kind="line")

@@ -1,0 +1,142 @@
+"""What a report page says of one model or several: facts in reading order, without markup.
+
+The same profiles give the same report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from string import ascii_uppercase
+from typing import Literal
+
+from archprof.analysis.compare.comparison import Comparison, check, compare
+from archprof.analysis.compare.findings import Finding
+from archprof.analysis.report import appendix, charts, joint_charts, model_findings, tiles, treemap
+from archprof.analysis.report.charts import Series
+from archprof.analysis.report.tiles import Tile
+from archprof.analysis.report.treemap import Node
+from archprof.analysis.report.view import Subject
+from archprof.analysis.table import Table
+from archprof.errors import UsageError
+from archprof.facts.records import Profile
+from archprof.predicting import devices
+
+__all__ = ["Finding", "ModelPage", "Node", "Report", "Series", "Tile", "report"]
+
+LEAST = 3
+"""Findings that a page has at least, where there is so much to say."""
+
+
+@dataclass(frozen=True)
+class ModelPage:
+    """One model.
+
+    Attributes:
+        profile: what all of it is read off.
+        tiles: the numbers of the first screen.
+        findings: sentences about this model alone; `rows` are names of rows of `table`, `columns` keys of its columns.
+        nodes: its modules as nested boxes.
+        table: every layer, as a tree.
+        pictures: see `archprof.analysis.report.charts.of`.
+    """
+
+    profile: Profile
+    tiles: tuple[Tile, ...]
+    findings: tuple[Finding, ...]
+    nodes: tuple[Node, ...]
+    table: Table
+    pictures: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page.
+
+    Attributes:
+        title: its first line.
+        subtitle: what was asked: inputs, dtype, batch and mode.
+        badge: where the numbers are from.
+        models: a part for each.
+        comparison: of all of them; `None` for one.
+        pictures: of all of them together, see `archprof.analysis.report.joint_charts.of`; none for one.
+        appendix: sections of a title and a text or lines.
+    """
+
+    title: str
+    subtitle: tuple[str, ...]
+    badge: Literal["counted", "measured", "predicted"]
+    models: tuple[ModelPage, ...]
+    comparison: Comparison | None
+    pictures: tuple[Series, ...]
+    appendix: tuple[tuple[str, str | tuple[str, ...]], ...]
+
+
+def report(
+    profiles: Sequence[Profile], *, command: str = "", title: str | None = None, device: str | None = None
+) -> Report:
+    """Everything a design review asks of the models.
+
+    Args:
+        profiles: from one to 26; the others are set against the first.
+        command: what makes this page again, for its end.
+        title: left out: the names of the models.
+        device: under whose roof measured layers are shown, as `predicting.devices.named` takes it; left out: the
+            one they were measured on.
+
+    Raises:
+        UsageError: for no model or more than 26, a device that is not known, or one and nothing measured.
+    """
+    if not profiles:
+        raise UsageError("No model was given to report on.", "Name at least one.")
+    if len(profiles) > 1:
+        check(len(profiles))
+    if device is not None and not any(profile.measurement for profile in profiles):
+        raise UsageError(
+            "A roof shows how fast layers ran, and none were measured.", "", "Add --measure cpu or --cuda."
+        )
+    known = devices.named(device) if device is not None else None
+    subjects = [Subject(profile, known) for profile in profiles]
+    pages = tuple(map(_page, subjects))
+    compared = _filled(compare(profiles), pages) if len(profiles) > 1 else None
+    return Report(
+        title=title or (compared.summary.title if compared else profiles[0].model),
+        subtitle=_asked(profiles),
+        badge="measured" if all(profile.measurement for profile in profiles) else "counted",
+        models=pages,
+        comparison=compared,
+        pictures=joint_charts.of(subjects, compared) if compared else (),
+        appendix=appendix.of(profiles, command),
+    )
+
+
+def _page(subject: Subject) -> ModelPage:
+    return ModelPage(
+        profile=subject.profile,
+        tiles=tiles.of(subject),
+        findings=model_findings.of(subject),
+        nodes=treemap.of(subject.profile),
+        table=subject.table,
+        pictures=charts.of(subject),
+    )
+
+
+def _filled(comparison: Comparison, pages: Sequence[ModelPage]) -> Comparison:
+    """Where the models differ in little, what there is to say of each alone, under its letter."""
+    said, known = list(comparison.findings), {finding.text for finding in comparison.findings}
+    for i, (letter, page) in enumerate(zip(ascii_uppercase, pages, strict=False)):
+        alone = page.findings if page.profile.totals.complete else ()
+        more = [replace(one, models=(i,), text=f"{letter}: {one.text}") for one in alone if one.text not in known]
+        said += more[: max(LEAST - len(said), 0)]
+    return replace(comparison, findings=tuple(said))
+
+
+def _asked(profiles: Sequence[Profile]) -> tuple[str, ...]:
+    """Inputs, dtype, batch and mode: each once, or one after the other where the models differ."""
+    aspects: tuple[Callable[[Profile], str], ...] = (
+        lambda profile: f"input {', '.join(profile.inputs) or 'none'}",
+        lambda profile: profile.dtype,
+        lambda profile: f"batch {profile.batch}",
+        lambda profile: f"{profile.mode} pass",
+    )
+    return tuple("; ".join(dict.fromkeys(map(aspect, profiles))) for aspect in aspects)

@@ -1,0 +1,88 @@
+"""The six numbers of a report's first screen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from archprof.analysis import elapsed, phrases
+from archprof.analysis.report.view import Subject
+
+FLOPS = "2 x MACs and all other arithmetic"
+
+
+class Tile(NamedTuple):
+    """One number of the first screen.
+
+    Attributes:
+        key: "params", "macs", "flops", "activation", "latency" or "field".
+        label: what stands above the number.
+        value: raw; `None` when there is none, and then `note` says why.
+        unit: "count", "bytes", "seconds" or "px".
+        second: another value of the same unit beside the first, with its label, such as float16 beside float32.
+        bound: the value is a lower bound.
+        note: a few words under the number; "" for none.
+        within: what a measured value is right within.
+    """
+
+    key: str
+    label: str
+    value: float | None
+    unit: str
+    second: tuple[float | None, str] | None
+    bound: bool
+    note: str
+    within: float = 0.0
+
+
+def of(subject: Subject) -> tuple[Tile, ...]:
+    """Parameters, MACs, FLOPs, activation memory, latency and receptive field."""
+    totals, bounds, train = subject.profile.totals, subject.facts.bounds, subject.profile.mode == "train"
+    trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
+    macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
+    act, stopped = totals.activation_bytes, subject.profile.failure is not None
+    return (
+        Tile("params", "Parameters", totals.params, "count", trainable, stopped, phrases.size(totals.param_bytes)),
+        Tile("macs", "MACs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
+        Tile("flops", "FLOPs", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS),
+        Tile(
+            key="activation",
+            label="Activation memory",
+            value=act["float32"],
+            unit="bytes",
+            second=(act["float16"], "float16"),
+            bound="act_fp32" in bounds,
+            note="float32 | float16",
+        ),
+        _latency(subject),
+        _field(subject),
+    )
+
+
+def _latency(subject: Subject) -> Tile:
+    """Of the whole model without marks, with its interval and where it was measured."""
+    measurement, time = subject.profile.measurement, subject.facts.time
+    if measurement is None or time is None:
+        return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
+    where = measurement.device_name or measurement.device
+    words = f"{elapsed.interval(time)}; {'' if time.stable else 'unstable; '}{where}"
+    return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.within)
+
+
+def _field(subject: Subject) -> Tile:
+    """What one position sees before something mixes all, and where; beside it, what it sees past the global paths."""
+    row, model = subject.widest, subject.fields[0] if subject.fields else None
+    reason = model.reason if model and model.reason else ""
+    size = None if row is None else subject.extent(row)
+    local = max((max(field.local) for field in subject.fields if field.local), default=0)
+    note = reason or "no layer has one"
+    if row is not None:
+        note = f"in {subject.name(row)}{', before ' if reason else ''}{reason}"
+    return Tile(
+        key="field",
+        label="Receptive field",
+        value=size,
+        unit="px",
+        second=(local, "without global paths") if local > (size or 0) else None,
+        bound="field" in subject.facts.bounds,
+        note=note,
+    )

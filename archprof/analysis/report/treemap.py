@@ -1,0 +1,159 @@
+"""The modules of a model as nested boxes: each box is exactly the sum of those in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from archprof.analysis import elapsed
+from archprof.analysis.tables.call_tree import OWN
+from archprof.analysis.tables.columns import Counts, own_counts, rest_lines
+from archprof.facts.records import Profile
+
+METRICS = ("params", "macs", "flops", "act_fp32")
+ALL = (*METRICS, "latency")
+"""With the metric, in seconds, that only a measured model has."""
+
+MOST = 2_000
+"""A treemap of more boxes than this is slow, and its boxes are too small to see."""
+
+
+class Node(NamedTuple):
+    """One box: a module by its path, all its calls together.
+
+    What a module with parts does itself is a part of its own, "(own)", so `total` is the sum of the totals of the
+    parts, exactly. `own` is the work of the box itself: `total` for one without parts, else 0.
+
+    Attributes:
+        id: "n0" for the model itself, and so on in the order of the boxes, parents first.
+        label: the last word of the path; the model's name for the first box; "(own)", or "other (3)" for what three
+            boxes too small to show hold together.
+        parent: its id; "" for the first.
+        kind: the class; "" for "other".
+        depth: 0 for the first.
+        own, total: by the keys of `METRICS`; for a measured model by those of `ALL`.
+    """
+
+    id: str
+    label: str
+    parent: str
+    kind: str
+    depth: int
+    own: dict[str, float]
+    total: dict[str, float]
+
+
+@dataclass(slots=True, eq=False)
+class _Box:
+    """A node that is being built; numbers in the order of `ALL`."""
+
+    label: str
+    kind: str
+    depth: int
+    total: list[float]
+    parts: list[_Box] = field(default_factory=list)
+
+
+def of(profile: Profile, most: int = MOST) -> tuple[Node, ...]:
+    """Every module, parents first and parts in the order of their first calls.
+
+    With more than `most` boxes, the smallest (by their largest share of any metric) are summed up in one box
+    "other (n)" beside those that stay; where none stays, the box around them has no parts.
+    """
+    boxes = _boxes(profile)
+    if len(boxes) > most:
+        _prune(boxes, most)
+    return _numbered(boxes[0], ALL if elapsed.by(profile) else METRICS)
+
+
+def _boxes(profile: Profile) -> list[_Box]:
+    """The tree as a list, every box behind the one it is part of, with its sums."""
+    by_path = {"": _Box(profile.model, "", 0, [0] * len(ALL))}
+    parents: dict[str, str] = {}
+    for layer, counts in zip(profile.layers, own_counts(profile), strict=True):
+        _place(by_path, parents, layer.path)
+        box = by_path[layer.path]
+        box.kind = box.kind or layer.kind
+        box.total = _sum(box.total, _measured(counts))
+    owns = []
+    for box in by_path.values():
+        if box.parts and any(box.total):
+            owns.append(_Box(OWN, box.kind, box.depth + 1, box.total))
+            box.parts.append(owns[-1])
+    for path in sorted(parents, key=lambda path: -by_path[path].depth):
+        above = by_path[parents[path]]
+        above.total = _sum(above.total, by_path[path].total)
+    return [*by_path.values(), *owns, *_rest(profile, by_path[""])]
+
+
+def _rest(profile: Profile, root: _Box) -> list[_Box]:
+    """What was measured and belongs to no module, as parts of the model itself."""
+    boxes = [_Box(line.name, "", 1, _measured(line.counts)) for line in rest_lines(profile, "part")]
+    root.parts += boxes
+    root.total = [sum(column) for column in zip(root.total, *(box.total for box in boxes), strict=True)]
+    return boxes
+
+
+def _place(by_path: dict[str, _Box], parents: dict[str, str], path: str) -> None:
+    """Make the box of a path, and those of the modules around it that have no row, such as a ModuleList."""
+    missing = []
+    while path not in by_path:
+        missing.append(path)
+        path = path.rpartition(".")[0]
+    for inner in reversed(missing):
+        above = by_path[path]
+        by_path[inner] = _Box(inner.rpartition(".")[2], "", above.depth + 1, [0] * len(ALL))
+        above.parts.append(by_path[inner])
+        parents[inner], path = path, inner
+
+
+def _measured(counts: Counts) -> list[float]:
+    """Its share of the area; a time below nothing, from taking off what the marks cost, is none."""
+    seconds = counts.latency.seconds if counts.latency else 0
+    return [*(getattr(counts, metric) for metric in METRICS), max(seconds, 0)]
+
+
+def _sum(a: list[float], b: list[float]) -> list[float]:
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+def _prune(boxes: list[_Box], most: int) -> None:
+    """Keep so many of the largest that with the boxes for the others there are at most `most`."""
+    ranked = sorted(boxes, key=lambda box: (-_share(box, boxes[0]), box.depth))  # a box comes before its parts
+    kept = ranked[:most]
+    while len(kept) > 1 and (over := len(kept) + _others(kept) - most) > 0:
+        kept = kept[:-over]
+    stay = set(kept)
+    for box in kept:
+        small = [part for part in box.parts if part not in stay]
+        box.parts = [part for part in box.parts if part in stay]
+        if small and box.parts:
+            box.parts.append(_other(small))
+
+
+def _share(box: _Box, root: _Box) -> float:
+    return max(part / whole if whole else 0.0 for part, whole in zip(box.total, root.total, strict=True))
+
+
+def _others(kept: list[_Box]) -> int:
+    """How many boxes lose some of their parts and keep others."""
+    stay = set(kept)
+    return sum(len({part in stay for part in box.parts}) > 1 for box in kept)
+
+
+def _other(small: list[_Box]) -> _Box:
+    total = [sum(column) for column in zip(*(box.total for box in small), strict=True)]
+    return _Box(f"other ({len(small):,})", "", small[0].depth, total)
+
+
+def _numbered(root: _Box, keys: Sequence[str]) -> tuple[Node, ...]:
+    nodes: list[Node] = []
+    waiting = [(root, "")]
+    while waiting:
+        box, parent = waiting.pop()
+        total = dict(zip(keys, box.total, strict=False))
+        own = dict.fromkeys(keys, 0.0) if box.parts else dict(total)
+        nodes.append(Node(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, own, total))
+        waiting += [(part, nodes[-1].id) for part in reversed(box.parts)]
+    return tuple(nodes)

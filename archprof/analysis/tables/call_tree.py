@@ -1,0 +1,131 @@
+"""The module calls of a profile as a tree, and the lines it makes: with sums, or flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from archprof.analysis.table import Value
+from archprof.analysis.tables.columns import PEAKS, Counts, Line, add, own_counts
+from archprof.facts.records import Layer, Profile
+
+OWN = "(own)"
+
+
+class Forest:
+    """The module calls of a profile as a tree, with what each did itself and with all below it.
+
+    `shown` are the counts that the table prints: a row that is zero in all of them may be left out. `more` are
+    further facts of each layer.
+    """
+
+    def __init__(self, profile: Profile, shown: tuple[str, ...], more: Sequence[Mapping[str, Value]] = ()) -> None:
+        self.layers, self.shown, self.more = profile.layers, shown, more
+        self.own = own_counts(profile)
+        self.parents = _parents(self.layers)
+        self.children: list[list[int]] = [[] for _ in self.layers]
+        for index, parent in enumerate(self.parents):
+            if parent is not None:
+                self.children[parent].append(index)
+        self.stopped = _ancestry(self.parents, profile.failure.layer) if profile.failure else frozenset()
+
+    @cached_property
+    def totals(self) -> list[Counts]:
+        totals = list(self.own)
+        for index in reversed(range(len(totals))):
+            if (parent := self.parents[index]) is not None:
+                totals[parent] = add((totals[parent], totals[index]))
+        return totals
+
+    def tree(self, limit: int | None) -> Iterator[Line]:
+        """Containers with their sums, leaves and own work below them; the model's own row only when it stands alone."""
+        for root in (i for i, parent in enumerate(self.parents) if parent is None and self.seen(i)):
+            yield from self._walk(root, limit)
+
+    def _walk(self, index: int, limit: int | None) -> Iterator[Line]:
+        layer = self.layers[index]
+        children = [child for child in self.children[index] if self.seen(child)]
+        if not children or layer.depth == limit:
+            yield self.line(index, self.totals[index])
+            return
+        if layer.depth:
+            yield self.line(index, self.totals[index], subtotal=True)
+        for child in children:
+            yield from self._walk(child, limit)
+        if self.busy(self.own[index]):
+            own = self.line(index, self.own[index])
+            alone = {key: value for key, value in own.facts.items() if key not in PEAKS}
+            yield replace(own, name=f"{own.name} {OWN}", short=OWN, depth=layer.depth, facts=alone)
+
+    def flat(self, limit: int | None) -> Iterator[Line]:
+        """What each call did itself, in full names; rows deeper than `limit` are folded into the one above."""
+        rows = set(self.rows())
+        for index, layer in enumerate(self.layers):
+            folds = layer.depth == limit and bool(self.children[index]) and self.seen(index)
+            if folds or (index in rows and (limit is None or layer.depth <= limit)):
+                yield replace(self.line(index, (self.totals if folds else self.own)[index]), depth=0, short=None)
+
+    def rows(self) -> list[int]:
+        """The calls that did or own something, and those that have no parts."""
+        return [i for i in range(len(self.layers)) if self.seen(i) and (not self.children[i] or self.busy(self.own[i]))]
+
+    def line(self, index: int, counts: Counts, subtotal: bool = False) -> Line:
+        layer, parent = self.layers[index], self.parents[index]
+        return Line(
+            name=_name(layer, layer.path),
+            counts=counts,
+            facts=_facts(layer) | dict(self.more[index] if self.more else {}),
+            short=_name(layer, layer.path if parent is None else _below(layer.path, self.layers[parent].path)),
+            depth=max(layer.depth - 1, 0),
+            subtotal=subtotal,
+            stopped=index in self.stopped,
+        )
+
+    def seen(self, index: int) -> bool:
+        """It was called, or something in it is worth a row."""
+        return bool(self.totals[index].calls) or self.busy(self.totals[index])
+
+    def busy(self, counts: Counts) -> bool:
+        return any(getattr(counts, key) for key in self.shown)
+
+
+def _parents(layers: Sequence[Layer]) -> list[int | None]:
+    """The row each row is part of: the nearest one above it that is less deep."""
+    parents: list[int | None] = []
+    open_rows: list[int] = []
+    for index, layer in enumerate(layers):
+        while open_rows and layers[open_rows[-1]].depth >= layer.depth:
+            open_rows.pop()
+        parents.append(open_rows[-1] if open_rows else None)
+        open_rows.append(index)
+    return parents
+
+
+def _ancestry(parents: list[int | None], index: int) -> frozenset[int]:
+    """The row and every row it is part of."""
+    line, here = [], index if parents else None
+    while here is not None:
+        line.append(here)
+        here = parents[here]
+    return frozenset(line)
+
+
+def _name(layer: Layer, path: str) -> str:
+    return (path or "(model)") + (f" #{layer.call + 1}" if layer.call else "")
+
+
+def _below(path: str, parent: str) -> str:
+    """The path as it reads under its parent: "0.conv" under "layer1" for "layer1.0.conv"."""
+    return path.removeprefix(f"{parent}.") if parent else path
+
+
+def _facts(layer: Layer) -> dict[str, Value]:
+    called = layer.call is not None
+    return {
+        "layer": layer.path,
+        "kind": layer.kind,
+        "call": layer.call,
+        "input": tuple(spec.shape for spec in layer.inputs) if called else None,
+        "output": tuple(spec.shape for spec in layer.outputs) if called else None,
+    }

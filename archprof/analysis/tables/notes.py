@@ -1,0 +1,74 @@
+"""The lines under a table: what was asked, how it was counted, and what was not."""
+
+from __future__ import annotations
+
+from archprof.analysis import elapsed
+from archprof.analysis.tables import decoding
+from archprof.facts.records import Layer, Op, Profile, TensorSpec
+
+CONVENTION = "1 MAC = 2 FLOPs; FLOPs also count bias, normalisation, activation, pooling."
+UNCOUNTED = (
+    "The totals are lower bounds: archprof has no cost rule for the ops named above. "
+    "Shares and ratios are of what was counted."
+)
+OWN_WORK = "A module with parts shows their sum; (own) is what its own forward added."
+
+
+NOT_BY_OP = "Latency is measured by layer, not by op: see the table by layer."
+
+
+def of(profile: Profile, own: bool = False, by: str = "layer") -> tuple[str, ...]:
+    """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
+    lines = [_asked(profile), CONVENTION]
+    if profile.decoding is not None:
+        lines.append(decoding.phase(profile.decoding, profile.batch))
+    if own:
+        lines.append(OWN_WORK)
+    if profile.failure is not None:
+        lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
+    if any(op.status == "unknown" for op in profile.ops):
+        lines += _unknown(profile)
+    if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
+        lines.append(_uncalled(uncalled))
+    timed = elapsed.notes(profile) if by != "op" else [NOT_BY_OP] if profile.measurement else []
+    return (*lines, *profile.notes, *timed)
+
+
+def _asked(profile: Profile) -> str:
+    inputs = ", ".join(profile.inputs) or "none"
+    return f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype}."
+
+
+def _stopped(profile: Profile) -> str:
+    assert profile.failure is not None
+    layer, message = profile.layers[profile.failure.layer], " ".join(profile.failure.message.split())
+    return f"The forward stopped in {_named(layer)}, given {_shapes(layer.inputs)}: {profile.failure.error}: {message}"
+
+
+def _unknown(profile: Profile) -> list[str]:
+    groups: dict[str, list[Op]] = {}
+    for op in profile.ops:
+        if op.status == "unknown":
+            groups.setdefault(op.name, []).append(op)
+    lines = []
+    for name, ops in groups.items():
+        made = [profile.tensors[i].spec for i in ops[0].outputs]
+        calls = f"{len(ops)} call{'s' if len(ops) > 1 else ''}"
+        lines.append(
+            f"Not counted: {name}, {calls}, first in {_named(profile.layers[ops[0].layer])} -> {_shapes(made)}."
+        )
+    return [*lines, UNCOUNTED]
+
+
+def _uncalled(layers: list[Layer]) -> str:
+    names = ", ".join(layer.path for layer in layers[:3])
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    return f"Never called in this pass, parameters counted ({sum(layer.params for layer in layers):,}): {names}{more}."
+
+
+def _named(layer: Layer) -> str:
+    return f"{layer.path or 'the model itself'} ({layer.kind})"
+
+
+def _shapes(specs: tuple[TensorSpec, ...] | list[TensorSpec]) -> str:
+    return ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in specs) or "no tensor"

@@ -1,0 +1,114 @@
+"""Backwards questions as tables: which inputs give an output, and what is the largest setting inside a budget."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from archprof import units
+from archprof.analysis.phrases import tenths_of_percent
+from archprof.analysis.table import Column, Row, Table
+
+if TYPE_CHECKING:
+    from archprof.sweeping.fit import Fit, Step
+    from archprof.sweeping.solve_inputs import Answer, Found
+
+BUDGETS = {
+    "params": Column("params", "Params", "count", "parameters", 1),
+    "macs": Column("macs", "MACs", "count", "multiply-accumulates of one forward", 1),
+    "flops": Column("flops", "FLOPs", "count", "floating-point operations of one forward", 2),
+    "activation": Column("activation", "Activations", "bytes", "activation memory in the dtype of the pass", 2),
+}
+"""What can be limited."""
+
+
+def inputs(answer: Answer) -> Table:
+    """One row an input size that meets the conditions: the layers' sizes, what the model returns, and if it runs."""
+    wanted = [
+        Column(f"output_{i}", where.path or "the model", "text", f"height and width of the output of {where.path}", 1)
+        for i, where in enumerate(answer.where, start=1)
+    ]
+    columns = (
+        Column("input", "Input", "path", "height and width of the input", 0),
+        *wanted,
+        Column("output", "Output", "shapes", "shapes of what the model returns", 2),
+        Column("runs", "Runs", "text", "whether the forward comes to its end", 0),
+    )
+    title = f"Inputs of {answer.model} with {', '.join(map(str, answer.where))}"
+    return Table(title, columns, tuple(map(_found, answer.found)), notes=tuple(_inputs_notes(answer)))
+
+
+def _found(found: Found) -> Row:
+    runs = "yes" if found.problem is None else "no"
+    return Row((_size(found.size), *map(_size, found.sizes), found.outputs or None, runs))
+
+
+def _inputs_notes(answer: Answer) -> list[str]:
+    among = "height = width" if answer.square else "height and width apart"
+    lines = [f"Sizes from {answer.lo} to {answer.hi} were looked for, {among}; each one above was traced."]
+    if not answer.found:
+        lines.insert(0, "No input size gives this.")
+    if answer.near:
+        lines.append("; ".join(f"{_size(near.size)} gives {_gives(near)}" for near in answer.near) + ".")
+    for problem in dict.fromkeys(found.problem for found in answer.found if found.problem):
+        sizes = [_size(found.size) for found in answer.found if found.problem == problem]
+        lines.append(f"{sizes[0]}{f' to {sizes[-1]}' if len(sizes) > 1 else ''}: {problem}")
+    return lines
+
+
+def _gives(found: Found) -> str:
+    return ", ".join(_size(size) or "nothing" for size in found.sizes)
+
+
+def _size(size: tuple[int, int] | None) -> str | None:
+    return None if size is None else f"{size[0]}x{size[1]}"
+
+
+def fit(result: Fit) -> Table:
+    """The largest setting that fits, its neighbours and their costs; the notes say by how much the next one is over."""
+    columns = (
+        Column("setting", "Setting", "path", f"the {result.over}", 0),
+        Column("fits", "Fits", "text", "whether it runs and breaks no budget", 0),
+        *BUDGETS.values(),
+    )
+    steps = [step for step in (result.below, result.found, result.above, result.smallest) if step is not None]
+    rows = tuple(_step(step, result) for step in steps)
+    limits = ", ".join(f"{_shown(key, limit)} {BUDGETS[key].header}" for key, limit in result.budgets.items())
+    title = f"{result.model} over {result.over}, at most {limits}"
+    return Table(title, columns, rows, notes=tuple(_fit_notes(result)))
+
+
+def _step(step: Step, result: Fit) -> Row:
+    fits = step.problem is None and not step.over(result.budgets)
+    costs = tuple((step.costs or {}).get(key) for key in BUDGETS)
+    bounds = frozenset() if step.complete or step.costs is None else frozenset(BUDGETS)
+    return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds)
+
+
+def _fit_notes(result: Fit) -> list[str]:
+    """The answer in a sentence, then why the next setting is not it."""
+    lines = [f"The largest that fits: {result.found.label}."] if result.found else ["Nothing fits."]
+    beyond = result.above if result.found else result.smallest
+    if beyond is None:
+        lines.append("No budget breaks up to there, where the search ended.")
+    else:
+        lines += _why_not(beyond, result)
+    activation = f"Activation memory in {result.dtype}. " if "activation" in result.budgets else ""
+    return [*lines, f"{activation}1 MAC = 2 FLOPs. Settings traced: {result.tried:,}."]
+
+
+def _why_not(step: Step, result: Fit) -> list[str]:
+    if step.problem is not None:
+        return [f"{step.label} does not run: {step.problem}"]
+    which = "" if result.found else ", the smallest that runs,"
+    lines = []
+    for key, over in step.over(result.budgets).items():
+        share = tenths_of_percent(Fraction(over, result.budgets[key]))
+        lines.append(
+            f"{step.label}{which} is over the budget of {BUDGETS[key].header} by {_shown(key, over)} ({share})."
+        )
+    return lines
+
+
+def _shown(key: str, value: int) -> str:
+    return units.show(value, BUDGETS[key].unit)

@@ -1,0 +1,82 @@
+"""One model measured at several batch sizes and dtypes: a row each, also where it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from archprof.analysis import elapsed
+from archprof.analysis.elapsed import Elapsed
+from archprof.analysis.table import Column, Row, Table, Value
+from archprof.facts.records import Profile
+
+
+class Cell(NamedTuple):
+    """What was asked, and what came of it: a measured profile, or the words why there is none."""
+
+    batch: int | str
+    dtype: str | None
+    profile: Profile | None
+    failure: str = ""
+
+
+COLUMNS = (
+    Column("batch", "Batch", "text", "samples in one pass", 0),
+    Column("dtype", "Dtype", "text", "of the pass", 0),
+    Column("latency", "Latency", "seconds", "measured time of the whole model, without marks", 0, "latency"),
+    Column("low", "Low", "seconds", "the least of the rounds", 2, "latency"),
+    Column("high", "High", "seconds", "the greatest of the rounds", 2, "latency"),
+    Column("rate", "Samples/s", "count", "batch size by latency", 1),
+    Column("peak_measured", "Peak meas.", "bytes", "most bytes allocated above those before the pass", 3),
+    Column("act", "Act size", "bytes", "activation memory, counted, in the dtype of the pass", 5),
+    Column("gap", "Gap", "share", "sum of the rows above the whole, as a share of it", 4),
+    Column("note", "Note", "text", "why there is no number, or what to think of it", 1),
+)
+"""A row a batch size and dtype."""
+
+
+def table(model: str, cells: Sequence[Cell]) -> Table:
+    """The cells in the order in which they were measured; a column that has nothing to say is left out."""
+    rows = [_row(cell) for cell in cells]
+    said = [i for i, _ in enumerate(COLUMNS) if any(row.cells[i] is not None for row in rows)]
+    return Table(
+        title=f"{model} by batch size and dtype",
+        columns=tuple(COLUMNS[i] for i in said),
+        rows=tuple(Row(tuple(row.cells[i] for i in said), name=str(row.cells[0]), within=row.within) for row in rows),
+        notes=_notes(cells),
+    )
+
+
+def _row(cell: Cell) -> Row:
+    profile, time = cell.profile, elapsed.whole(cell.profile) if cell.profile else None
+    if profile is None or profile.measurement is None or not time:
+        return Row((str(cell.batch), cell.dtype, *[None] * (len(COLUMNS) - 3), cell.failure or "not measured"))
+    memory, rate = profile.measurement.memory_whole, profile.batch / time.seconds
+    cells: tuple[Value, ...] = (
+        str(profile.batch), profile.dtype, time.seconds, time.low, time.high, rate,
+        memory and memory.allocated_peak, profile.totals.activation_bytes[profile.dtype],
+        elapsed.gap(profile), _doubt(profile, time),
+    )  # fmt: skip
+    within = {**dict.fromkeys(("latency", "low", "high"), time.within), "rate": rate * time.within / time.seconds}
+    return Row(cells, within={key: value for key, value in within.items() if value})
+
+
+def _doubt(profile: Profile, time: Elapsed) -> str | None:
+    doubts = [] if time.stable else ["unstable"]
+    if profile.measurement and profile.measurement.interrupted:
+        doubts.append("interrupted")
+    return ", ".join(doubts) or None
+
+
+def _notes(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """How it was measured, said once where it was the same."""
+    lines = [line for cell in cells if cell.profile for line in _said(cell.profile)]
+    return tuple(dict.fromkeys(lines))
+
+
+def _said(profile: Profile) -> Iterator[str]:
+    measurement, headline = profile.measurement, elapsed.by(profile)
+    yield f"Input {', '.join(profile.inputs) or 'none'}; {profile.mode} pass."
+    if measurement is not None and headline is not None:
+        yield f"{elapsed.where(measurement, headline)}; median of rounds, [low, high] holds every round."
+        yield from measurement.notes

@@ -1,0 +1,121 @@
+"""Whether others count the same, and which ops explain what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from archprof import units
+from archprof.analysis import certainty
+from archprof.analysis.other_tools import printed
+from archprof.analysis.table import Column, Row, Table
+from archprof.analysis.tables import notes
+from archprof.facts.records import Profile
+
+if TYPE_CHECKING:
+    from archprof.tracing.verify import Count
+
+COLUMNS = (
+    Column("source", "Source", "text", "who counts", 0),
+    Column("what", "What", "text", "the work that a part of the difference stands for", 0),
+    Column("params", "Params", "count", "parameters, each once", 1),
+    Column("macs", "MACs", "count", "multiply-accumulates of one forward, by the rule of the source", 1, "work"),
+    Column("difference", "Difference", "count", "what it counts beyond archprof; negative: less", 0, "work"),
+    Column("verdict", "Verdict", "text", "agrees; explained by the ops below it; differs; not run", 0),
+)
+
+AGREES, EXPLAINED, DIFFERS, NOT_RUN = "agrees", "explained", "differs", "not run"
+UNEXPLAINED = "unexplained"
+
+
+def table(profile: Profile, counts: Iterable[Count]) -> Table:
+    """One row a source, and under it the ops that explain its difference, which add up to it exactly.
+
+    What they leave over stands in a row of its own, "unexplained".
+    """
+    totals = profile.totals
+    bounds = frozenset[str]() if totals.complete else frozenset({"macs"})
+    own = Row(("archprof", None, totals.params, totals.macs, None, certainty.of(profile)), bounds=bounds)
+    rows = [own, *(row for count in counts for row in _source(profile, count))]
+    return Table(f"{profile.model} counted by others", COLUMNS, tuple(rows), notes=notes.of(profile))
+
+
+def agrees(compared: Table) -> bool:
+    """Whether a source counted the model, and none differs in what is not explained."""
+    verdicts = [row.cells[-1] for row in compared.rows[1:]]
+    return DIFFERS not in verdicts and bool({AGREES, EXPLAINED} & set(verdicts))
+
+
+def _source(profile: Profile, count: Count) -> Iterator[Row]:
+    """The row of one source, then what explains it."""
+    difference = None if count.macs is None else count.macs - profile.totals.macs
+    if difference is not None and count.within and abs(difference) <= count.within:
+        difference = None
+    reasons = [*_params(profile, count), *(_macs(profile, count, difference) if difference else ())]
+    open_ends = any(str(row.cells[1]).startswith(UNEXPLAINED) for row in reasons)
+    if count.params is None and count.macs is None:
+        verdict = NOT_RUN
+    else:
+        verdict = DIFFERS if open_ends else EXPLAINED if reasons else AGREES
+    what = count.why or (f"rounded, within {units.show(count.within, 'count')}" if count.within else None)
+    yield Row((count.source, what, count.params, count.macs, difference, verdict))
+    yield from reasons
+
+
+def _reason(count: Count, what: str, *, params: int | None = None, macs: int | None = None) -> Row:
+    """One line of an explanation: so many parameters or MACs of the difference."""
+    return Row((count.source, what, params, None, macs, None), name="", depth=1)
+
+
+def _params(profile: Profile, count: Count) -> Iterator[Row]:
+    """Parameters that a source does not have: those of layers that this pass never called, or nobody knows which."""
+    if count.params is None or count.params == profile.totals.params:
+        return
+    missing = count.params - profile.totals.params
+    uncalled = [layer for layer in profile.layers if layer.call is None and layer.params]
+    if missing == -sum(layer.params for layer in uncalled):
+        heads = dict.fromkeys(layer.path.split(".")[0] for layer in uncalled)
+        yield _reason(count, f"never called in this pass: {', '.join(heads)}", params=missing)
+    else:
+        yield _reason(count, UNEXPLAINED, params=missing)
+
+
+def _macs(profile: Profile, count: Count, difference: int) -> Iterator[Row]:
+    """The difference, kind of work by kind of work."""
+    left = difference
+    for what, amount in _by_rule(profile, count):
+        left -= amount
+        yield _reason(count, what, macs=amount)
+    for what in _one_way_or_the_other(profile, count, left):
+        yield _reason(count, what, macs=left)
+        left = 0
+    if abs(left) > count.within:
+        why = printed(profile, count.rule).failure if count.rule else None
+        yield _reason(count, f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left)
+
+
+def _by_rule(profile: Profile, count: Count) -> Iterator[tuple[str, int]]:
+    """What the source's own rule counts more or less than archprof's."""
+    if not count.rule:
+        return
+    for line in printed(profile, count.rule).differences():
+        if line.low == line.high:
+            yield line.what, line.low - line.macs
+    if unseen := sum(_convolutions(profile, count.unseen)):
+        yield 'convolution with padding="same", another node to it', -unseen
+
+
+def _one_way_or_the_other(profile: Profile, count: Count, left: int) -> Iterator[str]:
+    """Work that a source may count otherwise, depending on how it was written, where that can be what is left."""
+    open_lines = [line for line in printed(profile, count.rule).lines if line.low < line.high] if count.rule else []
+    low, high = sum(line.low - line.macs for line in open_lines), sum(line.high - line.macs for line in open_lines)
+    if left and low <= left <= high:
+        yield "; ".join(line.what for line in open_lines)
+
+
+def _convolutions(profile: Profile, paths: tuple[str, ...]) -> Iterator[int]:
+    """MACs of the convolutions of these modules that the rule, which sees no `padding="same"`, took for counted."""
+    padded = {op.layer for op in profile.ops if op.name == "aten.constant_pad_nd"}
+    for op in profile.ops:
+        if op.name == "aten.convolution" and op.layer not in padded and profile.layers[op.layer].path in paths:
+            yield op.macs or 0

@@ -1,0 +1,135 @@
+"""`archprof check` without its words: which models, under which limits, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import archprof
+from archprof import files
+from archprof.budgets import pyproject, verdicts
+from archprof.budgets.limits import LATENCY
+from archprof.budgets.pyproject import Job
+from archprof.budgets.verdicts import Verdict
+from archprof.errors import UnknownName, UsageError
+
+
+def run(
+    models: Sequence[Any] = (),
+    limits: Mapping[str, str | int | None] | None = None,
+    *,
+    baseline: str | None = None,
+    tolerance: str | float | None = None,
+    allow_incomplete: bool | None = None,
+    inputs: Any = None,
+    batch: int = 1,
+    dtype: str | None = None,
+    train: bool = False,
+    causal: str = "full",
+    measure: str | None = None,
+    folder: str | Path = ".",
+) -> tuple[Verdict, ...]:
+    """Trace each model and hold it against its limits: one verdict a model, in order.
+
+    Without models, those that pyproject.toml lists are checked. What is said here goes before what pyproject.toml says
+    of a model it lists, and that before what it says of all models.
+
+    Args:
+        models: what `archprof.profile` takes.
+        limits: the most by metric, such as {"params": "25M", "peak": "200MiB"}; `None`: no limit.
+        baseline: a saved profile of the same pass; with one model only.
+        tolerance: share by which the baseline may be exceeded: "1%", "0.01" or 0.01.
+        allow_incomplete: a value that is a lower bound, and under its limit, passes; `None`: as pyproject.toml says.
+        inputs, batch, dtype, train, causal: see `archprof.profile`.
+        measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
+        folder: where to look for pyproject.toml, and above it.
+
+    Raises:
+        UsageError: a limit, tolerance or setting cannot be read, or there is nothing to check.
+        ArchprofError: a model cannot be traced.
+    """
+    options = {
+        "input": inputs,
+        "batch": batch if batch != 1 else None,
+        "dtype": dtype,
+        "train": train or None,
+        "causal": causal if causal != "full" else None,
+        "measure": measure,
+    }
+    said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
+    jobs = _jobs(models, said | _limits(limits or {}), pyproject.read(Path(folder)))
+    for job in jobs:
+        if not job.limits and job.baseline is None:
+            raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")
+        if _timed(job) and "measure" not in job.options and not _saved(job):
+            raise UsageError(
+                f"A limit of latency needs a measured profile, and {_name(job)} is only counted.",
+                "It can be measured on the CPU or on a GPU.",
+                "Add --measure cpu or --cuda, or name a profile saved with it.",
+            )
+    return tuple([_verdict(job) for job in jobs])
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _name(job: Job) -> str:
+    return job.model if isinstance(job.model, str) else type(job.model).__name__
+
+
+def _limits(limits: Mapping[str, str | int | None]) -> dict[str, Any]:
+    """The limits that were given, by their keys in pyproject.toml."""
+    for metric in limits:
+        if f"max-{metric}" not in pyproject.LIMITS:
+            raise UnknownName("limit", f"max-{metric}", pyproject.LIMITS)
+    return _given({f"max-{metric}": most for metric, most in limits.items()})
+
+
+def _jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings) -> list[Job]:
+    """What to check; `UsageError` if that is nothing."""
+    if not models:
+        return [pyproject.job(job.model, said, job) for job in _listed(said, found)]
+    if "baseline" in said and len(models) > 1:
+        raise UsageError(f"One baseline was given for {len(models)} models.", "A baseline is of one model.")
+    jobs: list[Job] = []
+    for model in models:
+        listed = [job for job in found.jobs if isinstance(model, str) and job.model == model]
+        jobs += [pyproject.job(model, said, under) for under in listed or [found.shared]]
+    return jobs
+
+
+def _listed(said: dict[str, Any], found: pyproject.Settings) -> tuple[Job, ...]:
+    """The models of pyproject.toml; limits may go before theirs, but how they are traced stands there."""
+    if not found.jobs:
+        raise UsageError(
+            "No model was named, and no pyproject.toml here or above lists one.",
+            "Name a MODEL, or list it:",
+            '[[tool.archprof.check]]\nmodel = "net.py:Net"\nmax-params = "25M"',
+        )
+    if loose := [key for key in said if key in (*pyproject.TRACING, "baseline")]:
+        raise UsageError(
+            f"{', '.join(loose)} was given without a model.", "The models of pyproject.toml have theirs there."
+        )
+    return found.jobs
+
+
+def _timed(job: Job) -> bool:
+    return any(limit.metric == LATENCY for limit in job.limits)
+
+
+def _saved(job: Job) -> bool:
+    return files.is_profile(job.model)
+
+
+def _verdict(job: Job) -> Verdict:
+    """One model, traced, measured if its latency has a limit, and held against its limits."""
+    baseline = None if job.baseline is None else archprof.load(job.baseline)
+    options = dict(job.options)
+    device = options.pop("measure", None)
+    if _timed(job) and not _saved(job):
+        profile = archprof.measure(job.model, device=device, **options)
+    else:
+        profile = archprof.profile(job.model, **options)
+    return verdicts.check(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)

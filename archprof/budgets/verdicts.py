@@ -1,0 +1,253 @@
+"""Whether a model costs no more than it may: limits and a baseline against a profile.
+
+All counts and sizes are whole numbers and a tolerance is a fraction, so a value on its limit is on it exactly. A
+latency is held against its limit by its median; the interval is said where the limit lies inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from archprof import units
+from archprof.analysis import elapsed
+from archprof.analysis.phrases import tenths_of_percent
+from archprof.analysis.table import Column, Row, Table, Unit
+from archprof.analysis.tables import notes
+from archprof.budgets.limits import METRICS, Limit, Metric, from_baseline
+from archprof.errors import UsageError
+from archprof.facts.records import Profile
+
+Status = Literal["ok", "broken", "unknown: lower bound"]
+
+LARGEST = 3
+"""How many layers are named for a limit that is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One limit against one profile.
+
+    Attributes:
+        limit: what may be.
+        value: what is; a lower bound if `bound`.
+        bound: the profile does not hold everything that counts.
+        status: a value that is a lower bound under its limit is neither kept nor broken.
+        largest: the layers that contribute most, by path, where the limit is not kept.
+        between: the interval of a measured value, where the limit lies inside it.
+    """
+
+    limit: Limit
+    value: float
+    bound: bool
+    status: Status
+    largest: tuple[tuple[str, float], ...] = ()
+    between: str = ""
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.limit.metric]
+
+    @property
+    def over(self) -> float | None:
+        """How far the value is above the limit, in base units; `None` where it is not."""
+        return self.value - self.limit.most if self.value > self.limit.most else None
+
+    @property
+    def over_share(self) -> Fraction | None:
+        """The same as a share of the limit; `None` too where the limit is 0."""
+        return Fraction(self.over) / Fraction(self.limit.most) if self.over and self.limit.most else None
+
+    @property
+    def change(self) -> Fraction | None:
+        """The value against the baseline, as a share of it; `None` without one, and of a baseline of 0."""
+        return Fraction(self.value) / Fraction(self.limit.baseline) - 1 if self.limit.baseline else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every limit of one model.
+
+    Attributes:
+        model: the name that was asked for.
+        checks: one a limit, in the order in which they were given.
+        notes: what the reader must know of the profile.
+        allow_incomplete: a lower bound under its limit passes.
+    """
+
+    model: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+    allow_incomplete: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.broken
+
+    @property
+    def broken(self) -> tuple[Check, ...]:
+        """The checks that fail."""
+        return tuple(check for check in self.checks if not self.passes(check))
+
+    def passes(self, check: Check) -> bool:
+        return check.status == "ok" or (check.status != "broken" and self.allow_incomplete)
+
+    @property
+    def table(self) -> Table:
+        """One row a limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
+        compared = any(check.change is not None for check in self.checks)
+        columns = [column for column in COLUMNS if compared or column.key != "change"]
+        said = [sentence(check) for check in self.checks if check.status != "ok" or check.between]
+        return Table(
+            title=f"{self.model} against its limits",
+            columns=tuple(columns),
+            rows=tuple(_row(check, [column.key for column in columns]) for check in self.checks),
+            notes=(*said, *_improved(self.checks), *self.notes),
+        )
+
+
+COLUMNS = (
+    Column("metric", "Metric", "text", "what is limited", 0),
+    Column("value", "Value", "text", "what the model has", 0),
+    Column("limit", "Limit", "text", "the most it may have", 0),
+    Column("over", "Over by", "text", "value - limit where the limit is broken, and as a share of the limit", 0),
+    Column("change", "Change", "text", "the value against the baseline, as a share of it", 1),
+    Column("source", "Set by", "text", "where the limit comes from", 2),
+    Column("verdict", "Verdict", "text", "ok, broken, or unknown where the value is a lower bound", 0),
+)
+"""Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `Check`."""
+
+
+def check(
+    profile: Profile,
+    limits: Iterable[Limit],
+    baseline: Profile | None = None,
+    tolerance: str | float | Fraction = 0.0,
+    *,
+    allow_incomplete: bool = False,
+) -> Verdict:
+    """Hold a profile against limits, and against an earlier profile of the same pass.
+
+    Args:
+        profile: what is.
+        limits: what may be; a value on its limit is within it.
+        baseline: no metric may exceed its own by more than `tolerance`.
+        tolerance: a share of the baseline: "1%", "0.01" or 0.01.
+        allow_incomplete: a value that is a lower bound, and under its limit, passes. Otherwise it fails.
+
+    Raises:
+        UsageError: the baseline is of another input, dtype or mode, or there is nothing to check.
+    """
+    held = list(limits)
+    if baseline is not None:
+        _same_pass(profile, baseline)
+        held += from_baseline(baseline, tolerance)
+    if not held:
+        raise UsageError(f"There is nothing to check {profile.model} against.", "Give a limit or a baseline.")
+    checks = tuple(_checked(profile, limit) for limit in held)
+    return Verdict(profile.model, checks, notes.of(profile), allow_incomplete)
+
+
+def _checked(profile: Profile, limit: Limit) -> Check:
+    metric = METRICS[limit.metric]
+    value = metric.total(profile)
+    bound = profile.failure is not None or (metric.counted and not profile.totals.complete)
+    between = _between(profile, limit) if metric.measured else ""
+    if value <= limit.most and not bound:
+        return Check(limit, value, bound, "ok", between=between)
+    status: Status = "broken" if value > limit.most else "unknown: lower bound"
+    return Check(limit, value, bound, status, _largest(profile, metric) if status == "broken" else (), between)
+
+
+def _between(profile: Profile, limit: Limit) -> str:
+    time = elapsed.whole(profile)
+    return elapsed.interval(time) if time and time.low < limit.most < time.high else ""
+
+
+def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
+    """The layers that contribute most, all calls of one together."""
+    sums: dict[str, float] = {}
+    for layer, value in zip(profile.layers, metric.own(profile), strict=True):
+        path = layer.path or "(model)"
+        sums[path] = sums.get(path, 0) + value
+    return tuple(sorted(((path, value) for path, value in sums.items() if value), key=lambda item: -item[1])[:LARGEST])
+
+
+def _same_pass(profile: Profile, baseline: Profile) -> None:
+    """`UsageError` if the two passes ran on other inputs, in another dtype or another mode."""
+    names = ("input", "dtype", "mode")
+    pairs = zip(names, _asked(profile), _asked(baseline), strict=True)
+    others = [f"{name} {ours} against {theirs}" for name, ours, theirs in pairs if ours != theirs]
+    if others:
+        raise UsageError(
+            f"{profile.model} and its baseline were traced otherwise: {', '.join(others)}.",
+            "A baseline is of the same input, batch, dtype and mode.",
+            "Trace the baseline again, or give the model the options of the baseline.",
+        )
+
+
+def _asked(profile: Profile) -> tuple[str, str, str]:
+    """What went in, with the batch in the shapes however it was written; the dtype; the mode."""
+    specs = profile.layers[0].inputs if profile.layers else ()
+    shapes = ", ".join(f"{spec.dtype}[{','.join(map(str, spec.shape))}]" for spec in specs)
+    return shapes or "none", profile.dtype, profile.mode
+
+
+def _row(check: Check, keys: list[str]) -> Row:
+    value, most = _amounts(check.value, check.limit.most, check.metric.unit)
+    cells = {
+        "metric": check.metric.header,
+        "value": f"at least {value}" if check.bound else value,
+        "limit": most,
+        "over": _over(check),
+        "change": None if check.change is None else tenths_of_percent(check.change, signed=True),
+        "source": check.limit.source,
+        "verdict": check.status,
+    }
+    return Row(tuple(cells[key] for key in keys), bounds=frozenset({"value", "over"} if check.bound else ()))
+
+
+def _over(check: Check) -> str | None:
+    """By how much the limit is broken: `557.03 k (2.2%)`."""
+    if check.over is None:
+        return None
+    share = f" ({tenths_of_percent(check.over_share)})" if check.over_share is not None else ""
+    return units.show(check.over, check.metric.unit) + share
+
+
+def _improved(checks: Iterable[Check]) -> list[str]:
+    """A line for what is below its baseline."""
+    below = [(check.metric.header, check.change) for check in checks if check.status == "ok" and check.change]
+    better = [f"{header} {tenths_of_percent(change)}" for header, change in below if change < 0]
+    return [f"Below the baseline: {', '.join(better)}: update the baseline?"] if better else []
+
+
+def sentence(check: Check) -> str:
+    """How the value stands to its limit and, where that is broken, by how much and where it sits."""
+    value, most = _amounts(check.value, check.limit.most, check.metric.unit)
+    text = f"{check.metric.header}: {'at least ' if check.bound else ''}{value}, limit {most}"
+    if check.between:
+        text += f" inside its interval {check.between}: measure again to be sure"
+    if check.status == "ok":
+        return f"{text}."
+    if check.over is None:
+        return f"{text}; the value is a lower bound, so it is not known whether the limit is kept."
+    return f"{text}; over by {_over(check)}. Most of it: {', '.join(_part(check, *item) for item in check.largest)}."
+
+
+def _part(check: Check, path: str, value: float) -> str:
+    return (
+        f"{path} ({units.show(value, check.metric.unit)}, {tenths_of_percent(Fraction(value) / Fraction(check.value))})"
+    )
+
+
+def _amounts(value: float, most: float, unit: Unit) -> tuple[str, str]:
+    """Both numbers, to the last digit where they would look alike and are not."""
+    first, second = units.show(value, unit), units.show(most, unit)
+    if value != most and first == second:
+        symbol, factor = units.LADDERS[unit][0]
+        whole = (number if factor == 1 else round(number / factor, 3) for number in (value, most))
+        first, second = (f"{number:,} {symbol}".rstrip() for number in whole)
+    return first, second

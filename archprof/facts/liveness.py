@@ -1,0 +1,48 @@
+"""What was in memory at once: the lives of the storages, laid over one another.
+
+These are *live* bytes: what the tensors of the pass hold. What an allocator rounds up, keeps back or lends a kernel
+as workspace is not in them.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from archprof.facts.records import Profile, Storage
+
+
+def peak(profile: Profile) -> int:
+    """The most bytes live at once: parameters, buffers, inputs and whatever the ops had made and not yet dropped.
+
+    An op's inputs and outputs are live together while it runs. A storage without a birth was there from the start,
+    one without a death stayed to the end. In the dtypes of the pass.
+    """
+    return sum(profile.storages[index].nbytes for index in at_peak(profile))
+
+
+def at_peak(profile: Profile) -> tuple[int, ...]:
+    """Indices into `profile.storages` of what was live at the first op at which most bytes were."""
+    changes = [0] * (max(len(profile.ops), 1) + 1)
+    for storage in profile.storages:
+        first, last = _life(storage, len(changes) - 2)
+        changes[first] += storage.nbytes
+        changes[last + 1] -= storage.nbytes
+    live = list(accumulate(changes[:-1]))
+    when = live.index(max(live))
+    lives = (_life(storage, len(live) - 1) for storage in profile.storages)
+    return tuple(index for index, (first, last) in enumerate(lives) if first <= when <= last)
+
+
+def by_layer(profile: Profile) -> list[int]:
+    """Of the live bytes at the peak, what each layer owns (parameters, buffers) or has made; inputs are nobody's."""
+    sizes = [layer.param_bytes + layer.buffer_bytes for layer in profile.layers]
+    for index in at_peak(profile):
+        storage = profile.storages[index]
+        if storage.born is not None:
+            sizes[profile.ops[storage.born].layer] += storage.nbytes
+    return sizes
+
+
+def _life(storage: Storage, end: int) -> tuple[int, int]:
+    """The first and the last op at which it is live."""
+    return storage.born or 0, end if storage.died is None else storage.died

@@ -1,0 +1,97 @@
+"""What torch's CPU allocator gave out while each row ran, as its profiler saw it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch._C import _autograd as profiler
+from torch._C._profiler import ProfilerConfig, ProfilerState, _ExperimentalConfig
+from torch.profiler import record_function
+
+from archprof.facts.measured import MeasuredMemory
+from archprof.facts.records import Layer, Profile
+from archprof.measuring.boundaries import Mark, Rows, Trail
+from archprof.measuring.live_model import Subject
+from archprof.measuring.protocols import WHOLE, Memory, Row
+
+NOTE = "Measured memory is what torch's allocator gave out; what oneDNN and MKL take for themselves is not in it."
+
+BUSY_NOTE = "Memory was not measured: another profiler was running."
+
+MARK = "archprof mark "
+
+Changes = Mapping[int, Sequence[int]]
+"""Bytes allocated (freed, if negative), in order, by the handle of the mark after which it happened."""
+
+
+def measured(subject: Subject, profile: Profile) -> Memory:
+    """The peaks of one pass; what was allocated before it is not counted."""
+    if profiler._profiler_enabled():
+        return Memory((), None, (BUSY_NOTE,))
+    marks, changes = _watched(subject, Rows(profile))
+    own = peaks(marks, changes)
+    whole = MeasuredMemory(*WHOLE, max(own.values()))
+    return Memory(tuple(inclusive(profile.layers, own)), whole, (NOTE,))
+
+
+class _Counter:
+    """Counts its marks and puts each among the profiler's events."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def mark(self) -> int:
+        self.count += 1
+        with record_function(f"{MARK}{self.count}"):
+            return self.count
+
+
+def _watched(subject: Subject, rows: Rows) -> tuple[list[Mark], Changes]:
+    subject.forget()
+    trail = Trail(subject.model, rows.called, _Counter())
+    # The profiler without Kineto keeps events in their order, and writes nothing on the terminal.
+    config = ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, _ExperimentalConfig())
+    profiler._enable_profiler_legacy(config)
+    try:
+        subject.run(trail.begins)
+    finally:
+        threads = profiler._disable_profiler_legacy()
+        trail.close()
+    return trail.marks, _changes(max(threads, key=len))  # the pass runs on one thread, which has most events
+
+
+def _changes(events: Sequence[Any]) -> Changes:
+    handle, changes = 0, defaultdict(list)
+    for event in events:
+        if event.kind() == "memory_alloc":
+            changes[handle].append(event.cpu_memory_usage())
+        elif event.kind() == "push" and event.name().startswith(MARK):
+            handle = int(event.name().removeprefix(MARK))
+    return changes
+
+
+def peaks(marks: Iterable[Mark], changes: Changes) -> dict[Row | None, int]:
+    """The most bytes allocated while each row's own work ran; a row that allocates nothing stands at what is there."""
+    most: dict[Row | None, int] = defaultdict(int)
+    allocated = 0
+    for mark in marks:
+        most[mark.row] = max(most[mark.row], allocated)
+        for nbytes in changes.get(mark.handle, ()):
+            allocated += nbytes
+            most[mark.row] = max(most[mark.row], allocated)
+    return dict(most)
+
+
+def inclusive(layers: Sequence[Layer], own: Mapping[Row | None, int]) -> list[MeasuredMemory]:
+    """The peak of each call that ran: that of its own work or of a call inside it."""
+    rows, inside = [], dict[int, int]()  # by depth: the highest peak of the calls that wait for their caller
+    for layer in reversed(layers):
+        known = [
+            peak for peak in (own.get((layer.path, layer.call)), inside.pop(layer.depth + 1, None)) if peak is not None
+        ]
+        if known and layer.call is not None:
+            rows.append(MeasuredMemory(layer.path, layer.call, max(known)))
+            inside[layer.depth] = max(inside.get(layer.depth, 0), *known)
+    return rows[::-1]

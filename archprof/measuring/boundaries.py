@@ -1,0 +1,218 @@
+"""The work of one pass, cut at the borders of module calls and charged to rows.
+
+A `Trail` holds what was running from which moment on. Each stretch between two marks belongs to the row on top of the
+stack, so a row has its own work only, and a container what it does between its children. In the backward pass the
+stretches are those of autograd's nodes: a node was made while some module ran, which its sequence number tells.
+Nothing is added to the graph, as backward hooks on modules would do, which forbid in-place ops.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Protocol
+
+import torch
+from torch import nn
+
+from archprof.facts.records import Profile
+from archprof.measuring.live_model import Stage, Subject
+from archprof.measuring.protocols import ACCUMULATION, BETWEEN, OPTIMIZER, OUTSIDE, Clock, Marker, Row
+
+Kind = Literal["call", "node", "stage"]
+"""What a mark stands at: the border of a module call, of an autograd node, or of a stage of the pass."""
+
+Overhead = Mapping[Kind, float]
+"""Seconds of one mark."""
+
+FREE: Overhead = {"call": 0.0, "node": 0.0, "stage": 0.0}
+
+ROOT: Row = ("", 0)
+
+STAGES: Mapping[Stage, Row | None] = {
+    "outside": OUTSIDE, "forward": ROOT, "backward": ACCUMULATION, "optimizer": OPTIMIZER, "end": None,
+}  # fmt: skip
+"""Whose the time is while no module and no node runs; in the backward pass that is autograd's own, which sums gradients
+where paths join."""
+
+
+class Mark(NamedTuple):
+    """From `handle` on, the time is that of `row`; `None`: it is not counted."""
+
+    row: Row | None
+    kind: Kind
+    handle: Any
+
+
+class Trail:
+    """The marks of one pass over `model`, whose modules have hooks until `close`.
+
+    Give `begins` to `Subject.run`. Rows that are not among `rows` are charged to their caller.
+    """
+
+    def __init__(self, model: nn.Module, rows: Collection[Row], clock: Marker) -> None:
+        self.model, self.rows, self.clock = model, frozenset(rows), clock
+        self.marks: list[Mark] = []
+        self.stack: list[tuple[str, Row | None]] = []
+        self.calls: dict[str, int] = defaultdict(int)
+        self.borders: list[tuple[int, Row | None]] = []
+        self.backward = False
+        self.hooks: list[Any] = []
+        for path, module in model.named_modules():
+            # TorchScript takes no hooks, so that its work is its caller's; the model itself is the stage "forward".
+            if module is not model and not isinstance(module, torch.jit.ScriptModule):
+                enter, leave = partial(self._enter, path), partial(self._leave, path)
+                self.hooks.append(module.register_forward_pre_hook(enter, prepend=True))
+                self.hooks.append(module.register_forward_hook(leave))
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks.clear()
+
+    def begins(self, stage: Stage, loss: torch.Tensor | None) -> None:
+        """A stage of the pass begins: it is what runs while nothing else does."""
+        if loss is not None:
+            self._mark(None, "stage")  # our own work, which nobody would do without us
+            self._hook_nodes(loss)
+        self.backward = stage == "backward"
+        self.stack = [("", STAGES[stage])]
+        self._mark(STAGES[stage], "stage")
+
+    def _mark(self, row: Row | None, kind: Kind) -> None:
+        self.marks.append(Mark(row, kind, self.clock.mark()))
+        if not self.backward:
+            self.borders.append((_next_node(), row))
+
+    def _enter(self, path: str, module: nn.Module, args: Any) -> None:
+        if self.backward:  # a checkpoint runs it again
+            row: Row = (path, max(0, self.calls[path] - 1))
+        else:
+            row = (path, self.calls[path])
+            self.calls[path] += 1
+        charged = row if row in self.rows else self.stack[-1][1]
+        self.stack.append((path, charged))
+        self._mark(charged, "call")
+
+    def _leave(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
+        while len(self.stack) > 1 and self.stack.pop()[0] != path:
+            pass  # an inner call that raised, and whose caller went on
+        self._mark(self.stack[-1][1], "call")
+
+    def _hook_nodes(self, loss: torch.Tensor) -> None:
+        """Put hooks on every node of the graph behind the loss."""
+        numbers, owners = [number for number, _ in self.borders], self._owners()
+        for node in _nodes(loss):
+            row: Row | None
+            if hasattr(node, "variable"):  # it keeps the gradient of a parameter
+                row = owners.get(id(node.variable), ACCUMULATION)
+            else:
+                row = self.borders[max(0, bisect_right(numbers, node._sequence_nr()) - 1)][1]
+            self.hooks.append(node.register_prehook(partial(self._node_starts, row)))
+            self.hooks.append(node.register_hook(self._node_ends))
+
+    def _owners(self) -> dict[int, Row]:
+        """The row of each parameter's first owner that was called, by the parameter's id."""
+        owners: dict[int, Row] = {}
+        for path, module in self.model.named_modules():
+            for tensor in module._parameters.values():
+                if (path, 0) in self.rows:
+                    owners.setdefault(id(tensor), (path, 0))
+        return owners
+
+    def _node_starts(self, row: Row | None, gradients: Any) -> None:
+        self.stack.append(("", row))
+        self._mark(row, "node")
+
+    def _node_ends(self, gradients_in: Any, gradients_out: Any) -> None:
+        while len(self.stack) > 1 and self.stack.pop()[0]:
+            pass  # a checkpoint stops in the middle of a call when it has what it needs
+        self._mark(self.stack[-1][1], "node")
+
+
+def _next_node() -> int:
+    """The sequence number that autograd would give to a node made now on this thread."""
+    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+
+
+def _nodes(loss: torch.Tensor) -> Iterator[Any]:
+    """Every node of the graph behind a tensor, each once."""
+    seen, waiting = set(), [loss.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            waiting += [following for following, _ in node.next_functions]
+
+
+def own_seconds(marks: Sequence[Mark], clock: Clock, overhead: Overhead = FREE) -> dict[Row, float]:
+    """What each row's stretches took together, without the marks; not below zero."""
+    own: dict[Row, float] = defaultdict(float)
+    for mark, following in pairwise(marks):
+        if mark.row is not None:
+            own[mark.row] += clock.seconds(mark.handle, following.handle) - overhead[mark.kind]
+    return {row: max(0.0, seconds) for row, seconds in own.items()}
+
+
+class Marking(Protocol):
+    """Where a pass is marked, and whose the time between marks is.
+
+    Attributes:
+        called: the rows that time may be charged to, in order.
+        attributed: marks stand elsewhere than at the borders of rows; `booked` splits what lies between by a rule.
+    """
+
+    called: tuple[Row, ...]
+    attributed: bool
+
+    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+        """The marks of a pass that was given to the device and may still run.
+
+        Args:
+            nodes: also at the nodes of the backward pass.
+        """
+
+    def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
+        """Seconds by the rows of marks -> seconds by the rows of the latency."""
+
+
+class Rows:
+    """Marks at the borders of modules, which are those of rows: a `Marking`.
+
+    Attributes:
+        called: the rows of the profile that were called, in order.
+        idle: containers among them without an op of their own: what passes there is `BETWEEN`.
+    """
+
+    attributed = False
+
+    def __init__(self, profile: Profile) -> None:
+        layers = profile.layers
+        self.called: tuple[Row, ...] = tuple((layer.path, layer.call) for layer in layers if layer.call is not None)
+        busy = {op.layer for op in profile.ops}
+        containers = (index for index, (a, b) in enumerate(pairwise(layers)) if b.depth > a.depth)
+        self.idle = frozenset((layers[index].path, layers[index].call) for index in containers if index not in busy)
+
+    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+        trail = Trail(subject.model, self.called, clock)
+
+        def begins(stage: Stage, loss: torch.Tensor | None) -> None:
+            trail.begins(stage, loss if nodes else None)
+
+        try:
+            subject.run(begins)
+        finally:
+            trail.close()
+        return trail.marks
+
+    def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
+        """The same seconds, with those of idle containers under `BETWEEN`."""
+        booked = {row: 0.0 if row in self.idle else seconds for row, seconds in own.items()}
+        if between := [seconds for row, seconds in own.items() if row in self.idle]:
+            booked[BETWEEN] = sum(between)
+        return booked

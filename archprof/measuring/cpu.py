@@ -1,0 +1,100 @@
+"""The CPU: a wall clock, since its work is done when a call returns, and an allocator that a profiler watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from archprof.facts.records import Profile
+from archprof.measuring import allocations, host_state
+from archprof.measuring.compiled.inductor import marking
+from archprof.measuring.compiled.kernel_shares import cost_of_borders
+from archprof.measuring.live_model import Subject
+from archprof.measuring.passes import Marked, Whole, cost_of_marks
+from archprof.measuring.protocols import Memory, Way
+
+
+class WallClock:
+    """Nanoseconds of the system's best clock."""
+
+    def mark(self) -> int:
+        return time.perf_counter_ns()
+
+    def settle(self) -> None:
+        """On the CPU, what was called is done."""
+
+    def seconds(self, start: int, end: int) -> float:
+        return (end - start) * 1e-9
+
+
+class CPU:
+    """The processor that torch runs on."""
+
+    kind = "cpu"
+    refuses = False
+
+    @property
+    def name(self) -> str:
+        return host_state.processor()
+
+    def clock(self) -> WallClock:
+        return WallClock()
+
+    def synchronize(self) -> None:
+        """On the CPU, what was called is done."""
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """The number of threads stays what the user set, whatever the model does to it."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+        clock = self.clock()
+        whole = Whole(subject, clock)
+        rows, notes = marking(subject, profile)
+        if rows is None:
+            return [Way("cpu", None, whole, notes=notes)]
+        overhead = cost_of_borders(clock) if rows.attributed else cost_of_marks(clock, train=subject.train)
+        marked = Marked(subject, rows, clock, overhead)
+        return [Way("cpu", marked, whole, rows.attributed, overhead=overhead["call"], notes=notes)]
+
+    def memory(self, subject: Subject, profile: Profile) -> Memory:
+        if subject.compiled:
+            return Memory((), None, ("The memory of a compiled model is not measured.",))
+        return allocations.measured(subject, profile)
+
+    def free_bytes(self) -> int | None:
+        return host_state.free_bytes()
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
+
+    def release(self) -> None:
+        """The CPU's allocator keeps nothing."""
+
+    def environment(self) -> dict[str, str]:
+        """Threads, instruction set, libraries and the load of other programs."""
+        quota, load = host_state.quota(), host_state.load()
+        known = {
+            "torch": str(torch.__version__),
+            "processor": host_state.processor(),
+            "threads": f"{torch.get_num_threads()} of {host_state.cpus()} processors",
+            "interop threads": str(torch.get_num_interop_threads()),
+            "quota": f"{quota:g} processors" if quota is not None else None,
+            "governor": host_state.governor(),
+            "load": f"{load:.2f} in the last minute" if load is not None else None,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "oneDNN": "on" if torch.backends.mkldnn.enabled else "off",
+            "float32 products": torch.get_float32_matmul_precision(),
+            "deterministic": "on" if torch.are_deterministic_algorithms_enabled() else "off",
+            "autocast": "on" if torch.is_autocast_enabled("cpu") else "off",
+        }
+        return {name: words for name, words in known.items() if words is not None}

@@ -1,0 +1,198 @@
+"""Moments on a GPU, and the passes between them: events that the stream writes down when it gets to them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from archprof.facts.measured import Method
+from archprof.measuring.boundaries import FREE, Mark, Marking, own_seconds
+from archprof.measuring.live_model import Subject
+from archprof.measuring.protocols import WHOLE, Row, Way
+
+
+class Event(Protocol):
+    """What is used of `torch.cuda.Event(enable_timing=True)`."""
+
+    def record(self) -> None:
+        """Put it into the current stream."""
+
+    def elapsed_time(self, end_event: Any) -> float:
+        """Milliseconds from this one to a later one; both must be over."""
+
+
+class Replay(Protocol):
+    """What is used of a captured graph."""
+
+    def replay(self) -> None:
+        """Put all captured work into the current stream at once."""
+
+
+class Gpu(Protocol):
+    """What is used of a GPU: small enough for tests to play it."""
+
+    def event(self) -> Event:
+        """A new event that measures time, and that a replayed graph writes anew where it was captured."""
+
+    def synchronize(self) -> None:
+        """Wait for all work."""
+
+    def sleep(self, cycles: int) -> None:
+        """Keep the current stream busy for this many clock cycles."""
+
+    def capture(self, run: Callable[[], Any], between: Callable[[], None]) -> Replay:
+        """The work that `run` gives to the GPU, as a graph.
+
+        It runs a few times before, to load and choose what is loaded and chosen once; `between` follows each of these.
+
+        Raises:
+            Exception: of torch's many kinds, when something in it cannot be captured.
+        """
+
+
+class EventClock:
+    """The clock of a GPU.
+
+    Events are kept and recorded again, since making one costs more than recording it: the marks of a pass can be read
+    until the first mark after `settle`. Those in a captured graph are written anew by every replay; their clock makes
+    no further marks, so they can be read as long as there is the graph.
+    """
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._gpu = gpu
+        self._events: list[Event] = []
+        self._used = 0
+        self._settled = False
+
+    def mark(self) -> Event:
+        if self._settled:
+            self._used, self._settled = 0, False
+        if self._used == len(self._events):
+            self._events.append(self._gpu.event())
+        event = self._events[self._used]
+        self._used += 1
+        event.record()
+        return event
+
+    def settle(self) -> None:
+        self._gpu.synchronize()
+        self._settled = True
+
+    def seconds(self, start: Event, end: Event) -> float:
+        return start.elapsed_time(end) / 1000
+
+
+class Source(Protocol):
+    """A way to get passes run, with and without marks."""
+
+    @property
+    def clock(self) -> EventClock: ...
+
+    def prepare(self) -> None:
+        """Whatever passes need; called at least once before them."""
+
+    def marked(self) -> Sequence[Mark]:
+        """One pass with marks; it is over, and they can be read."""
+
+    def bare(self) -> float:
+        """Seconds of one pass without marks."""
+
+
+class Eager:
+    """Passes as users run them: the gaps in which the GPU waits for the host are part of the time."""
+
+    def __init__(self, subject: Subject, rows: Marking | None, gpu: Gpu) -> None:
+        self.subject, self.rows, self.clock = subject, rows, EventClock(gpu)
+
+    def prepare(self) -> None:
+        """Nothing is needed."""
+
+    def marked(self) -> Sequence[Mark]:
+        assert self.rows is not None
+        marks = self.rows.walked(self.subject, self.clock)
+        self.clock.settle()
+        return marks
+
+    def bare(self) -> float:
+        start = self.clock.mark()
+        self.subject.run()
+        end = self.clock.mark()
+        self.clock.settle()
+        return self.clock.seconds(start, end)
+
+
+class EventRows:
+    """Samples the rows of a source, of which each mark costs `overhead` seconds."""
+
+    name = "pass with events"
+
+    def __init__(self, source: Source, rows: Marking, overhead: float) -> None:
+        self.source, self.rows = source, rows
+        self.overhead = dict.fromkeys(FREE, overhead)
+
+    def prepare(self) -> None:
+        """The source was prepared when the overhead was measured."""
+
+    def sample(self) -> dict[Row, float]:
+        return self.rows.booked(own_seconds(self.source.marked(), self.source.clock, self.overhead))
+
+
+class EventWhole:
+    """Samples the whole of a source, without marks inside."""
+
+    name = "pass between two events"
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def prepare(self) -> None:
+        """The source was prepared when its way was made."""
+
+    def sample(self) -> dict[Row, float]:
+        return {WHOLE: self.source.bare()}
+
+
+def event_way(method: Method, source: Source, rows: Marking | None, notes: list[str]) -> Way:
+    """Prepare a source, and make the way that samples its rows and its whole; without `rows` the whole alone.
+
+    Args:
+        notes: of the way; the source may add to them while it is sampled.
+    """
+    source.prepare()
+    if rows is None:
+        return Way(method, None, EventWhole(source), notes=notes)
+    overhead = cost_in_place(source)
+    return Way(
+        method, EventRows(source, rows, overhead), EventWhole(source), rows.attributed, overhead=overhead, notes=notes
+    )
+
+
+TRIES = 15
+"""Passes of each kind from which the cost of a mark is taken ..."""
+
+PATIENCE = 2.0
+"""... or as many as fit into these seconds, but three ..."""
+
+RAMP = 0.3
+"""... after so many seconds of passes, in which the GPU's clock rises."""
+
+
+def cost_in_place(source: Source, now: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds that one mark adds to a pass of this source: passes with marks against passes without, in turns.
+
+    Measured on the pass itself, since it depends on what is around: a host that is ahead of the GPU hides what it does
+    for a mark, and the event alone is left.
+    """
+    start = now()
+    while now() - start < RAMP:
+        source.bare()
+    start, with_marks, without, stretches = now(), list[float](), list[float](), 0
+    while len(without) < TRIES and (len(without) < 3 or now() - start < PATIENCE):
+        without.append(source.bare())
+        marks = source.marked()
+        with_marks.append(sum(own_seconds(marks, source.clock).values()))
+        stretches = sum(mark.row is not None for mark in marks[:-1])
+    more = statistics.median(with_marks) - statistics.median(without)
+    return max(0.0, more / max(1, stretches - 1))  # a bare pass is one stretch, and has its mark

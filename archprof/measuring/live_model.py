@@ -1,0 +1,149 @@
+"""The live model that is measured: a copy of its own, with random inputs, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from archprof.errors import ArchprofError
+from archprof.sources.inputs import materialise
+from archprof.sources.target import Target
+from archprof.torchside.stand_in import twin
+from archprof.torchside.tensors import tensors_in
+
+Stage = Literal["outside", "forward", "backward", "optimizer", "end"]
+"""The parts of a pass; "outside" is what a training step does beside them: clearing gradients, the loss."""
+
+Begins = Callable[[Stage, torch.Tensor | None], None]
+"""Told that a stage begins; with "backward" comes the loss."""
+
+TRAINING_NOTE = (
+    "A training step is forward, loss, backward and one step of SGD. The loss is {loss}; the step has length zero, "
+    "which is the same work and leaves the weights as they are. (outside modules) is the loss and clearing gradients."
+)
+
+
+def _nobody(stage: Stage, loss: torch.Tensor | None) -> None:
+    """Nobody wants to know."""
+
+
+class Subject:
+    """A model, its inputs, and how one pass is run.
+
+    Attributes:
+        model: a copy that is ours: its weights, flags and hooks may change.
+        args, kwargs: the same tensors in every pass, random and on the device.
+        train: a pass is a training step and no forward alone.
+        compiled: passes run what `torch.compile` made of the model.
+        notes: what the reader must know of the pass.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        device: str,
+        batch: int,
+        dtype: str,
+        train: bool = False,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        self.train, self.compiled = train, compile
+        self.notes: list[str] = []
+        self.model = _live(target, device, getattr(torch, dtype))
+        _set_mode(self.model, train)
+        self.args, self.kwargs = (
+            _moved(materialise(tree, device="cpu", batch=batch, dtype=dtype), device, channels_last)
+            for tree in (target.args, target.kwargs)
+        )
+        if channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.call: Callable[..., Any] = torch.compile(self.model) if compile else self.model
+        self.optimizer = _optimizer(self.model, target.name) if train else None
+
+    def run(self, begins: Begins = _nobody) -> None:
+        """One pass. What it made is gone before "end" begins."""
+        if self.optimizer is None:
+            self._forward(begins)
+        else:
+            self._step(self.optimizer, begins)
+        begins("end", None)
+
+    def forget(self) -> None:
+        """Drop the gradients that the last pass left."""
+        if self.optimizer is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _forward(self, begins: Begins) -> None:
+        with torch.no_grad():
+            begins("forward", None)
+            self.call(*self.args, **self.kwargs)
+
+    def _step(self, optimizer: torch.optim.Optimizer, begins: Begins) -> None:
+        with torch.enable_grad():
+            begins("outside", None)
+            optimizer.zero_grad(set_to_none=True)
+            begins("forward", None)
+            output = self.call(*self.args, **self.kwargs)
+            begins("outside", None)
+            loss = self._loss(output)
+            begins("backward", loss)
+            loss.backward()  # type: ignore[no-untyped-call]
+            begins("optimizer", None)
+            optimizer.step()
+
+    def _loss(self, output: Any) -> torch.Tensor:
+        """What the model calls its loss, else the sum of the means of its outputs."""
+        own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+        if not self.notes:
+            words = "the sum of the means of the outputs" if own is None else "the one that the model returns"
+            self.notes.append(TRAINING_NOTE.format(loss=words))
+        if own is not None:
+            return own  # type: ignore[no-any-return]
+        means = [tensor.mean() for tensor in tensors_in(output) if tensor.requires_grad and tensor.is_floating_point()]
+        if not means:
+            raise ArchprofError("No output depends on a trainable parameter: there is no training step to measure.")
+        return torch.stack(means).sum() if len(means) > 1 else means[0]
+
+
+def _live(target: Target, device: str, dtype: torch.dtype) -> nn.Module:
+    """A copy of the target's model with real tensors on the device."""
+    if target.rebuild is None:
+        return twin(target.model, device=device, dtype=dtype)
+    built = target.rebuild()
+    if device == "cpu":
+        return built.to(dtype)  # already ours: no second copy
+    return twin(built, device=device, dtype=dtype)
+
+
+def _set_mode(model: nn.Module, train: bool) -> None:
+    """Evaluation, or training with the flags the user set, as the trace does."""
+    if not train:
+        model.eval()
+    elif not model.training:
+        model.train()
+
+
+def _optimizer(model: nn.Module, name: str) -> torch.optim.Optimizer:
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ArchprofError(f"{name} has no trainable parameter: there is no training step to measure.")
+    return torch.optim.SGD(trainable, lr=0.0)
+
+
+def _moved(tree: Any, device: str, channels_last: bool) -> Any:
+    """The same tree with its tensors on the device, images as channels last where that is asked for."""
+    if isinstance(tree, torch.Tensor):
+        image = channels_last and tree.dim() == 4 and tree.is_floating_point()
+        return tree.to(device, memory_format=torch.channels_last if image else torch.preserve_format)
+    if isinstance(tree, dict):
+        return {key: _moved(value, device, channels_last) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_moved(value, device, channels_last) for value in tree))
+    if isinstance(tree, tuple | list):
+        return type(tree)(_moved(value, device, channels_last) for value in tree)
+    return tree

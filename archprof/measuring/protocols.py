@@ -1,0 +1,151 @@
+"""What measuring needs of the world: small protocols, so that tests can bring a clock and a device of their own.
+
+A method of measuring (hooks with a wall clock, a captured graph, a profiler) is one `Way`: a `Sampler` that tells the
+seconds of every row of one pass, and a `Sampler` that tells those of the whole without any marks. `protocol.run` calls
+them in turn; `run.measure` makes the records of what they returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from archprof.errors import ArchprofError
+from archprof.facts.measured import Kernel, MeasuredMemory, Method
+from archprof.facts.records import Profile
+
+if TYPE_CHECKING:
+    from archprof.measuring.live_model import Subject
+
+Row = tuple[str, int | None]
+"""A row by path and call, as in `Layer`; a row that is no layer has a path in parentheses and no call."""
+
+Sample = Mapping[Row, float]
+"""Seconds of one pass: own work, by row. A row that a sample leaves out took no time in it."""
+
+WHOLE: Row = ("(whole)", None)
+BETWEEN: Row = ("(between layers)", None)
+OUTSIDE: Row = ("(outside modules)", None)
+OPTIMIZER: Row = ("(optimizer step)", None)
+ACCUMULATION: Row = ("(gradient accumulation)", None)
+UNATTRIBUTED: Row = ("(unattributed)", None)
+
+Progress = Callable[[float, float], None]
+"""Called with the fraction done, 0 to 1, and the seconds that are left."""
+
+
+class Unmeasurable(ArchprofError):
+    """Raised by a sampler whose method does not work here: its way is dropped, and a note says why."""
+
+
+class Marker(Protocol):
+    """Marks the borders of a pass. A handle is anything; only who made it reads it."""
+
+    def mark(self) -> Any:
+        """This moment, or the moment at which the device gets here. Called in hooks: it must be cheap."""
+
+
+class Clock(Marker, Protocol):
+    """Marks points in time."""
+
+    def settle(self) -> None:
+        """After a pass: wait until the device has passed every mark, so that `seconds` can be asked."""
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """The time from one mark to a later one."""
+
+
+class Sampler(Protocol):
+    """One thing to be timed, pass by pass.
+
+    Attributes:
+        name: of what it does, for messages.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def prepare(self) -> None:
+        """Called once, before the warm-up: capture a graph, calibrate."""
+
+    def sample(self) -> Sample:
+        """One pass: the seconds of every row, or of `WHOLE` alone. It leaves no hooks behind."""
+
+
+@dataclass
+class Way:
+    """One method: the rows, the whole that their sum is held against, and what became known on the way.
+
+    Attributes:
+        method: names the latency that comes of it.
+        rows: samples the rows; a row that it is wrong to time (a container without work) is simply not in the sample.
+            `None`: this way cannot tell rows apart (a compiled model may be so); `notes` say why.
+        whole: samples `WHOLE`, without any marks. Several ways may share one object: it is then sampled once a turn.
+        attributed: the rows were not timed; what was, was split over them by a rule.
+        last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
+        overhead: seconds of one mark, which `rows` has subtracted.
+        kernels: by "path#call"; set while sampling.
+        notes: what the reader must know; added to while measuring.
+    """
+
+    method: Method
+    rows: Sampler | None
+    whole: Sampler
+    attributed: bool = False
+    last: bool = False
+    overhead: float | None = None
+    kernels: dict[str, tuple[Kernel, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the passes of one subject allocated: by row, and over all."""
+
+    rows: tuple[MeasuredMemory, ...]
+    whole: MeasuredMemory | None
+    notes: tuple[str, ...] = ()
+
+
+class Device(Protocol):
+    """Where passes run: "cpu" or "cuda".
+
+    Attributes:
+        kind: as the user says it, and as `torch.device` takes it.
+        name: what the device calls itself.
+        refuses: an allocation that does not fit raises; elsewhere the system may end the program instead.
+    """
+
+    kind: str
+    refuses: bool
+
+    @property
+    def name(self) -> str: ...
+
+    def clock(self) -> Clock: ...
+
+    def synchronize(self) -> None:
+        """Wait for all work that was given to the device."""
+
+    def settings(self) -> AbstractContextManager[None]:
+        """Measuring happens inside: what it fixes (threads) is put back after."""
+
+    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+        """The methods of this device for this subject, the headline first."""
+
+    def memory(self, subject: Subject, profile: Profile) -> Memory:
+        """What each row's call allocated at most, from passes of its own."""
+
+    def free_bytes(self) -> int | None:
+        """What could still be allocated; `None` when the device does not tell."""
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        """Whether an exception says that the device's memory is full."""
+
+    def release(self) -> None:
+        """Give cached memory back, after a pass that did not fit."""
+
+    def environment(self) -> dict[str, str]:
+        """What the numbers depend on, in words: asked within `settings`, changes nothing."""

@@ -1,0 +1,64 @@
+"""The roofline: how fast each layer ran against how fast the device could.
+
+Williams, Waterman and Patterson, "Roofline: an insightful visual performance model for multicore architectures"
+(Communications of the ACM, 2009): at most min(peak FLOP/s, intensity x bandwidth).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from archprof import units
+from archprof.facts.measured import Measurement
+from archprof.facts.records import Profile
+from archprof.predicting import devices
+from archprof.predicting.devices import Device, Figure
+
+
+class Roof(NamedTuple):
+    """The most a device can do in one dtype ("tf32" for float32 that may become that): FLOP/s and B/s."""
+
+    device: str
+    dtype: str
+    peak: Figure
+    bandwidth: Figure
+
+    @property
+    def ridge(self) -> float:
+        """FLOPs for each byte from which on the arithmetic is the limit."""
+        return self.peak.value / self.bandwidth.value
+
+    def at(self, intensity: float) -> float:
+        """FLOP/s that can be reached at this intensity."""
+        return min(self.peak.value, intensity * self.bandwidth.value)
+
+    def line(self, low: float, high: float) -> list[tuple[float, float]]:
+        """The roof over these intensities, with its ridge."""
+        at = sorted({min(low, self.ridge), self.ridge, max(high, self.ridge)})
+        return [(intensity, self.at(intensity)) for intensity in at]
+
+    def words(self) -> str:
+        """Both limits: `66.90 TFLOP/s in float32 and 4.80 TB/s, by the datasheet`; what was not checked is marked."""
+        peak = f"{units.show(self.peak.value, 'count')}FLOP/s in {self.dtype}"
+        statuses = {self.peak.status, self.bandwidth.status}
+        source = "measured" if statuses == {"measured"} else "by the datasheet"
+        doubts = ", ".join(sorted(statuses & {"derived", "unverified"}))
+        limits = f"{peak} and {units.show(self.bandwidth.value, 'count')}B/s, {source}"
+        return f"{limits} ({doubts})" if doubts else limits
+
+
+def roof(profile: Profile, device: Device | None = None) -> Roof | None:
+    """The roof of a device, or else of the one it was measured on; `None` where the catalogue does not know enough."""
+    measurement = profile.measurement
+    device = device or (devices.find(measurement.device_name) if measurement else None)
+    if device is None or measurement is None:
+        return None
+    dtype = "tf32" if profile.dtype == "float32" and _tf32(measurement) and device.peak("tf32") else profile.dtype
+    peak, bandwidth = device.peak(dtype), device.bandwidth
+    return Roof(device.name, dtype, peak, bandwidth) if peak and bandwidth else None
+
+
+def _tf32(measurement: Measurement) -> bool:
+    """Whether torch was allowed to round the factors of float32 products to TF32, in matrix products or in cuDNN."""
+    found = (value for key, value in measurement.environment.items() if key.startswith("tf32"))
+    return measurement.device == "cuda" and "True" in found

@@ -1,0 +1,104 @@
+"""From the values of a picture to places on the page, and round numbers along the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from archprof import units
+from archprof.analysis.report.charts import Series
+
+LOGARITHMIC = 30.0
+"""The span of a scatter's axis, largest by smallest, from which on it is logarithmic."""
+
+
+def scale(label: str, values: Sequence[float]) -> units.Scale:
+    """One scale for the values of an axis; the label says which unit they have."""
+    if label.endswith("[%]"):
+        return units.Scale("%", 1, 2)
+    if label.endswith("[s]"):
+        return units.choose(values, "seconds")
+    return units.choose(values, "bytes" if label.endswith("[B]") or label.startswith("live bytes") else "count")
+
+
+def titled(label: str, scale: units.Scale) -> str:
+    """The label of an axis with the unit its numbers have."""
+    name = label.removesuffix(" [B]").removesuffix(" [%]").removesuffix(" [s]")
+    return f"{name} [{scale.symbol}]" if scale.symbol else name
+
+
+def scales(series: Series) -> tuple[units.Scale | None, units.Scale]:
+    """How the numbers of the two axes print; `None` across where the picture has categories."""
+    across = [x for points in series.points for x, _, _ in points if not isinstance(x, str)]
+    upwards = [y for points in series.points for _, y, _ in points]
+    return (scale(series.x_label, across) if across else None), scale(series.y_label, upwards)
+
+
+def logarithmic(series: Series, values: Sequence[float]) -> bool:
+    """Whether an axis with these values is logarithmic."""
+    return series.kind == "scatter" and bool(values) and min(values) > 0 and max(values) / min(values) >= LOGARITHMIC
+
+
+def categories(series: Series) -> list[str]:
+    """The texts of an axis, in an order that keeps that of each set: what one lacks stands where others have it."""
+    order: list[str] = []
+    for points in series.points:
+        place = len(order)
+        for name in reversed([str(x) for x, _, _ in points]):
+            if name in order:
+                place = order.index(name)
+            else:
+                order.insert(place, name)
+    return order
+
+
+@dataclass(frozen=True)
+class Axis:
+    """`low` is drawn at the pixel `start`, `high` at `end`; a `whole` axis counts things."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+    whole: bool = False
+
+    def at(self, value: float) -> float:
+        """The pixel of a value."""
+        low, high, here = (self.low, self.high, value)
+        if self.log:
+            low, high, here = math.log10(low), math.log10(high), math.log10(here)
+        return self.start + (here - low) / (high - low) * (self.end - self.start) if high > low else self.start
+
+    def ticks(self, about: int) -> list[float]:
+        """Round values along the axis, roughly so many."""
+        if self.log:
+            return [tick for tick in _decades(self.low, self.high) if self.low <= tick <= self.high]
+        step = _round((self.high - self.low) / about)
+        step = max(step, 1.0) if self.whole else step
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [step * i for i in range(first, last + 1)]
+
+
+def fitted(values: Sequence[float], start: float, end: float, *, log: bool = False, zero: bool = False) -> Axis:
+    """An axis with all of the values and a little room; from `zero` where asked for."""
+    low, high = min(values), max(values)
+    if log:
+        return Axis(low / 1.4, high * 1.4, start, end, log=True)
+    room = 0.05 * (high - min(low, 0) if zero else high - low) or 1.0
+    whole = all(float(value).is_integer() for value in values)
+    return Axis(min(0.0, low) if zero else low - room, high + room, start, end, whole=whole)
+
+
+def _decades(low: float, high: float) -> Iterator[float]:
+    """1, 2, 5, 10 and so on; over a wide span powers of ten alone."""
+    factors = (1, 2, 5) if high / low < 1000 else (1,)
+    for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
+        yield from (factor * 10.0**power for factor in factors)
+
+
+def _round(step: float) -> float:
+    """The next larger of 1, 2, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)

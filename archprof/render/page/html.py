@@ -1,0 +1,288 @@
+"""The report as one HTML file: it asks the network for nothing, and reads without a script.
+
+Everything is there as text, tables and drawn pictures; the script adds sorting, folding and copying, and draws the
+pictures with plotly where that is embedded. Equal reports give equal bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from string import Template, ascii_uppercase
+from typing import Literal
+
+from archprof import units
+from archprof.analysis.compare.findings import Finding
+from archprof.analysis.report.charts import Series
+from archprof.analysis.report.page import ModelPage, Report
+from archprof.analysis.report.tiles import Tile
+from archprof.render.page import figures, treemap_svg
+from archprof.render.page.html_table import sheet
+from archprof.render.page.markup import data, safe, tag
+from archprof.version import __version__
+
+Plotly = Literal["inline", "gzip", "none"]
+
+DETAILS = ("stage_", "intensity", "activation")
+"""Pictures, by the start of their keys, that a model has only on a page of its own."""
+
+LINK_WIDE, LINKS_WIDE = 30, 44
+"""Characters of a link to a row, and of all links of a finding."""
+
+
+def page(report: Report, *, plotly: Plotly = "gzip") -> str:
+    """The whole file.
+
+    Args:
+        plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
+            all. The drawn pictures are there in each case, and stay where plotly cannot run.
+    """
+    script, style, version = _file("page.js"), _file("page.css") + _bars(), __version__
+    pictures = dict(_pictures(report))
+    library = "" if plotly == "none" else _plotly()
+    return Template(_file("page.html")).substitute(
+        policy=_policy([script, library] if library else [script], style, library != ""),
+        version=safe(version),
+        title=safe(report.title),
+        style=style,
+        badge=safe(report.badge),
+        asked=safe(" · ".join(report.subtitle)),
+        nav=_nav(report),
+        tiles=_tiles(report.models),
+        findings=_findings(report),
+        treemap=treemap_svg.switch(report.models, _Rows(report).of_module),
+        sections=_sections(report),
+        appendix=_appendix(report),
+        payload=_payload(pictures, library, plotly) + f"<script>{script}</script>",
+    )
+
+
+def _file(name: str) -> str:
+    return files("archprof.render.page").joinpath(name).read_text("utf-8")
+
+
+def _bars() -> str:
+    """The lengths of the bars in cells as classes, for the policy allows no style in an element."""
+    return "".join(f".b{percent}{{--b:{percent}%}}" for percent in range(1, 101))
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _policy(scripts: Sequence[str], style: str, plotly: bool) -> str:
+    """Scripts run that have one of these hashes, and no others; plotly writes styles of its own, so it needs leave."""
+    hashes = " ".join(map(_hash, scripts))
+    styles = "'unsafe-inline'" if plotly else _hash(style)
+    rules = ("default-src 'none'", f"script-src {hashes}", f"style-src {styles}", "img-src data:")
+    return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _payload(pictures: dict[str, Series], library: str, plotly: Plotly) -> str:
+    """The figures as data and plotly itself."""
+    if plotly == "none":
+        return ""
+    drawn = data({id: figures.plotly(series) for id, series in pictures.items()})
+    if plotly == "inline":
+        return f'<script type="application/json" id="figures">{drawn}</script><script>{library}</script>'
+    return "".join(
+        f'<script type="application/gzip" id="{id}">{_packed(text)}</script>'
+        for id, text in (("figures", drawn), ("plotly", library))
+    )
+
+
+@cache
+def _packed(text: str) -> str:
+    """The text, gzipped, in base64; without a time, so that equal texts give equal bytes."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def _pictures(report: Report) -> Iterator[tuple[str, Series]]:
+    """Every picture with the id it has in the page."""
+    for series in report.pictures:
+        yield f"fig-{series.key}", series
+    for i, model in enumerate(report.models):
+        for series in _alone(report, model):
+            yield f"fig-m{i}-{series.key}", series
+
+
+def _alone(report: Report, model: ModelPage) -> list[Series]:
+    """The pictures of a model; among several, what all of them have in one picture is not drawn again for each."""
+    if report.comparison is None:
+        return list(model.pictures)
+    together = {series.key for series in report.pictures}
+    return [series for series in model.pictures if series.key not in together and not series.key.startswith(DETAILS)]
+
+
+class _Rows:
+    """Where the page shows what a finding speaks of."""
+
+    def __init__(self, report: Report) -> None:
+        self.models: list[dict[str, str]] = []
+        for i, model in enumerate(report.models):
+            rows: dict[str, str] = {}
+            for n, row in enumerate(model.table.rows):
+                for name in (str(row.cells[0]), row.name or ""):
+                    rows.setdefault(name, f"m{i}-{n}")
+            self.models.append(rows)
+        self.stages: dict[str, str] = {}
+        if report.comparison:
+            for n, row in enumerate(report.comparison.stages.rows):
+                for name in (row.name or str(row.cells[0])).removeprefix("+ ").split(" / "):
+                    self.stages.setdefault(name, f"stages-{n}")
+        self.summary = "summary" if report.comparison else "m0"
+
+    def of_module(self, model: int, path: str) -> str | None:
+        return self.models[model].get(path)
+
+    def of(self, finding: Finding) -> list[tuple[str, str]]:
+        """Name and id of each row; of the summary, where it names none."""
+        found = []
+        for name in finding.rows:
+            places = (self.models[i].get(name) for i in finding.models if i < len(self.models))
+            place = next((place for place in places if place), None) or self.stages.get(name)
+            if place:
+                found.append((name, place))
+        return found or [("summary" if self.summary == "summary" else "layers", self.summary)]
+
+
+def _findings(report: Report) -> str:
+    rows = _Rows(report)
+    said = report.comparison.findings if report.comparison else report.models[0].findings
+    items = [
+        tag("li", f"{safe(finding.text)} {tag('span', _links(rows.of(finding)), class_='rows')}") for finding in said
+    ]
+    return tag("ol", "".join(items)) if items else tag("p", "Nothing stands out.")
+
+
+def _links(found: Sequence[tuple[str, str]]) -> str:
+    """Links to the first rows, as many as have room in a line, and how many more there are."""
+    shown: list[str] = []
+    room = LINKS_WIDE
+    for name, id in found:
+        short = name if len(name) <= LINK_WIDE else f"…{name[1 - LINK_WIDE :]}"
+        room -= len(short) + 2
+        if shown and room < 0:
+            break
+        shown.append(tag("a", safe(short), href=f"#{id}", title=name if short != name else None))
+    more = f"and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
+    return " ".join(shown) + (f" {tag('span', more)}" if more else "")
+
+
+def _nav(report: Report) -> str:
+    links = [("#summary", "Side by side")] if report.comparison else []
+    links += [(f"#model-{i}", f"{_letter(report, i)}{page.profile.model}") for i, page in enumerate(report.models)]
+    links = links if report.comparison else [("#model-0", "Layers"), ("#pictures", "Pictures")]
+    links += [("#method", "Method")]
+    return tag("nav", "".join(tag("a", safe(text), href=href) for href, text in links), aria_label="Sections")
+
+
+def _letter(report: Report, i: int) -> str:
+    return f"{ascii_uppercase[i]} " if len(report.models) > 1 else ""
+
+
+def _tiles(models: Sequence[ModelPage]) -> str:
+    """Six numbers; of several models, each tile lists them all under one unit."""
+    tiles = []
+    for same in zip(*(model.tiles for model in models), strict=True):
+        values = _values(same, models) if len(same) > 1 else _value(same[0])
+        tiles.append(tag("div", tag("dt", safe(same[0].label)) + values, class_="tile", id=f"tile-{same[0].key}"))
+    return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles")
+
+
+def _value(tile: Tile) -> str:
+    main = tag("dd", _amount(tile, [tile.value]), class_="value")
+    words = tile.note if tile.value is not None else ""
+    if tile.second:
+        words = f"{words.partition(' | ')[0]}; {_shown(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
+    return main + (tag("dd", safe(words), class_="beside") if words else "")
+
+
+def _values(tiles: Sequence[Tile], models: Sequence[ModelPage]) -> str:
+    values = [tile.value for tile in tiles]
+    if all(value is None for value in values) and len({tile.note for tile in tiles}) == 1:
+        return tag("dd", _amount(tiles[0], values), class_="value")
+    lines = []
+    for letter, tile, model in zip(ascii_uppercase, tiles, models, strict=False):
+        who = tag("span", letter, class_="who", title=model.profile.model)
+        lines.append(tag("dd", who + _amount(tile, values), title=tile.note or None))
+    return "".join(lines)
+
+
+def _amount(tile: Tile, values: Sequence[float | None]) -> str:
+    """A number with its unit, or the words why there is none."""
+    if tile.value is None:
+        return tag("span", safe(tile.note or units.MISSING), class_="none")
+    if tile.unit == "px":
+        number, symbol = f"{tile.value:,.0f}", "px"
+    else:
+        scale = units.choose(values, tile.unit)
+        number, symbol = scale.format(tile.value, tile.within), scale.symbol
+    least = "≥ " if tile.bound else ""
+    return tag("b", safe(least + number), data_v=repr(tile.value)) + tag("small", f" {safe(symbol)}")
+
+
+def _shown(value: float | None, unit: str) -> str:
+    return f"{value:,.0f} px" if unit == "px" and value is not None else units.show(value, unit)
+
+
+def _sections(report: Report) -> str:
+    return (_together(report) if report.comparison else "") + "".join(
+        _model(report, i, model) for i, model in enumerate(report.models)
+    )
+
+
+def _together(report: Report) -> str:
+    """What is said of all models at once."""
+    assert report.comparison is not None
+    tables = report.comparison
+    parts = [
+        tag("h2", "Side by side"),
+        sheet(tables.summary, "summary"),
+        _gallery(report.pictures, "fig"),
+        sheet(tables.stages, "stages"),
+        sheet(tables.layers, "layers"),
+    ]
+    return tag("section", "".join(parts), id="together")
+
+
+def _model(report: Report, i: int, model: ModelPage) -> str:
+    name = model.profile.model
+    heading = tag("h2", safe(f"{_letter(report, i)}{name}") if report.comparison else "Layers")
+    body = sheet(model.table, f"m{i}", f"Every call of every layer of {name}")
+    pictures = _gallery(_alone(report, model), f"fig-m{i}")
+    if report.comparison or not pictures:
+        return tag("section", heading + body + pictures, id=f"model-{i}")
+    return tag("section", heading + body, id=f"model-{i}") + tag(
+        "section", tag("h2", "Pictures") + pictures, id="pictures"
+    )
+
+
+def _gallery(pictures: Sequence[Series], prefix: str) -> str:
+    shown = [figures.figure(series, f"{prefix}-{series.key}") for series in pictures if any(series.points)]
+    return tag("div", "".join(shown), class_="gallery") if shown else ""
+
+
+def _appendix(report: Report) -> str:
+    parts = []
+    for head, text in report.appendix:
+        lines = (text,) if isinstance(text, str) else text
+        if head.lower().startswith("command"):
+            content = tag("pre", safe("\n".join(lines)))
+        elif isinstance(text, str):
+            content = tag("p", safe(text))
+        else:
+            content = tag("ul", "".join(tag("li", safe(line)) for line in lines))
+        parts.append(tag("div", tag("h3", safe(head)) + content))
+    return "".join(parts)

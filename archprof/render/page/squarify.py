@@ -1,0 +1,123 @@
+"""Where the boxes of a treemap go: the squarified layout of Bruls, Huizing and van Wijk (2000), nested by module."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from archprof.analysis.report.treemap import Node
+
+SMALLEST = 36.0
+"""The area of the smallest box that is drawn, in square pixels; what is smaller goes into one box together."""
+
+HEAD = 15.0
+"""The height of the line in which a box that holds others shows its name."""
+
+
+class Rect(NamedTuple):
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    def inset(self, by: float) -> Rect:
+        """Smaller by `by` on each side."""
+        return Rect(self.x + by, self.y + by, max(self.width - 2 * by, 0), max(self.height - 2 * by, 0))
+
+
+class Box(NamedTuple):
+    """One box: of `node`, or of `together` modules that are too small for a box each (`node` holds them).
+
+    `head` says that it has a line with its name and holds other boxes, `within` is the id of the nearest such box
+    around it, or of the model.
+    """
+
+    node: Node
+    rect: Rect
+    value: float
+    within: str
+    head: bool = False
+    together: int = 0
+
+
+def boxes(nodes: Sequence[Node], metric: str, rect: Rect) -> list[Box]:
+    """The boxes of one model in `rect`, outer ones first; areas are as the totals of `metric`."""
+    children: dict[str, list[Node]] = defaultdict(list)
+    for node in nodes[1:]:
+        if node.total[metric]:
+            children[node.parent].append(node)
+    return list(_inside(nodes[0], children, metric, rect, nodes[0].id)) if nodes and nodes[0].total[metric] else []
+
+
+def _inside(node: Node, children: dict[str, list[Node]], metric: str, rect: Rect, within: str) -> Iterator[Box]:
+    """The boxes of what `node` holds; of itself, where it holds nothing."""
+    parts = sorted(children[node.id], key=lambda part: -part.total[metric])
+    if not parts:
+        yield Box(node, rect, node.total[metric], within)
+        return
+    scale = rect.area / sum(part.total[metric] for part in parts)
+    shown = [part for part in parts if part.total[metric] * scale >= SMALLEST]
+    small = [part.total[metric] for part in parts[len(shown) :]]
+    values = [part.total[metric] for part in shown] + ([sum(small)] if small else [])
+    places = squarified(values, rect)
+    for part, place in zip(shown, places, strict=False):
+        yield from _nested(part, children, metric, place, within)
+    if small and places[-1].area >= 1:
+        yield Box(node, places[-1], sum(small), within, together=len(small))
+
+
+def _nested(node: Node, children: dict[str, list[Node]], metric: str, rect: Rect, within: str) -> Iterator[Box]:
+    """A module with parts shows its name where there is room for it."""
+    if len(children[node.id]) > 1 and rect.width >= 60 and rect.height >= 50:
+        yield Box(node, rect, node.total[metric], within, head=True)
+        within = node.id
+        inner = rect.inset(2)
+        rect = Rect(inner.x, inner.y + HEAD, inner.width, inner.height - HEAD)
+    yield from _inside(node, children, metric, rect, within)
+
+
+def squarified(values: Sequence[float], rect: Rect) -> list[Rect]:
+    """A rectangle for each value, positive and from large to small, together exactly `rect`, each nearly a square."""
+    placed: list[Rect] = []
+    left = list(values)
+    while left:
+        side = min(rect.width, rect.height)
+        scale = rect.area / sum(left)
+        count = _fitting(left, side, scale)
+        row, left = left[:count], left[count:]
+        places, rect = _laid(row, rect, sum(row) * scale if left else rect.area)
+        placed += places
+    return placed
+
+
+def _fitting(values: Sequence[float], side: float, scale: float) -> int:
+    """How many of the values go into the next row: one more only while the worst shape gets no worse."""
+    total, worst = 0.0, float("inf")
+    for count, value in enumerate(values):
+        total += value
+        area = total * scale
+        shape = max(side**2 * values[0] * scale / area**2, area**2 / (side**2 * value * scale)) if side else 0.0
+        if shape > worst:
+            return count
+        worst = shape
+    return len(values)
+
+
+def _laid(row: Sequence[float], rect: Rect, area: float) -> tuple[list[Rect], Rect]:
+    """The row along the shorter side of `rect`, and what is left of `rect`."""
+    upright = rect.width >= rect.height
+    side = rect.height if upright else rect.width
+    thick = area / side if side else 0.0
+    places, at = [], rect.y if upright else rect.x
+    for value in row:
+        long = side * value / sum(row)
+        places.append(Rect(rect.x, at, thick, long) if upright else Rect(at, rect.y, long, thick))
+        at += long
+    if upright:
+        return places, Rect(rect.x + thick, rect.y, max(rect.width - thick, 0), rect.height)
+    return places, Rect(rect.x, rect.y + thick, rect.width, max(rect.height - thick, 0))

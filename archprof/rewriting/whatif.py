@@ -1,0 +1,130 @@
+"""From a model and the names of rewrites to the rewritten model, with what it costs before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from archprof.errors import UsageError
+from archprof.facts.records import Profile
+from archprof.rewriting import add_bn as _add_bn
+from archprof.rewriting import no_fc as _no_fc
+from archprof.rewriting import residual as _residual
+from archprof.rewriting import separable as _separable
+from archprof.rewriting import stack3x3 as _stack3x3
+from archprof.rewriting import width as _width
+from archprof.rewriting.draft import Change, Draft, Net, Refusal
+from archprof.rewriting.folding import fold
+from archprof.rewriting.tracing import capture
+from archprof.sources.inputs import spec_of
+from archprof.sources.resolve import check_traceable, resolve
+from archprof.sources.target import Target
+from archprof.tracing.trace import trace
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A model before and after.
+
+    Attributes:
+        before, after: what one forward costs.
+        model: the rewritten model, on the meta device and in evaluation mode. Its layers keep their paths; what was
+            put in the place of a layer stands in an `nn.Sequential` at the path of that layer.
+        graph: what its forward calls, in order.
+        applied: what was done, in order.
+        refused: what could not be done, and why.
+    """
+
+    before: Profile
+    after: Profile
+    model: nn.Module
+    graph: fx.Graph
+    applied: tuple[Change, ...]
+    refused: tuple[Refusal, ...]
+
+
+def whatif(
+    model: Any,
+    inputs: Any = None,
+    *,
+    batch: int = 1,
+    dtype: str | None = None,
+    stack3x3: bool = False,
+    middle: int | None = None,
+    add_bn: bool = False,
+    residual: bool = False,
+    separable: bool = False,
+    no_fc: bool = False,
+    width: float | None = None,
+    num_classes: int | None = None,
+) -> Rewritten:
+    """Rewrite a copy of a model, in the order of the arguments, and say what that costs; the model is only read.
+
+    Args:
+        model, inputs, batch, dtype: as for `archprof.profile`.
+        stack3x3: stacks of 3x3 convolutions for larger kernels.
+        middle: channels between the convolutions of a stack.
+        add_bn: batch norm after convolutions that have no norm.
+        residual: shortcuts around pairs of convolutions.
+        separable: depthwise and pointwise convolutions.
+        no_fc: a global average for the first linear layers.
+        width: hidden channels times this.
+        num_classes: outputs of the last layer.
+
+    Raises:
+        UsageError: the model, its inputs or the options do not fit.
+        TraceError: the model's forward failed.
+        ArchprofError: its forward cannot be made a graph.
+    """
+    check_traceable(model)
+    _check(stack3x3, middle, width, num_classes)
+    target = resolve(model, inputs, batch=batch, dtype=dtype)
+    before = trace(replace(target, owned=False), batch=batch, dtype=dtype)
+    net = capture(target, batch=batch, dtype=getattr(torch, dtype) if dtype else None)
+    if stack3x3:
+        _apply(net, _stack3x3.NAME, _stack3x3.NOTHING, partial(_stack3x3.stack3x3, middle=middle))
+    if add_bn:
+        _apply(net, _add_bn.NAME, _add_bn.NOTHING, _add_bn.add_bn)
+    if residual:
+        _apply(net, _residual.NAME, _residual.NOTHING, _residual.residual)
+    if separable:
+        _apply(net, _separable.NAME, _separable.NOTHING, _separable.separable)
+    if no_fc:
+        _no_fc.no_fc(net)
+        net.measure()
+    if width is not None:
+        _apply(net, _width.NAME, _width.NOTHING, partial(_width.width, factor=width))
+    if num_classes is not None:
+        _no_fc.num_classes(net, num_classes)
+    fold(net)
+    rewritten = Net(net).eval()
+    after = trace(_target(target.name, rewritten, net), batch=batch)
+    before = replace(before, inputs=after.inputs)  # the same tensors, whose exact shapes the graph is made for
+    return Rewritten(before, after, rewritten, net.graph, tuple(net.changes), tuple(net.refusals))
+
+
+def _check(stack3x3: bool, middle: int | None, width: float | None, num_classes: int | None) -> None:
+    if middle is not None and not stack3x3:
+        raise UsageError(f"middle is {middle}, and nothing is stacked.", "It says how wide stack3x3 is in the middle.")
+    for name, value in (("middle", middle), ("width", width), ("num_classes", num_classes)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{name} is {value}.", "More than 0.")
+
+
+def _apply(net: Draft, name: str, nothing: str, rewrite: Callable[[Draft], None]) -> None:
+    """Do one rewrite and note the new shapes; say `nothing` where it found nothing to do."""
+    said = len(net.changes) + len(net.refusals)
+    rewrite(net)
+    if said == len(net.changes) + len(net.refusals):
+        net.refuse(name, "", nothing)
+    net.measure()
+
+
+def _target(name: str, model: nn.Module, net: Draft) -> Target:
+    """The rewritten model with the same inputs, ready to be traced."""
+    return Target(f"{name} rewritten", model, tuple(map(spec_of, net.inputs)), {}, owned=False, rebuild=None)

@@ -1,0 +1,229 @@
+"""Building a model in no time and no memory: large tensors on the meta device, initialisers skipped."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from archprof.errors import ArchprofError
+from archprof.torchside.dispatch import DispatchMode
+from archprof.torchside.guard import untouched
+from archprof.units import show
+
+T = TypeVar("T")
+
+READABLE = 2**16
+"""Elements up to which constants and integer or bool buffers stay real: constructors and forwards read them."""
+
+aten = torch.ops.aten
+
+WITHOUT_VALUES = {aten.empty.memory_format, aten.empty_strided.default, aten.new_empty.default}
+"""Ops whose result nobody can read before it is written: always on meta."""
+
+WITH_VALUES = {
+    aten.zeros.default, aten.ones.default, aten.full.default, aten.new_zeros.default, aten.new_ones.default,
+    aten.new_full.default, aten.rand.default, aten.randn.default, aten.randint.default, aten.randint.low,
+}  # fmt: skip
+"""Ops that make a tensor of a given size: on meta above `READABLE` elements."""
+
+ARITHMETIC = {aten.mul.Tensor, aten.div.Tensor, aten.add.Tensor, aten.sub.Tensor}
+"""With a plain number on the other side: the shape and dtype of the tensor."""
+
+RESHAPING = {
+    f"aten::{name}_"
+    for name in ("resize", "set", "t", "transpose", "squeeze", "unsqueeze", "as_strided", "requires_grad", "detach")
+}
+"""In-place ops that change more than values: these run on meta too."""
+
+
+def build(factory: Callable[[], T]) -> T:
+    """Call `factory` so that the model it returns has its parameters and float buffers on meta.
+
+    A factory that must read values which are not there is called once more, with real tensors, and its model is then
+    moved. Random state, default dtype and default device are afterwards what they were.
+
+    Args:
+        factory: returns a module, or a tuple with modules in it.
+
+    Returns:
+        What it returned: same `state_dict` keys, shapes and dtypes, same ties, same `requires_grad`.
+    """
+    built = untouched(lambda: _tried(factory))
+    for item in built if isinstance(built, tuple) else (built,):
+        if isinstance(item, nn.Module):
+            move_to_meta(item)
+    return built
+
+
+def _tried(factory: Callable[[], T]) -> T:
+    """What `factory` returns on meta, or with real tensors where it must read values."""
+    try:
+        with _BuildMode():
+            return factory()
+    except (NotImplementedError, RuntimeError) as error:
+        if "meta" not in str(error):
+            raise
+    with _Affordable():
+        return factory()
+
+
+def build_real(factory: Callable[[], T]) -> T:
+    """Call `factory` with real tensors and a fixed seed; random state and torch's defaults are kept.
+
+    Raises:
+        ArchprofError: its tensors would take more than a quarter of this machine's memory.
+    """
+
+    def made() -> T:
+        torch.default_generator.manual_seed(0)
+        with _Affordable():
+            return factory()
+
+    return untouched(made)
+
+
+class _BuildMode(DispatchMode):
+    """Makes large tensors on meta, and drops every write to a meta tensor: its values are never there."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in WITHOUT_VALUES:
+            return func(*args, **{**kwargs, "device": "meta", "pin_memory": None})
+        if func in WITH_VALUES and math.prod(_size(func, args)) > READABLE:
+            return _empty(func, args, kwargs)
+        if _writes(func) and isinstance(args[0], torch.Tensor) and args[0].is_meta:
+            return args[0]
+        tensors = _tensors(args) + _tensors(kwargs.values()) if kwargs else _tensors(args)
+        if not any(tensor.is_meta for tensor in tensors):
+            return func(*args, **kwargs)
+        return _run_on_meta(func, args, kwargs, tensors)
+
+
+class _Affordable(DispatchMode):
+    """Stops a constructor whose real tensors would fill the memory: a pass needs twice as much again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nbytes, self.most = 0, _memory() // 4
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in WITHOUT_VALUES or func in WITH_VALUES:
+            result = func(*args, **{**(kwargs or {}), "device": "meta", "pin_memory": None})
+            if self.nbytes + result.nbytes > self.most:
+                raise ArchprofError(
+                    f"This model needs values, and its tensors take more than {show(self.most, 'bytes')}.",
+                    "A model that cannot be traced on meta may take a quarter of this machine's memory.",
+                    "Give it fewer layers, or inputs with which it needs no values.",
+                )
+            self.nbytes += result.nbytes
+        return func(*args, **(kwargs or {}))
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has; 8 GiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**33
+
+
+def _run_on_meta(func: Any, args: Any, kwargs: dict[str, Any], tensors: list[torch.Tensor]) -> Any:
+    """An op that reads a meta tensor."""
+    if _writes(func):
+        raise NotImplementedError("a real tensor is written with the values of a meta tensor")
+    if func in ARITHMETIC and len(tensors) == 1 and tensors[0].is_floating_point():
+        return _twin(tensors[0])  # torch's own meta kernel for these imports its compiler
+    if not all(tensor.is_meta for tensor in tensors):
+        args, kwargs = _on_meta((args, kwargs))
+    if kwargs.get("device") is not None:
+        kwargs = {**kwargs, "device": "meta"}
+    return func(*args, **kwargs)
+
+
+@cache
+def _writes(func: Any) -> bool:
+    """Whether an op changes the values of its first argument and nothing else."""
+    name: str = func._schema.name
+    return name.endswith("_") and name not in RESHAPING
+
+
+def _size(func: Any, args: Any) -> Any:
+    """The size argument of a factory op."""
+    at = [argument.name for argument in func._schema.arguments].index("size")
+    return args[at]
+
+
+def _empty(func: Any, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
+    """A meta tensor of the size and dtype that the factory op `func` would give."""
+    dtype = kwargs.get("dtype")
+    if dtype is None and isinstance(args[0], torch.Tensor):
+        dtype = args[0].dtype
+    if dtype is None and "randint" in func._schema.name:
+        dtype = torch.int64
+    if dtype is None and "full" in func._schema.name:
+        dtype = torch.tensor(args[1]).dtype
+    return torch.empty(_size(func, args), dtype=dtype, device="meta")
+
+
+def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
+    """The tensors among the arguments of an op, those in lists included."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += _tensors(value)
+    return found
+
+
+def _on_meta(tree: Any) -> Any:
+    """The same arguments with every tensor on meta, but for single numbers, which torch mixes freely."""
+    if isinstance(tree, torch.Tensor):
+        return tree if tree.is_meta or tree.dim() == 0 else _twin(tree)
+    if isinstance(tree, dict):
+        return {key: _on_meta(value) for key, value in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return type(tree)(map(_on_meta, tree))
+    return tree
+
+
+def _twin(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def move_to_meta(model: nn.Module) -> None:
+    """Replace every real parameter and float buffer of `model` by its meta twin; a tensor shared by modules stays one.
+
+    Integer and bool buffers up to `READABLE` elements stay real, so that code may index by them.
+    """
+    twins: dict[int, torch.Tensor] = {}
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None and _moves(tensor):
+                    if id(tensor) not in twins:
+                        twins[id(tensor)] = _twin_like(tensor)
+                    tensors[name] = twins[id(tensor)]  # type: ignore[assignment]
+
+
+def _moves(tensor: torch.Tensor) -> bool:
+    if tensor.is_meta or is_lazy(tensor):  # a lazy tensor has no shape before the first forward
+        return False
+    floats = tensor.is_floating_point() or tensor.is_complex()
+    return bool(floats or isinstance(tensor, nn.Parameter) or tensor.numel() > READABLE)
+
+
+def _twin_like(tensor: torch.Tensor) -> torch.Tensor:
+    """The meta twin of a parameter or buffer, with what was set on it."""
+    twin = _twin(tensor.detach())
+    if isinstance(tensor, nn.Parameter):
+        twin = nn.Parameter(twin, requires_grad=tensor.requires_grad)
+    twin.__dict__.update(tensor.__dict__)
+    return twin

@@ -1,0 +1,58 @@
+"""The package transformers: imported late and module by module, quiet, and never on the network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+from archprof.sources.recipe import UnavailableError
+
+
+def transformers() -> Any:
+    """The package; its parts are imported when they are asked for. `UnavailableError` says why there is none."""
+    try:
+        import transformers
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "transformers":
+            raise UnavailableError("transformers is not installed.", "", "Try: pip install transformers") from None
+        raise UnavailableError(f"transformers cannot be imported: {type(error).__name__}: {error}") from error
+    return transformers
+
+
+def names() -> list[str]:
+    """Every public name of the package; none is imported for it."""
+    return dir(transformers())
+
+
+def find(name: str) -> Any:
+    """A class by its public name; `UnavailableError` if its module needs a package that is not there."""
+    try:
+        return getattr(transformers(), name)
+    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+        raise UnavailableError(f"{name} cannot be imported: {error}") from error
+
+
+def made(model: nn.Module) -> bool:
+    """Whether a model is one of transformers, also a class of the user's own that inherits from one."""
+    modules = sys.modules.get("transformers.modeling_utils")
+    return modules is not None and isinstance(model, modules.PreTrainedModel)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Nothing is downloaded and nothing is said: what the library keeps of both is afterwards as it was."""
+    from huggingface_hub import constants
+
+    logging = find("logging")
+    offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
+    constants.HF_HUB_OFFLINE = True
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = offline
+        logging.set_verbosity(verbosity)

@@ -1,0 +1,189 @@
+"""What goes into a model: from what a user gives to the tensors of a pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from archprof.errors import UsageError
+from archprof.sources.input_grammar import Named, parse_input
+from archprof.sources.input_spec import InputSpec, is_floating
+
+SMALL = 2**20
+"""Elements up to which integer and bool tensors stay real on a meta pass: code may read masks and token ids."""
+
+
+class Inputs(NamedTuple):
+    """The arguments of one forward: trees of `InputSpec`, plain values, and small integer and bool tensors."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def normalise(inputs: Any) -> Inputs:
+    """Bring what a user gives as inputs into `(args, kwargs)`.
+
+    Args:
+        inputs: one input, a tuple or list of them (positional; one with a name goes to the keywords),
+            or a dict of them (keywords). An input is a tensor, a tuple of ints (an exact shape), a string in
+            the grammar of `--input`, an `InputSpec`, a plain Python value, or a list, tuple, dict or dataclass
+            of inputs.
+
+    Returns:
+        The arguments. A tensor stands there as its shape and dtype, or as itself where that is not all that
+        matters: small integers and bools, other layouts and strides, inputs that need a gradient.
+    """
+    if isinstance(inputs, Mapping):
+        return Inputs((), {str(name): _leaf(value) for name, value in inputs.items()})
+    if isinstance(inputs, list) and _is_shape(tuple(inputs)):
+        inputs = tuple(inputs)
+    several = isinstance(inputs, (tuple, list)) and not _is_shape(inputs)
+    values = [_leaf(value) for value in (inputs if several else [inputs])]
+    named = [value for value in values if isinstance(value, Named)]
+    kwargs = {each.name: each.value for each in named}
+    if len(kwargs) < len(named):
+        raise UsageError(f"An input name is given twice: {', '.join(each.name for each in named)}.", "Each name once.")
+    return Inputs(tuple(value for value in values if not isinstance(value, Named)), kwargs)
+
+
+def holds_no_tensor(inputs: Inputs) -> bool:
+    """Whether only plain keywords were given, as by `--arg`: these stand beside the model's default input."""
+    return not inputs.args and bool(inputs.kwargs) and not _tensors(inputs.kwargs)
+
+
+def floats_follow(tree: Any, dtype: str) -> Any:
+    """The same inputs with every floating tensor in the dtype of the pass."""
+    if isinstance(tree, torch.Tensor) and tree.is_floating_point():
+        if _is_plain(tree):
+            return InputSpec(tuple(tree.shape))
+        return tree.detach().to(getattr(torch, dtype)).requires_grad_(tree.requires_grad)
+    return _descend(tree, lambda item: floats_follow(item, dtype))
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(type(size) is int for size in value)
+
+
+def _leaf(value: Any) -> Any:
+    """One input with its strings, shapes and tensors read; containers keep their form."""
+    if isinstance(value, str):
+        return parse_input(value)
+    if isinstance(value, torch.Tensor):
+        return spec_of(value) if _is_plain(value) and not _keeps_values(value) else value
+    if isinstance(value, InputSpec | Named):
+        return value
+    return InputSpec(tuple(value)) if _is_shape(value) else _descend(value, _leaf)
+
+
+def _descend(value: Any, function: Callable[[Any], Any]) -> Any:
+    """`function` of each child of a container; anything else comes back as it is."""
+    if isinstance(value, InputSpec):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        children = {each.name: function(getattr(value, each.name)) for each in fields(value) if each.init}
+        return replace(value, **children)
+    if isinstance(value, Mapping):
+        return {key: function(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(function, value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(function, value))
+    return value
+
+
+def _keeps_values(tensor: torch.Tensor) -> bool:
+    counts = not tensor.is_floating_point() and not tensor.is_complex()
+    return counts and not tensor.is_meta and tensor.numel() <= SMALL
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """Whether shape and dtype are all that the cost of a pass depends on."""
+    usual = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
+    return usual and tensor.is_contiguous() and not (tensor.requires_grad or tensor.is_quantized)
+
+
+def spec_of(tensor: torch.Tensor) -> InputSpec:
+    """The exact shape and dtype of a tensor."""
+    return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def specs(tree: Any) -> Iterator[InputSpec]:
+    """The leaves of a tree of inputs that stand for tensors."""
+    return (leaf for leaf in _tensors(tree) if isinstance(leaf, InputSpec))
+
+
+def _tensors(tree: Any) -> list[Any]:
+    """The leaves that are tensors or stand for one."""
+    found: list[Any] = []
+
+    def look(value: Any) -> Any:
+        if isinstance(value, InputSpec | torch.Tensor):
+            found.append(value)
+            return value
+        return _descend(value, look)
+
+    look(tree)
+    return found
+
+
+def materialise(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype: str) -> Any:
+    """The same tree with a tensor for every leaf that stands for one; the global generator is not touched.
+
+    Args:
+        device: "meta" gives tensors without data, but integers and bools up to `SMALL` elements stay real, so that
+            code may branch on them; "cpu" gives normal floats, and integers in their range (zeros without one).
+        batch: the size put in front of batched inputs.
+        dtype: torch's name of the dtype of inputs that have none of their own.
+    """
+    generator = torch.Generator("cpu").manual_seed(0)
+
+    def make(leaf: Any) -> Any:
+        if isinstance(leaf, InputSpec):
+            return _tensor(leaf, device, batch, dtype, generator)
+        if isinstance(leaf, torch.Tensor):
+            return _like(leaf, device, generator)
+        made = _descend(leaf, make)
+        return _copy(leaf) if made is leaf else made
+
+    return make(tree)
+
+
+def _copy(value: Any) -> Any:
+    """An object of another class, such as a cache: copied, so that the forward cannot change the user's own."""
+    try:
+        return deepcopy(value)
+    except Exception:  # a lock, a file or a generator in it: shared
+        return value
+
+
+def _like(tensor: torch.Tensor, device: str, generator: torch.Generator) -> torch.Tensor:
+    """A tensor of the same layout, strides and need of a gradient; floats on meta have no values."""
+    if tensor.is_quantized or tensor.is_nested:
+        return tensor.detach().clone()
+    if tensor.layout != torch.strided:
+        return tensor.detach().to(device, copy=True).requires_grad_(tensor.requires_grad)
+    on_meta = device == "meta" and (tensor.is_meta or is_floating(spec_of(tensor).dtype or ""))
+    target = "meta" if on_meta else "cpu"
+    new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=target)
+    if not on_meta:
+        values = _tensor(spec_of(tensor), device, 1, "float32", generator) if tensor.is_meta else tensor.detach()
+        new = new.copy_(values) if 0 not in tensor.stride() else values.to(target, copy=True)
+    return new.requires_grad_(tensor.requires_grad)
+
+
+def _tensor(spec: InputSpec, device: str, batch: int, dtype: str, generator: torch.Generator) -> torch.Tensor:
+    shape, name = spec.full_shape(batch), spec.dtype or dtype
+    kind: torch.dtype = getattr(torch, name)
+    if device == "meta" and (is_floating(name) or math.prod(shape) > SMALL):
+        return torch.empty(shape, dtype=kind, device="meta")
+    if is_floating(name):
+        wide = torch.complex64 if name.startswith("complex") else torch.float32
+        return torch.randn(shape, generator=generator, dtype=wide, device="cpu").to(kind)
+    if spec.high is None:
+        return torch.zeros(shape, dtype=kind, device="cpu")
+    return torch.randint(spec.low, spec.high, shape, generator=generator, device="cpu").to(kind)

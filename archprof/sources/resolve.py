@@ -1,0 +1,232 @@
+"""From what a user names to what can be traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from archprof import files
+from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.models import registry
+from archprof.models.block_grammar import looks_like_blocks, parse
+from archprof.sources import git_revision, python_file, timm_zoo, torchvision_zoo
+from archprof.sources.build import build, build_real
+from archprof.sources.exported import program
+from archprof.sources.hf import zoo
+from archprof.sources.input_spec import InputSpec
+from archprof.sources.inputs import Inputs, floats_follow, holds_no_tensor, normalise, specs
+from archprof.sources.model_grammar import ModelSpec, parse_model
+from archprof.sources.recipe import Offer, UnavailableError, check_call, explain
+from archprof.sources.target import Target
+
+FLOATING = ("float32", "float16", "bfloat16", "float64")
+"""Dtypes that a pass may run in."""
+
+
+def resolve(
+    spec: str | nn.Module | type | Callable[..., Any], inputs: Any = None, *, batch: int = 1, dtype: str | None = None
+) -> Target:
+    """Find or build the model that `spec` names and what goes into it.
+
+    Args:
+        spec: MODEL as on the command line, an `nn.Module`, or a class or factory to be called without arguments.
+        inputs: see `inputs.normalise`; `None`: the model's own default.
+        batch: images in the list that a detector takes; other inputs get their batch when they are made.
+        dtype: of the pass, where the user chose one: tensors given as inputs then follow it.
+
+    Raises:
+        UsageError: the name, its arguments or the inputs do not fit.
+        ArchprofError: what was named exists, and cannot be imported or built.
+    """
+    if batch < 1:
+        raise UsageError(f"A batch of {batch} cannot be run.", "1 or more.")
+    if dtype is not None and dtype not in FLOATING:
+        raise UsageError(f"A pass cannot run in {dtype!r}.", f"Dtypes: {', '.join(FLOATING)}.")
+    if inputs is not None:
+        normalise(inputs)  # said before a model is built: it may take long
+    if inputs is not None and dtype is not None:
+        inputs = floats_follow(inputs, dtype)
+    if isinstance(spec, nn.Module):
+        return _existing(type(spec).__name__, spec, inputs, batch)
+    if isinstance(spec, str) and spec.endswith(".pt2"):
+        return _exported(spec, inputs, batch)
+    if isinstance(spec, str) and looks_like_blocks(spec):
+        return _blocks(spec, inputs, batch)
+    if isinstance(spec, str):
+        return _named(spec, parse_model(spec), inputs, batch)
+    if callable(spec):
+        return _built(getattr(spec, "__name__", type(spec).__name__), Offer(spec), inputs, batch)
+    raise UsageError(f"A model cannot be of type {_kind(spec)}.", "A name, an nn.Module, a class or a factory.")
+
+
+def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
+    if spec.where in ("", "torchvision", "timm", "hf"):
+        return _built(text, _offer(spec), inputs, batch)
+    found = _loaded(spec)
+    if isinstance(found, nn.Module) and spec.kwargs is None:
+        return _existing(text, found, inputs, batch)
+    if isinstance(found, nn.Module) or not callable(found):
+        what = "a module already and takes no arguments" if isinstance(found, nn.Module) else f"of type {_kind(found)}"
+        raise UsageError(f"{text} is {what}.", "An nn.Module, a class of one, or a factory that returns one.")
+    return _built(text, Offer(found, spec.kwargs or {}), inputs, batch)
+
+
+def _exported(path: str, inputs: Any, batch: int) -> Target:
+    """The target of a saved program, whose values are read only where the pass needs them."""
+    model = program.program(path)
+    args, kwargs = normalise(inputs) if inputs is not None else program.default_inputs(model, batch)
+    if inputs is not None:
+        _check_batch(path, (args, kwargs), batch)
+    rebuild = partial(program.program, path, values=True)
+    return Target(path, model, args, kwargs, owned=True, rebuild=rebuild)
+
+
+def _blocks(text: str, inputs: Any, batch: int) -> Target:
+    """The target of a block spec, built for the input it is given."""
+    from archprof.models import block_layers
+
+    net = parse(text)
+    if inputs is None:
+        raise UsageError(
+            f"{text} has no default input: a block spec fits itself to what goes in.",
+            "Give its input: --input 3x32x32 on the command line, profile(spec, '3x32x32') in Python.",
+        )
+    given = normalise(inputs)
+    if given.kwargs or len(given.args) != 1 or not isinstance(given.args[0], InputSpec):
+        raise UsageError(f"{text} takes one tensor.", "Its shape without the batch: --input 3x32x32.")
+    shape = given.args[0].shape if given.args[0].batched else given.args[0].shape[1:]
+    factory = partial(block_layers.build_net, net, text, shape)
+    return _built(text, Offer(factory), given, batch)
+
+
+def _loaded(spec: ModelSpec) -> Any:
+    """What a name stands for in the user's own code."""
+    if spec.revision is not None:
+        return git_revision.from_revision(spec.where, spec.revision, spec.name)
+    load = python_file.from_file if spec.is_file else python_file.from_module
+    return load(spec.where, spec.name)
+
+
+def _offer(spec: ModelSpec) -> Offer:
+    """The offer of a name: built in, then torchvision, then timm."""
+    kwargs = spec.kwargs or {}
+    if spec.where == "torchvision":
+        return torchvision_zoo.offer(spec.name, kwargs)
+    if spec.where == "timm":
+        return timm_zoo.offer(spec.name, kwargs)
+    if spec.where == "hf":
+        return zoo.offer(spec.name, kwargs)
+    if spec.name in registry.ENTRIES:
+        from archprof.models.definitions import find_builder
+
+        entry = registry.ENTRIES[spec.name]
+        return Offer(find_builder(entry), kwargs, lambda *_: entry.input)
+    return _elsewhere(spec.name, kwargs)
+
+
+def _elsewhere(name: str, kwargs: dict[str, Any]) -> Offer:
+    """The offer of a name that is not built in; `UnknownName` knows all names there are, and why some are not."""
+    known, hints = set(registry.names()), []
+    for offer in (torchvision_zoo.offer, timm_zoo.offer):
+        found = _attempt(offer, name, kwargs)
+        if isinstance(found, Offer):
+            return found
+        if isinstance(found, UnknownName):
+            known.update(found.known)
+        else:
+            hints.append(f"{found.given} {found.hint}".strip())
+    raise UnknownName("model", name, known, "\n".join(hints))
+
+
+def _attempt(
+    offer: Callable[[str, dict[str, Any]], Offer], name: str, kwargs: dict[str, Any]
+) -> Offer | UnknownName | UnavailableError:
+    """The offer of a zoo, or why it has none."""
+    try:
+        return offer(name, kwargs)
+    except (UnknownName, UnavailableError) as error:
+        return error
+
+
+def _check_batch(name: str, inputs: Any, batch: int) -> None:
+    """A batch other than 1 must reach the pass."""
+    if batch != 1 and not any(spec.batched for spec in specs(inputs)):
+        raise UsageError(
+            f"A batch of {batch} was asked for, and every input of {name} has its exact shape.",
+            "The batch is put in front of inputs written without it: 3x224x224.",
+            "Give the inputs so, or leave the batch out.",
+        )
+
+
+def _gives_tensors(inputs: Any) -> bool:
+    return inputs is not None and not holds_no_tensor(normalise(inputs))
+
+
+def _existing(name: str, model: nn.Module, inputs: Any, batch: int) -> Target:
+    """The target of the user's own module."""
+    args, kwargs = _inputs(name, model, inputs, zoo.inputs_of(model, batch))
+    if _gives_tensors(inputs):  # a default is made for the batch
+        _check_batch(name, (args, kwargs), batch)
+    return Target(name, model, args, kwargs, owned=False, rebuild=None)
+
+
+def _built(name: str, offer: Offer, inputs: Any, batch: int) -> Target:
+    """The target of a model that is made here, with what its factory returned beside it."""
+    check_call(name, offer)
+    try:
+        made = build(offer.make)
+    except ArchprofError:
+        raise
+    except Exception as error:
+        raise explain(name, offer, error) from error
+    model, own = _taken_apart(name, made)
+    args, kwargs = _inputs(name, model, inputs, own or offer.inputs(model, batch))
+    if _gives_tensors(inputs) or own is not None:  # a default is made for the batch
+        _check_batch(name, (args, kwargs), batch)
+    return Target(name, model, args, kwargs, owned=True, rebuild=partial(_rebuild, name, offer))
+
+
+def _rebuild(name: str, offer: Offer) -> nn.Module:
+    return _taken_apart(name, build_real(offer.make))[0]
+
+
+def _taken_apart(name: str, made: Any) -> tuple[nn.Module, Inputs | None]:
+    """The model that a factory returned, and the inputs if it returned `(model, inputs)` or `(model, args, kwargs)`."""
+    if isinstance(made, nn.Module):
+        return made, None
+    several = isinstance(made, tuple) and bool(made) and isinstance(made[0], nn.Module)
+    if several and len(made) == 2:
+        return made[0], normalise(made[1])
+    if several and len(made) == 3:
+        return made[0], Inputs(normalise(made[1]).args, normalise(made[2]).kwargs)
+    raise UsageError(
+        f"{name} returned {_kind(made)}, not a model.", "An nn.Module, (model, inputs) or (model, args, kwargs)."
+    )
+
+
+def _inputs(name: str, model: nn.Module, given: Any, default: Any) -> Inputs:
+    """What goes in: as given, by default, or as the model itself says, which Lightning modules do."""
+    found = [each for each in (given, default, getattr(model, "example_input_array", None)) if each is not None]
+    inputs = [each if isinstance(each, Inputs) else normalise(each) for each in found[:2]]
+    if len(inputs) == 2 and holds_no_tensor(inputs[0]):
+        return Inputs(inputs[1].args, {**inputs[1].kwargs, **inputs[0].kwargs})
+    if inputs:
+        return inputs[0]
+    raise UsageError(
+        f"{name} has no default input.",
+        "Give its inputs: --input 3x224x224 on the command line, profile(model, (1, 3, 224, 224)) in Python.",
+        "A tuple of ints is one exact shape; a tuple of shapes, tensors or strings is several; a dict is keywords.",
+    )
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def check_traceable(model: Any) -> None:
+    """`UsageError` for a saved profile, which holds one setting only."""
+    if files.is_profile(model):
+        raise UsageError(f"{model} is a saved profile, traced at one setting.", "", "Name the model itself.")

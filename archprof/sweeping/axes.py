@@ -1,0 +1,284 @@
+"""The same model at other settings: the size of its image, its batch, its width, its depth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from archprof.errors import ArchprofError, TraceError, UsageError
+from archprof.facts.records import Profile
+from archprof.models.block_grammar import Item, Layer, Net, Repeat, looks_like_blocks, parse
+from archprof.sources.input_spec import InputSpec
+from archprof.sources.inputs import materialise
+from archprof.sources.model_grammar import parse_model
+from archprof.sources.resolve import check_traceable, resolve
+from archprof.sources.target import Target
+from archprof.tracing.trace import trace
+
+WIDTHS = ("width_mult", "width_multiplier", "width", "base_width", "width_per_group")
+"""Keywords that set how wide a model is; a multiplier is searched in hundredths, the others in whole numbers."""
+
+DEPTHS = ("depth", "num_layers", "repeats")
+"""Keywords that set how deep a model is."""
+
+
+class Attempt(NamedTuple):
+    """One try: what it cost, up to where it failed if it did; `problem` says how."""
+
+    profile: Profile | None
+    problem: str | None = None
+
+
+def attempt(make: Callable[[], Target], *, batch: int = 1, dtype: str | None = None) -> Attempt:
+    """Make a target and trace it."""
+    try:
+        return Attempt(trace(make(), batch=batch, dtype=dtype))
+    except TraceError as error:
+        return Attempt(error.profile, " ".join(f"{error.given} {error.allowed}".split()))
+    except ArchprofError as error:
+        return Attempt(None, " ".join(error.given.split()))
+
+
+class Sizes:
+    """A model at other sizes of its one image input.
+
+    Attributes:
+        target: the model at the size it was asked for with, or its default.
+        height, width: that size.
+        plain: the bare forward runs at that size, so that it tells where the forward fails.
+    """
+
+    def __init__(self, model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> None:
+        check_traceable(model)
+        self.model, self.batch, self.dtype = model, batch, dtype
+        self.target = resolve(model, inputs, batch=batch, dtype=dtype)
+        self.place, self.image = _image(self.target)
+        self.height, self.width = self.image.shape[-2:]
+        self.plain = (
+            self.target.owned and dtype is None and not is_blocks(model) and self._runs(self.height, self.width)
+        )
+
+    def at(self, height: int, width: int) -> Attempt:
+        """The model traced at this size."""
+        image = replace(self.image, shape=(*self.image.shape[:-2], height, width))
+        return attempt(partial(self._sized, image), batch=self.batch, dtype=self.dtype)
+
+    def fails(self, height: int, width: int) -> bool:
+        """Whether the forward surely fails at this size; much quicker than a trace, which alone knows if it runs."""
+        return self.plain and not self._runs(height, width)
+
+    def _runs(self, height: int, width: int) -> bool:
+        """Whether the bare forward comes to its end, on tensors without values."""
+        target = self._sized(replace(self.image, shape=(*self.image.shape[:-2], height, width)))
+        args, kwargs = (
+            materialise(tree, device="meta", batch=self.batch, dtype="float32") for tree in (target.args, target.kwargs)
+        )
+        try:
+            with torch.no_grad():
+                target.model.eval()(*args, **kwargs)
+        except Exception:
+            return False
+        return True
+
+    def _sized(self, image: InputSpec) -> Target:
+        if is_blocks(self.model):  # such a net fits itself to its input
+            return resolve(self.model, image, batch=self.batch, dtype=self.dtype)
+        args, kwargs = list(self.target.args), dict(self.target.kwargs)
+        if isinstance(self.place, int):
+            args[self.place] = image
+        else:
+            kwargs[self.place] = image
+        return replace(self.target, args=tuple(args), kwargs=kwargs)
+
+
+def is_blocks(model: Any) -> bool:
+    return isinstance(model, str) and looks_like_blocks(model)
+
+
+def _image(target: Target) -> tuple[int | str, InputSpec]:
+    """Where the image stands among the inputs (position or keyword), and its shape; there must be exactly one."""
+    places: list[tuple[int | str, Any]] = [*enumerate(target.args), *target.kwargs.items()]
+    images = [(place, leaf) for place, leaf in places if isinstance(leaf, InputSpec) and _is_image(leaf)]
+    if len(images) != 1:
+        raise _AbsentError(
+            f"{target.name} takes {len(images) or 'no'} image{'s' if len(images) > 1 else ''}.",
+            "The size of an input can be searched where exactly one input is an image, such as 3x224x224.",
+        )
+    return images[0]
+
+
+def _is_image(leaf: InputSpec) -> bool:
+    floating = leaf.dtype is None or "float" in leaf.dtype
+    return floating and len(leaf.shape) == (3 if leaf.batched else 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something of a model that can be made larger step by step.
+
+    Attributes:
+        label: how a step is written: 224 -> "224x224".
+        at: the model traced at a step.
+        most: the last step that is tried.
+        fails: a quick way to know that a step does not run.
+    """
+
+    label: Callable[[int], str]
+    at: Callable[[int], Attempt]
+    most: int
+    fails: Callable[[int], bool] = lambda n: False
+
+
+def setting(over: str, model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    """The setting called `over`; `UsageError` where the model has it not, naming those that it has."""
+    check_traceable(model)
+    try:
+        return SETTINGS[over](model, inputs, batch, dtype)
+    except _AbsentError as error:
+        others = ", ".join(_present(model, inputs, batch, dtype, but=over))
+        raise UsageError(error.given, error.allowed, f"This model can be searched over: {others}.") from None
+
+
+class _AbsentError(UsageError):
+    """The model has no such setting."""
+
+
+def _present(model: Any, inputs: Any, batch: int, dtype: str | None, but: str) -> Iterator[str]:
+    for name, make in SETTINGS.items():
+        if name != but:
+            try:
+                make(model, inputs, batch, dtype)
+            except UsageError:
+                continue
+            yield name
+
+
+def _resolution(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    sizes = Sizes(model, inputs, batch=batch, dtype=dtype)
+    return Setting(lambda n: f"{n}x{n}", lambda n: sizes.at(n, n), 4096, lambda n: sizes.fails(n, n))
+
+
+def _batch(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    def at(n: int) -> Attempt:
+        return attempt(lambda: resolve(model, inputs, batch=n, dtype=dtype), batch=n, dtype=dtype)
+
+    resolve(model, inputs, dtype=dtype)
+    try:
+        resolve(model, inputs, batch=2, dtype=dtype)
+    except UsageError as error:
+        raise _AbsentError(error.given, error.allowed) from None
+    one, two = at(1).profile, at(2).profile
+    if one and two and one.totals == two.totals:
+        raise _AbsentError(f"The input of {one.model} is exact, so that a batch changes nothing.", "Try 3x224x224.")
+    return Setting(lambda n: f"batch {n}", at, 2**16)
+
+
+def _width(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    return _keyword("width", WIDTHS, model, inputs, batch, dtype)
+
+
+def _depth(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    if is_blocks(model):
+        return _repetition(model, inputs, batch, dtype)
+    return _keyword("depth", DEPTHS, model, inputs, batch, dtype)
+
+
+def _keyword(over: str, names: tuple[str, ...], model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    """The first of `names` that the factory of `model` takes and that changes what the model costs."""
+    factory = not isinstance(model, nn.Module) and not is_blocks(model)
+    taken = [name for name in names if factory and _takes(model, name, inputs)]
+    for name in taken:
+        found = Setting(partial(_label, name), partial(_with, model, name, inputs, batch, dtype), 1024)
+        few, many = (found.at(n) for n in ((2, 8) if names is DEPTHS else (64, 192)))
+        if few.problem or many.problem or few.profile.totals != many.profile.totals:  # type: ignore[union-attr]
+            return found
+    what = f"{model if isinstance(model, str) else 'This model'} has no setting for its {over}"
+    ignored = f"It takes {' and '.join(taken)}, which changes nothing. " if taken else ""
+    raise _AbsentError(f"{what}.", f"{ignored}It needs a factory that takes one of: {', '.join(names)}.")
+
+
+def _label(name: str, n: int) -> str:
+    return f"{name}={_value(name, n):g}"
+
+
+def _with(model: Any, name: str, inputs: Any, batch: int, dtype: str | None, n: int) -> Attempt:
+    """The model traced with the keyword `name` at step n."""
+    called = _called(model, name, _value(name, n))
+    return attempt(lambda: resolve(called, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+
+
+def _value(name: str, n: int) -> float:
+    return n / 100 if _is_multiplier(name) else n
+
+
+def _is_multiplier(name: str) -> bool:
+    return "mult" in name
+
+
+def _takes(model: Any, name: str, inputs: Any) -> bool:
+    """Whether the factory of `model` knows a keyword; its value may still be refused."""
+    try:
+        resolve(_called(model, name, 1.0 if _is_multiplier(name) else 1), inputs)
+    except ArchprofError as error:
+        return not re.search(rf"(no|keyword) argument '{name}'", error.given)
+    return True
+
+
+def _called(model: Any, name: str, value: float) -> Any:
+    """MODEL, or a factory, with one more keyword argument."""
+    if not isinstance(model, str):
+        factory = partial(model, **{name: value})
+        factory.__name__ = getattr(model, "__name__", type(model).__name__)  # type: ignore[attr-defined]
+        return factory
+    spec = parse_model(model)
+    kwargs = ", ".join(f"{key}={given!r}" for key, given in {**(spec.kwargs or {}), name: value}.items())
+    place, revision = f"{spec.where}:" if spec.where else "", f"@{spec.revision}" if spec.revision else ""
+    return f"{place}{spec.name}({kwargs}){revision}"
+
+
+def _repetition(model: str, inputs: Any, batch: int, dtype: str | None) -> Setting:
+    """The number behind the only repetition of a block spec."""
+    net = parse(model)
+    found = _repeats(net.items)
+    if found != 1:
+        raise _AbsentError(
+            f"{model} has {found or 'no'} repetition{'s' if found > 1 else ''}.",
+            "The depth of a block spec is the number behind its only repetition, such as (conv3-64 relu)x2.",
+        )
+
+    def at(n: int) -> Attempt:
+        text = str(Net(_repeated(net.items, n)))
+        return attempt(lambda: resolve(text, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+
+    resolve(model, inputs, batch=batch, dtype=dtype)  # says now what is wrong at any depth
+    return Setting(lambda n: f"x{n}", at, 1024)
+
+
+def _repeats(items: tuple[Item, ...]) -> int:
+    """Repetitions as they are written, nested ones too."""
+    return sum(isinstance(item, Repeat) + _repeats(item.items) for item in items if not isinstance(item, Layer))
+
+
+def _repeated(items: tuple[Item, ...], times: int) -> tuple[Item, ...]:
+    """The same items with every repetition `times` times."""
+    changed: list[Item] = []
+    for item in items:
+        if not isinstance(item, Layer):
+            item = replace(item, items=_repeated(item.items, times))
+        changed.append(replace(item, times=times) if isinstance(item, Repeat) else item)
+    return tuple(changed)
+
+
+SETTINGS: dict[str, Callable[[Any, Any, int, str | None], Setting]] = {
+    "resolution": _resolution,
+    "width": _width,
+    "depth": _depth,
+    "batch": _batch,
+}
+"""What a model can be searched over."""

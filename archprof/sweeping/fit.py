@@ -1,0 +1,184 @@
+"""The largest setting of a model inside its budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.sweeping.axes import SETTINGS, Attempt, setting
+
+PAST = 64
+"""How far above the answer to look for the next setting that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One setting and what it costs.
+
+    Attributes:
+        value: its number; a width multiplier in hundredths.
+        label: how it is written: "224x224", "batch 64", "width_mult=1.25".
+        costs: by the key of the budget: params, macs, flops, activation (bytes in the dtype of the pass); `None` where
+            the model could not be built. Lower bounds where there is a problem or not all was counted.
+        complete: they are exact.
+        problem: why the model does not run so.
+    """
+
+    value: int
+    label: str
+    costs: dict[str, int] | None
+    complete: bool
+    problem: str | None
+
+    def over(self, budgets: dict[str, int]) -> dict[str, int]:
+        """By how much each budget that breaks is broken."""
+        costs = self.costs or {}
+        return {key: costs[key] - limit for key, limit in budgets.items() if key in costs and costs[key] > limit}
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The answer.
+
+    Attributes:
+        model: as it was asked for.
+        over: what was searched over.
+        budgets: the limits by key.
+        dtype: of the pass, in which activation memory is given.
+        found: the largest setting that runs and breaks no budget; `None` if there is none.
+        above: the next larger setting that runs, or else the next larger; `None` where the search ended.
+        below: the next smaller one.
+        smallest: the smallest setting that runs, where none fits.
+        tried: settings that were traced.
+    """
+
+    model: str
+    over: str
+    budgets: dict[str, int]
+    dtype: str
+    found: Step | None
+    above: Step | None
+    below: Step | None
+    smallest: Step | None
+    tried: int
+
+
+def fit(
+    model: Any,
+    *,
+    over: str = "resolution",
+    max_params: int | None = None,
+    max_macs: int | None = None,
+    max_flops: int | None = None,
+    max_activation: int | None = None,
+    inputs: Any = None,
+    batch: int = 1,
+    dtype: str | None = None,
+) -> Fit:
+    """Find the largest setting of a model that breaks no budget.
+
+    The search relies on costs that never fall as the setting grows, and looks whether they do so at every setting it
+    tried; where they fall, it tries all. Settings at which the forward fails do not count.
+
+    Args:
+        model, inputs, batch, dtype: as for `archprof.profile`.
+        over: "resolution" (input height = width, in steps of 1), "batch", "width" or "depth" (a keyword of the factory;
+            depth of a block spec is the number behind its only repetition).
+        max_params, max_macs, max_flops: counts of one forward.
+        max_activation: bytes, in the dtype of the pass.
+
+    Raises:
+        UsageError: there is no budget, or the model has no such setting.
+    """
+    limits = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
+    budgets = {key: limit for key, limit in limits.items() if limit is not None}
+    if over not in SETTINGS:
+        raise UnknownName("setting", over, SETTINGS)
+    if not budgets or min(budgets.values()) < 1:
+        raise UsageError("There is no budget to fit into.", "One of params, macs, flops, activation: 1 or more.")
+    knob = setting(over, model, inputs, batch, dtype)
+    tried: list[Attempt] = []
+
+    def at(n: int) -> Step:
+        tried.append(knob.at(n))
+        return _step(n, knob.label(n), tried[-1])
+
+    steps = _Steps(cache(at), knob.fails, knob.most, budgets)
+    found, above, below, smallest = steps.answer()
+    profile = next((attempt.profile for attempt in tried if attempt.profile), None)
+    if profile is None:
+        raise ArchprofError(f"No {over} could be built: {tried[0].problem}")
+    name = model if isinstance(model, str) else profile.model
+    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried))
+
+
+def _step(value: int, label: str, tried: Attempt) -> Step:
+    if tried.profile is None:
+        return Step(value, label, None, False, tried.problem)
+    totals = tried.profile.totals
+    activation = totals.activation_bytes[tried.profile.dtype]
+    costs = {"params": totals.params, "macs": totals.macs, "flops": totals.flops, "activation": activation}
+    return Step(value, label, costs, totals.complete, tried.problem)
+
+
+class _Steps:
+    """The settings 1 to `most`, each tried when it is asked for."""
+
+    def __init__(
+        self, at: Callable[[int], Step], fails: Callable[[int], bool], most: int, budgets: dict[str, int]
+    ) -> None:
+        self.at, self.fails, self.most, self.budgets = at, fails, most, budgets
+        self.seen: dict[int, Step] = {}
+
+    def answer(self) -> tuple[Step | None, Step | None, Step | None, Step | None]:
+        """(found, above, below, smallest) as in `Fit`."""
+        top = self._top()
+        for beyond in (2 * top or 2, 4 * top or 4):  # do costs fall there?
+            if beyond <= self.most:
+                self._step(beyond)
+        found = next((n for n in range(top, 0, -1) if self._fits(n)), None)
+        if not self._rises():
+            found = max((n for n in range(1, self.most + 1) if self._fits(n)), default=None)
+        if found is None:
+            smallest = next((n for n in range(1, self.most + 1) if self._runs(n)), None)
+            return None, None, None, self._step(smallest or 1)
+        return self._step(found), self._above(found), self._step(found - 1) if found > 1 else None, None
+
+    def _top(self) -> int:
+        """A setting that breaks no budget while the next one does; costs up to a failure count as lower bounds."""
+        low, high = 0, 1
+        while high <= self.most and not self._breaks(high):
+            low, high = high, 2 * high
+        high = min(high, self.most + 1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._breaks(middle) else (middle, high)
+        return low
+
+    def _above(self, found: int) -> Step | None:
+        """The next larger setting that runs, or else the next larger."""
+        near = range(found + 1, min(found + PAST, self.most) + 1)
+        running = next((n for n in near if self._runs(n)), None)
+        return self._step(running or found + 1) if near else None
+
+    def _rises(self) -> bool:
+        """Whether no cost falls from one tried setting to the next."""
+        run = [step.costs for _, step in sorted(self.seen.items()) if step.problem is None and step.costs]
+        return all(a[key] <= b[key] for a, b in pairwise(run) for key in self.budgets)
+
+    def _fits(self, n: int) -> bool:
+        return self._runs(n) and not self._breaks(n)
+
+    def _runs(self, n: int) -> bool:
+        return not self.fails(n) and self._step(n).problem is None
+
+    def _breaks(self, n: int) -> bool:
+        return bool(self._step(n).over(self.budgets))
+
+    def _step(self, n: int) -> Step:
+        self.seen[n] = self.at(n)
+        return self.seen[n]

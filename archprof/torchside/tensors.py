@@ -1,0 +1,63 @@
+"""What is asked everywhere near torch of tensors and of the nested values that hold them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from archprof.facts.records import ITEM_BYTES
+
+META = torch.device("meta")
+
+PLAIN = frozenset((torch.Tensor, torch.nn.Parameter))
+"""Classes of tensors that their layout describes; one of another class may carry more."""
+
+LAZY = (UninitializedParameter, UninitializedBuffer)
+
+_DTYPE_NAMES: dict[torch.dtype, str] = {}
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`torch.float32` -> "float32"."""
+    name = _DTYPE_NAMES.get(dtype)
+    if name is None:
+        name = _DTYPE_NAMES[dtype] = str(dtype).removeprefix("torch.")
+        ITEM_BYTES.setdefault(name, dtype.itemsize)
+    return name
+
+
+def tensors_in(tree: Any) -> list[torch.Tensor]:
+    """The tensors of nested lists, tuples, dicts and dataclass-like objects, in order."""
+    if isinstance(tree, torch.Tensor):
+        return [tree]
+    if type(tree) is tuple and len(tree) == 1 and isinstance(tree[0], torch.Tensor):
+        return [tree[0]]
+    found: list[torch.Tensor] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: Any, found: list[torch.Tensor]) -> None:
+    if isinstance(tree, torch.Tensor):
+        found.append(tree)
+    elif isinstance(tree, list | tuple | set):
+        for item in tree:
+            _collect(item, found)
+    elif isinstance(tree, dict):
+        for item in tree.values():
+            _collect(item, found)
+    elif hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
+        for name in tree.__dataclass_fields__:
+            _collect(getattr(tree, name, None), found)
+
+
+def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
+    if type(tensor) in LAZY:
+        return None
+    try:
+        return tensor.untyped_storage()
+    except NotImplementedError:
+        return None

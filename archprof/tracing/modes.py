@@ -1,0 +1,237 @@
+"""The two modes that see every op of a pass: torch's dispatcher below, torch's functions above."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from archprof.facts.records import Status
+from archprof.torchside.dispatch import DispatchMode
+from archprof.tracing import whole_ops
+from archprof.tracing.calls import Calls
+from archprof.tracing.op_memo import Answers, Key, may_repeat, question
+from archprof.tracing.ops import costs, shapes
+from archprof.tracing.ops.costs.registry import NOTHING
+from archprof.tracing.real_values import MAKERS, promoted, staying, with_values
+from archprof.tracing.recorder import Fact, Recorder
+
+Tensor = torch.Tensor
+TENSORS = (Tensor, tuple, list)
+
+
+WITH_DIMENSIONS = frozenset(
+    f"aten.{name}"
+    for name in (
+        "permute transpose slice select cat stack split split_with_sizes chunk unbind unsqueeze squeeze flip roll "
+        "mean sum amax amin var var_mean std cumsum linalg_vector_norm _softmax _log_softmax _safe_softmax "
+        "native_layer_norm constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
+        "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
+        "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle"
+    ).split()
+)
+"""Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
+
+
+LEFT_ALIGNED = torch._nested_tensor_from_mask_left_aligned
+SPECIAL = frozenset({*whole_ops.NAMES, *whole_ops.OPENED, LEFT_ALIGNED})
+"""The functions that are not simply called."""
+
+autocast_enabled = torch._C._is_any_autocast_enabled
+
+
+WHOLE = frozenset((int, bool, str, type(None)))
+
+
+class _Known(NamedTuple):
+    """What is looked up once for each op that a pass meets."""
+
+    op: Any  # kept alive, since its id is the key
+    name: str
+    cost: costs.Rule | None
+    status: Status
+    shape: shapes.Rule | None
+    in_place: bool
+    keeps_args: bool
+    repeats: bool
+
+
+class Owners:
+    """Which row's forward made an autograd node, by the node's sequence number.
+
+    The dispatcher sees an op just after autograd has made its node, so the newest number belongs to
+    the op at hand. An op that makes no node sees an old number, which keeps its first owner.
+    """
+
+    def __init__(self) -> None:
+        self._numbers: list[int] = []
+        self._rows: list[int] = []
+
+    def note(self, row: int) -> None:
+        number = torch._C._autograd._get_sequence_nr() - 1
+        if not self._numbers or number > self._numbers[-1]:
+            self._numbers.append(number)
+            self._rows.append(row)
+
+    def find(self, number: int) -> int | None:
+        """The owner of that number, or of the nearest before it: a node made with no op of its own."""
+        place = bisect_right(self._numbers, number)
+        return self._rows[place - 1] if place else None
+
+
+class OpMode(DispatchMode):
+    """Charges every aten op to the module call that runs, and answers it by shape where it can."""
+
+    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
+        super().__init__()
+        self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
+        self.owners: Owners | None = None
+        self.param_rows: dict[int, int] = {}
+        self._known: dict[int, _Known] = {}
+        self._answers = Answers(recorder)
+
+    supports_higher_order_operators = True  # else torch refuses to run them under a mode
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        inputs, metas, key = question(func, args, kwargs)
+        result = self.again(key, inputs)
+        if result is not None:
+            return result
+        known = self._known.get(id(func)) or self._learn(func)
+        result = self._result(known, func, metas, len(inputs), args, kwargs)
+        if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
+            if not known.repeats or (known.in_place and question(func, args, kwargs)[2] != key):
+                key = None
+            self.record(known, inputs, result, args, kwargs, key)
+        return result
+
+    def again(self, key: Key | None, inputs: list[torch.Tensor]) -> Any:
+        """What a call returns that is known already, written down; `None` for one that is not."""
+        answer = self._answers.known.get(key)
+        if answer is None or not self.recorder.on:
+            return None
+        return answer.again(self.recorder, self._row(), inputs)
+
+    def _result(self, known: _Known, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
+        """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
+        if self.values and metas and known.name == "aten._to_copy":
+            kwargs = staying(kwargs)
+        if metas and metas != tensors:
+            args, kwargs = promoted(known.name, args, kwargs, in_place=known.in_place)
+        result = known.shape(*args, **kwargs) if metas and known.shape is not None else None
+        if result is None:
+            result = func(*args, **kwargs)
+            if self.values and known.name in MAKERS:
+                result = with_values(func, result, args, kwargs)
+        return result
+
+    def record(
+        self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: Key | None
+    ) -> None:
+        """Write down one op with its cost, for later calls with the same key, too."""
+        kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
+        count = _count(known, inputs, result, args, kwargs)
+        if count is None:
+            fact = Fact(known.name, None, None, "unknown", None, kept)
+        else:
+            fact = Fact(known.name, count[0], count[1], known.status, count[2], kept)
+        moved = self.recorder.op(fact, self._row(), inputs, _outputs(result))
+        if key is not None:
+            self._answers.learn(key, inputs, result, fact, moved)
+
+    def composite(
+        self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: Key | None = None
+    ) -> None:
+        """Write down a torch function as one op, in the row that runs."""
+        if self.recorder.on:
+            self.record(self._look_up(None, name), inputs, result, args, kwargs, key)
+
+    def _row(self) -> int:
+        stack = self.calls.stack
+        if not stack and self.recorder.phase == "backward":
+            return self._backward_row()
+        row = stack[-1] if stack else 0
+        if self.owners is not None:
+            self.owners.note(row)
+        return row
+
+    def _backward_row(self) -> int:
+        node = torch._C._current_autograd_node()
+        if node is None or self.owners is None:
+            return 0
+        variable = getattr(node, "variable", None)
+        if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
+            return self.param_rows.get(id(variable), 0)
+        return self.owners.find(node._sequence_nr()) or 0
+
+    def _learn(self, func: Any) -> _Known:
+        plain = isinstance(func, torch._ops.OpOverload)  # and not one like `cond`, which takes functions
+        name = func._schema.name.replace("::", ".") if plain else f"higher_order.{func.name()}"
+        known = self._known[id(func)] = self._look_up(func if plain else None, name)
+        return known
+
+    def _look_up(self, func: Any, name: str) -> _Known:
+        rule = costs.find(name, self.causal)
+        in_place = func is not None and func._schema.is_mutable
+        shape, keeps_args, repeats = shapes.find(func), name in WITH_DIMENSIONS, func is not None and may_repeat(func)
+        return _Known(func, name, rule, costs.status(name), shape, in_place, keeps_args, repeats)
+
+
+def _outputs(result: Any) -> list[torch.Tensor]:
+    """The tensors that an op returns."""
+    if isinstance(result, Tensor):
+        return [result]
+    if type(result) is tuple or type(result) is list:
+        return [item for item in result if isinstance(item, Tensor)]
+    return []
+
+
+def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> costs.Count | None:
+    """What an op costs; `None` where that is unknown."""
+    if known.status == "zero":
+        return NOTHING
+    count = known.cost(result, *args, **kwargs) if known.cost is not None else None
+    if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
+        return None  # a sparse product does as much as its values are many, which shapes do not tell
+    return count
+
+
+def _without_tensors(values: Any) -> tuple[Any, ...]:
+    """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
+    return tuple([value if type(value) in WHOLE else _plain(value) for value in values])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return None
+    if isinstance(value, list | tuple):
+        return _without_tensors(value)
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+
+
+class FunctionMode(TorchFunctionMode):
+    """Records attention and recurrent functions as the one op they are, whatever they decompose into."""
+
+    def __init__(self, ops: OpMode) -> None:
+        super().__init__()
+        self.ops = ops
+        ops.calls.watch = self
+
+    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if autocast_enabled():  # asked here, since the dispatcher has done with it below
+            self.ops.calls.autocast = True
+        kwargs = kwargs or {}
+        if func not in SPECIAL:
+            return func(*args, **kwargs)
+        name = whole_ops.NAMES.get(func)
+        if name is not None:
+            return whole_ops.run(self.ops, name, func, args, kwargs)
+        if func is LEFT_ALIGNED:
+            return False  # only values can tell; its reader then computes what the padding masks, too
+        with self:
+            return whole_ops.OPENED[func](*args, **kwargs)

@@ -1,0 +1,1 @@
+"""What one op costs, and what it returns on tensors without values."""

@@ -1,0 +1,147 @@
+"""Scaled dot product attention, forward and backward.
+
+A score is one query against one key, in one head of one sequence; with grouped queries (GQA) the heads are the
+query's. MACs: scores × (head size of the keys + head size of the values), two matrix products.
+FLOPs: 2 × MACs, and for each score 1 for the scale, 1 for the mask when a mask is given, 5 for the softmax and 2 for
+dropout when there is any.
+
+Backward: five matrix products, since the fused kernels compute the scores anew (Dao et al., FlashAttention, 2022):
+scores × (3 × head size of the keys + 2 × that of the values). FLOPs: 2 × MACs, the forward's per score again, and
+for each score 4 for the gradient of the softmax, 1 for the scale and 2 for dropout.
+
+`is_causal` masks the scores of later keys. By default all scores are counted, as torch's counter and the published
+counts do; with `half` only the unmasked ones, exactly: query i of Sq sees min(i, Skv) keys, i = 1 … Sq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archprof.tracing.ops.costs.registry import Count, Rule, rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALE = 1
+MASK = 1
+SOFTMAX = 5
+DROPOUT = 2
+GRADIENT = 4 + SCALE
+
+Shape = Sequence[int]
+"""Of queries, keys or values: (…, heads, positions, head size)."""
+
+
+class Places(NamedTuple):
+    """Where an op takes its arguments; keys and values follow the query. A mask without a place is a keyword."""
+
+    query: int
+    mask: int | None
+    dropout: int
+    causal: int
+
+
+FORWARD = {
+    "_scaled_dot_product_flash_attention": Places(0, None, 3, 4),
+    "_scaled_dot_product_flash_attention_for_cpu": Places(0, None, 3, 4),
+    "_scaled_dot_product_efficient_attention": Places(0, 3, 5, 6),
+    "_scaled_dot_product_cudnn_attention": Places(0, 3, 5, 6),
+    "_scaled_dot_product_fused_attention_overrideable": Places(0, 3, 4, 5),
+}
+BACKWARD = {
+    "_scaled_dot_product_flash_attention_backward": Places(1, None, 10, 11),
+    "_scaled_dot_product_flash_attention_for_cpu_backward": Places(1, None, 6, 7),
+    "_scaled_dot_product_efficient_attention_backward": Places(1, 4, 9, 11),
+    "_scaled_dot_product_cudnn_attention_backward": Places(1, 8, 13, 14),
+    "_scaled_dot_product_fused_attention_overrideable_backward": Places(1, 4, 12, 13),
+}
+
+
+def forward(query: Shape, key: Shape, value: Shape, mask: object, dropout_p: float, skip_masked: bool) -> Count:
+    """The cost of one attention; `mask` may be `None`."""
+    scores = _scores(query, key, value, skip_masked)
+    macs = scores * (query[-1] + value[-1])
+    return Count(macs, 2 * macs + scores * _per_score(mask, dropout_p))
+
+
+def backward(query: Shape, key: Shape, value: Shape, mask: object, dropout_p: float, skip_masked: bool) -> Count:
+    """The cost of its gradients."""
+    scores = _scores(query, key, value, skip_masked)
+    macs = scores * (3 * query[-1] + 2 * value[-1])
+    dropout = DROPOUT if dropout_p else 0
+    return Count(macs, 2 * macs + scores * (_per_score(mask, dropout_p) + GRADIENT + dropout))
+
+
+def _per_score(mask: object, dropout_p: float) -> int:
+    return SCALE + SOFTMAX + (MASK if mask is not None else 0) + (DROPOUT if dropout_p else 0)
+
+
+def _scores(query: Shape, key: Shape, value: Shape, skip_masked: bool) -> int:
+    leading = zip_longest(query[-3::-1], key[-3::-1], value[-3::-1], fillvalue=1)
+    each = unmasked(query[-2], key[-2]) if skip_masked else query[-2] * key[-2]
+    return prod(map(max, leading)) * each
+
+
+def unmasked(queries: int, keys: int) -> int:
+    """Scores that a causal mask leaves, its diagonal at the top left: the sum of min(i, keys) for i = 1 … queries."""
+    rising = min(queries, keys)
+    return rising * (rising + 1) // 2 + (queries - rising) * keys
+
+
+def _called(cost: Rule) -> Rule:
+    """The rule of torch's function, recorded as one op with the arguments of its call; also of its backward."""
+
+    def count(
+        result: object,
+        /,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *_: Any,
+        half: bool = False,
+        **__: Any,
+    ) -> Count | None:
+        return cost(query.shape, key.shape, value.shape, attn_mask, dropout_p, half and is_causal)
+
+    return count
+
+
+def _placed(cost: Rule, places: Places) -> Rule:
+    """The rule of an op that takes its arguments at these places."""
+
+    def count(
+        result: object,
+        /,
+        *args: Any,
+        half: bool = False,
+        attn_mask: Any = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **_: Any,
+    ) -> Count | None:
+        q = places.query
+        mask = _take(args, places.mask, attn_mask)
+        dropped, masked = _take(args, places.dropout, dropout_p), _take(args, places.causal, is_causal)
+        if not isinstance(dropped, (int, float)):
+            return None  # the overload for 8-bit inputs takes its scales here
+        return cost(args[q].shape, args[q + 1].shape, args[q + 2].shape, mask, dropped, half and masked)
+
+    return count
+
+
+def _take(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
+    return args[place] if place is not None and place < len(args) else otherwise
+
+
+rule("aten.scaled_dot_product_attention", causal=True)(_called(forward))
+rule("aten.scaled_dot_product_attention_backward", causal=True)(_called(backward))
+for _name, _places in FORWARD.items():
+    rule(f"aten.{_name}", causal=True)(_placed(forward, _places))
+for _name, _places in BACKWARD.items():
+    rule(f"aten.{_name}", causal=True)(_placed(backward, _places))

@@ -1,0 +1,143 @@
+"""Normalisation layers.
+
+Per element, in training (and for layer, group and instance norm always) 5 FLOPs: sum, subtract the mean, square, add,
+multiply by 1/std; plus 1 for a weight and 1 for a bias. RMS norm: 3 (square, add, multiply) plus 1 for a weight. A
+batch norm in evaluation: 2, its statistics and its weights folded into one scale and one shift. Work once a channel
+or row (square roots, running statistics) is not counted.
+
+Backward: twice the forward, a bias taken to be there when a weight is.
+`weight_norm`: 3 an element (square, add, scale) and one division a norm; its backward twice that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from archprof.tracing.ops.costs.registry import Count, aten, rule
+from archprof.tracing.ops.costs.tensors import numel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDED = 2
+CENTRED = 5
+ROOT_MEAN_SQUARE = 3
+
+
+def per_element(weight: Tensor | None, bias: Tensor | None) -> int:
+    """FLOPs an element of a norm that takes its statistics from its input."""
+    return CENTRED + (weight is not None) + (bias is not None)
+
+
+@rule(
+    *aten(
+        "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional "
+        "cudnn_batch_norm miopen_batch_norm"
+    )
+)
+def batch(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any, **_: Any) -> Count:
+    training = rest[
+        -3
+    ]  # the two numbers after it are the momentum and eps; before it the running statistics may be left out
+    return Count(0, numel(x) * (per_element(weight, bias) if training else FOLDED))
+
+
+@rule(*aten("_batch_norm_with_update _batch_norm_with_update_functional"))
+def batch_training(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any) -> Count:
+    return Count(0, numel(x) * per_element(weight, bias))
+
+
+@rule(*aten("_native_batch_norm_legit_no_training _batch_norm_no_update"))
+def batch_evaluation(result: Any, /, x: Tensor, *_: Any, **__: Any) -> Count:
+    return Count(0, numel(x) * FOLDED)
+
+
+@rule(*aten("native_batch_norm_backward batch_norm_backward"))
+def batch_backward(
+    result: Any,
+    /,
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    running_mean: Any,
+    running_var: Any,
+    save_mean: Any,
+    save_invstd: Any,
+    train: bool,
+    *_: Any,
+    **__: Any,
+) -> Count:
+    return Count(0, 2 * numel(x) * (per_element(weight, weight) if train else FOLDED))
+
+
+@rule(*aten("cudnn_batch_norm_backward miopen_batch_norm_backward"))
+def batch_backward_training(
+    result: Any, /, x: Tensor, gradient: Tensor, weight: Tensor | None, *_: Any, **__: Any
+) -> Count:
+    return Count(0, 2 * numel(x) * per_element(weight, weight))
+
+
+@rule(*aten("native_layer_norm"))
+def layer(
+    result: Any, /, x: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any
+) -> Count:
+    return Count(0, numel(x) * per_element(weight, bias))
+
+
+@rule(*aten("native_layer_norm_backward"))
+def layer_backward(
+    result: Any,
+    /,
+    gradient: Tensor,
+    x: Tensor,
+    normalized_shape: Any,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *_: Any,
+    **__: Any,
+) -> Count:
+    return Count(0, 2 * numel(x) * per_element(weight, bias))
+
+
+@rule(*aten("native_group_norm"))
+def group(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any) -> Count:
+    return Count(0, numel(x) * per_element(weight, bias))
+
+
+@rule(*aten("native_group_norm_backward"))
+def group_backward(
+    result: Any, /, gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, *_: Any, **__: Any
+) -> Count:
+    return Count(0, 2 * numel(x) * per_element(weight, weight))
+
+
+@rule(*aten("_fused_rms_norm rms_norm"))
+def rms(result: Any, /, x: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Count:
+    return Count(0, numel(x) * (ROOT_MEAN_SQUARE + (weight is not None)))
+
+
+@rule(*aten("_fused_rms_norm_backward"))
+def rms_backward(
+    result: Any,
+    /,
+    gradient: Tensor,
+    x: Tensor,
+    normalized_shape: Any,
+    rstd: Tensor,
+    weight: Tensor | None,
+    *_: Any,
+    **__: Any,
+) -> Count:
+    return Count(0, 2 * numel(x) * (ROOT_MEAN_SQUARE + (weight is not None)))
+
+
+@rule(*aten("_weight_norm_interface"))
+def weight_norm(result: Any, /, v: Tensor, g: Tensor, *_: Any, **__: Any) -> Count:
+    return Count(0, 3 * numel(v) + numel(g))
+
+
+@rule(*aten("_weight_norm_interface_backward"))
+def weight_norm_backward(result: Any, /, gradient: Tensor, v: Tensor, g: Tensor, *_: Any, **__: Any) -> Count:
+    return Count(0, 2 * (3 * numel(v) + numel(g)))

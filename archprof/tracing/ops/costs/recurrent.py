@@ -1,0 +1,148 @@
+"""Recurrent layers: LSTM, GRU and plain RNN, fused or as torch's one function call.
+
+A row is one step of one sequence. MACs: rows × elements of all weight matrices (projection included); the first
+step's product with the initial state is counted even where that state is zero.
+FLOPs: 2 × MACs, 1 a row for each element of each bias, and for each row, layer and direction with H hidden units
+* LSTM 13 H: 4 H join the two products, 4 H gate functions, 3 H new cell state, 2 H output;
+* GRU 10 H: 2 H join the products of two gates, 2 H gate functions, 3 H new candidate, 3 H blend with the old state;
+* RNN 2 H: join the products, activation.
+Dropout between layers in training: 2 an element it is applied to.
+
+Backward: twice the forward, since each weight matrix stands in two products, one for the gradient of its input and
+one for its own. The gradient of the first layer's input is counted even where nobody asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archprof.tracing.ops.costs.registry import Count, Rule, aten, rule
+from archprof.tracing.ops.costs.tensors import numel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Cell(NamedTuple):
+    """One kind of cell: rows of its input weight matrix, and FLOPs between its products, each per hidden unit."""
+
+    gates: int
+    flops: int
+
+
+LSTM, GRU, RNN = Cell(4, 13), Cell(3, 10), Cell(1, 2)
+MODES = (RNN, RNN, LSTM, GRU)
+"""By the number that `_cudnn_rnn` and `mkldnn_rnn_layer` are given as `mode`: ReLU, tanh, LSTM, GRU."""
+
+
+def _function(cell: Cell) -> Rule:
+    """The rule of torch.lstm, gru, rnn_tanh or rnn_relu; a packed sequence has its batch sizes as second argument."""
+
+    def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> Count:
+        packed = isinstance(args[2], (list, tuple))
+        weights, _has_biases, layers, dropout, train, *_rest = args[2:] if packed else args[1:]
+        return _stack(cell, numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
+
+    return count
+
+
+def _stack(cell: Cell, rows: int, weights: Sequence[Tensor], layers: int, dropout: float) -> Count:
+    """All layers and directions; `weights` holds each layer's in turn, its input weight matrix first."""
+    shapes = [weight.shape for weight in weights]
+    matrices = [shape for shape in shapes if len(shape) == 2]
+    macs = rows * sum(map(prod, matrices))
+    biases = rows * sum(prod(shape) for shape in shapes if len(shape) == 1)
+    gates = shapes[0][0]
+    cells = sum(shape[0] == gates for shape in matrices) // 2
+    pointwise = rows * cells * (gates // cell.gates) * cell.flops
+    if dropout:
+        each = len(shapes) // layers
+        pointwise += 2 * rows * sum(shape[1] for shape in shapes[each::each])
+    return Count(macs, 2 * macs + biases + pointwise)
+
+
+def twice(forward: Rule) -> Rule:
+    """The rule of a backward that takes its forward's arguments."""
+
+    def count(result: Any, /, *args: Any, **named: Any) -> Count | None:
+        found = forward(result, *args, **named)
+        return found and Count(2 * found.macs, 2 * found.flops)
+
+    return count
+
+
+for _name, _cell in {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}.items():
+    rule(f"aten.{_name}")(_function(_cell))
+    rule(f"aten.{_name}_backward")(twice(_function(_cell)))
+
+
+def _cudnn(at: int) -> Rule:
+    """The rule of cuDNN's op, which takes its mode at that place and its other options from there."""
+
+    def count(result: Any, /, x: Tensor, weights: Sequence[Tensor], *args: Any, **_: Any) -> Count:
+        mode, _hidden, _projection, layers, _batch_first, dropout, train = args[at - 2 : at + 5]
+        return _stack(MODES[mode], numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
+
+    return count
+
+
+def _mkldnn(at: int) -> Rule:
+    """The rule of oneDNN's op, one layer in one direction, which takes its mode at that place."""
+
+    def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> Count:
+        mode, _hidden, _layers, has_biases = args[at - 1 : at + 3]
+        weights = args[:4] if has_biases else args[:2]
+        return _stack(MODES[mode], numel(x) // x.shape[-1], weights, 1, 0.0)
+
+    return count
+
+
+rule("aten._cudnn_rnn")(_cudnn(6))
+rule("aten._cudnn_rnn_backward")(twice(_cudnn(10)))
+rule("aten.mkldnn_rnn_layer")(_mkldnn(9))
+rule("aten.mkldnn_rnn_layer_backward")(twice(_mkldnn(14)))
+
+
+@rule(*aten("_thnn_fused_lstm_cell"))
+def lstm_cell(
+    result: Any,
+    /,
+    input_gates: Tensor,
+    hidden_gates: Tensor,
+    cx: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    **_: Any,
+) -> Count:
+    return _joined(LSTM, cx, b_ih)
+
+
+@rule(*aten("_thnn_fused_gru_cell"))
+def gru_cell(
+    result: Any,
+    /,
+    input_gates: Tensor,
+    hidden_gates: Tensor,
+    hx: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    **_: Any,
+) -> Count:
+    return _joined(GRU, hx, b_ih)
+
+
+def _joined(cell: Cell, state: Tensor, bias: Tensor | None) -> Count:
+    """What a cell does between its products, which are ops of their own here; there are two biases or none."""
+    return Count(0, numel(state) * (cell.flops + (2 * cell.gates if bias is not None else 0)))
+
+
+@rule(*aten("_thnn_fused_lstm_cell_backward_impl _thnn_fused_lstm_cell_backward"))
+def lstm_cell_backward(result: Any, /, grad_hy: Any, grad_cy: Any, cx: Tensor, *_: Any, **__: Any) -> Count:
+    return Count(0, 2 * LSTM.flops * numel(cx))
+
+
+@rule(*aten("_thnn_fused_gru_cell_backward"))
+def gru_cell_backward(result: Any, /, grad_hy: Tensor, *_: Any, **__: Any) -> Count:
+    return Count(0, 2 * GRU.flops * numel(grad_hy))

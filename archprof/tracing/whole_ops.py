@@ -1,0 +1,173 @@
+"""Attention and recurrent layers as single ops.
+
+On meta torch would take scaled dot product attention apart into matrix products with an S x S
+score matrix that no GPU stores, and unroll an LSTM into thousands of ops. Here each stays one op,
+answered by shape, with its backward as one op too.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from archprof.torchside.tensors import tensors_in
+from archprof.tracing.op_memo import question
+
+NAMES: dict[Callable[..., Any], str] = {
+    functional.scaled_dot_product_attention: "aten.scaled_dot_product_attention",
+    torch.lstm: "aten.lstm",
+    torch.gru: "aten.gru",
+    torch.rnn_tanh: "aten.rnn_tanh",
+    torch.rnn_relu: "aten.rnn_relu",
+}
+"""The torch functions that are recorded whole, and the name of the op each becomes."""
+
+
+def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same code, except that it does not hand itself over to a function mode.
+
+    torch hides from a mode what runs inside a function of its own written in Python.
+    """
+    assert isinstance(function, types.FunctionType)
+    scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
+    opened = types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )
+    opened.__kwdefaults__ = function.__kwdefaults__
+    return opened
+
+
+OPENED: dict[Callable[..., Any], Callable[..., Any]] = {
+    functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward)
+}
+"""Functions written in Python that call one of `NAMES`, and what to call instead to see inside."""
+
+
+def run(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Answer one of `NAMES` and record it; `ops` is the `OpMode` of the pass."""
+    inputs, metas, key = question(func, args, kwargs)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        if metas:
+            return _differentiable(ops, name, args, kwargs)
+        return func(*args, **kwargs)  # real tensors need real gradients: torch's own ops are recorded
+    with torch._C._DisableTorchDispatch():  # what an answer makes is no op of the model's
+        result = ops.again(key, inputs)
+    if result is None:
+        with ops.recorder.paused():
+            result = _answer(name, args, kwargs) if metas else _computed(func, args, kwargs)
+        ops.composite(name, inputs, result, args, kwargs, key)
+    return result
+
+
+def _computed(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """The real result, attention laid out as on meta: what follows then copies as much."""
+    result = func(*args, **kwargs)
+    if func is not functional.scaled_dot_product_attention:
+        return result
+    query = args[0] if args else kwargs["query"]
+    return _laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
+
+
+def _laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """A dense tensor with its dimensions in the query's order of strides, as flash kernels return it."""
+    offset = len(shape) - query.dim()
+    nearest = list(query.stride())
+    for dim in reversed(range(query.dim() - 1)):
+        nearest[dim] = nearest[dim] or nearest[dim + 1]  # an expanded dimension stays where it is
+    order = sorted(range(query.dim()), key=nearest.__getitem__, reverse=True)
+    strides, step = [0] * len(shape), 1
+    for dim in reversed([*range(offset), *(offset + d for d in order)]):
+        strides[dim] = step
+        step *= shape[dim]
+    return torch.empty_strided(shape, strides, dtype=dtype, device=device)
+
+
+def _answer(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    if name == "aten.scaled_dot_product_attention":
+        return _attention(*args, **kwargs)
+    return _recurrent(*args, **kwargs)
+
+
+def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """(..., H, Sq, D) x (..., H, Skv, D) x (..., H, Skv, Dv) -> (..., H, Sq, Dv); grouped queries share heads."""
+    grouped = kwargs.get("enable_gqa", False)
+    fits = query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2]
+    try:
+        if grouped:
+            lead = (*_broadcast(t.shape[:-3] for t in (query, key, value)), query.shape[-3])
+        else:
+            lead = _broadcast(t.shape[:-2] for t in (query, key, value))
+    except RuntimeError:
+        fits = False
+    if not fits:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (query, key, value))
+        raise RuntimeError(f"scaled_dot_product_attention: query, key and value do not fit together: {shapes}")
+    return _laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
+
+
+def _broadcast(shapes: Iterable[torch.Size]) -> tuple[int, ...]:
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
+
+
+def _recurrent(data: Any, *rest: Any) -> Any:
+    """`torch.lstm` and its kin: (input, hx, params, …), or packed (data, batch_sizes, hx, params, …)."""
+    packed = isinstance(rest[2], list | tuple)
+    state = rest[1] if packed else rest[0]
+    bidirectional = rest[7] if packed else rest[6]
+    states = [torch.empty(s.shape, dtype=s.dtype, device="meta") for s in tensors_in(state)]
+    width = states[0].shape[-1] * (2 if bidirectional else 1)
+    steps = data.shape[:1] if packed else data.shape[:-1]
+    if packed or not rest[7]:
+        return (torch.empty((*steps, width), dtype=data.dtype, device="meta"), *states)
+    rows = torch.empty((steps[1], steps[0], width), dtype=data.dtype, device="meta")
+    return (rows.transpose(0, 1), *states)  # torch works step by step also where the batch is first
+
+
+class _Fused(torch.autograd.Function):
+    """A function answered by shape whose backward is one op of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, ops: Any, name: str, spread: Any, *tensors: torch.Tensor) -> Any:
+        args, kwargs = spread(tensors)
+        with ops.recorder.paused():
+            result = _answer(name, args, kwargs)
+        ops.composite(name, list(tensors), result, args, kwargs)
+        ctx.ops, ctx.name, ctx.spread = ops, name, spread
+        ctx.save_for_backward(*tensors)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        tensors = ctx.saved_tensors
+        args, kwargs = ctx.spread(tensors)
+        with ctx.ops.recorder.paused():
+            made = [torch.empty_like(t) if t.is_floating_point() else None for t in tensors]
+        outputs = [tensor for tensor in made if tensor is not None]
+        inputs = [grad for grad in grads if grad is not None] + list(tensors)
+        ctx.ops.composite(f"{ctx.name}_backward", inputs, tuple(outputs), args, kwargs)
+        return (None, None, None, *made)
+
+
+def _differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    inputs = [*tensors_in(args), *tensors_in(kwargs)]
+
+    def spread(tensors: Any) -> tuple[Any, Any]:
+        """The arguments as they were, with other tensors in the tensors' places."""
+        remaining = iter(tensors)
+        return _replace(args, remaining), _replace(kwargs, remaining)
+
+    return _Fused.apply(ops, name, spread, *inputs)
+
+
+def _replace(tree: Any, tensors: Any) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return next(tensors)
+    if isinstance(tree, list | tuple):
+        return type(tree)([_replace(item, tensors) for item in tree])
+    if isinstance(tree, dict):
+        return {key: _replace(item, tensors) for key, item in tree.items()}
+    return tree

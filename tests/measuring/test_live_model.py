@@ -1,0 +1,108 @@
+"""What is run: a copy with random inputs, and nothing but the stages of one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+from archprof.measuring.live_model import Stage, Subject
+from archprof.sources.resolve import resolve
+
+
+def subject(model: Any, inputs: Any, **options: Any) -> Subject:
+    return Subject(resolve(model, inputs), **{"device": "cpu", "batch": 2, "dtype": "float32"} | options)
+
+
+def stages(subject: Subject) -> list[tuple[Stage, bool, bool]]:
+    """Each stage, whether it came with a loss, and whether gradients were on."""
+    seen: list[tuple[Stage, bool, bool]] = []
+    subject.run(lambda stage, loss: seen.append((stage, loss is not None, torch.is_grad_enabled())))
+    return seen
+
+
+def test_a_forward_is_one_stage_without_gradients() -> None:
+    one = subject(nn.Linear(3, 3), "3")
+    assert stages(one) == [("forward", False, False), ("end", False, True)]
+    assert not one.model.training
+
+
+def test_a_step_goes_through_its_stages_and_moves_no_weight() -> None:
+    one = subject(nn.Linear(3, 3), "3", train=True)
+    before = [parameter.clone() for parameter in one.model.parameters()]
+    assert [stage[:2] for stage in stages(one)] == [
+        ("outside", False), ("forward", False), ("outside", False), ("backward", True), ("optimizer", False),
+        ("end", False),
+    ]  # fmt: skip
+    for parameter, old in zip(one.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+        assert parameter.grad is not None
+    one.forget()
+    assert all(parameter.grad is None for parameter in one.model.parameters())
+
+
+def test_the_loss_is_the_sum_of_the_means_of_the_outputs() -> None:
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 4), nn.Linear(3, 5)
+
+        def forward(self, tensor: torch.Tensor) -> Any:
+            return {"a": self.first(tensor), "b": [self.second(tensor), tensor.argmax()]}
+
+    one = subject(Heads(), "3", train=True)
+    one.run()
+    # The mean over 2 x 4 outputs: the gradient of each bias is 2 / 8.
+    assert torch.allclose(one.model.first.bias.grad, torch.full((4,), 1 / 4))  # type: ignore[union-attr, arg-type]
+    assert torch.allclose(one.model.second.bias.grad, torch.full((5,), 1 / 5))  # type: ignore[union-attr, arg-type]
+    assert "the sum of the means of the outputs" in one.notes[0]
+
+
+class Loss(NamedTuple):
+    loss: torch.Tensor
+    logits: torch.Tensor
+
+
+@pytest.mark.parametrize("pack", [lambda a, b: {"loss": a, "logits": b}, Loss])
+def test_a_loss_of_the_models_own_is_taken(pack: Callable[..., Any]) -> None:
+    class Own(nn.Linear):
+        def forward(self, tensor: torch.Tensor) -> Any:
+            logits = super().forward(tensor)
+            return pack(logits.sum(), logits)
+
+    one = subject(Own(3, 4), "3", train=True)
+    one.run()
+    assert torch.equal(one.model.bias.grad, torch.full((4,), 2.0))  # type: ignore[arg-type]
+    assert "the one that the model returns" in one.notes[0]
+
+
+def test_flags_that_the_user_set_stay_in_training() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    model[1].eval()
+    assert [module.training for module in subject(model, "3", train=True).model.modules()] == [True, True, False]
+    assert [module.training for module in subject(model.eval(), "3", train=True).model.modules()] == [True] * 3
+
+
+def test_a_built_in_model_gets_real_weights() -> None:
+    one = subject("resnet18", None)
+    weights = list(one.model.parameters())
+    assert not any(weight.is_meta for weight in weights)
+    assert weights[0].std() > 0.01
+
+
+def test_inputs_of_every_form_reach_the_device_and_keep_their_form() -> None:
+    class Takes(nn.Module):
+        def forward(self, pair: tuple[torch.Tensor, torch.Tensor], *, ids: torch.Tensor, flag: bool) -> torch.Tensor:
+            assert isinstance(pair, tuple)
+            assert flag is True
+            assert ids.dtype == torch.int64
+            assert int(ids.max()) < 7
+            return pair[0] + pair[1]
+
+    shapes = {"pair": ("[4,3]", "[4,3]"), "ids": "int64[4]<7", "flag": True}
+    one = subject(Takes(), shapes, channels_last=True)
+    one.run()
+    assert one.kwargs["pair"][0].dtype == torch.float32

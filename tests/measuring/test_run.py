@@ -1,0 +1,313 @@
+"""From a model to a measured profile, on a device whose time and memory are made up."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from fake_time import Residual, Time, Work
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import archprof
+from archprof.errors import ArchprofError, DoesNotFit, UsageError
+from archprof.facts.records import Decoding, Profile
+from archprof.measuring import run
+from archprof.measuring.batches import MOST, largest
+from archprof.measuring.boundaries import Rows
+from archprof.measuring.live_model import Subject
+from archprof.measuring.passes import Marked, Whole
+from archprof.measuring.protocols import Memory, Unmeasurable, Way
+from archprof.sources.resolve import resolve
+
+TIME = Time()
+
+
+class Device:
+    """Runs on the CPU in a time of its own; passes above `fits` samples run out of memory."""
+
+    kind, name, refuses = "cpu", "a machine of paper", True
+    fits, free, broken = 1000, 10**12, False
+
+    def clock(self) -> Time:
+        return TIME
+
+    def synchronize(self) -> None:
+        pass
+
+    def settings(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+        whole = Whole(subject, TIME)
+        ways = [Way("cpu", Marked(subject, Rows(profile), TIME), whole, overhead=0.5)]
+        return [*ways, Way("kernel", Broken(), whole, last=True)] if self.broken else ways
+
+    def memory(self, subject: Subject, profile: Profile) -> Memory:
+        return Memory((), None, ("Memory is made of paper.",))
+
+    def free_bytes(self) -> int | None:
+        return self.free
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        return "paper is full" in str(error)
+
+    def release(self) -> None:
+        pass
+
+    def environment(self) -> dict[str, str]:
+        return {"material": "paper"}
+
+
+class Broken:
+    name = "broken"
+
+    def prepare(self) -> None:
+        pass
+
+    def sample(self) -> Any:
+        raise Unmeasurable("There is no profiler on paper.")
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Device]]:
+    """Devices and planning both live in `TIME`."""
+    monkeypatch.setitem(run.DEVICES, "cpu", Device)
+    monkeypatch.setattr(run.schedule.run, "__kwdefaults__", run.schedule.run.__kwdefaults__ | {"now": TIME})
+    TIME.now = 0.0
+    for name in ("fits", "free", "broken", "refuses"):
+        monkeypatch.setattr(Device, name, getattr(Device, name))
+    return Device
+
+
+class Full(nn.Module):
+    """Runs out of memory where the batch is too large."""
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_meta and tensor.shape[0] > Device.fits:
+            raise RuntimeError("the paper is full")
+        TIME.spend(1.0)
+        return tensor * 2
+
+
+def net() -> nn.Module:
+    return nn.Sequential(Work(TIME, 3.0, 6.0), Residual(TIME, Work(TIME, 5.0, 10.0), nn.ReLU()), nn.Identity())
+
+
+def test_the_numbers_of_a_model_whose_times_are_known() -> None:
+    told: list[float] = []
+    profile = archprof.measure(net(), (2, 3), seconds=126.0, progress=lambda done, left: told.append(done))
+    profile.check()
+    measurement = profile.measurement
+    assert measurement is not None
+    assert (measurement.device, measurement.device_name, measurement.mode) == ("cpu", "a machine of paper", "forward")
+    assert measurement.first_call_seconds == 9.0
+    assert measurement.environment == {"material": "paper"}
+    assert measurement.notes == ("Memory is made of paper.",)
+    latency = measurement.latency
+    assert latency is not None
+    # 7 rounds of 18 s, shared by passes with and without marks of 9 s each: one sample of each a round.
+    assert {row.path: (row.p50, row.low, row.high, row.samples) for row in latency.layers} == {
+        "": (0, 0, 0, 7), "0": (3, 3, 3, 7), "1": (1, 1, 1, 7), "1.inner": (0, 0, 0, 7), "1.inner.0": (5, 5, 5, 7),
+        "1.inner.1": (0, 0, 0, 7), "2": (0, 0, 0, 7),
+    }  # fmt: skip
+    assert {row.path: row.p50 for row in latency.rest} == {"(between layers)": 0, "(unattributed)": 0}
+    assert (latency.whole.path, latency.whole.rounds) == ("(whole)", ((9.0,),) * 7)
+    assert latency.notes == ("5 rows take less than 1.50 s, 3 times what a mark costs: only that is known of them.",)
+    assert told[-1] == 1.0
+
+
+def test_a_training_step_is_the_way_there_and_back() -> None:
+    profile = archprof.measure(net(), (2, 3), seconds=400.0, train=True)
+    assert profile.measurement is not None
+    latency = profile.measurement.latency
+    assert latency is not None
+    assert {row.path: row.p50 for row in latency.layers if row.p50} == {"0": 9, "1": 3, "1.inner.0": 15}
+    assert [row.path for row in latency.rest] == [
+        "(outside modules)", "(gradient accumulation)", "(optimizer step)", "(between layers)", "(unattributed)",
+    ]  # fmt: skip
+    assert latency.whole.p50 == 27.0
+    assert "one step of SGD" in profile.measurement.notes[0]
+    assert profile.mode == "train"
+
+
+def test_a_layer_that_only_the_trace_calls_has_no_latency() -> None:
+    class Shy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Work(TIME, 1.0)
+
+        def forward(self, tensor: torch.Tensor) -> Any:
+            return (self.inner(tensor) if tensor.is_meta else self.inner.forward(tensor)) * 2
+
+    profile = archprof.measure(Shy(), (2, 3), seconds=14.0)
+    profile.check()
+    assert profile.measurement is not None
+    latency = profile.measurement.latencies[0]
+    assert {row.path: row.p50 for row in latency.layers} == {"": 1.0}
+    assert latency.notes[0] == "1 rows did not run in the real passes, the first is inner."
+
+
+def test_what_cannot_be_repeated_is_refused() -> None:
+    with pytest.raises(UsageError, match="saved profile"):
+        archprof.measure("resnet50.json")
+    step = dataclasses.replace(resolve(Full(), "3"), decoding=Decoding("decode", 8, (), 4))
+    with pytest.raises(UsageError, match="cache grows with every pass"):
+        run.measure(step)
+
+
+class Slowing(nn.Module):
+    """Every pass takes a tenth longer than the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1.0
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_meta:
+            self.seconds *= 1.1
+            TIME.spend(self.seconds)
+        return tensor * 2
+
+
+def test_what_does_not_repeat_is_called_unstable() -> None:
+    profile = archprof.measure(nn.Sequential(Slowing()), (2, 3), seconds=40.0)
+    assert profile.measurement is not None
+    latency = profile.measurement.latency
+    assert latency is not None
+    assert latency.notes[0].startswith("unstable: the rounds of the whole model lie between")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (36.0, "unstable: 2 of 7 rounds were measured, too few to see whether they agree."),
+        (54.0, "3 of 7 rounds were measured: the interval is less sure."),
+    ],
+)
+def test_too_few_rounds_are_named(seconds: float, words: str) -> None:
+    measurement = archprof.measure(net(), (2, 3), seconds=seconds).measurement
+    assert measurement is not None
+    assert measurement.latencies[0].notes[0] == words
+
+
+@pytest.mark.parametrize(("at", "rounds"), [(1.0, 0), (100.0, 3)])
+def test_ctrl_c_gives_what_was_measured_so_far(at: float, rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Impatient(nn.Module):
+        def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+            if not tensor.is_meta and TIME.now > at:
+                raise KeyboardInterrupt
+            return tensor * 2
+
+    profile = archprof.measure(nn.Sequential(Work(TIME, 9.0), Impatient()), (2, 3), seconds=126.0)
+    profile.check()
+    measurement = profile.measurement
+    assert measurement is not None
+    assert measurement.interrupted
+    assert profile.totals.macs == 0
+    kept = [len(latency.whole.rounds) for latency in measurement.latencies]
+    assert kept == ([rounds] if rounds else [])
+
+
+def test_a_method_that_does_not_work_here_becomes_a_note(device: type[Device]) -> None:
+    device.broken = True
+    measurement = archprof.measure(net(), (2, 3), seconds=126.0).measurement
+    assert measurement is not None
+    assert [latency.method for latency in measurement.latencies] == ["cpu"]
+    assert "There is no profiler on paper." in measurement.notes
+
+
+def test_too_large_a_batch_is_a_result(device: type[Device]) -> None:
+    device.fits = 5
+    with pytest.raises(DoesNotFit, match="does not fit on the cpu at batch 6") as caught:
+        archprof.measure(Full(), "3", batch=6)
+    assert caught.value.batch == 6
+    assert archprof.measure(Full(), "3", batch=5).measurement is not None
+    assert archprof.measure(Full(), "3", batch="auto").batch == 5
+    device.fits = 0
+    with pytest.raises(DoesNotFit, match="at batch 1"):
+        archprof.measure(Full(), "3", batch="auto")
+
+
+def test_where_nothing_refuses_the_counted_bytes_decide(device: type[Device]) -> None:
+    device.refuses, device.free = False, 1000  # a sample is 12 bytes in and 12 bytes out; 900 may be taken
+    assert archprof.measure(Full(), "3", batch="auto").batch == 900 // 24
+    with pytest.raises(DoesNotFit, match=r"holds 912 B at its peak; 1,000 B are free"):
+        archprof.measure(Full(), "3", batch=38)
+
+
+def test_auto_needs_something_to_vary() -> None:
+    with pytest.raises(UsageError, match="every input has its exact shape"):
+        archprof.measure(Full(), (4, 3), batch="auto")
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("'tpu'", {"device": "tpu"}),
+        ("'many'", {"batch": "many"}),
+        ("0 rounds", {"rounds": 0}),
+        ("'none'", {"causal": "none"}),
+    ],
+)
+def test_what_cannot_be_asked_for(words: str, options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=words):
+        archprof.measure(net(), (2, 3), **options)
+
+
+def test_a_model_that_counts_and_does_not_run_says_so() -> None:
+    class Picky(nn.Module):
+        def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+            if not tensor.is_meta:
+                raise ValueError("no values, please")
+            return tensor * 2
+
+    with pytest.raises(ArchprofError, match=r"does not run on the cpu in float32.\nValueError: no values, please"):
+        archprof.measure(Picky(), (2, 3))
+
+
+def test_the_users_model_and_torch_are_as_they_were() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), Work(TIME, 1.0))
+    model[2].eval()
+    given = torch.randn(4, 3)
+    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    torch.manual_seed(1), random.seed(1), numpy.random.seed(1)
+    before = (torch.rand(1).item(), random.random(), numpy.random.rand())
+    torch.manual_seed(1), random.seed(1), numpy.random.seed(1)
+    kept = given.clone()
+    archprof.measure(model, given, seconds=1.0, rounds=1, train=True)
+    assert (torch.rand(1).item(), random.random(), numpy.random.rand()) == before
+    assert torch.is_grad_enabled()
+    assert torch.equal(given, kept)
+    assert [module.training for module in model.modules()] == [True, True, True, False, True]
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    with torch.inference_mode():
+        archprof.measure(model, given, seconds=1.0, rounds=1, train=True)
+        assert torch.is_inference_mode_enabled()
+
+
+@given(st.integers(1, MOST))
+def test_the_largest_batch_is_found(limit: int) -> None:
+    tried: list[int] = []
+
+    def fits(batch: int) -> bool:
+        tried.append(batch)
+        return batch <= limit
+
+    assert largest(fits) == limit
+    assert len(tried) <= 2 * limit.bit_length() + 1
+    assert max(tried) <= min(2 * limit, MOST) or limit == 1
+
+
+def test_nothing_may_fit_and_everything_may() -> None:
+    assert largest(lambda batch: False) is None
+    assert largest(lambda batch: True) == MOST
