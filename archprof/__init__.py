@@ -79,7 +79,7 @@ def profile(
     """
     options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
     lengths = {"set": set or None, "phase": phase, "context": context}
-    if files.is_profile(model):
+    if files.is_profile_path(model):
         return _saved(model, inputs, options | lengths)
     from archprof.sources import resolve
     from archprof.tracing import decoding, trace
@@ -129,7 +129,7 @@ def measure(
         DoesNotFit: the device has too little memory for this batch.
         Others: as for `profile`; `ArchprofError` also when the model does not run on the device.
     """
-    if files.is_profile(model):
+    if files.is_profile_path(model):
         raise UsageError(f"{model} is a saved profile: there is nothing to run.", hint="Name the model itself.")
     if batch != "auto" and not isinstance(batch, int):
         raise UsageError(f"A batch cannot be {batch!r}.", 'A whole number, or "auto".')
@@ -188,7 +188,7 @@ def compare(
     """
     from archprof.analysis.compare import comparison
 
-    comparison.check(len(models), by=by)
+    comparison.validate_comparison(len(models), by=by)
     options: dict[str, Any] = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
     options |= {"set": set, "phase": phase, "context": context}
     profiles = [model if isinstance(model, Profile) else _one_of(model, inputs, options) for model in models]
@@ -198,7 +198,7 @@ def compare(
 
 def _one_of(model: Any, inputs: Any, options: dict[str, Any]) -> Profile:
     """The profile of one model among several: the inputs of the others do not concern a saved one."""
-    if files.is_profile(model):
+    if files.is_profile_path(model):
         return load(model)
     return profile(model, inputs, **options)
 
@@ -232,10 +232,10 @@ def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None 
     Raises:
         UsageError, TraceError, ArchprofError: as `profile`.
     """
-    from archprof.analysis.tables.verify import table
-    from archprof.tracing.verify import counts
+    from archprof.analysis.tables.verify import tabulate_verification
+    from archprof.tracing.verify import count_by_sources
 
-    return table(*counts(model, inputs, batch=batch, dtype=dtype))
+    return tabulate_verification(*count_by_sources(model, inputs, batch=batch, dtype=dtype))
 
 
 def report(
@@ -254,8 +254,8 @@ def report(
 
     several = models if isinstance(models, list | tuple) else [models]
     profiles = [model if isinstance(model, Profile) else profile(model) for model in several]
-    facts = page.report(profiles, title=title)
-    files.write_whole(path, html.page(facts, plotly=plotly))
+    facts = page.build_report(profiles, title=title)
+    files.write_whole(path, html.render_page(facts, plotly=plotly))
 
 
 def load(path: str | Path) -> Profile:
@@ -274,8 +274,8 @@ def list_models(pattern: str = "") -> Table:
     from archprof.analysis.tables import model_list
     from archprof.models import registry
 
-    entries = registry.matching(pattern)
-    listed: Table = model_list.table([(entry, profile(entry.name)) for entry in entries])
+    entries = registry.match_builtins(pattern)
+    listed: Table = model_list.tabulate_models([(entry, profile(entry.name)) for entry in entries])
     return listed
 
 

@@ -39,13 +39,13 @@ def write_whole(path: str | Path, text: str) -> None:
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
         else:
-            _replace(path, text)
+            _replace_file(path, text)
     except OSError as error:
         why = error.strerror or error
         raise ArchprofError(f"{path} cannot be written: {why}.", hint="Name another place.") from error
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace_file(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
@@ -63,6 +63,6 @@ def _umask() -> int:
     return mask
 
 
-def is_profile(model: object) -> bool:
+def is_profile_path(model: object) -> bool:
     """Whether a MODEL is a saved profile: a .json file, and not a configuration behind `hf:`."""
     return isinstance(model, str) and model.endswith(".json") and not model.startswith("hf:")

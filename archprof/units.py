@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from archprof.errors import UsageError
 
-LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
+UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
     "bytes": (("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)),
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
@@ -21,23 +21,23 @@ LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-BLUR = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "share": 1.0}
+MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "share": 1.0}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.
 """
 
-WHOLE_BELOW = 10_000
+NO_PREFIX_BELOW = 10_000
 """A column of whole counts or bytes that are all below this is printed without a prefix."""
 
-MISSING = "–"
+MISSING_MARK = "–"
 """How `None` prints: not known, or not meant for this row."""
 
-BYTE_SUFFIXES = {**dict(LADDERS["bytes"]), "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+BYTE_SUFFIXES = {**dict(UNIT_LADDERS["bytes"]), "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class UnitScale:
     """How one column prints: `symbol` goes into its header, `factor` base units are one, with `digits` decimals."""
 
     symbol: str
@@ -45,7 +45,7 @@ class Scale:
     digits: int
 
     @property
-    def step(self) -> float:
+    def last_digit(self) -> float:
         """The value of one in the last printed digit, in base units."""
         return self.factor / float(10**self.digits)
 
@@ -56,17 +56,17 @@ class Scale:
         `4,100`, or one decimal more than the others have.
         """
         if value is None:
-            return MISSING
+            return MISSING_MARK
         if value == 0:
             return "0"
-        digits = self._telling(value, within) if within else self.digits
+        digits = self._count_digits(value, within) if within else self.digits
         text = f"{round(value / self.factor, digits):,.{max(digits, 0)}f}"
         if text.strip("-0.,"):
             return text
         least = f"{10**-self.digits:.{self.digits}f}"
         return f"<{least}" if value > 0 else f">-{least}"
 
-    def _telling(self, value: float, within: float) -> int:
+    def _count_digits(self, value: float, within: float) -> int:
         """Decimals down to the first digit of `within`, or one more where that is a 1; negative for tens.
 
         The first digit of the value is always there.
@@ -75,25 +75,25 @@ class Scale:
         return min(self.digits + 1, max(places, -math.floor(math.log10(abs(value) / self.factor))))
 
 
-def choose(values: Iterable[float | None], unit: str) -> Scale:
+def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     """One scale for all of `values` (base units): the largest reads well and the small ones are not lost."""
-    ladder, present = LADDERS[unit], [value for value in values if value]
+    ladder, present = UNIT_LADDERS[unit], [value for value in values if value]
     sizes, whole = [abs(value) for value in present], all(isinstance(value, int) for value in present)
-    if not sizes or (whole and ladder[0][1] == 1 and max(sizes) < WHOLE_BELOW):
-        return Scale(*ladder[-1 if unit == "seconds" else 0], digits=1 if unit == "share" else 0)
+    if not sizes or (whole and ladder[0][1] == 1 and max(sizes) < NO_PREFIX_BELOW):
+        return UnitScale(*ladder[-1 if unit == "seconds" else 0], digits=1 if unit == "share" else 0)
     rung = max([i for i, (_, factor) in enumerate(ladder) if factor <= max(sizes)], default=0)
     blurred = sum(size < 0.1 * ladder[rung][1] for size in sizes)
-    if rung and blurred > BLUR[unit] * len(sizes):
+    if rung and blurred > MAX_BLURRED_SHARE[unit] * len(sizes):
         rung -= 1
     symbol, factor = ladder[rung]
     if whole and factor == 1:
-        return Scale(symbol, factor, 0)
-    return Scale(symbol, factor, 1 if unit == "share" or max(sizes) >= 1000 * factor else 2)
+        return UnitScale(symbol, factor, 0)
+    return UnitScale(symbol, factor, 1 if unit == "share" or max(sizes) >= 1000 * factor else 2)
 
 
-def show(value: float | None, unit: str) -> str:
+def show_quantity(value: float | None, unit: str) -> str:
     """One number with its own prefix: `4.09 G`, `96.00 MiB`, `3.20 ms`."""
-    scale = choose([value], unit)
+    scale = choose_unit_scale([value], unit)
     text = scale.format(value)
     return text if value is None or not scale.symbol else f"{text} {scale.symbol}"
 
@@ -101,21 +101,25 @@ def show(value: float | None, unit: str) -> str:
 def parse_count(text: str) -> int:
     """`"4.1G"` -> 4100000000; k M G T P are powers of 1000, in either case. Rounded to a whole number."""
     allowed = "A count is a number with k, M, G, T or P behind it or nothing (1 k = 1000), for example 4.1G or 25,000."
-    return round(_parse(text, dict(LADDERS["count"]), allowed))
+    return round(_parse_quantity(text, dict(UNIT_LADDERS["count"]), allowed))
 
 
 def parse_bytes(text: str) -> int:
     """`"60MiB"` -> 62914560; KiB is 1024 bytes and KB is 1000. Rounded to a whole number."""
     allowed = "A size is a number with B, KiB, MiB, GiB or TiB (1 KiB = 1024 B), or KB, MB, GB or TB (1 KB = 1000 B)."
-    return round(_parse(text, BYTE_SUFFIXES, allowed))
+    return round(_parse_quantity(text, BYTE_SUFFIXES, allowed))
 
 
 def parse_seconds(text: str) -> float:
     """`"3ms"` -> 0.003. The suffix is needed: a bare number could be any of them."""
-    return float(_parse(text, dict(LADDERS["seconds"]), "A time is a number with ns, us, ms or s, for example 3ms."))
+    return float(
+        _parse_quantity(
+            text, dict(UNIT_LADDERS["seconds"]), "A time is a number with ns, us, ms or s, for example 3ms."
+        )
+    )
 
 
-def _parse(text: str, factors: dict[str, float], allowed: str) -> float:
+def _parse_quantity(text: str, factors: dict[str, float], allowed: str) -> float:
     """The number in `text` times the factor of its suffix; thousands may be set off by `,` or `_`."""
     by_suffix = {suffix.casefold(): factor for suffix, factor in factors.items()}
     match = re.fullmatch(r"\s*(\d{1,3}(?:[,_]\d{3})+|\d+)?(\.\d+)?\s*([a-zA-Z]*)\s*", text, re.ASCII)

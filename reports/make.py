@@ -44,7 +44,7 @@ def page(name: str) -> str:
     saved = PAGES[name]
     profiles = [archprof.load(HERE / f"{profile}.json") for profile in saved]
     command = f"archprof report {' '.join(f'{profile}.json' for profile in saved)} --plotly none -o {name}.html"
-    return html.page(report_page.report(profiles, command=command), plotly="none")
+    return html.render_page(report_page.build_report(profiles, command=command), plotly="none")
 
 
 def main() -> None:

@@ -303,7 +303,7 @@ def stepping(seconds: float) -> dict[str, object]:
     timing = Timing("(whole)", None, ((0.98 * seconds,), (seconds,), (1.02 * seconds,)))
     measured = Measurement("cuda", "some GPU", "train", (Latency("gpu", (), (), timing),))
     counted = replace(archprof.profile("vgg16", batch=64), measurement=measured)
-    return epoch.table([counted], 50_000).records()[0]
+    return epoch.tabulate_epochs([counted], 50_000).records()[0]
 
 
 def test_k6_updates_per_epoch() -> None:

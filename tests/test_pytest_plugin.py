@@ -1,4 +1,4 @@
-"""The fixture `archprof_check`, in a pytest of its own; and `archprof.budgets.checks.run`, shared with the command."""
+"""The fixture `archprof_check`, in a pytest of its own; and `check_models`, which it shares with the command."""
 
 import subprocess
 import sys
@@ -108,7 +108,9 @@ def test_loading_the_plugin_loads_nothing_heavy():
 
 
 def test_run_gives_a_verdict_a_model_in_order(here):
-    verdicts = checks.run(["net.py:Net", "net.py:Net(width=8)"], {"params": "3k", "macs": None}, inputs="3x8x8")
+    verdicts = checks.check_models(
+        ["net.py:Net", "net.py:Net(width=8)"], {"params": "3k", "macs": None}, inputs="3x8x8"
+    )
     assert [(v.model, v.ok, len(v.checks)) for v in verdicts] == [
         ("net.py:Net", True, 1),
         ("net.py:Net(width=8)", False, 1),
@@ -117,14 +119,14 @@ def test_run_gives_a_verdict_a_model_in_order(here):
 
 def test_run_against_a_baseline(here):
     archprof.profile("net.py:Net", "3x8x8").save("net.json")
-    assert checks.run(["net.py:Net"], inputs="3x8x8", baseline="net.json")[0].ok
-    (wider,) = checks.run(["net.py:Net(width=5)"], inputs="3x8x8", baseline="net.json", tolerance="1%")
+    assert checks.check_models(["net.py:Net"], inputs="3x8x8", baseline="net.json")[0].ok
+    (wider,) = checks.check_models(["net.py:Net(width=5)"], inputs="3x8x8", baseline="net.json", tolerance="1%")
     assert {each.limit.metric for each in wider.broken} == {"params", "macs", "flops", "activation", "peak"}
-    assert checks.run(["net.py:Net(width=5)"], inputs="3x8x8", baseline="net.json", tolerance="30%")[0].ok
-    assert checks.run(["net.json"], baseline="net.json")[0].ok
+    assert checks.check_models(["net.py:Net(width=5)"], inputs="3x8x8", baseline="net.json", tolerance="30%")[0].ok
+    assert checks.check_models(["net.json"], baseline="net.json")[0].ok
     for options in ({"batch": 2}, {"dtype": "float16"}, {"train": True}):
         with pytest.raises(UsageError, match=r"net\.py:Net and its baseline were traced otherwise"):
-            checks.run(["net.py:Net"], inputs="3x8x8", baseline="net.json", **options)
+            checks.check_models(["net.py:Net"], inputs="3x8x8", baseline="net.json", **options)
 
 
 LISTED = """
@@ -143,27 +145,27 @@ max-params = "1"
 
 def test_run_without_a_model_checks_all_that_pyproject_lists(here, monkeypatch):
     (here / "pyproject.toml").write_text(LISTED)
-    verdicts = checks.run()
+    verdicts = checks.check_models()
     assert [(v.ok, [each.limit.metric for each in v.checks]) for v in verdicts] == [
         (True, ["macs", "params"]), (False, ["macs", "params"]),
     ]  # fmt: skip
-    assert [v.ok for v in checks.run(limits={"params": "1M"})] == [True, True]
+    assert [v.ok for v in checks.check_models(limits={"params": "1M"})] == [True, True]
     (here / "deep").mkdir()
     monkeypatch.chdir(here / "deep")
-    assert [v.ok for v in checks.run()] == [True, False]
+    assert [v.ok for v in checks.check_models()] == [True, False]
 
 
 def test_what_run_refuses(here):
     with pytest.raises(UsageError, match=r"No model was named.*\n.*\n\[\[tool.archprof.check\]\]"):
-        checks.run()
+        checks.check_models()
     with pytest.raises(UsageError, match=r"nothing to check net.py:Net against"):
-        checks.run(["net.py:Net"], inputs="3x8x8")
+        checks.check_models(["net.py:Net"], inputs="3x8x8")
     with pytest.raises(UsageError, match="One baseline was given for 2 models"):
-        checks.run(["a.json", "b.json"], baseline="c.json")
+        checks.check_models(["a.json", "b.json"], baseline="c.json")
     with pytest.raises(UnknownName, match="Near it: max-params"):
-        checks.run(["net.py:Net"], {"parms": 3})
+        checks.check_models(["net.py:Net"], {"parms": 3})
     with pytest.raises(UsageError, match="needs a measured profile"):
-        checks.run(["gone.py:Net"], {"latency": "5ms"})
+        checks.check_models(["gone.py:Net"], {"latency": "5ms"})
     (here / "pyproject.toml").write_text(LISTED)
     with pytest.raises(UsageError, match="input, batch was given without a model"):
-        checks.run(inputs="3x8x8", batch=2)
+        checks.check_models(inputs="3x8x8", batch=2)

@@ -13,7 +13,7 @@ COUNTS = st.lists(st.integers(0, 10**18), min_size=1, max_size=30)
 PARSERS = {"count": units.parse_count, "bytes": units.parse_bytes, "seconds": units.parse_seconds}
 
 
-def read(text: str, scale: units.Scale) -> float:
+def read(text: str, scale: units.UnitScale) -> float:
     """A printed number back in base units, by Python's own float."""
     return float(text.replace(",", "")) * scale.factor
 
@@ -36,11 +36,11 @@ def read(text: str, scale: units.Scale) -> float:
     ],
 )
 def test_show(value, unit, text):
-    assert units.show(value, unit) == text
+    assert units.show_quantity(value, unit) == text
 
 
 def test_one_prefix_keeps_the_large_readable_and_the_small_visible():
-    scale = units.choose([15_470_264_320, 1_849_688_064, 924_844_032, 86_704_128, 4_096_000], "count")
+    scale = units.choose_unit_scale([15_470_264_320, 1_849_688_064, 924_844_032, 86_704_128, 4_096_000], "count")
     assert scale.symbol == "M"
     assert [scale.format(v) for v in (15_470_264_320, 86_704_128, 4_096_000, 30_000, 0)] == [
         "15,470.3", "86.7", "4.1", "<0.1", "0",
@@ -48,24 +48,24 @@ def test_one_prefix_keeps_the_large_readable_and_the_small_visible():
 
 
 def test_small_whole_numbers_are_printed_whole():
-    scale = units.choose([9_999, 3, 0, None], "count")
+    scale = units.choose_unit_scale([9_999, 3, 0, None], "count")
     assert [scale.format(v) for v in (9_999, 3, 0, None)] == ["9,999", "3", "0", "–"]
 
 
 @given(COUNTS, st.sampled_from(["count", "bytes"]))
 def test_format_reads_back_within_half_the_last_digit(values, unit):
-    scale = units.choose(values, unit)
+    scale = units.choose_unit_scale(values, unit)
     for value in values:
         text = scale.format(value)
         if text.startswith("<"):
             assert 0 < value <= read(text[1:], scale)
         else:
-            assert abs(read(text, scale) - value) <= 0.5 * scale.step * (1 + 1e-9) + 1e-12 * value
+            assert abs(read(text, scale) - value) <= 0.5 * scale.last_digit * (1 + 1e-9) + 1e-12 * value
 
 
 @given(COUNTS, st.sampled_from(["count", "bytes"]))
 def test_format_is_monotone_and_zero_means_zero(values, unit):
-    scale = units.choose(values, unit)
+    scale = units.choose_unit_scale(values, unit)
     keys = [
         read(text[1:], scale) / 2 if text[0] == "<" else read(text, scale) for text in map(scale.format, sorted(values))
     ]
@@ -75,21 +75,21 @@ def test_format_is_monotone_and_zero_means_zero(values, unit):
 
 @given(COUNTS)
 def test_the_largest_value_stays_short(values):
-    scale = units.choose(values, "count")
+    scale = units.choose_unit_scale(values, "count")
     assume(scale.symbol != "P")
     assert len(scale.format(max(values))) <= len("1,000,000.0")
 
 
 @given(st.floats(1e-9, 1e4), st.just("seconds"))
 def test_seconds_read_back(value, unit):
-    number = units.parse_seconds(units.show(value, unit).replace(",", ""))
+    number = units.parse_seconds(units.show_quantity(value, unit).replace(",", ""))
     assert math.isclose(number, value, rel_tol=0.0051)
 
 
 @given(st.integers(0, 10**15), st.sampled_from(["count", "bytes"]))
 def test_what_is_shown_can_be_typed_again(value, unit):
-    text = units.show(value, unit)
-    assert abs(PARSERS[unit](text) - value) <= units.choose([value], unit).step / 2 + 1
+    text = units.show_quantity(value, unit)
+    assert abs(PARSERS[unit](text) - value) <= units.choose_unit_scale([value], unit).last_digit / 2 + 1
 
 
 @given(st.integers(0, 10**21))

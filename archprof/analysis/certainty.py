@@ -9,7 +9,7 @@ LOWER_BOUND = "lower bound"
 FALLBACK = "on real tensors"
 
 
-def of(profile: Profile) -> str:
+def describe_certainty(profile: Profile) -> str:
     """ "complete", or "lower bound" where an op has no rule or the forward stopped; either may be "on real tensors".
 
     The last says that the pass needed values, so that what was counted may depend on the random inputs it took.

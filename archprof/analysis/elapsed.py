@@ -13,12 +13,12 @@ from archprof.facts.records import Profile
 UNATTRIBUTED = "(unattributed)"
 """The row that holds what the other rows lack to the whole, or have too much."""
 
-NOTHING = "Interrupted before anything was measured."
+NOTHING_MEASURED = "Interrupted before anything was measured."
 
-TELLABLE = 3.0
+RESOLUTION_IN_MARKS = 3.0
 """How many times the cost of a mark a row must take to be told from it; the note of a latency says which do not."""
 
-METHODS = {
+METHOD_MEANINGS = {
     "cpu": "wall clock at the borders of each {part}, the cost of the marks taken off",
     "eager": "GPU events at the borders of each {part}, as a user runs it: launch gaps are in it",
     "gpu": "GPU time at the borders of each {part}, in context, launch gaps removed",
@@ -35,17 +35,19 @@ class Elapsed:
         seconds: median of the medians of the rounds; of a sum, the sum of these, so that rows add up.
         rounds: the median of each round; of a sum, what its rows took together in that round.
         least: the smallest sample, summed.
-        floor: less than this cannot be told from what the marks cost.
+        resolution: less than this cannot be told from what the marks cost.
     """
 
     seconds: float = 0.0
     rounds: tuple[float, ...] = ()
     least: float = 0.0
-    floor: float = 0.0
+    resolution: float = 0.0
 
     def __add__(self, other: Elapsed) -> Elapsed:
         rounds = tuple(a + b for a, b in zip_longest(self.rounds, other.rounds, fillvalue=0.0))
-        return Elapsed(self.seconds + other.seconds, rounds, self.least + other.least, self.floor + other.floor)
+        return Elapsed(
+            self.seconds + other.seconds, rounds, self.least + other.least, self.resolution + other.resolution
+        )
 
     def __radd__(self, zero: int) -> Elapsed:
         """So that `sum` can start from nothing."""
@@ -65,14 +67,14 @@ class Elapsed:
         return max(self.seconds, *self.rounds) if self.rounds else self.seconds
 
     @property
-    def within(self) -> float:
+    def half_interval(self) -> float:
         """Half the interval: no digit of `seconds` below it says anything."""
         return (self.high - self.low) / 2
 
     @property
-    def under(self) -> bool:
+    def below_resolution(self) -> bool:
         """It is less than can be told."""
-        return 0 < self.floor > self.seconds
+        return 0 < self.resolution > self.seconds
 
     @property
     def stable(self) -> bool:
@@ -80,12 +82,12 @@ class Elapsed:
         return self.high <= 1.1 * self.low
 
 
-def of(timing: Timing, floor: float = 0.0) -> Elapsed:
+def convert_timing(timing: Timing, floor: float = 0.0) -> Elapsed:
     """The sum of one."""
     return Elapsed(timing.p50, timing.medians, timing.least, floor)
 
 
-def by(profile: Profile, method: str = "") -> Latency | None:
+def find_latency(profile: Profile, method: str = "") -> Latency | None:
     """What one method found; left out: the headline. `None` where it was not measured."""
     if profile.measurement is None:
         return None
@@ -93,53 +95,53 @@ def by(profile: Profile, method: str = "") -> Latency | None:
     return next(found, None)
 
 
-def own(profile: Profile, method: str = "") -> Sequence[Elapsed | None]:
+def collect_row_times(profile: Profile, method: str = "") -> Sequence[Elapsed | None]:
     """What each row's own work took, in the order of `Profile.layers`; nothing where none was timed.
 
     `None` for all rows where the method was not used, or timed the whole alone.
     """
-    latency = by(profile, method)
+    latency = find_latency(profile, method)
     if latency is None or not latency.layers:
         return [None] * len(profile.layers)
-    floor = 0.0 if latency.attributed else TELLABLE * (latency.overhead or 0.0)
-    timed = {(one.path, one.call): of(one, floor) for one in latency.layers}
+    floor = 0.0 if latency.attributed else RESOLUTION_IN_MARKS * (latency.overhead or 0.0)
+    timed = {(one.path, one.call): convert_timing(one, floor) for one in latency.layers}
     return [timed.get((layer.path, layer.call), Elapsed()) for layer in profile.layers]
 
 
-def rest(profile: Profile, method: str = "") -> dict[str, Elapsed]:
+def collect_outside_times(profile: Profile, method: str = "") -> dict[str, Elapsed]:
     """What belongs to no row, by its name; it closes the sum."""
-    latency = by(profile, method)
-    return {one.path: of(one) for one in latency.rest} if latency else {}
+    latency = find_latency(profile, method)
+    return {one.path: convert_timing(one) for one in latency.rest} if latency else {}
 
 
-def whole(profile: Profile, method: str = "") -> Elapsed | None:
+def find_model_time(profile: Profile, method: str = "") -> Elapsed | None:
     """What the model takes, measured without marks: the truth that the sum of the rows is held against."""
-    latency = by(profile, method)
-    return of(latency.whole) if latency else None
+    latency = find_latency(profile, method)
+    return convert_timing(latency.whole) if latency else None
 
 
-def gap(profile: Profile) -> float | None:
+def compute_gap(profile: Profile) -> float | None:
     """How far the sum of all rows but the unattributed is above the whole (below: negative), as a share of it."""
-    latency, truth = by(profile), whole(profile)
+    latency, truth = find_latency(profile), find_model_time(profile)
     if latency is None or not latency.layers or not truth:
         return None
-    return attributed(latency) / truth.seconds - 1
+    return sum_attributed(latency) / truth.seconds - 1
 
 
-def attributed(latency: Latency) -> float:
+def sum_attributed(latency: Latency) -> float:
     """Seconds that have a row: of a layer, or between or outside the layers."""
     return sum(one.p50 for one in (*latency.layers, *latency.rest) if one.path != UNATTRIBUTED)
 
 
-def kernels(profile: Profile) -> dict[str, int] | None:
+def count_kernels(profile: Profile) -> dict[str, int] | None:
     """GPU kernels in a pass, by "path#call"; `None` where no profiler counted them, or rows share them."""
-    latency = by(profile, "kernel")
+    latency = find_latency(profile, "kernel")
     if latency is None or latency.attributed:
         return None
     return {key: sum(kernel.count for kernel in found) for key, found in latency.kernels.items()}
 
 
-def peaks(profile: Profile) -> list[dict[str, int | None]]:
+def collect_peaks(profile: Profile) -> list[dict[str, int | None]]:
     """The measured peaks of each row's call, with all that it calls, as facts by the keys of their columns."""
     found = {(one.path, one.call): one for one in profile.measurement.memory} if profile.measurement else {}
     return [
@@ -148,83 +150,84 @@ def peaks(profile: Profile) -> list[dict[str, int | None]]:
     ]
 
 
-def comparable(profiles: Sequence[Profile]) -> bool:
+def are_comparable(profiles: Sequence[Profile]) -> bool:
     """All were measured, by one method on one device: only then is a ratio of their times about the models."""
-    ways = set(map(_way, profiles))
+    ways = set(map(_comparison_key, profiles))
     return len(ways) == 1 and None not in ways
 
 
-def _way(profile: Profile) -> tuple[str, str, str, bool] | None:
+def _comparison_key(profile: Profile) -> tuple[str, str, str, bool] | None:
     """What a time depends on beside the model: device, method, threads, and whether the model was compiled."""
-    measurement, latency = profile.measurement, by(profile)
+    measurement, latency = profile.measurement, find_latency(profile)
     if measurement is None or latency is None:
         return None
     compiled = latency.attributed or not latency.layers  # such rows are split by a rule, or there are none
     return measurement.device_name, latency.method, measurement.environment.get("threads", ""), compiled
 
 
-def notes(profile: Profile) -> Iterator[str]:
+def describe_measurement(profile: Profile) -> Iterator[str]:
     """How it was measured, how well the rows add up, and what a reader must know to trust it."""
-    latency = by(profile)
+    latency = find_latency(profile)
     if latency is not None:
         yield from _closure(profile, latency)
-    yield from method(profile)
+    yield from describe_method(profile)
 
 
-def method(profile: Profile) -> Iterator[str]:
+def describe_method(profile: Profile) -> Iterator[str]:
     """How it was measured, on what, with which reservations; nothing about single rows."""
-    measurement, latency = profile.measurement, by(profile)
+    measurement, latency = profile.measurement, find_latency(profile)
     if measurement is None:
         return
     if measurement.interrupted:
-        yield "Interrupted: these numbers are of what was measured until then." if latency else NOTHING
+        yield "Interrupted: these numbers are of what was measured until then." if latency else NOTHING_MEASURED
     if latency is not None:
-        yield f"{where(measurement, latency)}; {_how(measurement, latency)}."
+        yield f"{device_words(measurement, latency)}; {_schedule_words(measurement, latency)}."
         yield from latency.notes
     for other in measurement.latencies[1:]:
-        yield f"{other.method}: {_means(other)}; the whole {shown(of(other.whole))}."
+        yield f"{other.method}: {_method_words(other)}; the whole {show_with_interval(convert_timing(other.whole))}."
         yield from other.notes
     yield from measurement.notes
 
 
-def where(measurement: Measurement, latency: Latency) -> str:
+def device_words(measurement: Measurement, latency: Latency) -> str:
     """On what, and by which method."""
     threads = measurement.environment.get("threads")
     device = f"{measurement.device_name or measurement.device}{f', threads: {threads}' if threads else ''}"
-    return f"Latency on {device}: {_means(latency)}"
+    return f"Latency on {device}: {_method_words(latency)}"
 
 
-def _means(latency: Latency) -> str:
+def _method_words(latency: Latency) -> str:
     """What its numbers are."""
-    return METHODS[latency.method].format(part="compiled kernel" if latency.attributed else "call")
+    return METHOD_MEANINGS[latency.method].format(part="compiled kernel" if latency.attributed else "call")
 
 
-def _how(measurement: Measurement, latency: Latency) -> str:
+def _schedule_words(measurement: Measurement, latency: Latency) -> str:
     """How often, after how much warming up."""
     rounds, samples = len(latency.whole.rounds), latency.whole.samples
     warm = f"{measurement.warmup_passes} passes to warm up"
     if measurement.first_call_seconds is not None:
-        warm += f", the first {units.show(measurement.first_call_seconds, 'seconds')}"
+        warm += f", the first {units.show_quantity(measurement.first_call_seconds, 'seconds')}"
     return f"median of {rounds} rounds ({samples} passes), [low, high] holds every round; {warm}"
 
 
 def _closure(profile: Profile, latency: Latency) -> Iterator[str]:
-    truth, short = whole(profile), gap(profile)
+    truth, short = find_model_time(profile), compute_gap(profile)
     if truth is not None and short is not None:
-        rows = units.show(attributed(latency), "seconds")
-        yield f"Sum of the rows {rows}, the whole model without marks {shown(truth)}: gap {100 * short:+.1f}%."
+        rows = units.show_quantity(sum_attributed(latency), "seconds")
+        whole = show_with_interval(truth)
+        yield f"Sum of the rows {rows}, the whole model without marks {whole}: gap {100 * short:+.1f}%."
     elif truth is not None:
-        yield f"The rows were not timed; the whole model takes {shown(truth)}."
+        yield f"The rows were not timed; the whole model takes {show_with_interval(truth)}."
 
 
-def shown(elapsed: Elapsed) -> str:
+def show_with_interval(elapsed: Elapsed) -> str:
     """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`."""
-    scale = units.choose([elapsed.high], "seconds")
-    return f"{scale.format(elapsed.seconds, elapsed.within)} {interval(elapsed)}"
+    scale = units.choose_unit_scale([elapsed.high], "seconds")
+    return f"{scale.format(elapsed.seconds, elapsed.half_interval)} {show_interval(elapsed)}"
 
 
-def interval(elapsed: Elapsed) -> str:
+def show_interval(elapsed: Elapsed) -> str:
     """The least and greatest of the rounds: `[12.1, 12.6] ms`."""
-    scale = units.choose([elapsed.high], "seconds")
-    low, high = (scale.format(one, elapsed.within) for one in (elapsed.low, elapsed.high))
+    scale = units.choose_unit_scale([elapsed.high], "seconds")
+    low, high = (scale.format(one, elapsed.half_interval) for one in (elapsed.low, elapsed.high))
     return f"[{low}, {high}] {scale.symbol}"

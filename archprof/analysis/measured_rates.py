@@ -21,6 +21,13 @@ def dots(own: Sequence[Counts]) -> list[Dot]:
     found = []
     for row, counts in enumerate(own):
         flops, time = counts.flops + (counts.backward_flops or 0), counts.latency
-        if flops and counts.bytes_moved and not counts.unknown and time and not time.under and time.seconds > 0:
+        if (
+            flops
+            and counts.bytes_moved
+            and not counts.unknown
+            and time
+            and not time.below_resolution
+            and time.seconds > 0
+        ):
             found.append(Dot(flops / counts.bytes_moved, flops / time.seconds, row))
     return found

@@ -14,8 +14,8 @@ NOTEBOOK_ROWS = 60
 
 
 def table(profile: Profile, **options: Any) -> Table:
-    """The per-layer table; the options are those of `archprof.analysis.tables.layers.table`."""
-    return layers.table(profile, **options)
+    """The per-layer table; the options are those of `archprof.analysis.tables.layers.tabulate_layers`."""
+    return layers.tabulate_layers(profile, **options)
 
 
 def notebook_table(profile: Profile) -> Table:
@@ -30,4 +30,4 @@ def notebook_table(profile: Profile) -> Table:
 
 def receptive_fields(profile: Profile) -> list[dict[str, Any]]:
     """The receptive field of each layer as the JSON gives it, in the order of `Profile.layers`."""
-    return [field.to_json() for field in fields.fields(profile)]
+    return [field.to_json() for field in fields.compute_fields(profile)]

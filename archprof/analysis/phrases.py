@@ -7,24 +7,24 @@ from fractions import Fraction
 
 from archprof import units
 
-ALIKE = 0.01
+ALIKE_SHARE = 0.01
 """Numbers that differ by less than this share of the larger are called about the same."""
 
-SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SMALL_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def alike(a: float, b: float) -> bool:
-    return abs(a - b) < ALIKE * max(abs(a), abs(b)) or a == b
+def are_alike(a: float, b: float) -> bool:
+    return abs(a - b) < ALIKE_SHARE * max(abs(a), abs(b)) or a == b
 
 
-def times(ratio: float) -> str:
+def say_times(ratio: float) -> str:
     """How many times: 8.53x, 11.8x, 1,204x, 0.0041x."""
     if ratio < 0.1:
         return f"{ratio:.2g}x"
     return f"{ratio:,.{2 if ratio < 10 else 1 if ratio < 100 else 0}f}x"
 
 
-def percent(share: float) -> str:
+def say_percent(share: float) -> str:
     """A whole percent that says neither all nor nothing where it is not so."""
     if 0 < share < 0.01:
         return "under 1%"
@@ -42,20 +42,20 @@ def tenths_of_percent(share: Fraction, signed: bool = False) -> str:
     return f"{sign}{tenths // 10:,}.{tenths % 10}%"
 
 
-def count(value: int) -> str:
+def say_count(value: int) -> str:
     """Every digit up to a million: it is checked against a figure."""
-    return f"{value:,}" if value < 1_000_000 else units.show(value, "count")
+    return f"{value:,}" if value < 1_000_000 else units.show_quantity(value, "count")
 
 
-def size(value: int) -> str:
-    return units.show(value, "bytes")
+def say_bytes(value: int) -> str:
+    return units.show_quantity(value, "bytes")
 
 
-def both(a: int, b: int) -> str:
-    return f"{count(a)} against {count(b)}"
+def say_both(a: int, b: int) -> str:
+    return f"{say_count(a)} against {say_count(b)}"
 
 
-def place(names: Sequence[str]) -> str:
+def say_place(names: Sequence[str]) -> str:
     """Where stages are: "at 56x56", "at 224x224 and 112x112", "in the layers on vectors"."""
     special = {"vector": "in the layers on vectors", "never called": "in layers that were never called"}
     if len(names) == 1 and names[0] in special:

@@ -39,7 +39,7 @@ class Column:
 
     @property
     def numeric(self) -> bool:
-        return self.unit in units.LADDERS
+        return self.unit in units.UNIT_LADDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ class Row:
         depth: how far to indent it.
         subtotal: it sums the deeper rows under it, so it is no part of the column's sum.
         bounds: keys of the columns whose value here is a lower bound.
-        within: what a measured value is right within, by column key: no digit below it is printed.
-        under: by column key, what can be told at least, where the value here is less: that is printed behind a "<".
+        half_intervals: what a measured value is right within, by column key: no digit below it is printed.
+        below_resolution: by column key, what can be told at least, where the value here is less: that is printed
+            behind a "<".
     """
 
     cells: tuple[Value, ...]
@@ -63,8 +64,8 @@ class Row:
     depth: int = 0
     subtotal: bool = False
     bounds: frozenset[str] = frozenset()
-    within: Mapping[str, float] = field(default_factory=dict)
-    under: Mapping[str, float] = field(default_factory=dict)
+    half_intervals: Mapping[str, float] = field(default_factory=dict)
+    below_resolution: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ class Table:
     def record(self, row: Row) -> dict[str, Value]:
         return dict(zip(self.names(), (*row.cells, not row.bounds), strict=True))
 
-    def scales(self) -> list[units.Scale | None]:
+    def scales(self) -> list[units.UnitScale | None]:
         """How each column prints, `None` for one that holds no numbers: one prefix for rows and total."""
         values: dict[str, list[Any]] = {}
         for i, column in enumerate(self.columns):
-            printed = [row.under.get(column.key, row.cells[i]) for row in self.lines()]
+            printed = [row.below_resolution.get(column.key, row.cells[i]) for row in self.lines()]
             values.setdefault(column.family or column.key, []).extend(printed)
         return [
-            units.choose(values[column.family or column.key], column.unit) if column.numeric else None
+            units.choose_unit_scale(values[column.family or column.key], column.unit) if column.numeric else None
             for column in self.columns
         ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from archprof.facts.records import Op, Profile
 
 
-def weight_layers(profile: Profile) -> int:
+def count_weight_layers(profile: Profile) -> int:
     """The most convolutions and matrix products with a parameter that stand one after another in the forward pass.
 
     Branches in parallel do not add, so the projection of a shortcut counts only where it is the longer way. Norms,
@@ -13,7 +13,7 @@ def weight_layers(profile: Profile) -> int:
     steps and layers it runs. The count is a lower bound where an op is unknown or the forward stopped.
     """
     flow = _Flow(profile)
-    return max((flow.through(op) for op in profile.ops if op.phase == "forward"), default=0)
+    return max((flow.depth_after(op) for op in profile.ops if op.phase == "forward"), default=0)
 
 
 class _Flow:
@@ -26,7 +26,7 @@ class _Flow:
         self.fixed = {i for i, role in enumerate(roles) if role in ("buffer", "constant")}
         self.depth = [0] * len(roles)
 
-    def through(self, op: Op) -> int:
+    def depth_after(self, op: Op) -> int:
         """The depth after this op; the ops must come in order."""
         read = {self.storage[tensor] for tensor in op.inputs}
         written = {self.storage[tensor] for tensor in op.outputs}

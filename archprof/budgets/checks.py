@@ -9,13 +9,13 @@ from typing import Any
 import archprof
 from archprof import files
 from archprof.budgets import pyproject, verdicts
-from archprof.budgets.limits import LATENCY
-from archprof.budgets.pyproject import Job
+from archprof.budgets.limits import LATENCY_KEY
+from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
 from archprof.errors import UnknownName, UsageError
 
 
-def run(
+def check_models(
     models: Sequence[Any] = (),
     limits: Mapping[str, str | int | None] | None = None,
     *,
@@ -58,11 +58,11 @@ def run(
         "measure": measure,
     }
     said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
-    jobs = _jobs(models, said | _limits(limits or {}), pyproject.read(Path(folder)))
+    jobs = _jobs(models, said | _limits(limits or {}), pyproject.read_settings(Path(folder)))
     for job in jobs:
         if not job.limits and job.baseline is None:
             raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")
-        if _timed(job) and "measure" not in job.options and not _saved(job):
+        if _limits_latency(job) and "measure" not in job.options and not _saved(job):
             raise UsageError(
                 f"A limit of latency needs a measured profile, and {_name(job)} is only counted.",
                 "It can be measured on the CPU or on a GPU.",
@@ -75,32 +75,32 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _name(job: Job) -> str:
+def _name(job: CheckJob) -> str:
     return job.model if isinstance(job.model, str) else type(job.model).__name__
 
 
 def _limits(limits: Mapping[str, str | int | None]) -> dict[str, Any]:
     """The limits that were given, by their keys in pyproject.toml."""
     for metric in limits:
-        if f"max-{metric}" not in pyproject.LIMITS:
-            raise UnknownName("limit", f"max-{metric}", pyproject.LIMITS)
+        if f"max-{metric}" not in pyproject.LIMIT_KEYS:
+            raise UnknownName("limit", f"max-{metric}", pyproject.LIMIT_KEYS)
     return _given({f"max-{metric}": most for metric, most in limits.items()})
 
 
-def _jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings) -> list[Job]:
+def _jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings) -> list[CheckJob]:
     """What to check; `UsageError` if that is nothing."""
     if not models:
-        return [pyproject.job(job.model, said, job) for job in _listed(said, found)]
+        return [pyproject.build_job(job.model, said, job) for job in _listed(said, found)]
     if "baseline" in said and len(models) > 1:
         raise UsageError(f"One baseline was given for {len(models)} models.", "A baseline is of one model.")
-    jobs: list[Job] = []
+    jobs: list[CheckJob] = []
     for model in models:
         listed = [job for job in found.jobs if isinstance(model, str) and job.model == model]
-        jobs += [pyproject.job(model, said, under) for under in listed or [found.shared]]
+        jobs += [pyproject.build_job(model, said, under) for under in listed or [found.shared]]
     return jobs
 
 
-def _listed(said: dict[str, Any], found: pyproject.Settings) -> tuple[Job, ...]:
+def _listed(said: dict[str, Any], found: pyproject.Settings) -> tuple[CheckJob, ...]:
     """The models of pyproject.toml; limits may go before theirs, but how they are traced stands there."""
     if not found.jobs:
         raise UsageError(
@@ -108,28 +108,28 @@ def _listed(said: dict[str, Any], found: pyproject.Settings) -> tuple[Job, ...]:
             "Name a MODEL, or list it:",
             '[[tool.archprof.check]]\nmodel = "net.py:Net"\nmax-params = "25M"',
         )
-    if loose := [key for key in said if key in (*pyproject.TRACING, "baseline")]:
+    if loose := [key for key in said if key in (*pyproject.TRACING_KEYS, "baseline")]:
         raise UsageError(
             f"{', '.join(loose)} was given without a model.", "The models of pyproject.toml have theirs there."
         )
     return found.jobs
 
 
-def _timed(job: Job) -> bool:
-    return any(limit.metric == LATENCY for limit in job.limits)
+def _limits_latency(job: CheckJob) -> bool:
+    return any(limit.metric == LATENCY_KEY for limit in job.limits)
 
 
-def _saved(job: Job) -> bool:
-    return files.is_profile(job.model)
+def _saved(job: CheckJob) -> bool:
+    return files.is_profile_path(job.model)
 
 
-def _verdict(job: Job) -> Verdict:
+def _verdict(job: CheckJob) -> Verdict:
     """One model, traced, measured if its latency has a limit, and held against its limits."""
     baseline = None if job.baseline is None else archprof.load(job.baseline)
     options = dict(job.options)
     device = options.pop("measure", None)
-    if _timed(job) and not _saved(job):
+    if _limits_latency(job) and not _saved(job):
         profile = archprof.measure(job.model, device=device, **options)
     else:
         profile = archprof.profile(job.model, **options)
-    return verdicts.check(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)
+    return verdicts.check_profile(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)

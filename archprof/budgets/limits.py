@@ -26,7 +26,7 @@ class Metric(NamedTuple):
         header: its name for a reader.
         unit: of the number.
         parse: reads a limit that somebody typed.
-        own: what each layer contributes, in the order of `Profile.layers`.
+        by_layer: what each layer contributes, in the order of `Profile.layers`.
         total: the number itself; of a measured metric only for a profile that was measured.
         counted: it is a sum over ops, so an op without a rule makes it a lower bound.
         measured: it moves from run to run, so no baseline sets a limit of it.
@@ -35,7 +35,7 @@ class Metric(NamedTuple):
     header: str
     unit: Unit
     parse: Callable[[str], float]
-    own: Callable[[Profile], Sequence[float]]
+    by_layer: Callable[[Profile], Sequence[float]]
     total: Callable[[Profile], float]
     counted: bool = False
     measured: bool = False
@@ -54,7 +54,7 @@ def _summed(header: str, key: str, unit: Unit = "count", counted: bool = False) 
 
 def _latency(profile: Profile) -> float:
     """The median of the whole model, without marks."""
-    time = elapsed.whole(profile)
+    time = elapsed.find_model_time(profile)
     if time is None:
         raise UsageError(
             f"{profile.model} was not measured, so its latency cannot be held against a limit.",
@@ -65,18 +65,20 @@ def _latency(profile: Profile) -> float:
 
 
 def _own_latency(profile: Profile) -> list[float]:
-    return [time.seconds if time else 0.0 for time in elapsed.own(profile)]
+    return [time.seconds if time else 0.0 for time in elapsed.collect_row_times(profile)]
 
 
-LATENCY = "latency"
+LATENCY_KEY = "latency"
 
-METRICS = {
+LIMITABLE_METRICS = {
     "params": _summed("parameters", "params"),
     "macs": _summed("MACs", "macs", counted=True),
     "flops": _summed("FLOPs", "flops", counted=True),
     "activation": _summed("activation memory", "activation_bytes", "bytes"),
-    "peak": Metric("peak memory", "bytes", units.parse_bytes, liveness.by_layer, liveness.peak),
-    LATENCY: Metric("latency", "seconds", units.parse_seconds, _own_latency, _latency, measured=True),
+    "peak": Metric(
+        "peak memory", "bytes", units.parse_bytes, liveness.split_peak_by_layer, liveness.compute_peak_bytes
+    ),
+    LATENCY_KEY: Metric("latency", "seconds", units.parse_seconds, _own_latency, _latency, measured=True),
 }
 """What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
 
@@ -98,21 +100,21 @@ class Limit:
     baseline: float | None = None
 
 
-def limit(metric: str, most: str, source: str) -> Limit:
+def parse_limit(metric: str, most: str, source: str) -> Limit:
     """The limit that somebody typed: `limit("params", "25M", "--max-params 25M")`.
 
     Raises:
         UsageError: there is no such metric, or `most` is no number of its unit.
     """
-    if metric not in METRICS:
-        raise UnknownName("limit", metric, METRICS)
+    if metric not in LIMITABLE_METRICS:
+        raise UnknownName("limit", metric, LIMITABLE_METRICS)
     try:
-        return Limit(metric, METRICS[metric].parse(most), source)
+        return Limit(metric, LIMITABLE_METRICS[metric].parse(most), source)
     except UsageError as error:
         raise UsageError(f"{source}: {error.given}", error.allowed, error.hint) from error
 
 
-def tolerance_of(text: str | float | Fraction) -> Fraction:
+def parse_tolerance(text: str | float | Fraction) -> Fraction:
     """`"1%"`, `"0.01"` or `0.01` -> 1/100, exactly; `UsageError` for what is no share of 0 or more."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text), re.ASCII)
     plain = isinstance(text, Fraction | float | int) and 0 <= text < math.inf
@@ -122,9 +124,9 @@ def tolerance_of(text: str | float | Fraction) -> Fraction:
     return share
 
 
-def from_baseline(baseline: Profile, tolerance: str | float | Fraction = 0.0) -> tuple[Limit, ...]:
+def limits_from_baseline(baseline: Profile, tolerance: str | float | Fraction = 0.0) -> tuple[Limit, ...]:
     """No counted metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
-    share = tolerance_of(tolerance)
+    share = parse_tolerance(tolerance)
     source = f"baseline {baseline.model}" + (f" + {float(100 * share):g}%" if share else "")
-    values = {key: metric.total(baseline) for key, metric in METRICS.items() if not metric.measured}
+    values = {key: metric.total(baseline) for key, metric in LIMITABLE_METRICS.items() if not metric.measured}
     return tuple(Limit(key, math.floor(value * (1 + share)), source, value) for key, value in values.items())

@@ -21,21 +21,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from archprof.budgets.limits import METRICS, Limit, limit, tolerance_of
+from archprof.budgets.limits import LIMITABLE_METRICS, Limit, parse_limit, parse_tolerance
 from archprof.errors import ArchprofError, UnknownName, UsageError
 
-FILE = "pyproject.toml"
+SETTINGS_FILE = "pyproject.toml"
 
-LIMITS = tuple(f"max-{metric}" for metric in METRICS)
+LIMIT_KEYS = tuple(f"max-{metric}" for metric in LIMITABLE_METRICS)
 
-SHARED = {
-    **dict.fromkeys(LIMITS, "a text or a whole number"),
+SHARED_KEYS = {
+    **dict.fromkeys(LIMIT_KEYS, "a text or a whole number"),
     "tolerance": "a text or a number",
     "allow-incomplete": "true or false",
 }
 """What `[tool.archprof]` may say of every model, and of which type it is."""
 
-TRACING = {
+TRACING_KEYS = {
     "input": "a text or a list of texts",
     "batch": "a whole number",
     "dtype": "a text",
@@ -45,12 +45,12 @@ TRACING = {
 }
 """How a model is traced, and where it is measured if its latency has a limit, as on the command line."""
 
-OWN = {"model": "a text", **TRACING, **SHARED, "baseline": "a text"}
+MODEL_KEYS = {"model": "a text", **TRACING_KEYS, **SHARED_KEYS, "baseline": "a text"}
 """What `[[tool.archprof.check]]` may say of one model."""
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class CheckJob:
     """One model to check.
 
     Attributes:
@@ -58,7 +58,7 @@ class Job:
         options: what `archprof.profile` is called with beside it, and where to "measure".
         limits: one a metric.
         baseline: path of a saved profile.
-        tolerance, allow_incomplete: see `archprof.budgets.verdicts.check`.
+        tolerance, allow_incomplete: see `archprof.budgets.verdicts.check_profile`.
     """
 
     model: Any
@@ -73,11 +73,11 @@ class Job:
 class Settings:
     """What a pyproject.toml says: `shared` is a job without a model, whose limits hold for every model."""
 
-    shared: Job = Job(None)
-    jobs: tuple[Job, ...] = ()
+    shared: CheckJob = CheckJob(None)
+    jobs: tuple[CheckJob, ...] = ()
 
 
-def read(start: Path) -> Settings:
+def read_settings(start: Path) -> Settings:
     """The settings of the nearest pyproject.toml in `start` or above it that has `[tool.archprof]`; else empty ones.
 
     Raises:
@@ -86,7 +86,7 @@ def read(start: Path) -> Settings:
     """
     for folder in (start.resolve(), *start.resolve().parents):
         with suppress(FileNotFoundError, NotADirectoryError):
-            table = _table(folder / FILE)
+            table = _table(folder / SETTINGS_FILE)
             if table is not None:
                 return _settings(table, folder)
     return Settings()
@@ -110,26 +110,26 @@ def _toml() -> Any:
         with suppress(ModuleNotFoundError):
             return import_module(name)
     raise ArchprofError(
-        f"{FILE} holds archprof's settings, and this Python cannot read it.",
+        f"{SETTINGS_FILE} holds archprof's settings, and this Python cannot read it.",
         "Python 3.11 and newer can; 3.10 needs the package tomli.",
         "Try: pip install tomli",
     )
 
 
 def _settings(table: Any, folder: Path) -> Settings:
-    where = f"[tool.archprof] of {FILE}"
+    where = f"[tool.archprof] of {SETTINGS_FILE}"
     if not isinstance(table, dict) or not _is_tables(table.get("check", [])):
         raise UsageError(f"{where} is not as it should be.", "It is a table, and so is each [[tool.archprof.check]].")
     said = {key: value for key, value in table.items() if key != "check"}
-    _expect(said, SHARED, where, also=["check"])
-    shared = job(None, said, Job(None), where=FILE)
+    _expect(said, SHARED_KEYS, where, also=["check"])
+    shared = build_job(None, said, CheckJob(None), where=SETTINGS_FILE)
     jobs = []
     for number, own in enumerate(table.get("check", []), 1):
-        place = f"[[tool.archprof.check]] number {number} of {FILE}"
-        _expect(own, OWN, place)
+        place = f"[[tool.archprof.check]] number {number} of {SETTINGS_FILE}"
+        _expect(own, MODEL_KEYS, place)
         if "model" not in own:
             raise UsageError(f"{place} names no model.", 'It needs one: model = "net.py:Net".')
-        jobs.append(_placed(job(own["model"], own, shared, where=FILE), folder))
+        jobs.append(_placed(build_job(own["model"], own, shared, where=SETTINGS_FILE), folder))
     return Settings(shared, tuple(jobs))
 
 
@@ -158,29 +158,29 @@ def _fits(value: Any, kind: str) -> bool:
     }[kind]
 
 
-def job(model: Any, said: Mapping[str, Any], under: Job, where: str = "") -> Job:
+def build_job(model: Any, said: Mapping[str, Any], under: CheckJob, where: str = "") -> CheckJob:
     """One model to check: `said` under the keys of `OWN`, and what `under` says where it is silent.
 
     `where` is put in front of the limits that a reader sees.
     """
     limits = {limit.metric: limit for limit in under.limits}
     for key, value in said.items():
-        if key in LIMITS:
+        if key in LIMIT_KEYS:
             source = f"{where}: {key} = {value}" if where else f"{key} {value}"
             metric = key.removeprefix("max-")
-            limits[metric] = limit(metric, str(value), source)
-    options = {"inputs" if key == "input" else key: said[key] for key in TRACING if key in said}
-    return Job(
+            limits[metric] = parse_limit(metric, str(value), source)
+    options = {"inputs" if key == "input" else key: said[key] for key in TRACING_KEYS if key in said}
+    return CheckJob(
         model=model,
         options={**under.options, **options},
         limits=tuple(limits.values()),
         baseline=said.get("baseline", under.baseline),
-        tolerance=tolerance_of(said["tolerance"]) if "tolerance" in said else under.tolerance,
+        tolerance=parse_tolerance(said["tolerance"]) if "tolerance" in said else under.tolerance,
         allow_incomplete=said.get("allow-incomplete", under.allow_incomplete),
     )
 
 
-def _placed(job: Job, folder: Path) -> Job:
+def _placed(job: CheckJob, folder: Path) -> CheckJob:
     """The job with its paths as they read from the current folder."""
     file, colon, rest = job.model.partition(":")
     is_path = file.endswith((".py", ".json"))

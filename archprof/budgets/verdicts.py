@@ -16,39 +16,39 @@ from archprof.analysis import elapsed
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table, Unit
 from archprof.analysis.tables import notes
-from archprof.budgets.limits import METRICS, Limit, Metric, from_baseline
+from archprof.budgets.limits import LIMITABLE_METRICS, Limit, Metric, limits_from_baseline
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
 Status = Literal["ok", "broken", "unknown: lower bound"]
 
-LARGEST = 3
+MAX_NAMED_LAYERS = 3
 """How many layers are named for a limit that is not kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class LimitCheck:
     """One limit against one profile.
 
     Attributes:
         limit: what may be.
         value: what is; a lower bound if `bound`.
-        bound: the profile does not hold everything that counts.
+        is_lower_bound: the profile does not hold everything that counts.
         status: a value that is a lower bound under its limit is neither kept nor broken.
-        largest: the layers that contribute most, by path, where the limit is not kept.
-        between: the interval of a measured value, where the limit lies inside it.
+        largest_layers: the layers that contribute most, by path, where the limit is not kept.
+        interval: the interval of a measured value, where the limit lies inside it.
     """
 
     limit: Limit
     value: float
-    bound: bool
+    is_lower_bound: bool
     status: Status
-    largest: tuple[tuple[str, float], ...] = ()
-    between: str = ""
+    largest_layers: tuple[tuple[str, float], ...] = ()
+    interval: str = ""
 
     @property
     def metric(self) -> Metric:
-        return METRICS[self.limit.metric]
+        return LIMITABLE_METRICS[self.limit.metric]
 
     @property
     def over(self) -> float | None:
@@ -78,7 +78,7 @@ class Verdict:
     """
 
     model: str
-    checks: tuple[Check, ...]
+    checks: tuple[LimitCheck, ...]
     notes: tuple[str, ...] = ()
     allow_incomplete: bool = False
 
@@ -87,11 +87,11 @@ class Verdict:
         return not self.broken
 
     @property
-    def broken(self) -> tuple[Check, ...]:
+    def broken(self) -> tuple[LimitCheck, ...]:
         """The checks that fail."""
         return tuple(check for check in self.checks if not self.passes(check))
 
-    def passes(self, check: Check) -> bool:
+    def passes(self, check: LimitCheck) -> bool:
         return check.status == "ok" or (check.status != "broken" and self.allow_incomplete)
 
     @property
@@ -99,7 +99,7 @@ class Verdict:
         """One row a limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
         compared = any(check.change is not None for check in self.checks)
         columns = [column for column in COLUMNS if compared or column.key != "change"]
-        said = [sentence(check) for check in self.checks if check.status != "ok" or check.between]
+        said = [describe_check(check) for check in self.checks if check.status != "ok" or check.interval]
         return Table(
             title=f"{self.model} against its limits",
             columns=tuple(columns),
@@ -120,7 +120,7 @@ COLUMNS = (
 """Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `Check`."""
 
 
-def check(
+def check_profile(
     profile: Profile,
     limits: Iterable[Limit],
     baseline: Profile | None = None,
@@ -143,36 +143,38 @@ def check(
     held = list(limits)
     if baseline is not None:
         _same_pass(profile, baseline)
-        held += from_baseline(baseline, tolerance)
+        held += limits_from_baseline(baseline, tolerance)
     if not held:
         raise UsageError(f"There is nothing to check {profile.model} against.", "Give a limit or a baseline.")
     checks = tuple(_checked(profile, limit) for limit in held)
-    return Verdict(profile.model, checks, notes.of(profile), allow_incomplete)
+    return Verdict(profile.model, checks, notes.collect_notes(profile), allow_incomplete)
 
 
-def _checked(profile: Profile, limit: Limit) -> Check:
-    metric = METRICS[limit.metric]
+def _checked(profile: Profile, limit: Limit) -> LimitCheck:
+    metric = LIMITABLE_METRICS[limit.metric]
     value = metric.total(profile)
     bound = profile.failure is not None or (metric.counted and not profile.totals.complete)
     between = _between(profile, limit) if metric.measured else ""
     if value <= limit.most and not bound:
-        return Check(limit, value, bound, "ok", between=between)
+        return LimitCheck(limit, value, bound, "ok", interval=between)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
-    return Check(limit, value, bound, status, _largest(profile, metric) if status == "broken" else (), between)
+    return LimitCheck(limit, value, bound, status, _largest(profile, metric) if status == "broken" else (), between)
 
 
 def _between(profile: Profile, limit: Limit) -> str:
-    time = elapsed.whole(profile)
-    return elapsed.interval(time) if time and time.low < limit.most < time.high else ""
+    time = elapsed.find_model_time(profile)
+    return elapsed.show_interval(time) if time and time.low < limit.most < time.high else ""
 
 
 def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
     """The layers that contribute most, all calls of one together."""
     sums: dict[str, float] = {}
-    for layer, value in zip(profile.layers, metric.own(profile), strict=True):
+    for layer, value in zip(profile.layers, metric.by_layer(profile), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
-    return tuple(sorted(((path, value) for path, value in sums.items() if value), key=lambda item: -item[1])[:LARGEST])
+    return tuple(
+        sorted(((path, value) for path, value in sums.items() if value), key=lambda item: -item[1])[:MAX_NAMED_LAYERS]
+    )
 
 
 def _same_pass(profile: Profile, baseline: Profile) -> None:
@@ -195,59 +197,59 @@ def _asked(profile: Profile) -> tuple[str, str, str]:
     return shapes or "none", profile.dtype, profile.mode
 
 
-def _row(check: Check, keys: list[str]) -> Row:
+def _row(check: LimitCheck, keys: list[str]) -> Row:
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
     cells = {
         "metric": check.metric.header,
-        "value": f"at least {value}" if check.bound else value,
+        "value": f"at least {value}" if check.is_lower_bound else value,
         "limit": most,
         "over": _over(check),
         "change": None if check.change is None else tenths_of_percent(check.change, signed=True),
         "source": check.limit.source,
         "verdict": check.status,
     }
-    return Row(tuple(cells[key] for key in keys), bounds=frozenset({"value", "over"} if check.bound else ()))
+    return Row(tuple(cells[key] for key in keys), bounds=frozenset({"value", "over"} if check.is_lower_bound else ()))
 
 
-def _over(check: Check) -> str | None:
+def _over(check: LimitCheck) -> str | None:
     """By how much the limit is broken: `557.03 k (2.2%)`."""
     if check.over is None:
         return None
     share = f" ({tenths_of_percent(check.over_share)})" if check.over_share is not None else ""
-    return units.show(check.over, check.metric.unit) + share
+    return units.show_quantity(check.over, check.metric.unit) + share
 
 
-def _improved(checks: Iterable[Check]) -> list[str]:
+def _improved(checks: Iterable[LimitCheck]) -> list[str]:
     """A line for what is below its baseline."""
     below = [(check.metric.header, check.change) for check in checks if check.status == "ok" and check.change]
     better = [f"{header} {tenths_of_percent(change)}" for header, change in below if change < 0]
     return [f"Below the baseline: {', '.join(better)}: update the baseline?"] if better else []
 
 
-def sentence(check: Check) -> str:
+def describe_check(check: LimitCheck) -> str:
     """How the value stands to its limit and, where that is broken, by how much and where it sits."""
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
-    text = f"{check.metric.header}: {'at least ' if check.bound else ''}{value}, limit {most}"
-    if check.between:
-        text += f" inside its interval {check.between}: measure again to be sure"
+    text = f"{check.metric.header}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
+    if check.interval:
+        text += f" inside its interval {check.interval}: measure again to be sure"
     if check.status == "ok":
         return f"{text}."
     if check.over is None:
         return f"{text}; the value is a lower bound, so it is not known whether the limit is kept."
-    return f"{text}; over by {_over(check)}. Most of it: {', '.join(_part(check, *item) for item in check.largest)}."
+    largest = ", ".join(_part(check, *item) for item in check.largest_layers)
+    return f"{text}; over by {_over(check)}. Most of it: {largest}."
 
 
-def _part(check: Check, path: str, value: float) -> str:
-    return (
-        f"{path} ({units.show(value, check.metric.unit)}, {tenths_of_percent(Fraction(value) / Fraction(check.value))})"
-    )
+def _part(check: LimitCheck, path: str, value: float) -> str:
+    share = tenths_of_percent(Fraction(value) / Fraction(check.value))
+    return f"{path} ({units.show_quantity(value, check.metric.unit)}, {share})"
 
 
 def _amounts(value: float, most: float, unit: Unit) -> tuple[str, str]:
     """Both numbers, to the last digit where they would look alike and are not."""
-    first, second = units.show(value, unit), units.show(most, unit)
+    first, second = units.show_quantity(value, unit), units.show_quantity(most, unit)
     if value != most and first == second:
-        symbol, factor = units.LADDERS[unit][0]
+        symbol, factor = units.UNIT_LADDERS[unit][0]
         whole = (number if factor == 1 else round(number / factor, 3) for number in (value, most))
         first, second = (f"{number:,} {symbol}".rstrip() for number in whole)
     return first, second

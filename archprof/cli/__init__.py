@@ -12,7 +12,7 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.epoch import epoch
 from archprof.cli.models import models
-from archprof.cli.output import write
+from archprof.cli.output import write_text
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
@@ -41,5 +41,5 @@ app.command()(models)
 @app.callback(invoke_without_command=True)
 def version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        write(f"archprof {archprof.__version__}\n", None)
+        write_text(f"archprof {archprof.__version__}\n", None)
         raise typer.Exit

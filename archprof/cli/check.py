@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archprof.cli import options
-from archprof.cli.output import for_terminal, form_of, told, write
-from archprof.cli.pass_options import how
-from archprof.cli.progress import working
+from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_text
+from archprof.cli.pass_options import read_device_options
+from archprof.cli.progress import show_waiting
 
 if TYPE_CHECKING:
     from archprof.budgets.verdicts import Verdict
 
-BROKEN = 3
+EXIT_BUDGET_BROKEN = 3
 """The exit code when a budget is broken."""
 
-FORMATS = ("text", "github", "junit", "md", "json")
-SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text"}
+VERDICT_FORMATS = ("text", "github", "junit", "md", "json")
+VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text"}
 
 
-def limit(meaning: str) -> Any:
+def limit_option(meaning: str) -> Any:
     return typer.Option(metavar="MOST", help=meaning)
 
 
@@ -32,12 +32,12 @@ def check(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
     ] = None,
-    max_params: Annotated[str | None, limit("Most parameters, such as 25M.")] = None,
-    max_macs: Annotated[str | None, limit("Most MACs of one forward, such as 4.1G.")] = None,
-    max_flops: Annotated[str | None, limit("Most FLOPs of one forward.")] = None,
-    max_activation: Annotated[str | None, limit("Most activation memory, such as 60MiB.")] = None,
-    max_peak: Annotated[str | None, limit("Most bytes live at once, such as 200MiB.")] = None,
-    max_latency: Annotated[str | None, limit("Longest measured pass, such as 5ms; see --measure.")] = None,
+    max_params: Annotated[str | None, limit_option("Most parameters, such as 25M.")] = None,
+    max_macs: Annotated[str | None, limit_option("Most MACs of one forward, such as 4.1G.")] = None,
+    max_flops: Annotated[str | None, limit_option("Most FLOPs of one forward.")] = None,
+    max_activation: Annotated[str | None, limit_option("Most activation memory, such as 60MiB.")] = None,
+    max_peak: Annotated[str | None, limit_option("Most bytes live at once, such as 200MiB.")] = None,
+    max_latency: Annotated[str | None, limit_option("Longest measured pass, such as 5ms; see --measure.")] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,
@@ -63,14 +63,14 @@ def check(
     """Hold models against budgets or a baseline; exit code 3 when one is broken."""
     from archprof.budgets import checks
 
-    with told(debug):
-        form = form_of(format, output, FORMATS, SUFFIXES)
+    with error_boundary(debug):
+        form = choose_format(format, output, VERDICT_FORMATS, VERDICT_SUFFIXES)
         limits = {
             "params": max_params, "macs": max_macs, "flops": max_flops,
             "activation": max_activation, "peak": max_peak, "latency": max_latency,
         }  # fmt: skip
-        with working("Checking the budgets"):
-            verdicts: tuple[Verdict, ...] = checks.run(
+        with show_waiting("Checking the budgets"):
+            verdicts: tuple[Verdict, ...] = checks.check_models(
                 models or (),
                 limits,
                 baseline=baseline,
@@ -81,30 +81,36 @@ def check(
                 dtype=dtype,
                 train=train,
                 causal=causal,
-                measure=how(measure, cuda, channels_last=False, compile=False).device,
+                measure=read_device_options(measure, cuda, channels_last=False, compile=False).device,
             )
-        write(text_of(verdicts, form, output), output)
+        write_text(render_verdicts(verdicts, form, output), output)
         if form == "github":
-            add_summary(verdicts)
+            append_step_summary(verdicts)
     if not all(verdict.ok for verdict in verdicts):
-        raise typer.Exit(BROKEN)
+        raise typer.Exit(EXIT_BUDGET_BROKEN)
 
 
-def text_of(verdicts: tuple[Verdict, ...], form: str, output: Path | None) -> str:
+def render_verdicts(verdicts: tuple[Verdict, ...], form: str, output: Path | None) -> str:
     """All verdicts in one format; for a person or GitHub's log the tables come first."""
     from archprof.render import ci
 
-    renderers = {"github": ci.github, "summary": ci.summary, "outcome": ci.outcome, "junit": ci.junit, "json": ci.json}
+    renderers = {
+        "github": ci.render_annotations,
+        "summary": ci.render_step_summary,
+        "outcome": ci.summarise_outcome,
+        "junit": ci.render_junit,
+        "json": ci.render_verdicts_json,
+    }
     if form not in ("text", "github"):
         renderer = {"md": "summary"}.get(form, form)
         return renderers[renderer](verdicts)
-    shown = for_terminal if output is None else str
+    shown = render_for_terminal if output is None else str
     tables = [shown(verdict.table) for verdict in verdicts]
     closing = "github" if form == "github" else "outcome"
     return "\n".join([*tables, renderers[closing](verdicts).strip()]).rstrip() + "\n"
 
 
-def add_summary(verdicts: tuple[Verdict, ...]) -> None:
+def append_step_summary(verdicts: tuple[Verdict, ...]) -> None:
     """Append the step summary to the file that GitHub names for it."""
     from archprof.render import ci
 
@@ -113,6 +119,6 @@ def add_summary(verdicts: tuple[Verdict, ...]) -> None:
         return
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(ci.summary(verdicts))
+            file.write(ci.render_step_summary(verdicts))
     except OSError as error:
         sys.stderr.write(f"The step summary {path} cannot be written: {error.strerror}.\n")

@@ -9,9 +9,18 @@ import typer
 
 import archprof
 from archprof.cli import options, other_tools, pass_options
-from archprof.cli.output import FORMATS, PAGE_SUFFIXES, PAGES, for_terminal, form_of, told, width, write
-from archprof.cli.progress import working
-from archprof.cli.report import page_of
+from archprof.cli.output import (
+    PAGE_FORMATS,
+    PAGE_SUFFIXES,
+    TABLE_FORMATS,
+    choose_format,
+    error_boundary,
+    render_for_terminal,
+    terminal_width,
+    write_text,
+)
+from archprof.cli.progress import show_waiting
+from archprof.cli.report import render_report_page
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
 def compare(
     models: Annotated[list[str], typer.Argument(metavar="A B [C]...", help="Two or more MODELs; see `table --help`.")],
     input: options.Input = None,
-    settings: options.Set = None,
+    settings: options.Lengths = None,
     phase: options.Phase = None,
     context: options.Context = None,
     batch: options.Batch = 1,
@@ -33,45 +42,45 @@ def compare(
     compile: options.Compile = False,
     by: Annotated[str, typer.Option(help="Align rows by path, by stage, or by what fits (auto).")] = "auto",
     layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too.")] = False,
-    convention: options.Convention = other_tools.OWN,
-    format: options.Form = None,
+    convention: options.Convention = other_tools.OWN_CONVENTION,
+    format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """Architectures side by side: a summary with ratios to the first, findings, and aligned rows."""
     from archprof.analysis.compare import comparison
 
-    with told(debug):
-        form = form_of(format, output, PAGES, PAGE_SUFFIXES)
-        comparison.check(len(models), by=by)
-        other_tools.check(convention, form, train=train)
-        how = pass_options.how(measure, cuda, channels_last, compile)
-        asked = options.of_sequences(settings, phase, context)
-        answer = pass_options.profiles(
+    with error_boundary(debug):
+        form = choose_format(format, output, PAGE_FORMATS, PAGE_SUFFIXES)
+        comparison.validate_comparison(len(models), by=by)
+        other_tools.validate_convention(convention, form, train=train)
+        how = pass_options.read_device_options(measure, cuda, channels_last, compile)
+        asked = options.collect_sequence_options(settings, phase, context)
+        answer = pass_options.profile_each(
             models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked
         )
         if form == "html":
-            write(page_of(answer.profiles), output)
+            write_text(render_report_page(answer.profiles), output)
         else:
-            with working("Comparing"):
+            with show_waiting("Comparing"):
                 compared = archprof.compare(*answer.profiles, by=by)
-            text = text_of(compared, form, layers, output)
-            if convention == other_tools.OWN:
-                write(text, output)
+            text = render_comparison(compared, form, layers, output)
+            if convention == other_tools.OWN_CONVENTION:
+                write_text(text, output)
             else:
                 other_tools.write_by_rule(answer.profiles, convention, form, output, text)
-        answer.finish()
+        answer.raise_problem()
 
 
-def text_of(compared: Comparison, form: str, layers: bool, output: Path | None) -> str:
+def render_comparison(compared: Comparison, form: str, layers: bool, output: Path | None) -> str:
     """The whole comparison in one format; csv and latex hold the aligned layers."""
     if form == "md":
         return compared.to_markdown()
     if form == "json":
         return compared.to_json()
     if form != "text":
-        return FORMATS[form].text(compared.layers)
-    shown = for_terminal if output is None else FORMATS["text"].text
+        return TABLE_FORMATS[form].render(compared.layers)
+    shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
     tables = [compared.summary, compared.stages, *([compared.layers] if layers else [])]
     summary, *rest = (shown(table) for table in tables)
-    return "\n".join([summary, compared.sentences(width() if output is None else None), *rest])
+    return "\n".join([summary, compared.sentences(terminal_width() if output is None else None), *rest])

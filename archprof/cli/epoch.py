@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from archprof.cli import options, pass_options
-from archprof.cli.output import form_of, told, write_table
+from archprof.cli.output import choose_format, error_boundary, write_table
 
 
 def epoch(
@@ -23,19 +23,19 @@ def epoch(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
-    format: options.Form = None,
+    format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """How long an epoch takes, from a measured training step, with its interval; a row for each model and device."""
     from archprof.analysis.tables import epoch
 
-    with told(debug):
-        form = form_of(format, output)
-        how = pass_options.how("cuda" if cuda else measure, cuda, channels_last, compile)
-        epoch.steps(images, batch)
-        answer = pass_options.profiles(models, input, how, batch=batch, dtype=dtype, train=True)
+    with error_boundary(debug):
+        form = choose_format(format, output)
+        how = pass_options.read_device_options("cuda" if cuda else measure, cuda, channels_last, compile)
+        epoch.count_steps(images, batch)
+        answer = pass_options.profile_each(models, input, how, batch=batch, dtype=dtype, train=True)
         if answer.problem is not None:
             raise answer.problem
-        write_table(epoch.table(answer.profiles, images), form, output)
-        answer.finish()
+        write_table(epoch.tabulate_epochs(answer.profiles, images), form, output)
+        answer.raise_problem()

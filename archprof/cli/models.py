@@ -8,19 +8,19 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.output import form_of, told, write_table
-from archprof.cli.progress import working
+from archprof.cli.output import choose_format, error_boundary, write_table
+from archprof.cli.progress import show_waiting
 
 
 def models(
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as 'resnet*'.")] = "",
-    format: options.Form = None,
+    format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """The built-in models: what each is and what it costs."""
-    with told(debug):
-        form = form_of(format, output)
-        with working("Tracing the built-in models"):
+    with error_boundary(debug):
+        form = choose_format(format, output)
+        with show_waiting("Tracing the built-in models"):
             listed = archprof.list_models(pattern)
         write_table(listed, form, output)

@@ -35,7 +35,7 @@ Arg = Annotated[
         help="An argument of the forward that is no tensor: use_cache=False, scale=0.5. Repeatable.",
     ),
 ]
-Set = Annotated[
+Lengths = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
@@ -90,7 +90,7 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
-Form = Annotated[
+FormatName = Annotated[
     str | None, typer.Option("--format", help="text, csv, md, json or latex; json by layer is the whole profile.")
 ]
 Output = Annotated[
@@ -99,7 +99,7 @@ Output = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def of_sequences(settings: list[str] | None, phase: str | None, context: int | None) -> dict[str, Any]:
+def collect_sequence_options(settings: list[str] | None, phase: str | None, context: int | None) -> dict[str, Any]:
     """What `--set`, `--phase` and `--context` ask of `archprof.profile`; nothing where none was given."""
     asked = {"set": dict(map(_setting, settings)) if settings else None, "phase": phase, "context": context}
     return {key: value for key, value in asked.items() if value is not None}
@@ -112,10 +112,10 @@ def _setting(text: str) -> tuple[str, int]:
     return key.strip(), int(value)
 
 
-def with_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str] | None:
+def add_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str] | None:
     """What `--input` and `--arg` give together, in the grammar of `--input`."""
     if not args:
         return inputs
     from archprof.sources import input_grammar
 
-    return [*(inputs or ()), *(input_grammar.argument(text) for text in args)]
+    return [*(inputs or ()), *(input_grammar.parse_argument(text) for text in args)]

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archprof.cli.output import FORMATS, for_terminal, write
+from archprof.cli.output import TABLE_FORMATS, render_for_terminal, write_text
 from archprof.errors import UsageError
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
 
-OWN = "archprof"
+OWN_CONVENTION = "archprof"
 
 
-def check(name: str, form: str, *, train: bool) -> None:
+def validate_convention(name: str, form: str, *, train: bool) -> None:
     """Raise what cannot be shown by the convention `name`, before any work starts."""
     from archprof.analysis import other_tools
 
     other_tools.check(name)
-    if name == OWN:
+    if name == OWN_CONVENTION:
         return
-    if form not in FORMATS:
-        raise UsageError(f"The rule of {name} is not written as {form}.", f"Formats: {', '.join(FORMATS)}.")
+    if form not in TABLE_FORMATS:
+        raise UsageError(f"The rule of {name} is not written as {form}.", f"Formats: {', '.join(TABLE_FORMATS)}.")
     if train:
         raise UsageError(f"{name} counts a forward in evaluation mode.", hint="Leave out --train.")
 
@@ -33,5 +33,5 @@ def write_by_rule(profiles: Sequence[Profile], name: str, form: str, output: Pat
     from archprof.analysis.other_tools import tables
 
     table = tables.one(profiles[0], name) if len(profiles) == 1 else tables.several(profiles, name)
-    text = for_terminal(table) if form == "text" and output is None else FORMATS[form].text(table)
-    write(f"{before}\n{text}" if form == "text" and before else text, output)
+    text = render_for_terminal(table) if form == "text" and output is None else TABLE_FORMATS[form].render(table)
+    write_text(f"{before}\n{text}" if form == "text" and before else text, output)

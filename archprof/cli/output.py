@@ -23,10 +23,10 @@ class Format(NamedTuple):
     """How a table is written: the suffix of its files, and its text."""
 
     suffix: str
-    text: Callable[[Table], str]
+    render: Callable[[Table], str]
 
 
-FORMATS = {
+TABLE_FORMATS = {
     "text": Format(".txt", lambda table: table.to_text()),
     "csv": Format(".csv", lambda table: table.to_csv()),
     "md": Format(".md", lambda table: table.to_markdown()),
@@ -35,18 +35,18 @@ FORMATS = {
 }
 
 
-SUFFIXES = {form.suffix: name for name, form in FORMATS.items()}
+TABLE_SUFFIXES = {form.suffix: name for name, form in TABLE_FORMATS.items()}
 
-PAGES = [*FORMATS, "html"]
-PAGE_SUFFIXES = {**SUFFIXES, ".html": "html"}
+PAGE_FORMATS = [*TABLE_FORMATS, "html"]
+PAGE_SUFFIXES = {**TABLE_SUFFIXES, ".html": "html"}
 """For commands whose answer can be a page too."""
 
 
-def form_of(
+def choose_format(
     format: str | None,
     output: Path | None,
-    formats: Iterable[str] = FORMATS,
-    suffixes: Mapping[str, str] = SUFFIXES,
+    formats: Iterable[str] = TABLE_FORMATS,
+    suffixes: Mapping[str, str] = TABLE_SUFFIXES,
 ) -> str:
     """The format that was asked for in words, or by the suffix of the output file, which must be writable."""
     allowed = f"Formats: {', '.join(formats)}. Suffixes: {', '.join(suffixes)}."
@@ -62,10 +62,12 @@ def form_of(
 
 def write_table(table: Table, form: str, output: Path | None) -> None:
     """Print a table, in the width and colours of the terminal if there is one, or write it to a file."""
-    write(for_terminal(table) if form == "text" and output is None else FORMATS[form].text(table), output)
+    write_text(
+        render_for_terminal(table) if form == "text" and output is None else TABLE_FORMATS[form].render(table), output
+    )
 
 
-def write(text: str, output: Path | None) -> None:
+def write_text(text: str, output: Path | None) -> None:
     """Print `text`, or write it to a file and say so."""
     try:
         if output is None:
@@ -80,22 +82,22 @@ def write(text: str, output: Path | None) -> None:
         raise ArchprofError(f"{output or 'The output'} cannot be written: {error.strerror}.") from error
 
 
-def for_terminal(table: Table) -> str:
+def render_for_terminal(table: Table) -> str:
     """Text as wide as the terminal and in its colours; plain in a pipe."""
-    from archprof.render.text import render
+    from archprof.render.text import render_text
 
     color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     unicode = "utf" in (sys.stdout.encoding or "").lower()
-    return render(table, width=width(), color=color, unicode=unicode)
+    return render_text(table, width=terminal_width(), color=color, unicode=unicode)
 
 
-def width() -> int | None:
+def terminal_width() -> int | None:
     """Columns of the terminal, or of `COLUMNS`; `None` in a pipe: as wide as it needs to be."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
 
 
 @contextmanager
-def told(debug: bool) -> Iterator[None]:
+def error_boundary(debug: bool) -> Iterator[None]:
     """Errors end the command with what was given, what is allowed and what to try, and with their exit code."""
     try:
         yield

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 
-PATIENCE = 1.0
+PATIENCE_SECONDS = 1.0
 """Seconds after which the wait is worth a word."""
 
-PERIOD = 0.25
+REFRESH_SECONDS = 0.25
 """Seconds between two words."""
 
-CELLS = 20
+PROGRESS_CELLS = 20
 """Cells of a full bar."""
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
+def show_waiting(what: str) -> Iterator[None]:
     """Show `what` and the seconds so far on stderr, if that is a terminal; gone without a trace at the end.
 
     What a model prints meanwhile goes to stderr: stdout is for the answer.
@@ -44,18 +44,18 @@ def _shown(what: str) -> Iterator[None]:
 def _tell(what: str, done: threading.Event) -> None:
     """Write the line over and over, and blanks over it at the end: every terminal knows a carriage return."""
     start, shown = time.monotonic(), 0
-    wait = PATIENCE
+    wait = PATIENCE_SECONDS
     while not done.wait(wait):
         line = f"{what} ... {time.monotonic() - start:.0f} s"[: shutil.get_terminal_size().columns - len("^C ")]
         _write(line)
-        shown, wait = max(shown, len(line)), PERIOD
+        shown, wait = max(shown, len(line)), REFRESH_SECONDS
     if shown:
         _write(" " * (shown + len("^C")))  # which is what a terminal shows of Ctrl-C
         _write("")
 
 
 @contextmanager
-def measuring(what: str) -> Iterator[Callable[[float, float], None]]:
+def show_progress(what: str) -> Iterator[Callable[[float, float], None]]:
     """A bar on stderr, if that is a terminal, for what can say how far it is; gone without a trace at the end.
 
     What is yielded is told the fraction done, from 0 to 1, and the seconds left. Until it is told for the first time
@@ -82,16 +82,16 @@ def measuring(what: str) -> Iterator[Callable[[float, float], None]]:
 
 class _Bar:
     def __init__(self, what: str) -> None:
-        self.what, self.due, self.shown = what, time.monotonic() + PATIENCE, 0
+        self.what, self.due, self.shown = what, time.monotonic() + PATIENCE_SECONDS, 0
 
     def tell(self, done: float, left: float) -> None:
         if time.monotonic() < self.due:
             return
-        full = round(CELLS * min(max(done, 0.0), 1.0))
-        bar = "#" * full + "." * (CELLS - full)
+        full = round(PROGRESS_CELLS * min(max(done, 0.0), 1.0))
+        bar = "#" * full + "." * (PROGRESS_CELLS - full)
         line = f"{self.what} [{bar}] {done:.0%}, {left:.0f} s left"[: shutil.get_terminal_size().columns - len("^C ")]
         _write(line.ljust(self.shown))
-        self.due, self.shown = time.monotonic() + PERIOD, len(line)
+        self.due, self.shown = time.monotonic() + REFRESH_SECONDS, len(line)
 
     def clear(self) -> None:
         if self.shown:

@@ -12,15 +12,15 @@ import typer
 
 from archprof import files
 from archprof.cli import options, pass_options
-from archprof.cli.output import told, write
-from archprof.cli.progress import working
+from archprof.cli.output import error_boundary, write_text
+from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
 
 Plotly = Literal["gzip", "inline", "none"]
-PLOTLY = ("gzip", "inline", "none")
+PLOTLY_EMBEDDINGS = ("gzip", "inline", "none")
 
 
 def report(
@@ -34,7 +34,7 @@ def report(
         str, typer.Option(help="How plotly is embedded: gzip (2 MB), inline (5 MB), or none (drawings only).")
     ] = "gzip",
     input: options.Input = None,
-    settings: options.Set = None,
+    settings: options.Lengths = None,
     phase: options.Phase = None,
     context: options.Context = None,
     batch: options.Batch = 1,
@@ -56,26 +56,26 @@ def report(
     """One self-contained HTML page about one model, or several side by side."""
     from archprof.predicting import devices
 
-    with told(debug):
-        if plotly not in PLOTLY:
-            raise UsageError(f"Plotly cannot be embedded as {plotly!r}.", f"Allowed: {', '.join(PLOTLY)}.")
+    with error_boundary(debug):
+        if plotly not in PLOTLY_EMBEDDINGS:
+            raise UsageError(f"Plotly cannot be embedded as {plotly!r}.", f"Allowed: {', '.join(PLOTLY_EMBEDDINGS)}.")
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
         if device is not None:
-            devices.named(device)
-        how = pass_options.how(measure, cuda, channels_last, compile)
-        asked = options.of_sequences(settings, phase, context)
-        answer = pass_options.profiles(
+            devices.resolve_device(device)
+        how = pass_options.read_device_options(measure, cuda, channels_last, compile)
+        asked = options.collect_sequence_options(settings, phase, context)
+        answer = pass_options.profile_each(
             models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked
         )
-        with working("Drawing the page"):
-            page = page_of(answer.profiles, title=title, plotly=cast(Plotly, plotly), device=device)
-        write(page, output)
-        answer.finish()
+        with show_waiting("Drawing the page"):
+            page = render_report_page(answer.profiles, title=title, plotly=cast(Plotly, plotly), device=device)
+        write_text(page, output)
+        answer.raise_problem()
 
 
-def page_of(
+def render_report_page(
     shown: Sequence[Profile], *, title: str | None = None, plotly: Plotly = "gzip", device: str | None = None
 ) -> str:
     """The page about these profiles, which names the command that made it."""
@@ -83,5 +83,5 @@ def page_of(
     from archprof.render.page import html
 
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = page.report(shown, command=command, title=title, device=device)
-    return str(html.page(facts, plotly=plotly))
+    facts = page.build_report(shown, command=command, title=title, device=device)
+    return str(html.render_page(facts, plotly=plotly))

@@ -8,8 +8,8 @@ import typer
 
 from archprof import units
 from archprof.cli import options
-from archprof.cli.output import form_of, told, write_table
-from archprof.cli.progress import working
+from archprof.cli.output import choose_format, error_boundary, write_table
+from archprof.cli.progress import show_waiting
 
 
 def inputs(
@@ -24,16 +24,16 @@ def inputs(
     ] = None,
     input: options.Input = None,
     dtype: options.Dtype = None,
-    format: options.Form = None,
+    format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """The input sizes that give an output of that size at a layer."""
     from archprof.analysis.tables import search
 
-    with told(debug):
-        form = form_of(format, output)
-        with working(f"Solving {model}"):
+    with error_boundary(debug):
+        form = choose_format(format, output)
+        with show_waiting(f"Solving {model}"):
             from archprof.sweeping import solve_inputs
 
             answer = solve_inputs.inputs_for(
@@ -45,7 +45,7 @@ def inputs(
                 inputs=input or None,
                 dtype=dtype,
             )
-        write_table(search.inputs(answer), form, output)
+        write_table(search.tabulate_inputs(answer), form, output)
 
 
 def fit(
@@ -60,21 +60,21 @@ def fit(
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
-    format: options.Form = None,
+    format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """The largest setting of a model that stays inside a budget."""
     from archprof.analysis.tables import search
 
-    with told(debug):
-        form = form_of(format, output)
+    with error_boundary(debug):
+        form = choose_format(format, output)
         counts = {"max_params": max_params, "max_macs": max_macs, "max_flops": max_flops}
         budgets = {name: units.parse_count(most) for name, most in counts.items() if most is not None}
         if max_activation is not None:
             budgets["max_activation"] = units.parse_bytes(max_activation)
-        with working(f"Fitting {model}"):
+        with show_waiting(f"Fitting {model}"):
             from archprof.sweeping.fit import fit as find_largest
 
             found = find_largest(model, over=over, inputs=input or None, batch=batch, dtype=dtype, **budgets)
-        write_table(search.fit(found), form, output)
+        write_table(search.tabulate_fit(found), form, output)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from archprof.cli import options, other_tools, pass_options
 from archprof.cli.output import (
-    FORMATS,
+    PAGE_FORMATS,
     PAGE_SUFFIXES,
-    PAGES,
-    for_terminal,
-    form_of,
-    told,
-    write,
+    TABLE_FORMATS,
+    choose_format,
+    error_boundary,
+    render_for_terminal,
     write_table,
+    write_text,
 )
-from archprof.cli.pass_options import How
-from archprof.cli.report import page_of
+from archprof.cli.pass_options import DeviceOptions
+from archprof.cli.report import render_report_page
 from archprof.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def table(
     model: options.Model,
     input: options.Input = None,
     arg: options.Arg = None,
-    settings: options.Set = None,
+    settings: options.Lengths = None,
     phase: options.Phase = None,
     context: options.Context = None,
     batch: options.Batches = "1",
@@ -45,28 +45,28 @@ def table(
     columns: options.Columns = None,
     sort: options.Sort = None,
     top: options.Top = None,
-    convention: options.Convention = other_tools.OWN,
-    format: options.Form = None,
+    convention: options.Convention = other_tools.OWN_CONVENTION,
+    format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
     """The per-layer table of one model, or how long it takes at several batch sizes."""
     from archprof.analysis.tables import layers
-    from archprof.analysis.tables.columns import legend
+    from archprof.analysis.tables.columns import describe_columns
 
-    with told(debug):
+    with error_boundary(debug):
         if columns == "help":
-            write(legend(by), None)
+            write_text(describe_columns(by), None)
             return
         keys = [key.strip() for key in columns.split(",")] if columns else None
         view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
-        form = form_of(format, output, PAGES, PAGE_SUFFIXES)
-        layers.check(**view)
-        other_tools.check(convention, form, train=train)
-        input = options.with_arguments(input, arg)
-        asked = options.of_sequences(settings, phase, context)
-        how = pass_options.how(measure, cuda, channels_last, compile)
-        sizes, kinds = pass_options.batches(batch), pass_options.dtypes(dtype)
+        form = choose_format(format, output, PAGE_FORMATS, PAGE_SUFFIXES)
+        layers.validate_table_options(**view)
+        other_tools.validate_convention(convention, form, train=train)
+        input = options.add_arguments(input, arg)
+        asked = options.collect_sequence_options(settings, phase, context)
+        how = pass_options.read_device_options(measure, cuda, channels_last, compile)
+        sizes, kinds = pass_options.parse_batches(batch), pass_options.parse_dtypes(dtype)
         if how.device is None and (sizes[1:] or kinds[1:] or "auto" in sizes):
             raise UsageError(
                 f"Batch {batch}{f' in {dtype}' if dtype else ''} was asked for, and nothing to measure.",
@@ -76,16 +76,16 @@ def table(
         if sizes[1:] or kinds[1:]:
             write_sweep(model, input, how, sizes, kinds, form, output, train=train, causal=causal, **asked)
             return
-        show(
+        show_model(
             model, input, how, view, form, output, convention,
             batch=sizes[0], dtype=kinds[0], train=train, causal=causal, **asked,
         )  # fmt: skip
 
 
-def show(
+def show_model(
     model: str,
     input: list[str] | None,
-    how: How,
+    how: DeviceOptions,
     view: dict[str, Any],
     form: str,
     output: Path | None,
@@ -94,23 +94,23 @@ def show(
 ) -> None:
     """Trace, measure if so asked, and print; also what there is when the forward fails or nothing can be measured."""
     try:
-        answer = pass_options.profile(model, input, how, **options)
+        answer = pass_options.measure_or_count(model, input, how, **options)
     except TraceError as error:
         if error.profile is not None and error.profile.layers:
             write_view(error.profile, view, form, output)
         raise
-    if convention == other_tools.OWN:
+    if convention == other_tools.OWN_CONVENTION:
         write_view(answer.profiles[0], view, form, output)
     else:
-        shown = for_terminal if output is None else FORMATS["text"].text
+        shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
         other_tools.write_by_rule(answer.profiles, convention, form, output, shown(answer.profiles[0].table(**view)))
-    answer.finish()
+    answer.raise_problem()
 
 
 def write_sweep(
     model: str,
     input: list[str] | None,
-    how: How,
+    how: DeviceOptions,
     sizes: list[int | str],
     kinds: list[str | None],
     form: str,
@@ -120,11 +120,11 @@ def write_sweep(
     """Measure each batch size in each dtype, and print a row for each."""
     from archprof.analysis.tables import sweep
 
-    if form not in FORMATS:
-        raise UsageError(f"A sweep is not written as {form}.", f"Formats: {', '.join(FORMATS)}.")
-    cells = list(pass_options.sweep(model, input, how, sizes, kinds, **options))
-    write_table(sweep.table(model, cells), form, output)
-    if any(pass_options.stopped(cell.profile) for cell in cells):
+    if form not in TABLE_FORMATS:
+        raise UsageError(f"A sweep is not written as {form}.", f"Formats: {', '.join(TABLE_FORMATS)}.")
+    cells = list(pass_options.measure_sweep(model, input, how, sizes, kinds, **options))
+    write_table(sweep.tabulate_sweep(model, cells), form, output)
+    if any(pass_options.was_interrupted(cell.profile) for cell in cells):
         raise KeyboardInterrupt
 
 
@@ -133,14 +133,14 @@ def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path |
     from archprof.analysis.tables import decoding
 
     if form == "text" and profile.decoding is not None:
-        shown = for_terminal if output is None else FORMATS["text"].text
-        tables = (profile.table(**view), decoding.table(profile))
-        write("\n".join(map(shown, tables)), output)
+        shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
+        tables = (profile.table(**view), decoding.tabulate_cache(profile))
+        write_text("\n".join(map(shown, tables)), output)
         return
     if form != "html" and (form != "json" or view["by"] != "layer"):
         write_table(profile.table(**view), form, output)
         return
-    write(page_of([profile]) if form == "html" else profile.to_json(), output)
+    write_text(render_report_page([profile]) if form == "html" else profile.to_json(), output)
     unused = [f"--{name}" for name, value in view.items() if name != "by" and value is not None]
     if unused:
         sys.stderr.write(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")

@@ -10,11 +10,11 @@ import typer
 import archprof
 from archprof import files
 from archprof.cli import options
-from archprof.cli.output import for_terminal, told, width, write
-from archprof.cli.progress import working
+from archprof.cli.output import error_boundary, render_for_terminal, terminal_width, write_text
+from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
 
-REWRITES = "--stack3x3, --add-bn, --residual, --separable, --no-fc, --width X, --num-classes N"
+REWRITE_OPTIONS = "--stack3x3, --add-bn, --residual, --separable, --no-fc, --width X, --num-classes N"
 
 
 def whatif(
@@ -42,14 +42,14 @@ def whatif(
     """Rewrite a copy of a model and show what that changes; the rewrites combine."""
     from archprof.analysis.tables import rewrites
 
-    with told(debug):
+    with error_boundary(debug):
         if not any((stack3x3, add_bn, residual, separable, no_fc, wider is not None, num_classes is not None, middle)):
-            raise UsageError(f"Nothing is to be rewritten in {model}.", f"Rewrites: {REWRITES}.")
+            raise UsageError(f"Nothing is to be rewritten in {model}.", f"Rewrites: {REWRITE_OPTIONS}.")
         if output is not None and output.suffix != ".py":
             raise UsageError(f"{output} is no Python file.", "The rewritten model is written as a module: -o net.py")
         if output is not None:
             files.check_writable(output)
-        with working(f"Rewriting {model}"):
+        with show_waiting(f"Rewriting {model}"):
             rewritten = archprof.whatif(
                 model,
                 input or None,
@@ -68,8 +68,8 @@ def whatif(
 
             source = write_module(rewritten) if output else None
             compared = archprof.compare(rewritten.before, rewritten.after)
-        done = rewrites.table(model, rewritten.applied, rewritten.refused)
-        parts = [for_terminal(done), for_terminal(compared.summary), compared.sentences(width())]
-        write("\n".join([*parts, for_terminal(compared.stages)]), None)
+        done = rewrites.tabulate_rewrites(model, rewritten.applied, rewritten.refused)
+        parts = [render_for_terminal(done), render_for_terminal(compared.summary), compared.sentences(terminal_width())]
+        write_text("\n".join([*parts, render_for_terminal(compared.stages)]), None)
         if source is not None:
-            write(source, output)
+            write_text(source, output)

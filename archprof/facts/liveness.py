@@ -11,16 +11,16 @@ from itertools import accumulate
 from archprof.facts.records import Profile, Storage
 
 
-def peak(profile: Profile) -> int:
+def compute_peak_bytes(profile: Profile) -> int:
     """The most bytes live at once: parameters, buffers, inputs and whatever the ops had made and not yet dropped.
 
     An op's inputs and outputs are live together while it runs. A storage without a birth was there from the start,
     one without a death stayed to the end. In the dtypes of the pass.
     """
-    return sum(profile.storages[index].nbytes for index in at_peak(profile))
+    return sum(profile.storages[index].nbytes for index in find_live_at_peak(profile))
 
 
-def at_peak(profile: Profile) -> tuple[int, ...]:
+def find_live_at_peak(profile: Profile) -> tuple[int, ...]:
     """Indices into `profile.storages` of what was live at the first op at which most bytes were."""
     changes = [0] * (max(len(profile.ops), 1) + 1)
     for storage in profile.storages:
@@ -33,10 +33,10 @@ def at_peak(profile: Profile) -> tuple[int, ...]:
     return tuple(index for index, (first, last) in enumerate(lives) if first <= when <= last)
 
 
-def by_layer(profile: Profile) -> list[int]:
+def split_peak_by_layer(profile: Profile) -> list[int]:
     """Of the live bytes at the peak, what each layer owns (parameters, buffers) or has made; inputs are nobody's."""
     sizes = [layer.param_bytes + layer.buffer_bytes for layer in profile.layers]
-    for index in at_peak(profile):
+    for index in find_live_at_peak(profile):
         storage = profile.storages[index]
         if storage.born is not None:
             sizes[profile.ops[storage.born].layer] += storage.nbytes

@@ -284,12 +284,12 @@ class Profile:
             [
                 Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
                 for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
-                    counts, self._activations(), strict=True
+                    counts, self._sum_activations(), strict=True
                 )
             ]
         )
 
-    def _activations(self) -> list[tuple[int, dict[str, int]]]:
+    def _sum_activations(self) -> list[tuple[int, dict[str, int]]]:
         """Elements and bytes of the activation storages, by the layer that made them."""
         elements, scaled, fixed = ([0] * len(self.layers) for _ in range(3))
         for storage in self.storages:
@@ -377,7 +377,7 @@ class Profile:
                     raise ValueError(f"{timing.path or 'the model'} has a sample that is no number of seconds")
 
     def table(self, **options: Any) -> Any:
-        """The per-layer table; the options are those of `archprof.analysis.tables.layers.table`."""
+        """The per-layer table; the options are those of `archprof.analysis.tables.layers.tabulate_layers`."""
         from archprof.analysis import of_profile
 
         return of_profile.table(self, **options)

@@ -30,9 +30,9 @@ from archprof.facts.records import (
 )
 from archprof.files import write_whole
 
-SCHEMA = 1
+PROFILE_SCHEMA = 1
 
-SUMMARY = ("p50", "p90", "low", "high", "samples")
+LATENCY_SUMMARY_KEYS = ("p50", "p90", "low", "high", "samples")
 """What readers of the JSON get of a layer's samples."""
 
 
@@ -62,7 +62,7 @@ def load(path: str | Path) -> Profile:
 def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
     """The whole profile, one line per layer, op, tensor and storage; `fields`: the receptive field of each layer."""
     data: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": PROFILE_SCHEMA,
         "model": profile.model,
         "inputs": profile.inputs,
         "mode": profile.mode,
@@ -70,28 +70,29 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "batch": profile.batch,
         "totals": asdict(profile.totals),
         "layers": [
-            _layer(*row) for row in zip(profile.layers, profile.costs, fields, _latencies(profile), strict=True)
+            _write_layer(*row)
+            for row in zip(profile.layers, profile.costs, fields, _headline_latencies(profile), strict=True)
         ],
         "unknown_ops": unknown_ops(profile),
         "environment": profile.environment,
         "notes": profile.notes,
         "failure": asdict(profile.failure) if profile.failure else None,
         "decoding": profile.decoding._asdict() if profile.decoding else None,
-        "tensors": _columns(Tensor, ((*tensor.spec, tensor.storage) for tensor in profile.tensors)),
-        "ops": _columns(Op, profile.ops),
-        "storages": _columns(Storage, profile.storages),
+        "tensors": _write_columns(Tensor, ((*tensor.spec, tensor.storage) for tensor in profile.tensors)),
+        "ops": _write_columns(Op, profile.ops),
+        "storages": _write_columns(Storage, profile.storages),
     }
     if profile.measurement is not None:
-        data["measurement"] = _measurement(profile.measurement)
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {_value(value)}" for key, value in data.items()) + "\n}\n"
+        data["measurement"] = _write_measurement(profile.measurement)
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {_format_value(value)}" for key, value in data.items()) + "\n}\n"
 
 
-def _latencies(profile: Profile) -> list[dict[str, Any] | None]:
+def _headline_latencies(profile: Profile) -> list[dict[str, Any] | None]:
     """The headline latency of each layer; `None` where it has none."""
     latency = profile.measurement.latency if profile.measurement else None
     timings = {timing[:2]: timing for timing in latency.layers} if latency else {}
     found = [timings.get((layer.path, layer.call)) for layer in profile.layers]
-    return [timing and {name: getattr(timing, name) for name in SUMMARY} for timing in found]
+    return [timing and {name: getattr(timing, name) for name in LATENCY_SUMMARY_KEYS} for timing in found]
 
 
 def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
@@ -116,12 +117,14 @@ def from_json(text: str) -> Profile:
         raise ProfileFileError(f"This is not JSON: {error}.", hint="Make the profile again.") from error
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise ProfileFileError("This JSON is not a profile: it has no schema number.")
-    if not 1 <= data["schema"] <= SCHEMA:
+    if not 1 <= data["schema"] <= PROFILE_SCHEMA:
         raise ProfileFileError(
-            f"This profile has schema {data['schema']}.", f"This archprof reads up to {SCHEMA}.", "Update archprof."
+            f"This profile has schema {data['schema']}.",
+            f"This archprof reads up to {PROFILE_SCHEMA}.",
+            "Update archprof.",
         )
     try:
-        profile = _profile(data)
+        profile = _read_profile(data)
         profile.check()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ProfileFileError(f"This profile is corrupt: {error!r}.", hint="Make the profile again.") from error
@@ -130,7 +133,7 @@ def from_json(text: str) -> Profile:
     return profile
 
 
-def _layer(layer: Layer, cost: Cost, field: Mapping[str, Any], latency: dict[str, Any] | None) -> dict[str, Any]:
+def _write_layer(layer: Layer, cost: Cost, field: Mapping[str, Any], latency: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "path": layer.path,
         "kind": layer.kind,
@@ -157,26 +160,26 @@ def _layer(layer: Layer, cost: Cost, field: Mapping[str, Any], latency: dict[str
     }
 
 
-def _measurement(measurement: Measurement) -> dict[str, Any]:
+def _write_measurement(measurement: Measurement) -> dict[str, Any]:
     """All of it; named tuples are lists in JSON, so each latency gets its names."""
     return asdict(measurement) | {"latencies": [latency._asdict() for latency in measurement.latencies]}
 
 
-def _columns(record: type[NamedTuple], rows: Iterable[Any]) -> dict[str, Any]:
+def _write_columns(record: type[NamedTuple], rows: Iterable[Any]) -> dict[str, Any]:
     names = ("shape", "dtype", "storage") if record is Tensor else record._fields
     return {"columns": names, "rows": list(rows)}
 
 
-def _value(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """JSON with one line an item where the items are many."""
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
     if isinstance(value, dict) and "columns" in value:
-        return f'{{"columns": {json.dumps(value["columns"])}, "rows": {_value(value["rows"])}}}'
+        return f'{{"columns": {json.dumps(value["columns"])}, "rows": {_format_value(value["rows"])}}}'
     return json.dumps(value, allow_nan=False)
 
 
-def _profile(data: dict[str, Any]) -> Profile:
+def _read_profile(data: dict[str, Any]) -> Profile:
     tensors = data["tensors"]["rows"]
     failure = data["failure"]
     return Profile(
@@ -193,7 +196,7 @@ def _profile(data: dict[str, Any]) -> Profile:
         notes=tuple(data["notes"]),
         failure=Failure(**failure) if failure else None,
         measurement=_read_measurement(data["measurement"]) if data.get("measurement") else None,
-        decoding=_decoding(data["decoding"]) if data.get("decoding") else None,
+        decoding=_read_decoding(data["decoding"]) if data.get("decoding") else None,
     )
 
 
@@ -221,10 +224,10 @@ def _read_latency(data: dict[str, Any]) -> Latency:
 
 def _read_timing(row: list[Any]) -> Timing:
     path, call, rounds = row
-    return Timing(path, call, _tuples(rounds))
+    return Timing(path, call, _to_tuples(rounds))
 
 
-def _decoding(data: dict[str, Any]) -> Decoding:
+def _read_decoding(data: dict[str, Any]) -> Decoding:
     cache = (CacheTensor(layer, name, TensorSpec(tuple(shape), dtype)) for layer, name, (shape, dtype) in data["cache"])
     return Decoding(data["phase"], data["context"], tuple(cache), data["growth"])
 
@@ -235,8 +238,8 @@ def _read_layer(data: dict[str, Any]) -> Layer:
         kind=data["kind"],
         depth=data["depth"],
         call=data["call"],
-        inputs=_specs(data["input_shapes"], data["input_dtypes"]),
-        outputs=_specs(data["output_shapes"], data["output_dtypes"]),
+        inputs=_read_specs(data["input_shapes"], data["input_dtypes"]),
+        outputs=_read_specs(data["output_shapes"], data["output_dtypes"]),
         params=data["params"],
         trainable=data["trainable_params"],
         buffers=data["buffers"],
@@ -245,18 +248,18 @@ def _read_layer(data: dict[str, Any]) -> Layer:
     )
 
 
-def _specs(shapes: list[list[int]], dtypes: list[str]) -> tuple[TensorSpec, ...]:
+def _read_specs(shapes: list[list[int]], dtypes: list[str]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(tuple(shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
 
 
 def _read_op(row: list[Any]) -> Op:
     op = Op(*row)
     window = _read_window(list(op.window)) if op.window else None
-    return op._replace(inputs=tuple(op.inputs), outputs=tuple(op.outputs), window=window, args=_tuples(op.args))
+    return op._replace(inputs=tuple(op.inputs), outputs=tuple(op.outputs), window=window, args=_to_tuples(op.args))
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _to_tuples(value: Any) -> Any:
+    return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _read_window(row: list[Any]) -> Window:

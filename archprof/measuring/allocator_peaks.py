@@ -14,7 +14,7 @@ from archprof.facts.records import Layer
 from archprof.measuring.allocations import inclusive
 from archprof.measuring.boundaries import Mark
 from archprof.measuring.protocols import WHOLE, Memory, Row
-from archprof.units import show
+from archprof.units import show_quantity
 
 NOTE = (
     "Measured memory is above what was there before the pass. At its peak torch had given out {peak}: {before} before "
@@ -66,10 +66,10 @@ def measured(layers: Sequence[Layer], own: Mapping[Row | None, Peaks], whole: Pe
     allocated = inclusive(layers, {row: peaks.allocated - before.allocated for row, peaks in own.items()})
     reserved = inclusive(layers, {row: peaks.reserved - before.reserved for row, peaks in own.items()})
     note = NOTE.format(
-        peak=show(whole.allocated, "bytes"),
-        before=show(before.allocated, "bytes"),
-        by_pass=show(whole.allocated - before.allocated, "bytes"),
-        requested=show(whole.requested - before.requested, "bytes"),
+        peak=show_quantity(whole.allocated, "bytes"),
+        before=show_quantity(before.allocated, "bytes"),
+        by_pass=show_quantity(whole.allocated - before.allocated, "bytes"),
+        requested=show_quantity(whole.requested - before.requested, "bytes"),
     )
     return Memory(
         tuple(row._replace(reserved_peak=held.allocated_peak) for row, held in zip(allocated, reserved, strict=True)),

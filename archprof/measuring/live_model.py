@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
-from archprof.sources.inputs import materialise
+from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
-from archprof.torchside.stand_in import twin
+from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 
 Stage = Literal["outside", "forward", "backward", "optimizer", "end"]
@@ -57,7 +57,7 @@ class Subject:
         self.model = _live(target, device, getattr(torch, dtype))
         _set_mode(self.model, train)
         self.args, self.kwargs = (
-            _moved(materialise(tree, device="cpu", batch=batch, dtype=dtype), device, channels_last)
+            _moved(make_input_tensors(tree, device="cpu", batch=batch, dtype=dtype), device, channels_last)
             for tree in (target.args, target.kwargs)
         )
         if channels_last:
@@ -113,11 +113,11 @@ class Subject:
 def _live(target: Target, device: str, dtype: torch.dtype) -> nn.Module:
     """A copy of the target's model with real tensors on the device."""
     if target.rebuild is None:
-        return twin(target.model, device=device, dtype=dtype)
+        return make_stand_in(target.model, device=device, dtype=dtype)
     built = target.rebuild()
     if device == "cpu":
         return built.to(dtype)  # already ours: no second copy
-    return twin(built, device=device, dtype=dtype)
+    return make_stand_in(built, device=device, dtype=dtype)
 
 
 def _set_mode(model: nn.Module, train: bool) -> None:

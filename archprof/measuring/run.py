@@ -17,12 +17,12 @@ from archprof.measuring.live_model import Subject
 from archprof.measuring.protocols import Device, Progress
 from archprof.measuring.schedule import Plan
 from archprof.measuring.session import Session
-from archprof.sources.inputs import specs
+from archprof.sources.inputs import find_input_specs
 from archprof.sources.target import Target
-from archprof.torchside.guard import untouched
+from archprof.torchside.guard import run_untouched
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.trace import trace
-from archprof.units import show
+from archprof.units import show_quantity
 
 
 def _open_cpu() -> Device:
@@ -88,7 +88,7 @@ def measure(
         with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.settings():
             return bench.measured(bench.largest() if batch == "auto" else batch, plan, progress or schedule.silent)
 
-    return untouched(run)
+    return run_untouched(run)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Bench:
 
     def largest(self) -> int:
         """The largest batch of which one pass fits."""
-        if not any(spec.batched for spec in specs([*self.target.args, *self.target.kwargs.values()])):
+        if not any(spec.batched for spec in find_input_specs([*self.target.args, *self.target.kwargs.values()])):
             raise UsageError(
                 f"No batch can be found for {self.target.name}: every input has its exact shape.",
                 "The batch is put in front of inputs written without it: 3x224x224.",
@@ -175,10 +175,10 @@ class _Bench:
         from archprof.facts import liveness
 
         free = self.where.free_bytes()
-        needed: int = liveness.peak(profile)
+        needed: int = liveness.compute_peak_bytes(profile)
         if self.where.refuses or free is None or needed <= ROOM * free:
             return None
-        return f"It holds {show(needed, 'bytes')} at its peak; {show(free, 'bytes')} are free."
+        return f"It holds {show_quantity(needed, 'bytes')} at its peak; {show_quantity(free, 'bytes')} are free."
 
     def _too_large(self, batch: int, why: str = "") -> DoesNotFit:
         return DoesNotFit(self.target.name, self.where.kind, batch, why)

@@ -9,7 +9,7 @@ from archprof.facts.records import Profile
 from archprof.measuring.boundaries import Rows
 from archprof.measuring.protocols import UNATTRIBUTED, WHOLE, Row, Sample, Way
 from archprof.measuring.schedule import Plan
-from archprof.units import show
+from archprof.units import show_quantity
 
 ENOUGH = 3
 """Rounds below which nobody can say that they agree."""
@@ -71,12 +71,12 @@ def _doubts(whole: Timing, layers: Sequence[Timing], overhead: float | None, pla
     if rounds < ENOUGH:
         doubts.append(f"unstable: {rounds} of {plan.rounds} rounds were measured, too few to see whether they agree.")
     elif not whole.stable:
-        low, high = show(whole.low, "seconds"), show(whole.high, "seconds")
+        low, high = show_quantity(whole.low, "seconds"), show_quantity(whole.high, "seconds")
         doubts.append(f"unstable: the rounds of the whole model lie between {low} and {high}, more than 10% apart.")
     if ENOUGH <= rounds < plan.rounds:
         doubts.append(f"{rounds} of {plan.rounds} rounds were measured: the interval is less sure.")
     least = TRUSTED * (overhead or 0.0)
     if small := sum(row.p50 < least for row in layers):
-        mark = f"{show(least, 'seconds')}, {TRUSTED} times what a mark costs"
+        mark = f"{show_quantity(least, 'seconds')}, {TRUSTED} times what a mark costs"
         doubts.append(f"{small} rows take less than {mark}: only that is known of them.")
     return doubts

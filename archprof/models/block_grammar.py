@@ -34,46 +34,48 @@ from typing import NamedTuple, TypeAlias
 
 from archprof.errors import UsageError
 
-LARGEST = 10_000
+MAX_NET_LAYERS = 10_000
 """Layers that a net may have, repetitions written out."""
 
-DEEPEST = 20
+MAX_BLOCK_NESTING = 20
 """Brackets that may be open at once."""
 
-EXAMPLES = "Examples: conv5-128, (conv3-64 bn relu)x2 pool2, [conv3-64 relu conv3-64] relu, gap flatten linear-10."
+BLOCK_EXAMPLES = (
+    "Examples: conv5-128, (conv3-64 bn relu)x2 pool2, [conv3-64 relu conv3-64] relu, gap flatten linear-10."
+)
 
 
-class Kind(NamedTuple):
+class LayerKind(NamedTuple):
     """What a layer is written with."""
 
-    kernel: bool = False
-    width: bool = False
+    has_kernel: bool = False
+    has_width: bool = False
     options: tuple[str, ...] = ()
 
 
-KINDS = {
-    "conv": Kind(True, True, ("s", "p", "d", "g", "nobias")),
-    "tconv": Kind(True, True, ("s", "p", "g", "nobias")),
-    "dw": Kind(True, False, ("s", "p", "d", "nobias")),
-    "pool": Kind(True, False, ("s", "p")),
-    "avgpool": Kind(True, False, ("s", "p")),
-    "gap": Kind(),
-    "bn": Kind(),
-    "relu": Kind(),
-    "lrn": Kind(),
-    "dropout": Kind(),
-    "flatten": Kind(),
-    "linear": Kind(False, True, ("nobias",)),
+LAYER_KINDS = {
+    "conv": LayerKind(True, True, ("s", "p", "d", "g", "nobias")),
+    "tconv": LayerKind(True, True, ("s", "p", "g", "nobias")),
+    "dw": LayerKind(True, False, ("s", "p", "d", "nobias")),
+    "pool": LayerKind(True, False, ("s", "p")),
+    "avgpool": LayerKind(True, False, ("s", "p")),
+    "gap": LayerKind(),
+    "bn": LayerKind(),
+    "relu": LayerKind(),
+    "lrn": LayerKind(),
+    "dropout": LayerKind(),
+    "flatten": LayerKind(),
+    "linear": LayerKind(False, True, ("nobias",)),
 }
 """Every layer by its name."""
 
-_LAYERS = "Layers: conv5-128, tconv2-64, dw3, pool2, avgpool2, gap, bn, relu, lrn, dropout, flatten, linear-10."
-_LAYER = re.compile(rf"(?:^|[\s\[(])(?:{'|'.join(KINDS)})(?=[\d\-/\s\])]|$)")
-_NUMBER = r"[0-9]{1,6}(?![0-9])"
+_LAYER_EXAMPLES = "Layers: conv5-128, tconv2-64, dw3, pool2, avgpool2, gap, bn, relu, lrn, dropout, flatten, linear-10."
+_LAYER_PATTERN = re.compile(rf"(?:^|[\s\[(])(?:{'|'.join(LAYER_KINDS)})(?=[\d\-/\s\])]|$)")
+_NUMBER_PATTERN = r"[0-9]{1,6}(?![0-9])"
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class LayerSpec:
     """One layer, every default filled in; `str()` writes it without the defaults.
 
     Attributes:
@@ -81,7 +83,7 @@ class Layer:
         kernel: `None` where the kind has none, as the four below then mean nothing.
         width: channels or features that come out; `None` = as many as go in.
         stride, padding, dilation, groups: as in torch; `groups` of a depthwise convolution is not yet known.
-        at: the character where it begins; not compared.
+        position: the character where it begins; not compared.
     """
 
     kind: str
@@ -92,7 +94,7 @@ class Layer:
     dilation: int = 1
     groups: int = 1
     bias: bool = True
-    at: int = field(default=0, compare=False)
+    position: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         head = f"{self.kind}{self.kernel or ''}" + (f"-{self.width}" if self.width else "")
@@ -110,42 +112,42 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Residual:
+class ResidualSpec:
     """`[ … ]`: the input is added to the result."""
 
-    items: tuple[Item, ...]
-    at: int = field(default=0, compare=False)
+    items: tuple[BlockItem, ...]
+    position: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"[{_joined(self.items)}]"
+        return f"[{_join_items(self.items)}]"
 
 
 @dataclass(frozen=True, slots=True)
-class Repeat:
+class RepeatSpec:
     """`( … )xN`: the content, `times` times over."""
 
-    items: tuple[Item, ...]
+    items: tuple[BlockItem, ...]
     times: int
-    at: int = field(default=0, compare=False)
+    position: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        return f"({_joined(self.items)})x{self.times}"
+        return f"({_join_items(self.items)})x{self.times}"
 
 
 @dataclass(frozen=True, slots=True)
-class Net:
+class BlockSpec:
     """A whole block spec; `str()` writes it, and `parse` reads that back."""
 
-    items: tuple[Item, ...]
+    items: tuple[BlockItem, ...]
 
     def __str__(self) -> str:
-        return _joined(self.items)
+        return _join_items(self.items)
 
 
-Item: TypeAlias = "Layer | Residual | Repeat"
+BlockItem: TypeAlias = "LayerSpec | ResidualSpec | RepeatSpec"
 
 
-def _joined(items: tuple[Item, ...]) -> str:
+def _join_items(items: tuple[BlockItem, ...]) -> str:
     return " ".join(map(str, items))
 
 
@@ -161,19 +163,19 @@ def default_padding(kind: str, kernel: int, stride: int, dilation: int) -> int:
     return max(0, kernel - stride) // 2 if kind == "tconv" else dilation * (kernel // 2)
 
 
-def size(item: Item | Net) -> int:
+def count_layers(item: BlockItem | BlockSpec) -> int:
     """Its layers, repetitions written out."""
-    if isinstance(item, Layer):
+    if isinstance(item, LayerSpec):
         return 1
-    return sum(map(size, item.items)) * (item.times if isinstance(item, Repeat) else 1)
+    return sum(map(count_layers, item.items)) * (item.times if isinstance(item, RepeatSpec) else 1)
 
 
-def written_out(items: tuple[Item, ...]) -> Iterator[Layer | Residual]:
+def expand_repeats(items: tuple[BlockItem, ...]) -> Iterator[LayerSpec | ResidualSpec]:
     """The items in the order of the forward, each repetition written out."""
     for item in items:
-        if isinstance(item, Repeat):
+        if isinstance(item, RepeatSpec):
             for _ in range(item.times):
-                yield from written_out(item.items)
+                yield from expand_repeats(item.items)
         else:
             yield item
 
@@ -182,146 +184,150 @@ def looks_like_blocks(text: str) -> bool:
     """Whether a MODEL is meant as a block spec: a word begins as a layer does, and it is no call or place."""
     call = re.match(r"\s*[A-Za-z_][\w.]*\(", text)
     place = ":" in text or text.rstrip().endswith(".py")
-    return not call and not place and bool(_LAYER.search(text))
+    return not call and not place and bool(_LAYER_PATTERN.search(text))
 
 
-def broken(text: str, at: int, what: str, allowed: str = "", done: str = "built") -> UsageError:
+def make_block_error(text: str, at: int, what: str, allowed: str = "", done: str = "built") -> UsageError:
     """The error that points at a character of a block spec which cannot be `done`."""
     shown = re.sub(r"\s", " ", text)
-    return UsageError(f"This block spec cannot be {done}:\n  {shown}\n{' ' * (2 + at)}^ {what}", allowed, EXAMPLES)
+    return UsageError(
+        f"This block spec cannot be {done}:\n  {shown}\n{' ' * (2 + at)}^ {what}", allowed, BLOCK_EXAMPLES
+    )
 
 
-def parse(text: str) -> Net:
+def parse_blocks(text: str) -> BlockSpec:
     """Read a block spec; `UsageError` points at the character where it breaks."""
-    return Net(_Reader(text).net(""))
+    return BlockSpec(_BlockReader(text).read_items(""))
 
 
-class _Reader:
+class _BlockReader:
     """Reads a block spec from left to right."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.depth = text, 0, 0
+        self.text, self.position, self.depth = text, 0, 0
 
-    def net(self, close: str) -> tuple[Item, ...]:
+    def read_items(self, close: str) -> tuple[BlockItem, ...]:
         """The items up to `close`, or to the end of the text for ""."""
-        items: list[Item] = []
+        items: list[BlockItem] = []
         layers = 0
         self.take(r"\s*")
-        while not self.ends(close):
-            start = self.at
-            items.append(self.item())
-            layers += size(items[-1])
-            if layers > LARGEST:
-                raise self.error(f"the net has more than {LARGEST:,} layers here", at=start)
+        while not self.ends_here(close):
+            start = self.position
+            items.append(self.read_item())
+            layers += count_layers(items[-1])
+            if layers > MAX_NET_LAYERS:
+                raise self.make_error(f"the net has more than {MAX_NET_LAYERS:,} layers here", at=start)
             if not self.take(r"\s+|(?=[\])]|$)", empty=True):
-                raise self.error("a space was expected here")
+                raise self.make_error("a space was expected here")
         if not items:
-            raise self.error("a layer was expected here", _LAYERS)
+            raise self.make_error("a layer was expected here", _LAYER_EXAMPLES)
         return tuple(items)
 
-    def ends(self, close: str) -> bool:
+    def ends_here(self, close: str) -> bool:
         """Whether the net ends here, which only its own bracket may do."""
-        found = self.text[self.at : self.at + 1]
+        found = self.text[self.position : self.position + 1]
         if found == close:
             return True
         if found == "":
-            raise self.error(f"{close!r} was expected here")
+            raise self.make_error(f"{close!r} was expected here")
         if found in ")]":
-            raise self.error(f"{close!r} was expected here" if close else f"this {found!r} closes nothing")
+            raise self.make_error(f"{close!r} was expected here" if close else f"this {found!r} closes nothing")
         return False
 
-    def item(self) -> Item:
-        start = self.at
+    def read_item(self) -> BlockItem:
+        start = self.position
         if self.take(r"\["):
-            return Residual(self.inner("]"), at=start)
+            return ResidualSpec(self.read_bracket("]"), position=start)
         if self.take(r"\("):
-            items = self.inner(")")
+            items = self.read_bracket(")")
             if not self.take("x"):
-                raise self.error("'x' and how often were expected here, as in (conv3-64 relu)x2")
-            count = self.at
-            repeat = Repeat(items, self.number("how often"), at=start)
-            if size(repeat) > LARGEST:
-                raise self.error(f"this makes {size(repeat):,} layers; {LARGEST:,} is the most", at=count)
+                raise self.make_error("'x' and how often were expected here, as in (conv3-64 relu)x2")
+            count = self.position
+            repeat = RepeatSpec(items, self.read_number("how often"), position=start)
+            if count_layers(repeat) > MAX_NET_LAYERS:
+                raise self.make_error(
+                    f"this makes {count_layers(repeat):,} layers; {MAX_NET_LAYERS:,} is the most", at=count
+                )
             return repeat
-        return self.layer()
+        return self.read_layer()
 
-    def inner(self, close: str) -> tuple[Item, ...]:
+    def read_bracket(self, close: str) -> tuple[BlockItem, ...]:
         """The net inside a bracket, and the bracket that ends it."""
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.error(f"more than {DEEPEST} brackets are open here", at=self.at - 1)
-        items = self.net(close)
+        if self.depth > MAX_BLOCK_NESTING:
+            raise self.make_error(f"more than {MAX_BLOCK_NESTING} brackets are open here", at=self.position - 1)
+        items = self.read_items(close)
         self.depth -= 1
-        self.at += 1
+        self.position += 1
         return items
 
-    def layer(self) -> Layer:
-        start = self.at
+    def read_layer(self) -> LayerSpec:
+        start = self.position
         name = self.take("[a-zA-Z_]+") or ""
-        if name not in KINDS:
-            near = difflib.get_close_matches(name, KINDS, n=1)
+        if name not in LAYER_KINDS:
+            near = difflib.get_close_matches(name, LAYER_KINDS, n=1)
             meant = f"; is {near[0]} meant?" if near else ""
-            raise self.error(f"a layer was expected here{meant}", _LAYERS, at=start)
-        kind = KINDS[name]
-        kernel = self.number("the kernel size") if kind.kernel else None
-        width = self.width(name) if kind.width else None
-        return self.finished(name, kernel, width, start)
+            raise self.make_error(f"a layer was expected here{meant}", _LAYER_EXAMPLES, at=start)
+        kind = LAYER_KINDS[name]
+        kernel = self.read_number("the kernel size") if kind.has_kernel else None
+        width = self.read_width(name) if kind.has_width else None
+        return self.read_options_and_finish(name, kernel, width, start)
 
-    def width(self, name: str) -> int:
+    def read_width(self, name: str) -> int:
         what = "outputs" if name == "linear" else "channels"
         if not self.take("-"):
-            raise self.error(f"'-' and the number of {what} were expected here")
-        return self.number(f"the number of {what}")
+            raise self.make_error(f"'-' and the number of {what} were expected here")
+        return self.read_number(f"the number of {what}")
 
-    def finished(self, name: str, kernel: int | None, width: int | None, start: int) -> Layer:
+    def read_options_and_finish(self, name: str, kernel: int | None, width: int | None, start: int) -> LayerSpec:
         """The layer with its options read and its defaults filled in."""
-        options, places = self.options(name)
+        options, places = self.read_options(name)
         bias = options.pop("nobias", None) is None
         if kernel is None:
-            return Layer(name, None, width, bias=bias, at=start)
+            return LayerSpec(name, None, width, bias=bias, position=start)
         stride = options.get("s", default_stride(name, kernel))
         dilation, groups = options.get("d", 1), options.get("g", 1)
         padding = options.get("p", default_padding(name, kernel, stride, dilation))
         if name in ("pool", "avgpool") and padding > kernel // 2:
-            raise self.error("a pooling is padded by half of its kernel at most", at=places["p"])
+            raise self.make_error("a pooling is padded by half of its kernel at most", at=places["p"])
         if width is not None and width % groups:
-            raise self.error(f"{width} channels cannot be put into {groups} groups", at=places["g"])
-        return Layer(name, kernel, width, stride, padding, dilation, groups, bias, start)
+            raise self.make_error(f"{width} channels cannot be put into {groups} groups", at=places["g"])
+        return LayerSpec(name, kernel, width, stride, padding, dilation, groups, bias, start)
 
-    def options(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
+    def read_options(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
         """The options behind a layer and where each stands."""
-        values, places, known = dict[str, int](), dict[str, int](), KINDS[name].options
+        values, places, known = dict[str, int](), dict[str, int](), LAYER_KINDS[name].options
         while self.take("/"):
-            start = self.at
+            start = self.position
             sign = self.take("[a-z]+") or ""
             if sign not in known:
-                allowed = f"Options of {name}: {_options(known)}." if known else f"{name} has no options."
-                raise self.error(f"an option of {name} was expected here", allowed, at=start)
+                allowed = f"Options of {name}: {_describe_options(known)}." if known else f"{name} has no options."
+                raise self.make_error(f"an option of {name} was expected here", allowed, at=start)
             if sign in values:
-                raise self.error("this option is given twice", at=start)
-            values[sign] = 0 if sign == "nobias" else self.number(f"a number for /{sign}", least=int(sign != "p"))
+                raise self.make_error("this option is given twice", at=start)
+            values[sign] = 0 if sign == "nobias" else self.read_number(f"a number for /{sign}", least=int(sign != "p"))
             places[sign] = start
         return values, places
 
-    def number(self, what: str, least: int = 1) -> int:
-        start = self.at
-        number = self.take(_NUMBER)
+    def read_number(self, what: str, least: int = 1) -> int:
+        start = self.position
+        number = self.take(_NUMBER_PATTERN)
         if number is None or int(number) < least:
-            raise self.error(f"{what} was expected here: {least} to 999,999", at=start)
+            raise self.make_error(f"{what} was expected here: {least} to 999,999", at=start)
         return int(number)
 
     def take(self, pattern: str, empty: bool = False) -> str | None:
         """What `pattern` matches here; `None` if it does not. With `empty`, a match of nothing is " "."""
-        match = re.compile(pattern).match(self.text, self.at)
+        match = re.compile(pattern).match(self.text, self.position)
         if match is None:
             return None
-        self.at = match.end()
+        self.position = match.end()
         return match[0] or (" " if empty else "")
 
-    def error(self, what: str, allowed: str = "", at: int | None = None) -> UsageError:
-        return broken(self.text, self.at if at is None else at, what, allowed, "read")
+    def make_error(self, what: str, allowed: str = "", at: int | None = None) -> UsageError:
+        return make_block_error(self.text, self.position if at is None else at, what, allowed, "read")
 
 
-def _options(signs: tuple[str, ...]) -> str:
+def _describe_options(signs: tuple[str, ...]) -> str:
     meanings = {"s": "stride", "p": "padding", "d": "dilation", "g": "groups"}
     return ", ".join(f"/{sign}N ({meanings[sign]})" if sign in meanings else f"/{sign}" for sign in signs)

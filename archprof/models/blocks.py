@@ -7,12 +7,12 @@ from collections import OrderedDict
 from torch import nn
 
 
-def stages(**modules: nn.Module) -> nn.Sequential:
+def chain_modules(**modules: nn.Module) -> nn.Sequential:
     """The modules one after another, each under the name it is given here."""
     return nn.Sequential(OrderedDict(modules))
 
 
-def conv(
+def conv_and_relu(
     channels_in: int,
     channels_out: int,
     kernel: int,
@@ -29,7 +29,7 @@ def conv(
     return [convolution, *between, nn.ReLU(inplace=True)]
 
 
-def classifier(features: int, num_classes: int, *, dropout: float = 0.5, bias: bool = True) -> nn.Sequential:
+def classifier_head(features: int, num_classes: int, *, dropout: float = 0.5, bias: bool = True) -> nn.Sequential:
     """The three linear layers that end AlexNet, ZFNet and VGG: features, 4096, 4096, classes."""
     return nn.Sequential(
         nn.Linear(features, 4096, bias=bias),
@@ -50,7 +50,7 @@ def cross_channel_norm() -> nn.LocalResponseNorm:
     return nn.LocalResponseNorm(size=5, alpha=5e-4, beta=0.75, k=2.0)
 
 
-def initialise(net: nn.Sequential, linear_std: float | None = None) -> nn.Sequential:
+def initialise_weights(net: nn.Sequential, linear_std: float | None = None) -> nn.Sequential:
     """Draw the weights of every convolution as He et al. (2015, "Delving deep into rectifiers") do, in place.
 
     With `linear_std`, those of every linear layer come from a normal distribution of that width.

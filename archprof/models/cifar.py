@@ -9,29 +9,29 @@ from __future__ import annotations
 
 from torch import nn
 
-from archprof.models.blocks import conv, stages
+from archprof.models.blocks import chain_modules, conv_and_relu
 from archprof.models.resnet import BasicBlock
 
-VGG = ((8, 16, 64), (32, 192), (64, 384, 256, 256))
-VGG_DEEP = ((8, 16, 64), (32, 192), (64, 384, 64, 192, 64, 384, 64, 192, 64, 384, 256, 256))
-RESNET = ((192, 64, 384), (384, 64, 192), (192, 64, 384), (384, 64, 192), (192, 64, 384))
-RESNET_LAST = ((384, 256, 256),)
+VGG_BLOCKS = ((8, 16, 64), (32, 192), (64, 384, 256, 256))
+VGG_DEEP_BLOCKS = ((8, 16, 64), (32, 192), (64, 384, 64, 192, 64, 384, 64, 192, 64, 384, 256, 256))
+RESNET_BLOCKS = ((192, 64, 384), (384, 64, 192), (192, 64, 384), (384, 64, 192), (192, 64, 384))
+RESNET_LAST_BLOCKS = ((384, 256, 256),)
 """Residual blocks as (channels in, between, out)."""
 
 
 def cifar_alexnet(num_classes: int = 10, norm: bool = False) -> nn.Sequential:
     """Simplified AlexNet: 7x7, 5x5, 5x5 and 3x3 kernels, a 1x1 convolution and a global average as head."""
     features = [
-        *conv(3, 64, 7, padding=1, norm=norm),
+        *conv_and_relu(3, 64, 7, padding=1, norm=norm),
         nn.MaxPool2d(2),
-        *conv(64, 192, 5, padding=1, norm=norm),
+        *conv_and_relu(64, 192, 5, padding=1, norm=norm),
         nn.MaxPool2d(2),
-        *conv(192, 384, 5, padding=1, norm=norm),
-        *conv(384, 256, 3, padding=1, norm=norm),
-        *conv(256, 256, 3, padding=1),
+        *conv_and_relu(192, 384, 5, padding=1, norm=norm),
+        *conv_and_relu(384, 256, 3, padding=1, norm=norm),
+        *conv_and_relu(256, 256, 3, padding=1),
         nn.MaxPool2d(2),
     ]
-    return _net(features, num_classes)
+    return _assemble_net(features, num_classes)
 
 
 def cifar_alexnet_bn(num_classes: int = 10) -> nn.Sequential:
@@ -41,36 +41,36 @@ def cifar_alexnet_bn(num_classes: int = 10) -> nn.Sequential:
 
 def cifar_vgg(num_classes: int = 10) -> nn.Sequential:
     """`cifar_alexnet` with stacked 3x3 convolutions in place of the large kernels."""
-    return _net(_vgg(VGG, norm=False), num_classes)
+    return _assemble_net(_vgg_features(VGG_BLOCKS, norm=False), num_classes)
 
 
 def cifar_vgg_bn(num_classes: int = 10) -> nn.Sequential:
     """`cifar_vgg` with batch norm after every convolution but the last feature one and the head."""
-    return _net(_vgg(VGG, norm=True), num_classes)
+    return _assemble_net(_vgg_features(VGG_BLOCKS, norm=True), num_classes)
 
 
 def cifar_vgg_bn_deep(num_classes: int = 10) -> nn.Sequential:
     """`cifar_vgg_bn` with eight more convolutions: deeper, and worse."""
-    return _net(_vgg(VGG_DEEP, norm=True), num_classes)
+    return _assemble_net(_vgg_features(VGG_DEEP_BLOCKS, norm=True), num_classes)
 
 
 def cifar_resnet(num_classes: int = 10) -> nn.Sequential:
     """About as deep as `cifar_vgg_bn_deep`, with shortcuts."""
-    return _net(_resnet(RESNET + RESNET_LAST), num_classes)
+    return _assemble_net(_resnet_features(RESNET_BLOCKS + RESNET_LAST_BLOCKS), num_classes)
 
 
 def cifar_resnet_deep(num_classes: int = 10) -> nn.Sequential:
     """`cifar_resnet` with five more residual blocks."""
-    return _net(_resnet(RESNET + ((384, 64, 384),) * 5 + RESNET_LAST), num_classes)
+    return _assemble_net(_resnet_features(RESNET_BLOCKS + ((384, 64, 384),) * 5 + RESNET_LAST_BLOCKS), num_classes)
 
 
-def _vgg(blocks: tuple[tuple[int, ...], ...], *, norm: bool) -> list[nn.Module]:
+def _vgg_features(blocks: tuple[tuple[int, ...], ...], *, norm: bool) -> list[nn.Module]:
     """3x3 convolutions of these widths, with a pooling after each block."""
     layers: list[nn.Module] = []
     channels = 3
     for block in blocks:
         for width in block:
-            layers += conv(channels, width, 3, padding=1, norm=norm)
+            layers += conv_and_relu(channels, width, 3, padding=1, norm=norm)
             channels = width
         layers.append(nn.MaxPool2d(2))
     if norm:
@@ -78,12 +78,12 @@ def _vgg(blocks: tuple[tuple[int, ...], ...], *, norm: bool) -> list[nn.Module]:
     return layers
 
 
-def _resnet(blocks: tuple[tuple[int, int, int], ...]) -> list[nn.Module]:
+def _resnet_features(blocks: tuple[tuple[int, int, int], ...]) -> list[nn.Module]:
     """A stem of three convolutions, two residual blocks with a pooling after each, then `blocks` and a pooling."""
     return [
-        *conv(3, 8, 3, padding=1, bias=False, norm=True),
-        *conv(8, 16, 3, padding=1, bias=False, norm=True),
-        *conv(16, 64, 3, padding=1, bias=False, norm=True),
+        *conv_and_relu(3, 8, 3, padding=1, bias=False, norm=True),
+        *conv_and_relu(8, 16, 3, padding=1, bias=False, norm=True),
+        *conv_and_relu(16, 64, 3, padding=1, bias=False, norm=True),
         BasicBlock(64, 64, between=16),
         nn.MaxPool2d(2),
         BasicBlock(64, 192, between=32),
@@ -93,8 +93,8 @@ def _resnet(blocks: tuple[tuple[int, int, int], ...]) -> list[nn.Module]:
     ]
 
 
-def _net(features: list[nn.Module], num_classes: int) -> nn.Sequential:
-    return stages(
+def _assemble_net(features: list[nn.Module], num_classes: int) -> nn.Sequential:
+    return chain_modules(
         features=nn.Sequential(*features),
         classifier=nn.Conv2d(256, num_classes, 1),
         avgpool=nn.AdaptiveAvgPool2d((1, 1)),

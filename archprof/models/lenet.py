@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from archprof.models.blocks import stages
+from archprof.models.blocks import chain_modules
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
@@ -29,4 +29,4 @@ def lenet5(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
         nn.Tanh(),
         nn.Linear(84, num_classes),
     )
-    return stages(features=features, flatten=nn.Flatten(), classifier=head)
+    return chain_modules(features=features, flatten=nn.Flatten(), classifier=head)

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple, cast
 
 from archprof.errors import UnknownName
 
-Kind = Literal["single model", "competition entry"]
+ErrorKind = Literal["single model", "competition entry"]
 
 
-class Published(NamedTuple):
+class PublishedError(NamedTuple):
     """An ImageNet error that somebody published.
 
     Attributes:
@@ -25,12 +25,12 @@ class Published(NamedTuple):
 
     top1_error: float | None
     top5_error: float
-    kind: Kind
+    kind: ErrorKind
     source: str
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class BuiltinModel:
     """One built-in definition.
 
     Attributes:
@@ -52,9 +52,9 @@ class Entry:
     torchvision: str | None = None
 
     @property
-    def published(self) -> tuple[Published, ...]:
+    def published(self) -> tuple[PublishedError, ...]:
         """Published ImageNet errors of this net alone, then of the competition entry of its architecture."""
-        return tuple(row for name, row in _published() if name in (self.name, self.torchvision))
+        return tuple(row for name, row in _load_published() if name in (self.name, self.torchvision))
 
     @property
     def top1_error(self) -> float | None:
@@ -72,38 +72,40 @@ class Entry:
         return f"{self.published[0].kind}: {self.published[0].source}" if self.published else ""
 
 
-def names() -> tuple[str, ...]:
+def list_builtin_names() -> tuple[str, ...]:
     """Every built-in name, a family after the other."""
-    return tuple(ENTRIES)
+    return tuple(BUILTIN_MODELS)
 
 
-def find(name: str) -> Entry:
+def find_builtin(name: str) -> BuiltinModel:
     """The entry of that name. Raises `UnknownName` with the nearest names."""
-    if name not in ENTRIES:
-        raise UnknownName("built-in model", name, ENTRIES, "`archprof models` lists them.")
-    return ENTRIES[name]
+    if name not in BUILTIN_MODELS:
+        raise UnknownName("built-in model", name, BUILTIN_MODELS, "`archprof models` lists them.")
+    return BUILTIN_MODELS[name]
 
 
-def matching(pattern: str) -> tuple[Entry, ...]:
+def match_builtins(pattern: str) -> tuple[BuiltinModel, ...]:
     """The entries whose name contains `pattern`, or matches it where it has a `*` or `?`; all of them for "".
 
     Raises `UnknownName` when there is none.
     """
     wild = any(sign in pattern for sign in "*?[")
-    found = tuple(entry for name, entry in ENTRIES.items() if (fnmatchcase(name, pattern) if wild else pattern in name))
+    found = tuple(
+        entry for name, entry in BUILTIN_MODELS.items() if (fnmatchcase(name, pattern) if wild else pattern in name)
+    )
     if not found:
-        raise UnknownName("built-in model", pattern, ENTRIES, "`archprof models` lists them.")
+        raise UnknownName("built-in model", pattern, BUILTIN_MODELS, "`archprof models` lists them.")
     return found
 
 
-def _rows(file: str) -> list[dict[str, str]]:
+def _read_table(file: str) -> list[dict[str, str]]:
     """A table of the data folder, a dict a row."""
     with (Path(__file__).parent.parent / "data" / file).open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
 
 
-def _entry(row: dict[str, str]) -> Entry:
-    return Entry(
+def _read_builtin(row: dict[str, str]) -> BuiltinModel:
+    return BuiltinModel(
         name=row["name"],
         builder=row["builder"],
         input=row["input"],
@@ -115,15 +117,15 @@ def _entry(row: dict[str, str]) -> Entry:
 
 
 @cache
-def _published() -> tuple[tuple[str, Published], ...]:
+def _load_published() -> tuple[tuple[str, PublishedError], ...]:
     """(name, figure) of data/published.csv, in its order."""
-    return tuple((row["name"], _figure(row)) for row in _rows("published.csv"))
+    return tuple((row["name"], _read_published(row)) for row in _read_table("published.csv"))
 
 
-def _figure(row: dict[str, str]) -> Published:
+def _read_published(row: dict[str, str]) -> PublishedError:
     top1 = float(row["top1_error"]) if row["top1_error"] else None
-    return Published(top1, float(row["top5_error"]), cast(Kind, row["kind"]), row["source"])
+    return PublishedError(top1, float(row["top5_error"]), cast(ErrorKind, row["kind"]), row["source"])
 
 
-ENTRIES = {row["name"]: _entry(row) for row in _rows("models.csv")}
+BUILTIN_MODELS = {row["name"]: _read_builtin(row) for row in _read_table("models.csv")}
 """Every built-in definition by its name: data/models.csv."""

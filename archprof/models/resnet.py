@@ -10,65 +10,65 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from archprof.models.blocks import initialise, stages
+from archprof.models.blocks import chain_modules, initialise_weights
 
-Block = Callable[[int, int, int], nn.Module]
+MakeBlock = Callable[[int, int, int], nn.Module]
 """(channels in, channels out, stride) -> residual block."""
 
 
 def resnet18(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-18. 3x224x224."""
-    return _imagenet(BasicBlock, (2, 2, 2, 2), 64, num_classes)
+    return _imagenet_resnet(BasicBlock, (2, 2, 2, 2), 64, num_classes)
 
 
 def resnet34(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-34. 3x224x224."""
-    return _imagenet(BasicBlock, (3, 4, 6, 3), 64, num_classes)
+    return _imagenet_resnet(BasicBlock, (3, 4, 6, 3), 64, num_classes)
 
 
 def resnet50(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-50 v1.5: a block that halves the map does so in its 3x3 convolution. 3x224x224."""
-    return _imagenet(Bottleneck, (3, 4, 6, 3), 256, num_classes)
+    return _imagenet_resnet(Bottleneck, (3, 4, 6, 3), 256, num_classes)
 
 
 def resnet50_v1(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-50 as published: a block that halves the map does so in its first 1x1 convolution. 3x224x224."""
-    return _imagenet(bottleneck_v1, (3, 4, 6, 3), 256, num_classes)
+    return _imagenet_resnet(bottleneck_v1, (3, 4, 6, 3), 256, num_classes)
 
 
 def resnet101(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-101 v1.5. 3x224x224."""
-    return _imagenet(Bottleneck, (3, 4, 23, 3), 256, num_classes)
+    return _imagenet_resnet(Bottleneck, (3, 4, 23, 3), 256, num_classes)
 
 
 def resnet152(num_classes: int = 1000) -> nn.Sequential:
     """ResNet-152 v1.5. 3x224x224."""
-    return _imagenet(Bottleneck, (3, 8, 36, 3), 256, num_classes)
+    return _imagenet_resnet(Bottleneck, (3, 8, 36, 3), 256, num_classes)
 
 
 def resnet20_cifar(num_classes: int = 10) -> nn.Sequential:
     """ResNet-20 of the paper's section 4.2, with parameter-free shortcuts. 3x32x32."""
-    return _cifar(3, num_classes)
+    return _cifar_resnet(3, num_classes)
 
 
 def resnet32_cifar(num_classes: int = 10) -> nn.Sequential:
     """ResNet-32 of the paper's section 4.2, with parameter-free shortcuts. 3x32x32."""
-    return _cifar(5, num_classes)
+    return _cifar_resnet(5, num_classes)
 
 
 def resnet44_cifar(num_classes: int = 10) -> nn.Sequential:
     """ResNet-44 of the paper's section 4.2, with parameter-free shortcuts. 3x32x32."""
-    return _cifar(7, num_classes)
+    return _cifar_resnet(7, num_classes)
 
 
 def resnet56_cifar(num_classes: int = 10) -> nn.Sequential:
     """ResNet-56 of the paper's section 4.2, with parameter-free shortcuts. 3x32x32."""
-    return _cifar(9, num_classes)
+    return _cifar_resnet(9, num_classes)
 
 
 def resnet110_cifar(num_classes: int = 10) -> nn.Sequential:
     """ResNet-110 of the paper's section 4.2, with parameter-free shortcuts. 3x32x32."""
-    return _cifar(18, num_classes)
+    return _cifar_resnet(18, num_classes)
 
 
 class BasicBlock(nn.Module):
@@ -150,48 +150,48 @@ def bottleneck_v1(channels_in: int, channels: int, stride: int) -> Bottleneck:
     return Bottleneck(channels_in, channels, stride, early=True)
 
 
-def option_a(channels_in: int, channels: int, stride: int) -> BasicBlock:
+def option_a_block(channels_in: int, channels: int, stride: int) -> BasicBlock:
     """The block of the CIFAR-10 nets: no shortcut has parameters."""
     new = channels - channels_in
     return BasicBlock(channels_in, channels, stride, shortcut=ZeroPadShortcut(new, stride) if new else None)
 
 
-def _imagenet(block: Block, repeats: tuple[int, ...], channels: int, num_classes: int) -> nn.Sequential:
+def _imagenet_resnet(block: MakeBlock, repeats: tuple[int, ...], channels: int, num_classes: int) -> nn.Sequential:
     """A 7x7 stem, four layers that start `channels` wide, average pooling and a linear layer."""
     one, two, three, four = repeats
-    net = stages(
+    net = chain_modules(
         conv1=nn.Conv2d(3, 64, kernel_size=7, stride=2, padding=3, bias=False),
         bn1=nn.BatchNorm2d(64),
         relu=nn.ReLU(inplace=True),
         maxpool=nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-        layer1=_layer(block, one, 64, channels, 1),
-        layer2=_layer(block, two, channels, 2 * channels, 2),
-        layer3=_layer(block, three, 2 * channels, 4 * channels, 2),
-        layer4=_layer(block, four, 4 * channels, 8 * channels, 2),
+        layer1=_stack_blocks(block, one, 64, channels, 1),
+        layer2=_stack_blocks(block, two, channels, 2 * channels, 2),
+        layer3=_stack_blocks(block, three, 2 * channels, 4 * channels, 2),
+        layer4=_stack_blocks(block, four, 4 * channels, 8 * channels, 2),
         avgpool=nn.AdaptiveAvgPool2d((1, 1)),
         flatten=nn.Flatten(),
         fc=nn.Linear(8 * channels, num_classes),
     )
-    return initialise(net)
+    return initialise_weights(net)
 
 
-def _cifar(repeats: int, num_classes: int) -> nn.Sequential:
+def _cifar_resnet(repeats: int, num_classes: int) -> nn.Sequential:
     """A 3x3 stem, three layers of 16, 32 and 64 channels, average pooling and a linear layer: 6 x repeats + 2 deep."""
-    net = stages(
+    net = chain_modules(
         conv1=_conv(3, 16, 3),
         bn1=nn.BatchNorm2d(16),
         relu=nn.ReLU(inplace=True),
-        layer1=_layer(option_a, repeats, 16, 16, 1),
-        layer2=_layer(option_a, repeats, 16, 32, 2),
-        layer3=_layer(option_a, repeats, 32, 64, 2),
+        layer1=_stack_blocks(option_a_block, repeats, 16, 16, 1),
+        layer2=_stack_blocks(option_a_block, repeats, 16, 32, 2),
+        layer3=_stack_blocks(option_a_block, repeats, 32, 64, 2),
         avgpool=nn.AdaptiveAvgPool2d((1, 1)),
         flatten=nn.Flatten(),
         fc=nn.Linear(64, num_classes),
     )
-    return initialise(net)
+    return initialise_weights(net)
 
 
-def _layer(block: Block, repeats: int, channels_in: int, channels: int, stride: int) -> nn.Sequential:
+def _stack_blocks(block: MakeBlock, repeats: int, channels_in: int, channels: int, stride: int) -> nn.Sequential:
     """`repeats` blocks of one width; the first takes the stride."""
     rest = [block(channels, channels, 1) for _ in range(repeats - 1)]
     return nn.Sequential(block(channels_in, channels, stride), *rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from archprof.models.blocks import classifier, conv, cross_channel_norm, stages
+from archprof.models.blocks import chain_modules, classifier_head, conv_and_relu, cross_channel_norm
 
 
 def zfnet(num_classes: int = 1000, dropout: float = 0.5) -> nn.Sequential:
@@ -15,19 +15,19 @@ def zfnet(num_classes: int = 1000, dropout: float = 0.5) -> nn.Sequential:
     Each response normalisation comes after its pooling, as in the figure.
     """
     features = nn.Sequential(
-        *conv(3, 96, 7, stride=2, padding=1),
+        *conv_and_relu(3, 96, 7, stride=2, padding=1),
         _pool(),
         cross_channel_norm(),
-        *conv(96, 256, 5, stride=2),
+        *conv_and_relu(96, 256, 5, stride=2),
         _pool(),
         cross_channel_norm(),
-        *conv(256, 384, 3, padding=1),
-        *conv(384, 384, 3, padding=1),
-        *conv(384, 256, 3, padding=1),
+        *conv_and_relu(256, 384, 3, padding=1),
+        *conv_and_relu(384, 384, 3, padding=1),
+        *conv_and_relu(384, 256, 3, padding=1),
         _pool(),
     )
-    head = classifier(256 * 6 * 6, num_classes, dropout=dropout)
-    return stages(features=features, flatten=nn.Flatten(), classifier=head)
+    head = classifier_head(256 * 6 * 6, num_classes, dropout=dropout)
+    return chain_modules(features=features, flatten=nn.Flatten(), classifier=head)
 
 
 def zfnet_nopad(num_classes: int = 1000, bias: bool = False) -> nn.Sequential:
@@ -37,17 +37,17 @@ def zfnet_nopad(num_classes: int = 1000, bias: bool = False) -> nn.Sequential:
     56x56 is what comes out. The first pooling makes 27x27 of either, so all later shapes agree.
     """
     features = nn.Sequential(
-        *conv(3, 96, 7, stride=4, bias=bias),
+        *conv_and_relu(3, 96, 7, stride=4, bias=bias),
         nn.MaxPool2d(3, 2),
-        *conv(96, 256, 5, bias=bias),
+        *conv_and_relu(96, 256, 5, bias=bias),
         nn.MaxPool2d(3, 2),
-        *conv(256, 512, 3, bias=bias),
-        *conv(512, 1024, 3, bias=bias),
-        *conv(1024, 512, 3, bias=bias),
+        *conv_and_relu(256, 512, 3, bias=bias),
+        *conv_and_relu(512, 1024, 3, bias=bias),
+        *conv_and_relu(1024, 512, 3, bias=bias),
         nn.MaxPool2d(3, 2),
     )
-    head = classifier(512 * 2 * 2, num_classes, bias=bias)
-    return stages(features=features, flatten=nn.Flatten(), classifier=head)
+    head = classifier_head(512 * 2 * 2, num_classes, bias=bias)
+    return chain_modules(features=features, flatten=nn.Flatten(), classifier=head)
 
 
 def _pool() -> nn.MaxPool2d:

@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName
 
-STATUSES = ("seen", "derived", "measured", "unverified")
+FIGURE_STATUSES = ("seen", "derived", "measured", "unverified")
 """Read in the source named; worked out from other figures; measured there; not checked yet."""
 
-BASE = {"TFLOP/s": 1e12, "TOP/s": 1e12, "GB/s": 1e9, "GB": 1e9, "MB": 1e6, "MHz": 1e6}
+BASE_UNITS = {"TFLOP/s": 1e12, "TOP/s": 1e12, "GB/s": 1e9, "GB": 1e9, "MB": 1e6, "MHz": 1e6}
 """Base units (FLOP/s, B/s, B, Hz) in one of each; every other unit is one already."""
 
-PEAKS = {
+PEAK_FIGURES = {
     "float64": "fp64", "float32": "fp32", "tf32": "tf32_dense", "float16": "fp16_dense", "bfloat16": "bf16_dense",
 }  # fmt: skip
 """The figure that is the most a dtype can reach, dense. TF32 is what float32 may become in a tensor core."""
@@ -42,7 +42,7 @@ class Device(NamedTuple):
 
     def peak(self, dtype: str) -> Figure | None:
         """FLOP/s of the datasheet in that dtype; `None` where it is not known."""
-        return self.figures.get(PEAKS.get(dtype, ""))
+        return self.figures.get(PEAK_FIGURES.get(dtype, ""))
 
     @property
     def bandwidth(self) -> Figure | None:
@@ -51,25 +51,25 @@ class Device(NamedTuple):
 
 
 @cache
-def catalogue() -> tuple[Device, ...]:
+def load_catalogue() -> tuple[Device, ...]:
     """Every device of devices.csv, in its order."""
     found: dict[str, Device] = {}
     with files("archprof.data").joinpath("devices.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             device = found.setdefault(row["device"], Device(row["device"], row["kind"], row["match_regex"], {}))
-            value = float(row["value"]) * BASE.get(row["unit"], 1.0)
+            value = float(row["value"]) * BASE_UNITS.get(row["unit"], 1.0)
             device.figures[row["figure"]] = Figure(value, row["status"], row["source"])
     return tuple(found.values())
 
 
-def find(name: str) -> Device | None:
+def find_device(name: str) -> Device | None:
     """The device that calls itself so ("NVIDIA H200", "Tesla T4"); the longest match, `None` where nothing matches."""
-    matches = [(re.search(device.pattern, name), device) for device in catalogue()]
+    matches = [(re.search(device.pattern, name), device) for device in load_catalogue()]
     fitting = [(len(match[0]), device) for match, device in matches if match]
     return max(fitting, key=lambda found: found[0])[1] if fitting else None
 
 
-def named(name: str) -> Device:
+def resolve_device(name: str) -> Device:
     """The device that a user means: a file of `archprof calibrate`, a name in the catalogue, or what it calls itself.
 
     Raises:
@@ -77,19 +77,23 @@ def named(name: str) -> Device:
         ArchprofError: for a file that is no calibration.
     """
     if name.endswith(".json"):
-        return calibrated(Path(name))
-    known = {device.name.casefold(): device for device in catalogue()}
-    device = known.get(name.casefold()) or find(name)
+        return load_calibration(Path(name))
+    known = {device.name.casefold(): device for device in load_catalogue()}
+    device = known.get(name.casefold()) or find_device(name)
     if device is None:
-        raise UnknownName("device in the catalogue", name, [device.name for device in catalogue()])
+        raise UnknownName("device in the catalogue", name, [device.name for device in load_catalogue()])
     return device
 
 
-def calibrated(path: Path) -> Device:
+def load_calibration(path: Path) -> Device:
     """The device that a file of `archprof calibrate` is about, with what was measured on it."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        rates = {PEAKS[dtype]: rate["p50"] for dtype, rate in found["matmul_flop_per_second"].items() if dtype in PEAKS}
+        rates = {
+            PEAK_FIGURES[dtype]: rate["p50"]
+            for dtype, rate in found["matmul_flop_per_second"].items()
+            if dtype in PEAK_FIGURES
+        }
         rates["mem_bw"] = found["copy_bytes_per_second"]["p50"]
         figures = {figure: Figure(float(rate), "measured", str(path)) for figure, rate in rates.items()}
         return Device(found["name"], found["device"], re.escape(found["name"]), figures)

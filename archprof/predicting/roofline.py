@@ -28,37 +28,39 @@ class Roof(NamedTuple):
         """FLOPs for each byte from which on the arithmetic is the limit."""
         return self.peak.value / self.bandwidth.value
 
-    def at(self, intensity: float) -> float:
+    def reachable_rate(self, intensity: float) -> float:
         """FLOP/s that can be reached at this intensity."""
         return min(self.peak.value, intensity * self.bandwidth.value)
 
-    def line(self, low: float, high: float) -> list[tuple[float, float]]:
+    def outline(self, low: float, high: float) -> list[tuple[float, float]]:
         """The roof over these intensities, with its ridge."""
         at = sorted({min(low, self.ridge), self.ridge, max(high, self.ridge)})
-        return [(intensity, self.at(intensity)) for intensity in at]
+        return [(intensity, self.reachable_rate(intensity)) for intensity in at]
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Both limits: `66.90 TFLOP/s in float32 and 4.80 TB/s, by the datasheet`; what was not checked is marked."""
-        peak = f"{units.show(self.peak.value, 'count')}FLOP/s in {self.dtype}"
+        peak = f"{units.show_quantity(self.peak.value, 'count')}FLOP/s in {self.dtype}"
         statuses = {self.peak.status, self.bandwidth.status}
         source = "measured" if statuses == {"measured"} else "by the datasheet"
         doubts = ", ".join(sorted(statuses & {"derived", "unverified"}))
-        limits = f"{peak} and {units.show(self.bandwidth.value, 'count')}B/s, {source}"
+        limits = f"{peak} and {units.show_quantity(self.bandwidth.value, 'count')}B/s, {source}"
         return f"{limits} ({doubts})" if doubts else limits
 
 
-def roof(profile: Profile, device: Device | None = None) -> Roof | None:
+def find_roof(profile: Profile, device: Device | None = None) -> Roof | None:
     """The roof of a device, or else of the one it was measured on; `None` where the catalogue does not know enough."""
     measurement = profile.measurement
-    device = device or (devices.find(measurement.device_name) if measurement else None)
+    device = device or (devices.find_device(measurement.device_name) if measurement else None)
     if device is None or measurement is None:
         return None
-    dtype = "tf32" if profile.dtype == "float32" and _tf32(measurement) and device.peak("tf32") else profile.dtype
+    dtype = (
+        "tf32" if profile.dtype == "float32" and _allows_tf32(measurement) and device.peak("tf32") else profile.dtype
+    )
     peak, bandwidth = device.peak(dtype), device.bandwidth
     return Roof(device.name, dtype, peak, bandwidth) if peak and bandwidth else None
 
 
-def _tf32(measurement: Measurement) -> bool:
+def _allows_tf32(measurement: Measurement) -> bool:
     """Whether torch was allowed to round the factors of float32 products to TF32, in matrix products or in cuDNN."""
     found = (value for key, value in measurement.environment.items() if key.startswith("tf32"))
     return measurement.device == "cuda" and "True" in found

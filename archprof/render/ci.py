@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from archprof.budgets.verdicts import Check, Verdict, sentence
-from archprof.render.printed_columns import printable
+from archprof.budgets.verdicts import LimitCheck, Verdict, describe_check
+from archprof.render.printed_columns import make_printable
 
 
-def github(verdicts: Sequence[Verdict]) -> str:
+def render_annotations(verdicts: Sequence[Verdict]) -> str:
     """One `::error` line for each limit that is not kept; GitHub shows it, at the model's file where it has one.
 
     Source: https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
@@ -19,11 +19,11 @@ def github(verdicts: Sequence[Verdict]) -> str:
     return "".join(_annotation(verdict, check) for verdict in verdicts for check in verdict.broken)
 
 
-def _annotation(verdict: Verdict, check: Check) -> str:
+def _annotation(verdict: Verdict, check: LimitCheck) -> str:
     file, is_file, _ = verdict.model.partition(".py:")
     place = f"file={_property(file + '.py')}," if is_file else ""
     title = _property(f"archprof: {check.metric.header} of {_cut(verdict.model)} ({check.limit.source})")
-    return f"::error {place}title={title}::{_data(sentence(check))}\n"
+    return f"::error {place}title={title}::{_data(describe_check(check))}\n"
 
 
 def _cut(model: str, most: int = 80) -> str:
@@ -40,28 +40,30 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def summary(verdicts: Sequence[Verdict]) -> str:
+def render_step_summary(verdicts: Sequence[Verdict]) -> str:
     """Every verdict in Markdown: what to append to the file that `GITHUB_STEP_SUMMARY` names."""
-    return f"## archprof: {outcome(verdicts)}\n\n" + "\n".join(verdict.table.to_markdown() for verdict in verdicts)
+    return f"## archprof: {summarise_outcome(verdicts)}\n\n" + "\n".join(
+        verdict.table.to_markdown() for verdict in verdicts
+    )
 
 
-def outcome(verdicts: Sequence[Verdict]) -> str:
+def summarise_outcome(verdicts: Sequence[Verdict]) -> str:
     """How many limits are kept, in one line."""
     failed, of = (sum(map(len, parts)) for parts in zip(*((v.broken, v.checks) for v in verdicts), strict=True))
     return f"{failed} of {of} limits not kept" if failed else f"all {of} limits kept"
 
 
-def junit(verdicts: Sequence[Verdict]) -> str:
+def render_junit(verdicts: Sequence[Verdict]) -> str:
     """A JUnit report: a suite a model, a case a limit, a failure where it is not kept."""
     root = ElementTree.Element("testsuites", _totals("archprof", verdicts))
     for verdict in verdicts:
-        suite = ElementTree.SubElement(root, "testsuite", _totals(printable(verdict.model), [verdict]))
+        suite = ElementTree.SubElement(root, "testsuite", _totals(make_printable(verdict.model), [verdict]))
         for check in verdict.checks:
-            name = printable(f"{check.metric.header}, {check.limit.source}")
-            names = {"classname": printable(verdict.model), "name": name}
+            name = make_printable(f"{check.metric.header}, {check.limit.source}")
+            names = {"classname": make_printable(verdict.model), "name": name}
             case = ElementTree.SubElement(suite, "testcase", names)
             if not verdict.passes(check):
-                said = printable(sentence(check))
+                said = make_printable(describe_check(check))
                 failure = ElementTree.SubElement(case, "failure", {"message": said, "type": check.status})
                 failure.text = said
     ElementTree.indent(root)
@@ -74,7 +76,7 @@ def _totals(name: str, verdicts: Sequence[Verdict]) -> dict[str, str]:
     return {"name": name, "tests": str(tests), "failures": str(failures), "errors": "0"}
 
 
-def json(verdicts: Sequence[Verdict]) -> str:
+def render_verdicts_json(verdicts: Sequence[Verdict]) -> str:
     """One object, schema 1: every check with its numbers in base units."""
     document = {
         "schema": 1,
@@ -92,17 +94,17 @@ def json(verdicts: Sequence[Verdict]) -> str:
     return json_module.dumps(document, indent=2) + "\n"
 
 
-def _record(verdict: Verdict, check: Check) -> dict[str, Any]:
+def _record(verdict: Verdict, check: LimitCheck) -> dict[str, Any]:
     return {
         "metric": check.limit.metric,
         "unit": check.metric.unit,
         "value": check.value,
-        "complete": not check.bound,
+        "complete": not check.is_lower_bound,
         "limit": check.limit.most,
         "baseline": check.limit.baseline,
         "over": check.over,
         "source": check.limit.source,
         "status": check.status,
         "passes": verdict.passes(check),
-        "largest": [{"path": path, "value": value} for path, value in check.largest],
+        "largest": [{"path": path, "value": value} for path, value in check.largest_layers],
     }

@@ -5,17 +5,21 @@ from __future__ import annotations
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.table import Table
 from archprof.render import plain, text
-from archprof.render.page.markup import safe, tag
+from archprof.render.page.markup import escape_text, tag
 
 RENDERERS = {
-    "csv": plain.csv, "md": plain.markdown, "json": plain.json, "latex": plain.latex, "notebook": plain.notebook,
-}  # fmt: skip
+    "csv": plain.render_csv,
+    "md": plain.render_markdown,
+    "json": plain.render_json,
+    "latex": plain.render_latex,
+    "notebook": plain.render_notebook_cell,
+}
 """Formats that need nothing but the table, by the name in `--format`; "notebook" is a cell of HTML."""
 
 
 def table_text(table: Table, width: int | None = None) -> str:
     """Plain text, as wide as it needs to be or at most `width`."""
-    return text.render(table, width=width, color=False)
+    return text.render_text(table, width=width, color=False)
 
 
 def table_as(form: str, table: Table) -> str:
@@ -25,5 +29,5 @@ def table_as(form: str, table: Table) -> str:
 
 def comparison_cell(comparison: Comparison) -> str:
     """What a notebook shows of a comparison: its summary, its findings and its stages, without style or script."""
-    said = tag("ul", "".join(tag("li", safe(finding.text)) for finding in comparison.findings))
-    return plain.notebook(comparison.summary) + said + plain.notebook(comparison.stages)
+    said = tag("ul", "".join(tag("li", escape_text(finding.text)) for finding in comparison.findings))
+    return plain.render_notebook_cell(comparison.summary) + said + plain.render_notebook_cell(comparison.stages)

@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Table, Value
-from archprof.render.printed_columns import Marks, Strip, printable, strips
+from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
 
 
-def csv(table: Table) -> str:
+def render_csv(table: Table) -> str:
     """One header line of keys, one line a row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
@@ -33,7 +33,7 @@ def _raw(value: Value) -> str | int | float | None:
     return value
 
 
-def json(table: Table) -> str:
+def render_json(table: Table) -> str:
     """One object, schema 1: title, columns, rows and total by column key, notes; every value in base units."""
     document = {
         "schema": 1,
@@ -51,10 +51,10 @@ def _column(column: Column) -> dict[str, str]:
     return {"key": column.key, "header": column.header, "unit": column.unit, "meaning": column.meaning}
 
 
-def markdown(table: Table) -> str:
+def render_markdown(table: Table) -> str:
     """A GitHub table with the unit in the header, aligned in its source too; the notes as a list below."""
     columns = []
-    for strip in strips(table, Marks(_markdown)):
+    for strip in to_printed_columns(table, CellMarks(_markdown)):
         total = [] if strip.total is None else [f"**{strip.total}**" if strip.total else ""]
         cells = [_header(strip), *strip.cells, *total]
         width = max(3, *map(len, cells))
@@ -66,14 +66,14 @@ def markdown(table: Table) -> str:
     return _joined([f"**{_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
 
 
-def latex(table: Table) -> str:
+def render_latex(table: Table) -> str:
     """A booktabs table (`\\usepackage{booktabs}`) with the title as caption; the notes are comments."""
-    columns = strips(table, Marks(_latex, missing="--", at_least=r"$\geq$ ", times=r"$\times$"))
+    columns = to_printed_columns(table, CellMarks(_latex, missing="--", at_least=r"$\geq$ ", times=r"$\times$"))
     body = [_latex_row(cells) for cells in zip(*(strip.cells for strip in columns), strict=True)]
     total = [r"\midrule", _latex_row(strip.total or "" for strip in columns)] if table.total is not None else []
     return _joined(
         [
-            *(f"% {printable(note)}" for note in table.notes),
+            *(f"% {make_printable(note)}" for note in table.notes),
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_latex(table.title)}}}",
@@ -90,9 +90,9 @@ def latex(table: Table) -> str:
     )
 
 
-def notebook(table: Table) -> str:
+def render_notebook_cell(table: Table) -> str:
     """A small HTML table for a notebook cell; it has no style of its own but alignment."""
-    columns = strips(table, Marks(_html))
+    columns = to_printed_columns(table, CellMarks(_html))
     aligns = ["right" if strip.column.numeric else "left" for strip in columns]
     head = _html_row("th", aligns, [_header(strip) for strip in columns])
     body = "".join(_html_row("td", aligns, cells) for cells in zip(*(strip.cells for strip in columns), strict=True))
@@ -104,7 +104,7 @@ def notebook(table: Table) -> str:
     )
 
 
-def _header(strip: Strip) -> str:
+def _header(strip: PrintedColumn) -> str:
     return f"{strip.header} [{strip.symbol}]" if strip.symbol else strip.header
 
 
@@ -117,7 +117,7 @@ _MARKDOWN = re.compile(r"[\\`*\[\]|$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
 def _markdown(text: str) -> str:
     """Text that GitHub prints as it is; an underscore inside a word needs no escape there."""
-    return html.escape(_MARKDOWN.sub(r"\\\g<0>", printable(text)), quote=False)
+    return html.escape(_MARKDOWN.sub(r"\\\g<0>", make_printable(text)), quote=False)
 
 
 _LATEX = str.maketrans(
@@ -128,7 +128,7 @@ _LATEX = str.maketrans(
 
 
 def _latex(text: str) -> str:
-    return printable(text).translate(_LATEX)
+    return make_printable(text).translate(_LATEX)
 
 
 def _latex_row(cells: Iterable[str]) -> str:
@@ -136,7 +136,7 @@ def _latex_row(cells: Iterable[str]) -> str:
 
 
 def _html(text: str) -> str:
-    return html.escape(printable(text))
+    return html.escape(make_printable(text))
 
 
 def _html_row(tag: str, aligns: list[str], cells: Iterable[str]) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from archprof.analysis.table import Column, Row, Shapes, Table, Value
-from archprof.units import Scale
+from archprof.units import UnitScale
 
 
-class Marks(NamedTuple):
+class CellMarks(NamedTuple):
     """How a format writes what is not a number, and how it escapes what users named."""
 
     escape: Callable[[str], str]
@@ -20,7 +20,7 @@ class Marks(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
+class PrintedColumn:
     """One printed column: its cells from top to bottom, and the cell of the total (`None` without one)."""
 
     column: Column
@@ -30,10 +30,10 @@ class Strip:
     total: str | None
 
 
-def strips(table: Table, marks: Marks) -> list[Strip]:
+def to_printed_columns(table: Table, marks: CellMarks) -> list[PrintedColumn]:
     """The table by printed columns; call numbers are left out, for the name of the row shows them."""
     return [
-        Strip(
+        PrintedColumn(
             column=column,
             header=marks.escape(column.header),
             symbol=marks.escape(scale.symbol) if scale else "",
@@ -45,28 +45,28 @@ def strips(table: Table, marks: Marks) -> list[Strip]:
     ]
 
 
-def _cell(row: Row, i: int, column: Column, scale: Scale | None, marks: Marks, total: bool = False) -> str:
+def _cell(row: Row, i: int, column: Column, scale: UnitScale | None, marks: CellMarks, total: bool = False) -> str:
     if i == 0 and row.name is not None:
         return marks.escape(row.name)
     if scale is None:
         return _words(row.cells[i], column, marks, missing="" if total else marks.missing)
-    text = _number(cast("float | None", row.cells[i]), scale, marks, row.within.get(column.key, 0.0))
-    if column.key in row.under:
-        return marks.escape(f"<{scale.format(row.under[column.key]).lstrip('<')}")
+    text = _number(cast("float | None", row.cells[i]), scale, marks, row.half_intervals.get(column.key, 0.0))
+    if column.key in row.below_resolution:
+        return marks.escape(f"<{scale.format(row.below_resolution[column.key]).lstrip('<')}")
     return f"{marks.at_least}{text}" if column.key in row.bounds else text
 
 
-def _number(value: float | None, scale: Scale, marks: Marks, within: float) -> str:
+def _number(value: float | None, scale: UnitScale, marks: CellMarks, within: float) -> str:
     return marks.missing if value is None else marks.escape(scale.format(value, within))
 
 
-def _words(value: Value, column: Column, marks: Marks, missing: str) -> str:
+def _words(value: Value, column: Column, marks: CellMarks, missing: str) -> str:
     if value is None:
         return missing
-    return shapes(cast(Shapes, value), marks) if column.unit == "shapes" else marks.escape(str(value))
+    return show_shapes(cast(Shapes, value), marks) if column.unit == "shapes" else marks.escape(str(value))
 
 
-def shapes(value: Shapes, marks: Marks) -> str:
+def show_shapes(value: Shapes, marks: CellMarks) -> str:
     """The first shape, and how many there are beside it: `1×64×56×56 +1`."""
     if not value:
         return marks.missing
@@ -74,7 +74,7 @@ def shapes(value: Shapes, marks: Marks) -> str:
     return (marks.times.join(map(str, value[0])) or "scalar") + more
 
 
-def printable(text: str) -> str:
+def make_printable(text: str) -> str:
     """The text with control and invisible characters spelled out, so that a name cannot steer a terminal."""
     if text.isprintable():
         return text

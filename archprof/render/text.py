@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from archprof.analysis.table import Row, Table, Unit
-from archprof.render.printed_columns import Marks, Strip, printable, strips
+from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
 
-GAP = "  "
+COLUMN_GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 100
-FIRST_LEAST = 24
-LEAST: dict[Unit, int] = {"text": 10, "path": 20}
+MIN_FIRST_CELLS = 24
+MIN_CELLS: dict[Unit, int] = {"text": 10, "path": 20}
 
 Paint = Callable[[str, str], str]
 """Text and a style of rich, to text with or without ANSI codes."""
@@ -28,7 +28,7 @@ Paint = Callable[[str, str], str]
 class Glyphs:
     """The signs a page is drawn with."""
 
-    marks: Marks
+    marks: CellMarks
     branch: str
     last: str
     through: str
@@ -38,15 +38,15 @@ class Glyphs:
     """A full cell first, then the part cells from small to large."""
 
 
-UNICODE = Glyphs(Marks(printable), "├─ ", "└─ ", "│  ", "─", "…", "█▏▎▍▌▋▊▉")
-ASCII = Glyphs(
-    Marks(lambda text: printable(text).encode("ascii", "backslashreplace").decode(), "-", ">= ", "x"),
+UNICODE_GLYPHS = Glyphs(CellMarks(make_printable), "├─ ", "└─ ", "│  ", "─", "…", "█▏▎▍▌▋▊▉")
+ASCII_GLYPHS = Glyphs(
+    CellMarks(lambda text: make_printable(text).encode("ascii", "backslashreplace").decode(), "-", ">= ", "x"),
     "|- ", "`- ", "|  ", "-", "~", "#",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PageColumn:
     """A column on the page: `guides` are drawn before its cells; `both_ends` of them stay when they are cut."""
 
     head: tuple[str, str]
@@ -54,19 +54,19 @@ class Block:
     total: str
     width: int
     rank: int
-    right: bool = True
+    right_aligned: bool = True
     shrinks_to: int | None = None
-    both_ends: bool = False
+    keeps_both_ends: bool = False
     guides: list[str] = field(default_factory=list)
 
     @property
-    def least(self) -> int:
+    def min_width(self) -> int:
         return self.width if self.shrinks_to is None else min(self.width, self.shrinks_to)
 
 
-def render(table: Table, *, width: int | None, color: bool, unicode: bool = True) -> str:
+def render_text(table: Table, *, width: int | None, color: bool, unicode: bool = True) -> str:
     """The table as text that ends in a newline; no line is longer than `width` cells (`None`: as wide as needed)."""
-    glyphs = UNICODE if unicode else ASCII
+    glyphs = UNICODE_GLYPHS if unicode else ASCII_GLYPHS
     paint = _pen(color)
     blocks, dropped = _fit(_blocks(table, glyphs), width)
     blocks = [_narrowed(block, glyphs.ellipsis) for block in blocks]
@@ -90,27 +90,27 @@ def _pen(color: bool) -> Paint:
     return lambda text, style: Style.parse(style).render(text) if text.strip() else text
 
 
-def _blocks(table: Table, glyphs: Glyphs) -> list[Block]:
+def _blocks(table: Table, glyphs: Glyphs) -> list[PageColumn]:
     """Every column at its natural width, with the bars behind the first share."""
-    blocks: list[Block] = []
-    for i, strip in enumerate(strips(table, glyphs.marks)):
+    blocks: list[PageColumn] = []
+    for i, strip in enumerate(to_printed_columns(table, glyphs.marks)):
         blocks.append(_first(table.rows, strip, glyphs) if i == 0 else _block(strip))
         if strip.column.unit == "share" and all(block.rank < BAR_RANK for block in blocks):
             blocks.append(_bars(table, strip.column.key, glyphs.bar))
     return blocks
 
 
-def _block(strip: Strip) -> Block:
+def _block(strip: PrintedColumn) -> PageColumn:
     strip = _aligned(strip) if strip.column.unit in ("seconds", "duration") else strip
     column, total = strip.column, strip.total or ""
     head = (strip.header, f"[{strip.symbol}]" if strip.symbol else "")
     width = max(map(cell_len, (*head, total, *strip.cells)))
-    return Block(
-        head, strip.cells, total, width, column.rank, column.numeric, LEAST.get(column.unit), column.unit == "path"
+    return PageColumn(
+        head, strip.cells, total, width, column.rank, column.numeric, MIN_CELLS.get(column.unit), column.unit == "path"
     )
 
 
-def _aligned(strip: Strip) -> Strip:
+def _aligned(strip: PrintedColumn) -> PrintedColumn:
     """Measured times have as many decimals as say something: their points stand below each other all the same."""
     cells = [*strip.cells, *([] if strip.total is None else [strip.total])]
     decimals = [len(cell) - cell.find(".") if "." in cell else 0 for cell in cells]
@@ -119,7 +119,7 @@ def _aligned(strip: Strip) -> Strip:
     return replace(strip, cells=padded[: len(strip.cells)], total=padded[-1] if strip.total is not None else None)
 
 
-def _first(rows: Iterable[Row], strip: Strip, glyphs: Glyphs) -> Block:
+def _first(rows: Iterable[Row], strip: PrintedColumn, glyphs: Glyphs) -> PageColumn:
     """The column that names the rows: as a tree where the rows have depths."""
     names = [
         name if row.short is None else glyphs.marks.escape(row.short)
@@ -127,7 +127,7 @@ def _first(rows: Iterable[Row], strip: Strip, glyphs: Glyphs) -> Block:
     ]
     guides = _guides([row.depth for row in rows], glyphs)
     block = _block(replace(strip, cells=[guide + name for guide, name in zip(guides, names, strict=True)]))
-    return replace(block, cells=names, guides=guides, shrinks_to=FIRST_LEAST, right=False)
+    return replace(block, cells=names, guides=guides, shrinks_to=MIN_FIRST_CELLS, right_aligned=False)
 
 
 def _guides(depths: list[int], glyphs: Glyphs) -> list[str]:
@@ -142,13 +142,13 @@ def _guides(depths: list[int], glyphs: Glyphs) -> list[str]:
     return guides[::-1]
 
 
-def _bars(table: Table, key: str, signs: str) -> Block:
+def _bars(table: Table, key: str, signs: str) -> PageColumn:
     """Shares as bars, the largest filling the column; a subtotal has none, for it would hide its parts."""
     at = [column.key for column in table.columns].index(key)
     shares = [0.0 if row.subtotal else max(float(row.cells[at] or 0), 0.0) for row in table.rows]  # type: ignore[arg-type]
     most = max(shares, default=0.0) or 1.0
     cells = [_bar(BAR_CELLS * share / most, signs) for share in shares]
-    return Block(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right=False)
+    return PageColumn(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right_aligned=False)
 
 
 def _bar(cells: float, signs: str) -> str:
@@ -156,12 +156,12 @@ def _bar(cells: float, signs: str) -> str:
     return signs[0] * whole + (signs[part] if part else "")
 
 
-def _fit(blocks: list[Block], width: int | None) -> tuple[list[Block], list[Block]]:
+def _fit(blocks: list[PageColumn], width: int | None) -> tuple[list[PageColumn], list[PageColumn]]:
     """The blocks that fit the page, at their widths there, and those that do not."""
     if width is None or _width(blocks) <= width:
         return blocks, []
     kept = [block for block in blocks if block.rank < BAR_RANK]
-    dropped: list[Block] = []
+    dropped: list[PageColumn] = []
     while _least(kept) > width and len(kept) > 1:
         out = max(kept[1:], key=lambda block: block.rank)
         kept.remove(out)
@@ -169,25 +169,25 @@ def _fit(blocks: list[Block], width: int | None) -> tuple[list[Block], list[Bloc
     spare = max(width - _least(kept), 0)
     sized = []
     for block in kept:
-        more = min(spare, block.width - block.least)
+        more = min(spare, block.width - block.min_width)
         spare -= more
-        sized.append(replace(block, width=min(block.least + more, width)))
+        sized.append(replace(block, width=min(block.min_width + more, width)))
     return sized, dropped
 
 
-def _width(blocks: list[Block]) -> int:
-    return sum(block.width for block in blocks) + len(GAP) * (len(blocks) - 1)
+def _width(blocks: list[PageColumn]) -> int:
+    return sum(block.width for block in blocks) + len(COLUMN_GAP) * (len(blocks) - 1)
 
 
-def _least(blocks: list[Block]) -> int:
-    return sum(block.least for block in blocks) + len(GAP) * (len(blocks) - 1)
+def _least(blocks: list[PageColumn]) -> int:
+    return sum(block.min_width for block in blocks) + len(COLUMN_GAP) * (len(blocks) - 1)
 
 
-def _narrowed(block: Block, ellipsis: str) -> Block:
+def _narrowed(block: PageColumn, ellipsis: str) -> PageColumn:
     """The block with every cell cut to its width."""
     guides = [set_cell_size(g, block.width) if len(g) > block.width else g for g in block.guides]
     rooms = [block.width - len(guide) for guide in guides] or [block.width] * len(block.cells)
-    cut = _middle_out if block.both_ends else _end_off
+    cut = _middle_out if block.keeps_both_ends else _end_off
     cells = [cut(cell, room, ellipsis) for cell, room in zip(block.cells, rooms, strict=True)]
     head = (_end_off(block.head[0], block.width, ellipsis), block.head[1])
     return replace(block, cells=cells, guides=guides, head=head, total=_end_off(block.total, block.width, ellipsis))
@@ -209,45 +209,45 @@ def _middle_out(text: str, room: int, ellipsis: str) -> str:
     return _end_off(set_cell_size(text, front) + ellipsis + tail, room, ellipsis)
 
 
-def _heads(blocks: list[Block], paint: Paint) -> Iterator[str]:
+def _heads(blocks: list[PageColumn], paint: Paint) -> Iterator[str]:
     yield _line([paint(_placed(block, block.head[0]), "bold") for block in blocks])
     if any(block.head[1] for block in blocks):
         yield _line([paint(_placed(block, block.head[1]), "dim") for block in blocks])
 
 
-def _body(rows: Iterable[Row], blocks: list[Block], paint: Paint, marks: Marks) -> Iterator[str]:
+def _body(rows: Iterable[Row], blocks: list[PageColumn], paint: Paint, marks: CellMarks) -> Iterator[str]:
     for i, row in enumerate(rows):
         named = _named(blocks[0], i, row, paint)
         yield _line([named, *(_cell(block, block.cells[i], paint, marks) for block in blocks[1:])])
 
 
-def _named(block: Block, i: int, row: Row, paint: Paint) -> str:
+def _named(block: PageColumn, i: int, row: Row, paint: Paint) -> str:
     """The first cell: the tree in the background, a container set off from its parts."""
     guide, text = block.guides[i], block.cells[i]
     pad = " " * (block.width - len(guide) - cell_len(text))
     return paint(guide, "dim") + (paint(text, "bold") if row.subtotal else text) + pad
 
 
-def _cell(block: Block, text: str, paint: Paint, marks: Marks) -> str:
+def _cell(block: PageColumn, text: str, paint: Paint, marks: CellMarks) -> str:
     """What is nothing steps back; what is not exact, and the bars, stand out."""
     placed = _placed(block, text)
     if text.strip() in ("0", marks.missing):
         return paint(placed, "dim")
-    if block.right and text.startswith(marks.at_least):
+    if block.right_aligned and text.startswith(marks.at_least):
         return paint(placed, "yellow")
     return paint(placed, "cyan") if block.rank == BAR_RANK else placed
 
 
-def _placed(block: Block, text: str) -> str:
+def _placed(block: PageColumn, text: str) -> str:
     pad = " " * (block.width - cell_len(text))
-    return pad + text if block.right else text + pad
+    return pad + text if block.right_aligned else text + pad
 
 
 def _line(cells: list[str]) -> str:
-    return GAP.join(cells).rstrip()
+    return COLUMN_GAP.join(cells).rstrip()
 
 
-def _left_out(blocks: list[Block]) -> list[str]:
+def _left_out(blocks: list[PageColumn]) -> list[str]:
     names = ", ".join(block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks)
     return [f"Too narrow for: {names}."] if blocks else []
 

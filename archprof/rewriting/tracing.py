@@ -16,9 +16,9 @@ from torch import fx, nn
 from archprof.errors import ArchprofError
 from archprof.rewriting.draft import Draft, function_name
 from archprof.rewriting.layers import layer_class
-from archprof.sources.inputs import materialise
+from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
-from archprof.torchside.stand_in import twin
+from archprof.torchside.stand_in import make_stand_in
 
 IN_PLACE = ("iadd", "isub", "imul", "itruediv")
 """Operators that torch.fx turns into their out-of-place kin, which would cost memory that the model does not take."""
@@ -33,7 +33,7 @@ def capture(target: Target, *, batch: int = 1, dtype: torch.dtype | None = None)
     Raises:
         ArchprofError: its forward decides by values, or takes what no graph can take.
     """
-    root = twin(target.model, dtype=dtype).eval()
+    root = make_stand_in(target.model, dtype=dtype).eval()
     odd = next((name for name, _ in root.named_modules() if re.search(r"[^\w.\- ]", name)), None)
     if odd is not None:
         raise ArchprofError(f"{target.name} has a layer called {odd!r}.", "Letters, digits, _, - and spaces.")
@@ -80,7 +80,9 @@ for _name in IN_PLACE:
 def _arguments(target: Target, root: nn.Module, batch: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors that go in, by the name of the parameter, and the other arguments with their fixed values."""
     dtype = next((str(p.dtype).removeprefix("torch.") for p in root.parameters() if p.is_floating_point()), "float32")
-    args, kwargs = (materialise(tree, device="meta", batch=batch, dtype=dtype) for tree in (target.args, target.kwargs))
+    args, kwargs = (
+        make_input_tensors(tree, device="meta", batch=batch, dtype=dtype) for tree in (target.args, target.kwargs)
+    )
     bound = inspect.signature(root.forward).bind(*args, **kwargs)
     bound.apply_defaults()
     tensors = {name: value for name, value in bound.arguments.items() if isinstance(value, torch.Tensor)}

@@ -21,7 +21,7 @@ from archprof.rewriting import width as _width
 from archprof.rewriting.draft import Change, Draft, Net, Refusal
 from archprof.rewriting.folding import fold
 from archprof.rewriting.tracing import capture
-from archprof.sources.inputs import spec_of
+from archprof.sources.inputs import make_spec
 from archprof.sources.resolve import check_traceable, resolve
 from archprof.sources.target import Target
 from archprof.tracing.trace import trace
@@ -127,4 +127,4 @@ def _apply(net: Draft, name: str, nothing: str, rewrite: Callable[[Draft], None]
 
 def _target(name: str, model: nn.Module, net: Draft) -> Target:
     """The rewritten model with the same inputs, ready to be traced."""
-    return Target(f"{name} rewritten", model, tuple(map(spec_of, net.inputs)), {}, owned=False, rebuild=None)
+    return Target(f"{name} rewritten", model, tuple(map(make_spec, net.inputs)), {}, owned=False, rebuild=None)

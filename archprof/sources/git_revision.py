@@ -18,26 +18,26 @@ from archprof.errors import ArchprofError, UsageError
 from archprof.sources import python_file
 
 
-def from_revision(path: str, revision: str, name: str) -> Any:
+def load_from_revision(path: str, revision: str, name: str) -> Any:
     """The attribute `name` of a Python file as it was then; a factory or class runs beside the files of then.
 
     Raises what `at_revision` and `python_file.from_file` raise.
     """
-    with at_revision(path, revision) as file, _told(file, path, revision):
-        found = python_file.from_file(str(file), name)
+    with at_revision(path, revision) as file, _restore_given_path(file, path, revision):
+        found = python_file.load_from_file(str(file), name)
     if isinstance(found, nn.Module) or not callable(found):
         return found
 
     @wraps(found, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         with at_revision(path, revision) as file:
-            return python_file.from_file(str(file), name)(*args, **kwargs)
+            return python_file.load_from_file(str(file), name)(*args, **kwargs)
 
     return call
 
 
 @contextmanager
-def _told(file: Path, path: str, revision: str) -> Iterator[None]:
+def _restore_given_path(file: Path, path: str, revision: str) -> Iterator[None]:
     """Errors name the file as it was given, not its copy."""
     try:
         yield
@@ -58,10 +58,10 @@ def at_revision(path: str, revision: str) -> Iterator[Path]:
         ArchprofError: git is not installed, or failed.
     """
     file = Path(path).expanduser().absolute()
-    root = _root(path, file)
+    root = _find_repository(path, file)
     inside = file.resolve().relative_to(root).as_posix()
-    commit = _commit(root, revision)
-    _check_there(root, commit, revision, path, inside)
+    commit = _find_commit(root, revision)
+    _check_file_existed(root, commit, revision, path, inside)
     with tempfile.TemporaryDirectory(prefix="archprof-") as folder:
         _unpack(root, commit, folder)
         there = Path(folder) / inside
@@ -70,32 +70,32 @@ def at_revision(path: str, revision: str) -> Iterator[Path]:
         yield there
 
 
-def _root(given: str, file: Path) -> Path:
+def _find_repository(given: str, file: Path) -> Path:
     """The top folder of the repository that the file is in, or was in."""
     folder = next(parent for parent in file.resolve().parents if parent.is_dir())
-    found = _git(folder, "rev-parse", "--show-toplevel")
+    found = _run_git(folder, "rev-parse", "--show-toplevel")
     if found.returncode:
         hint = "Without a revision the file is taken as it is." if "not a git repository" in found.stderr else ""
-        raise UsageError(f"{given} cannot be looked up at a revision: {_said(found)}", hint=hint)
+        raise UsageError(f"{given} cannot be looked up at a revision: {_first_complaint(found)}", hint=hint)
     return Path(found.stdout.strip()).resolve()
 
 
-def _commit(root: Path, revision: str) -> str:
+def _find_commit(root: Path, revision: str) -> str:
     """The commit that a revision names."""
-    found = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    found = _run_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     if found.returncode == 0:
         return found.stdout.strip()
-    refs = _git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes")
+    refs = _run_git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes")
     names = refs.stdout.split()
     near = difflib.get_close_matches(revision, names, n=4, cutoff=0.5)
     allowed = f"Near it: {', '.join(near)}." if near else f"Branches and tags: {', '.join(names[:12]) or 'none'}."
     raise UsageError(f"There is no revision {revision!r} in {root}.", allowed, "Any name that git knows: HEAD~1, v1.0.")
 
 
-def _check_there(root: Path, commit: str, revision: str, given: str, inside: str) -> None:
-    if _git(root, "cat-file", "-e", f"{commit}:{inside}").returncode == 0:
+def _check_file_existed(root: Path, commit: str, revision: str, given: str, inside: str) -> None:
+    if _run_git(root, "cat-file", "-e", f"{commit}:{inside}").returncode == 0:
         return
-    files = _git(root, "ls-tree", "-r", "--name-only", "-z", commit).stdout.split("\0")
+    files = _run_git(root, "ls-tree", "-r", "--name-only", "-z", commit).stdout.split("\0")
     near = difflib.get_close_matches(inside, [name for name in files if name.endswith(".py")], n=4, cutoff=0.6)
     allowed = f"Near it, then: {', '.join(near)}." if near else ""
     raise UsageError(f"{given} was not in the repository at {revision}.", allowed)
@@ -104,16 +104,16 @@ def _check_there(root: Path, commit: str, revision: str, given: str, inside: str
 def _unpack(root: Path, commit: str, folder: str) -> None:
     """Write the whole tree of a commit below `folder`."""
     with tempfile.TemporaryFile() as file:
-        made = _git(root, "archive", "--format=tar", commit, out=file)
+        made = _run_git(root, "archive", "--format=tar", commit, out=file)
         if made.returncode:
-            raise ArchprofError(f"The files of {commit[:12]} cannot be read: {_said(made)}")
+            raise ArchprofError(f"The files of {commit[:12]} cannot be read: {_first_complaint(made)}")
         file.seek(0)
         with tarfile.open(fileobj=file) as tree:
             tree.extraction_filter = getattr(tarfile, "tar_filter", None)  # never outside `folder`, where Python can
             tree.extractall(folder)
 
 
-def _git(folder: Path, *words: str, out: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def _run_git(folder: Path, *words: str, out: Any = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """Run git in a folder; it must not ask, and what it writes is text or goes to the file `out`."""
     try:
         return subprocess.run(
@@ -129,7 +129,7 @@ def _git(folder: Path, *words: str, out: Any = subprocess.PIPE) -> subprocess.Co
         raise ArchprofError("A revision needs git, which is not installed.", hint="Leave out the @ part.") from None
 
 
-def _said(run: subprocess.CompletedProcess[str]) -> str:
+def _first_complaint(run: subprocess.CompletedProcess[str]) -> str:
     """The first line of what git complained of, without its prefix."""
     lines = run.stderr.strip().splitlines() or [f"git ended with {run.returncode}"]
     return lines[0].removeprefix("fatal: ").removesuffix(".") + "."

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from archprof.facts.records import ITEM_BYTES
 
-DTYPES = tuple(name for name in ITEM_BYTES if not name.startswith(("q", "float8", "complex32")))
+INPUT_DTYPES = tuple(name for name in ITEM_BYTES if not name.startswith(("q", "float8", "complex32")))
 """Dtypes that an input may have, by torch's name."""
 
 
@@ -41,6 +41,6 @@ class InputSpec:
         return (batch, *self.shape) if self.batched else self.shape
 
 
-def is_floating(dtype: str) -> bool:
+def is_floating_dtype(dtype: str) -> bool:
     """Whether a dtype, by torch's name of it, is for reals or complex numbers."""
     return dtype.startswith(("float", "bfloat", "complex"))

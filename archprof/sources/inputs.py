@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from archprof.errors import UsageError
-from archprof.sources.input_grammar import Named, parse_input
-from archprof.sources.input_spec import InputSpec, is_floating
+from archprof.sources.input_grammar import NamedInput, parse_input
+from archprof.sources.input_spec import InputSpec, is_floating_dtype
 
-SMALL = 2**20
+MAX_REAL_INPUT_ELEMENTS = 2**20
 """Elements up to which integer and bool tensors stay real on a meta pass: code may read masks and token ids."""
 
 
@@ -25,7 +25,7 @@ class Inputs(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def normalise(inputs: Any) -> Inputs:
+def normalise_inputs(inputs: Any) -> Inputs:
     """Bring what a user gives as inputs into `(args, kwargs)`.
 
     Args:
@@ -39,48 +39,48 @@ def normalise(inputs: Any) -> Inputs:
         matters: small integers and bools, other layouts and strides, inputs that need a gradient.
     """
     if isinstance(inputs, Mapping):
-        return Inputs((), {str(name): _leaf(value) for name, value in inputs.items()})
+        return Inputs((), {str(name): _read_leaf(value) for name, value in inputs.items()})
     if isinstance(inputs, list) and _is_shape(tuple(inputs)):
         inputs = tuple(inputs)
     several = isinstance(inputs, (tuple, list)) and not _is_shape(inputs)
-    values = [_leaf(value) for value in (inputs if several else [inputs])]
-    named = [value for value in values if isinstance(value, Named)]
+    values = [_read_leaf(value) for value in (inputs if several else [inputs])]
+    named = [value for value in values if isinstance(value, NamedInput)]
     kwargs = {each.name: each.value for each in named}
     if len(kwargs) < len(named):
         raise UsageError(f"An input name is given twice: {', '.join(each.name for each in named)}.", "Each name once.")
-    return Inputs(tuple(value for value in values if not isinstance(value, Named)), kwargs)
+    return Inputs(tuple(value for value in values if not isinstance(value, NamedInput)), kwargs)
 
 
 def holds_no_tensor(inputs: Inputs) -> bool:
     """Whether only plain keywords were given, as by `--arg`: these stand beside the model's default input."""
-    return not inputs.args and bool(inputs.kwargs) and not _tensors(inputs.kwargs)
+    return not inputs.args and bool(inputs.kwargs) and not _find_tensor_leaves(inputs.kwargs)
 
 
-def floats_follow(tree: Any, dtype: str) -> Any:
+def cast_float_inputs(tree: Any, dtype: str) -> Any:
     """The same inputs with every floating tensor in the dtype of the pass."""
     if isinstance(tree, torch.Tensor) and tree.is_floating_point():
-        if _is_plain(tree):
+        if _is_plain_tensor(tree):
             return InputSpec(tuple(tree.shape))
         return tree.detach().to(getattr(torch, dtype)).requires_grad_(tree.requires_grad)
-    return _descend(tree, lambda item: floats_follow(item, dtype))
+    return _map_children(tree, lambda item: cast_float_inputs(item, dtype))
 
 
 def _is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(type(size) is int for size in value)
 
 
-def _leaf(value: Any) -> Any:
+def _read_leaf(value: Any) -> Any:
     """One input with its strings, shapes and tensors read; containers keep their form."""
     if isinstance(value, str):
         return parse_input(value)
     if isinstance(value, torch.Tensor):
-        return spec_of(value) if _is_plain(value) and not _keeps_values(value) else value
-    if isinstance(value, InputSpec | Named):
+        return make_spec(value) if _is_plain_tensor(value) and not _keeps_values(value) else value
+    if isinstance(value, InputSpec | NamedInput):
         return value
-    return InputSpec(tuple(value)) if _is_shape(value) else _descend(value, _leaf)
+    return InputSpec(tuple(value)) if _is_shape(value) else _map_children(value, _read_leaf)
 
 
-def _descend(value: Any, function: Callable[[Any], Any]) -> Any:
+def _map_children(value: Any, function: Callable[[Any], Any]) -> Any:
     """`function` of each child of a container; anything else comes back as it is."""
     if isinstance(value, InputSpec):
         return value
@@ -98,26 +98,26 @@ def _descend(value: Any, function: Callable[[Any], Any]) -> Any:
 
 def _keeps_values(tensor: torch.Tensor) -> bool:
     counts = not tensor.is_floating_point() and not tensor.is_complex()
-    return counts and not tensor.is_meta and tensor.numel() <= SMALL
+    return counts and not tensor.is_meta and tensor.numel() <= MAX_REAL_INPUT_ELEMENTS
 
 
-def _is_plain(tensor: torch.Tensor) -> bool:
+def _is_plain_tensor(tensor: torch.Tensor) -> bool:
     """Whether shape and dtype are all that the cost of a pass depends on."""
     usual = type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout == torch.strided
     return usual and tensor.is_contiguous() and not (tensor.requires_grad or tensor.is_quantized)
 
 
-def spec_of(tensor: torch.Tensor) -> InputSpec:
+def make_spec(tensor: torch.Tensor) -> InputSpec:
     """The exact shape and dtype of a tensor."""
     return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
 
 
-def specs(tree: Any) -> Iterator[InputSpec]:
+def find_input_specs(tree: Any) -> Iterator[InputSpec]:
     """The leaves of a tree of inputs that stand for tensors."""
-    return (leaf for leaf in _tensors(tree) if isinstance(leaf, InputSpec))
+    return (leaf for leaf in _find_tensor_leaves(tree) if isinstance(leaf, InputSpec))
 
 
-def _tensors(tree: Any) -> list[Any]:
+def _find_tensor_leaves(tree: Any) -> list[Any]:
     """The leaves that are tensors or stand for one."""
     found: list[Any] = []
 
@@ -125,13 +125,13 @@ def _tensors(tree: Any) -> list[Any]:
         if isinstance(value, InputSpec | torch.Tensor):
             found.append(value)
             return value
-        return _descend(value, look)
+        return _map_children(value, look)
 
     look(tree)
     return found
 
 
-def materialise(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype: str) -> Any:
+def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype: str) -> Any:
     """The same tree with a tensor for every leaf that stands for one; the global generator is not touched.
 
     Args:
@@ -144,16 +144,16 @@ def materialise(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype:
 
     def make(leaf: Any) -> Any:
         if isinstance(leaf, InputSpec):
-            return _tensor(leaf, device, batch, dtype, generator)
+            return _make_tensor(leaf, device, batch, dtype, generator)
         if isinstance(leaf, torch.Tensor):
-            return _like(leaf, device, generator)
-        made = _descend(leaf, make)
-        return _copy(leaf) if made is leaf else made
+            return _make_tensor_like(leaf, device, generator)
+        made = _map_children(leaf, make)
+        return _copy_object(leaf) if made is leaf else made
 
     return make(tree)
 
 
-def _copy(value: Any) -> Any:
+def _copy_object(value: Any) -> Any:
     """An object of another class, such as a cache: copied, so that the forward cannot change the user's own."""
     try:
         return deepcopy(value)
@@ -161,27 +161,27 @@ def _copy(value: Any) -> Any:
         return value
 
 
-def _like(tensor: torch.Tensor, device: str, generator: torch.Generator) -> torch.Tensor:
+def _make_tensor_like(tensor: torch.Tensor, device: str, generator: torch.Generator) -> torch.Tensor:
     """A tensor of the same layout, strides and need of a gradient; floats on meta have no values."""
     if tensor.is_quantized or tensor.is_nested:
         return tensor.detach().clone()
     if tensor.layout != torch.strided:
         return tensor.detach().to(device, copy=True).requires_grad_(tensor.requires_grad)
-    on_meta = device == "meta" and (tensor.is_meta or is_floating(spec_of(tensor).dtype or ""))
+    on_meta = device == "meta" and (tensor.is_meta or is_floating_dtype(make_spec(tensor).dtype or ""))
     target = "meta" if on_meta else "cpu"
     new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=target)
     if not on_meta:
-        values = _tensor(spec_of(tensor), device, 1, "float32", generator) if tensor.is_meta else tensor.detach()
+        values = _make_tensor(make_spec(tensor), device, 1, "float32", generator) if tensor.is_meta else tensor.detach()
         new = new.copy_(values) if 0 not in tensor.stride() else values.to(target, copy=True)
     return new.requires_grad_(tensor.requires_grad)
 
 
-def _tensor(spec: InputSpec, device: str, batch: int, dtype: str, generator: torch.Generator) -> torch.Tensor:
+def _make_tensor(spec: InputSpec, device: str, batch: int, dtype: str, generator: torch.Generator) -> torch.Tensor:
     shape, name = spec.full_shape(batch), spec.dtype or dtype
     kind: torch.dtype = getattr(torch, name)
-    if device == "meta" and (is_floating(name) or math.prod(shape) > SMALL):
+    if device == "meta" and (is_floating_dtype(name) or math.prod(shape) > MAX_REAL_INPUT_ELEMENTS):
         return torch.empty(shape, dtype=kind, device="meta")
-    if is_floating(name):
+    if is_floating_dtype(name):
         wide = torch.complex64 if name.startswith("complex") else torch.float32
         return torch.randn(shape, generator=generator, dtype=wide, device="cpu").to(kind)
     if spec.high is None:

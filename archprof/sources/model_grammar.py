@@ -17,7 +17,7 @@ from typing import Any
 
 from archprof.errors import UsageError
 
-EXAMPLES = (
+MODEL_EXAMPLES = (
     "Examples: vgg16, vgg16(num_classes=10), torchvision:resnet50, timm:vit_tiny_patch16_224, hf:bert-base, "
     "net.py:Net, pkg.mod:Net."
 )
@@ -55,7 +55,7 @@ def parse_model(text: str) -> ModelSpec:
             f"{text!r} is a file, not a model.", "Say which class, factory or module in it.", f"Try: {name}:Model"
         )
     if head.startswith(":") or not name:
-        raise UsageError(f"{text!r} does not name a model.", "MODEL is a name, or place:name.", EXAMPLES)
+        raise UsageError(f"{text!r} does not name a model.", "MODEL is a name, or place:name.", MODEL_EXAMPLES)
     return ModelSpec(where.strip(), name.strip(), kwargs, revision)
 
 
@@ -73,17 +73,17 @@ def _split_call(text: str) -> tuple[str, dict[str, Any] | None]:
     """The part before the call and its keyword arguments; `None` where nothing is called."""
     if not text.endswith(")"):
         if "(" in text.rpartition(":")[2]:
-            raise UsageError(f"{text!r} opens a parenthesis and does not end with one.", "", EXAMPLES)
+            raise UsageError(f"{text!r} opens a parenthesis and does not end with one.", "", MODEL_EXAMPLES)
         return text, None
     for at, character in enumerate(text):
         if character == "(":
-            call = _call(text[at:])
+            call = _parse_call(text[at:])
             if call is not None:
-                return text[:at], _literals(call, text)
-    raise UsageError(f"The arguments of {text!r} are not Python.", "name(keyword=literal, …)", EXAMPLES)
+                return text[:at], _read_literals(call, text)
+    raise UsageError(f"The arguments of {text!r} are not Python.", "name(keyword=literal, …)", MODEL_EXAMPLES)
 
 
-def _call(parentheses: str) -> ast.Call | None:
+def _parse_call(parentheses: str) -> ast.Call | None:
     """The call that "(…)" would be; `None` if it is not one."""
     try:
         tree = ast.parse(f"f{parentheses}", mode="eval").body
@@ -92,25 +92,25 @@ def _call(parentheses: str) -> ast.Call | None:
     return tree if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) else None
 
 
-def _literals(call: ast.Call, text: str) -> dict[str, Any]:
+def _read_literals(call: ast.Call, text: str) -> dict[str, Any]:
     """The keyword arguments of a call, each a literal."""
     if call.args or any(keyword.arg is None for keyword in call.keywords):
-        raise UsageError(f"{text!r} has an argument without a name.", "Only name(keyword=literal, …).", EXAMPLES)
-    return {str(keyword.arg): _literal(keyword, text) for keyword in call.keywords}
+        raise UsageError(f"{text!r} has an argument without a name.", "Only name(keyword=literal, …).", MODEL_EXAMPLES)
+    return {str(keyword.arg): _read_literal(keyword, text) for keyword in call.keywords}
 
 
-def _literal(keyword: ast.keyword, text: str) -> Any:
+def _read_literal(keyword: ast.keyword, text: str) -> Any:
     try:
         return ast.literal_eval(keyword.value)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         raise UsageError(
-            f"{keyword.arg}={_source(keyword.value)} in {text!r} is not a literal.",
+            f"{keyword.arg}={_show_source(keyword.value)} in {text!r} is not a literal.",
             "Numbers, strings, True, False, None, and tuples, lists and dicts of them; nothing is evaluated.",
-            EXAMPLES,
+            MODEL_EXAMPLES,
         ) from None
 
 
-def _source(value: ast.expr) -> str:
+def _show_source(value: ast.expr) -> str:
     try:
         return ast.unparse(value)
     except RecursionError:  # a sum of a thousand terms

@@ -18,37 +18,37 @@ from torch import nn
 from archprof.errors import ArchprofError, UnknownName, UsageError
 
 
-def from_file(path: str, name: str) -> Any:
+def load_from_file(path: str, name: str) -> Any:
     """The attribute `name` of a Python file; files beside it can be imported now, and when a factory is called."""
     file = Path(path).expanduser().resolve()
     if not file.is_file():
-        raise _no_file(path, file)
-    with _siblings_of(file.parent):
-        found = _attribute(_run(file, path), name, path)
-    return _within(partial(_siblings_of, file.parent), found)
+        raise _make_no_file_error(path, file)
+    with _allow_siblings(file.parent):
+        found = _find_attribute(_run_file(file, path), name, path)
+    return _call_within(partial(_allow_siblings, file.parent), found)
 
 
-def from_module(dotted: str, name: str) -> Any:
+def load_from_module(dotted: str, name: str) -> Any:
     """The attribute `name` of a module; the current folder counts now, and when a factory is called."""
     if not all(part.isidentifier() for part in dotted.split(".")):
         raise UsageError(
             f"{dotted!r} is no place for a model.",
             "Before the colon stands torchvision, timm, a file ending in .py, or a dotted module.",
         )
-    here = partial(_on_path, Path.cwd())
+    here = partial(_extend_import_path, Path.cwd())
     with here():
         try:
             module = importlib.import_module(dotted)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{dotted}.".startswith(f"{error.name}."):
-                raise _import_failed(dotted, error) from error
-            raise _no_module(dotted, error.name) from None
+                raise _make_import_error(dotted, error) from error
+            raise _make_no_module_error(dotted, error.name) from None
         except (Exception, SystemExit) as error:
-            raise _import_failed(dotted, error) from error
-        return _within(here, _attribute(module, name, dotted))
+            raise _make_import_error(dotted, error) from error
+        return _call_within(here, _find_attribute(module, name, dotted))
 
 
-def _run(file: Path, given: str) -> ModuleType:
+def _run_file(file: Path, given: str) -> ModuleType:
     """Run a file as a module of a name that no other has, so that two files called net.py do not meet."""
     unique = f"{file.stem}_{hashlib.sha1(str(file).encode()).hexdigest()[:8]}"
     module = ModuleType(unique)
@@ -58,12 +58,12 @@ def _run(file: Path, given: str) -> ModuleType:
         exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
     except (Exception, SystemExit) as error:
         del sys.modules[unique]
-        raise _import_failed(given, error) from error
+        raise _make_import_error(given, error) from error
     return module
 
 
 @contextmanager
-def _on_path(folder: Path) -> Iterator[None]:
+def _extend_import_path(folder: Path) -> Iterator[None]:
     """Let modules be imported from `folder`."""
     before = list(sys.path)
     sys.path.insert(0, str(folder))
@@ -75,10 +75,10 @@ def _on_path(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _siblings_of(folder: Path) -> Iterator[None]:
+def _allow_siblings(folder: Path) -> Iterator[None]:
     """Let the files of `folder` be imported, and forget them after: another folder may have files of the same names."""
     before = set(sys.modules)
-    with _on_path(folder):
+    with _extend_import_path(folder):
         yield
     for name in set(sys.modules) - before:
         top = name.partition(".")[0]
@@ -86,7 +86,7 @@ def _siblings_of(folder: Path) -> Iterator[None]:
             del sys.modules[name]
 
 
-def _within(place: Callable[[], AbstractContextManager[None]], found: Any) -> Any:
+def _call_within(place: Callable[[], AbstractContextManager[None]], found: Any) -> Any:
     """`found`; a factory or class such that it is called within `place`."""
     if isinstance(found, nn.Module) or not callable(found):
         return found
@@ -99,19 +99,19 @@ def _within(place: Callable[[], AbstractContextManager[None]], found: Any) -> An
     return call
 
 
-def _attribute(holder: Any, dotted: str, place: str) -> Any:
+def _find_attribute(holder: Any, dotted: str, place: str) -> Any:
     """What a dotted name stands for in a module."""
     first, _, rest = dotted.partition(".")
     try:
         found = getattr(holder, first)
     except AttributeError:
-        raise UnknownName(f"model in {place}", first, _offered(holder)) from None
+        raise UnknownName(f"model in {place}", first, _list_usable_names(holder)) from None
     except (ImportError, RuntimeError) as error:  # modules that import their parts when asked for them
-        raise _import_failed(place, error) from error
-    return _attribute(found, rest, place) if rest else found
+        raise _make_import_error(place, error) from error
+    return _find_attribute(found, rest, place) if rest else found
 
 
-def _offered(holder: Any) -> list[str]:
+def _list_usable_names(holder: Any) -> list[str]:
     """The names in a module or class that could be meant: its own first, imported ones only if it has no own."""
     public = {name: getattr(holder, name, None) for name in vars(holder) if not name.startswith("_")}
     usable = {name: value for name, value in public.items() if isinstance(value, nn.Module) or callable(value)}
@@ -120,7 +120,7 @@ def _offered(holder: Any) -> list[str]:
     return own or list(usable)
 
 
-def _no_file(given: str, file: Path) -> UsageError:
+def _make_no_file_error(given: str, file: Path) -> UsageError:
     if not file.parent.is_dir():
         return UsageError(f"There is no file {given}: the folder {file.parent} does not exist.")
     files = sorted(path.name for path in file.parent.glob("*.py"))
@@ -129,7 +129,7 @@ def _no_file(given: str, file: Path) -> UsageError:
     return UsageError(f"There is no file {given}.", allowed)
 
 
-def _no_module(dotted: str, missing: str) -> UsageError:
+def _make_no_module_error(dotted: str, missing: str) -> UsageError:
     near = difflib.get_close_matches(dotted, ["torchvision", "timm"], n=1)
     part = "" if missing == dotted else f": {missing!r} was not found"
     return UsageError(
@@ -139,16 +139,16 @@ def _no_module(dotted: str, missing: str) -> UsageError:
     )
 
 
-def _import_failed(place: str, error: BaseException) -> ArchprofError:
+def _make_import_error(place: str, error: BaseException) -> ArchprofError:
     """The place exists; importing it raised."""
-    where = _line_of(error)
+    where = _locate_error(error)
     hint = "Its own import failed; archprof only ran it."
     if "relative import" in str(error):
         hint = "It is part of a package: name it as package.module:Net instead of by its file."
     return ArchprofError(f"{place} cannot be imported: {type(error).__name__}: {error}{where}", "", hint)
 
 
-def _line_of(error: BaseException) -> str:
+def _locate_error(error: BaseException) -> str:
     """Where an error came from: the last line of it that is not Python's own import machinery."""
     trace, line = error.__traceback__, ""
     while trace is not None:

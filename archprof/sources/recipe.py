@@ -23,26 +23,26 @@ def no_inputs(model: nn.Module, batch: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Recipe:
     """What a name stands for.
 
     Attributes:
         factory: makes the model when called with `kwargs`.
         kwargs: what the user gave, and what the place adds to it.
         inputs: the default inputs of the model made, for a batch of so many; `None`: it has none.
-        added: the keywords that the place fills, which are not the user's to give.
+        reserved: the keywords that the place fills, which are not the user's to give.
     """
 
     factory: Callable[..., Any]
     kwargs: dict[str, Any] = field(default_factory=dict)
     inputs: Callable[[nn.Module, int], Any] = no_inputs
-    added: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
 
     def make(self) -> Any:
         return self.factory(**self.kwargs)
 
 
-def check_call(name: str, offer: Offer) -> None:
+def check_recipe_arguments(name: str, offer: Recipe) -> None:
     """`UsageError` if the factory needs arguments that are not given, or does not know one that is."""
     try:
         parameters = inspect.signature(offer.factory).parameters.values()
@@ -60,10 +60,10 @@ def check_call(name: str, offer: Offer) -> None:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         for keyword in offer.kwargs:
             if keyword not in [p.name for p in named]:
-                raise unknown_keyword(name, keyword, [p.name for p in named if p.name not in offer.added])
+                raise make_unknown_keyword_error(name, keyword, [p.name for p in named if p.name not in offer.reserved])
 
 
-def unknown_keyword(name: str, keyword: str, allowed: list[str]) -> UsageError:
+def make_unknown_keyword_error(name: str, keyword: str, allowed: list[str]) -> UsageError:
     near = difflib.get_close_matches(keyword, allowed, n=1)
     return UsageError(
         f"{name} takes no argument {keyword!r}.",
@@ -72,16 +72,16 @@ def unknown_keyword(name: str, keyword: str, allowed: list[str]) -> UsageError:
     )
 
 
-def explain(name: str, offer: Offer, error: Exception) -> ArchprofError:
+def explain_build_error(name: str, offer: Recipe, error: Exception) -> ArchprofError:
     """The error of a factory that did not come to its end, said clearly."""
     refused = re.match(r"(?:(\w+)\.__init__|\w+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and refused and refused[2] in offer.kwargs:
-        return unknown_keyword(name, refused[2], _keywords(offer, refused[1]))
+        return make_unknown_keyword_error(name, refused[2], _accepted_keywords(offer, refused[1]))
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return ArchprofError(f"{name} could not be built: {what}", "", "--debug shows where it was raised.")
 
 
-def _keywords(offer: Offer, owner: str | None) -> list[str]:
+def _accepted_keywords(offer: Recipe, owner: str | None) -> list[str]:
     """What a factory takes, and the class `owner` to which it hands on the rest."""
     sources = [offer.factory, getattr(inspect.unwrap(offer.factory), "__globals__", {}).get(owner)]
     names: dict[str, None] = {}
@@ -89,4 +89,4 @@ def _keywords(offer: Offer, owner: str | None) -> list[str]:
         for parameter in inspect.signature(source).parameters.values():
             if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 names[parameter.name] = None
-    return [name for name in names if name not in offer.added]
+    return [name for name in names if name not in offer.reserved]

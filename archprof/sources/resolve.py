@@ -11,18 +11,24 @@ from torch import nn
 from archprof import files
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.models import registry
-from archprof.models.block_grammar import looks_like_blocks, parse
+from archprof.models.block_grammar import looks_like_blocks, parse_blocks
 from archprof.sources import git_revision, python_file, timm_zoo, torchvision_zoo
-from archprof.sources.build import build, build_real
+from archprof.sources.build import build_on_meta, build_with_values
 from archprof.sources.exported import program
 from archprof.sources.hf import zoo
 from archprof.sources.input_spec import InputSpec
-from archprof.sources.inputs import Inputs, floats_follow, holds_no_tensor, normalise, specs
+from archprof.sources.inputs import (
+    Inputs,
+    cast_float_inputs,
+    find_input_specs,
+    holds_no_tensor,
+    normalise_inputs,
+)
 from archprof.sources.model_grammar import ModelSpec, parse_model
-from archprof.sources.recipe import Offer, UnavailableError, check_call, explain
+from archprof.sources.recipe import Recipe, UnavailableError, check_recipe_arguments, explain_build_error
 from archprof.sources.target import Target
 
-FLOATING = ("float32", "float16", "bfloat16", "float64")
+PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
 """Dtypes that a pass may run in."""
 
 
@@ -43,96 +49,100 @@ def resolve(
     """
     if batch < 1:
         raise UsageError(f"A batch of {batch} cannot be run.", "1 or more.")
-    if dtype is not None and dtype not in FLOATING:
-        raise UsageError(f"A pass cannot run in {dtype!r}.", f"Dtypes: {', '.join(FLOATING)}.")
+    if dtype is not None and dtype not in PASS_DTYPES:
+        raise UsageError(f"A pass cannot run in {dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
     if inputs is not None:
-        normalise(inputs)  # said before a model is built: it may take long
+        normalise_inputs(inputs)  # said before a model is built: it may take long
     if inputs is not None and dtype is not None:
-        inputs = floats_follow(inputs, dtype)
+        inputs = cast_float_inputs(inputs, dtype)
     if isinstance(spec, nn.Module):
-        return _existing(type(spec).__name__, spec, inputs, batch)
+        return _resolve_module(type(spec).__name__, spec, inputs, batch)
     if isinstance(spec, str) and spec.endswith(".pt2"):
-        return _exported(spec, inputs, batch)
+        return _resolve_exported(spec, inputs, batch)
     if isinstance(spec, str) and looks_like_blocks(spec):
-        return _blocks(spec, inputs, batch)
+        return _resolve_blocks(spec, inputs, batch)
     if isinstance(spec, str):
-        return _named(spec, parse_model(spec), inputs, batch)
+        return _resolve_name(spec, parse_model(spec), inputs, batch)
     if callable(spec):
-        return _built(getattr(spec, "__name__", type(spec).__name__), Offer(spec), inputs, batch)
-    raise UsageError(f"A model cannot be of type {_kind(spec)}.", "A name, an nn.Module, a class or a factory.")
+        return _resolve_recipe(getattr(spec, "__name__", type(spec).__name__), Recipe(spec), inputs, batch)
+    raise UsageError(f"A model cannot be of type {_type_name(spec)}.", "A name, an nn.Module, a class or a factory.")
 
 
-def _named(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
+def _resolve_name(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
     if spec.where in ("", "torchvision", "timm", "hf"):
-        return _built(text, _offer(spec), inputs, batch)
-    found = _loaded(spec)
+        return _resolve_recipe(text, _find_recipe(spec), inputs, batch)
+    found = _load_user_code(spec)
     if isinstance(found, nn.Module) and spec.kwargs is None:
-        return _existing(text, found, inputs, batch)
+        return _resolve_module(text, found, inputs, batch)
     if isinstance(found, nn.Module) or not callable(found):
-        what = "a module already and takes no arguments" if isinstance(found, nn.Module) else f"of type {_kind(found)}"
+        what = (
+            "a module already and takes no arguments"
+            if isinstance(found, nn.Module)
+            else f"of type {_type_name(found)}"
+        )
         raise UsageError(f"{text} is {what}.", "An nn.Module, a class of one, or a factory that returns one.")
-    return _built(text, Offer(found, spec.kwargs or {}), inputs, batch)
+    return _resolve_recipe(text, Recipe(found, spec.kwargs or {}), inputs, batch)
 
 
-def _exported(path: str, inputs: Any, batch: int) -> Target:
+def _resolve_exported(path: str, inputs: Any, batch: int) -> Target:
     """The target of a saved program, whose values are read only where the pass needs them."""
-    model = program.program(path)
-    args, kwargs = normalise(inputs) if inputs is not None else program.default_inputs(model, batch)
+    model = program.load_program(path)
+    args, kwargs = normalise_inputs(inputs) if inputs is not None else program.default_inputs(model, batch)
     if inputs is not None:
         _check_batch(path, (args, kwargs), batch)
-    rebuild = partial(program.program, path, values=True)
+    rebuild = partial(program.load_program, path, values=True)
     return Target(path, model, args, kwargs, owned=True, rebuild=rebuild)
 
 
-def _blocks(text: str, inputs: Any, batch: int) -> Target:
+def _resolve_blocks(text: str, inputs: Any, batch: int) -> Target:
     """The target of a block spec, built for the input it is given."""
     from archprof.models import block_layers
 
-    net = parse(text)
+    net = parse_blocks(text)
     if inputs is None:
         raise UsageError(
             f"{text} has no default input: a block spec fits itself to what goes in.",
             "Give its input: --input 3x32x32 on the command line, profile(spec, '3x32x32') in Python.",
         )
-    given = normalise(inputs)
+    given = normalise_inputs(inputs)
     if given.kwargs or len(given.args) != 1 or not isinstance(given.args[0], InputSpec):
         raise UsageError(f"{text} takes one tensor.", "Its shape without the batch: --input 3x32x32.")
     shape = given.args[0].shape if given.args[0].batched else given.args[0].shape[1:]
     factory = partial(block_layers.build_net, net, text, shape)
-    return _built(text, Offer(factory), given, batch)
+    return _resolve_recipe(text, Recipe(factory), given, batch)
 
 
-def _loaded(spec: ModelSpec) -> Any:
+def _load_user_code(spec: ModelSpec) -> Any:
     """What a name stands for in the user's own code."""
     if spec.revision is not None:
-        return git_revision.from_revision(spec.where, spec.revision, spec.name)
-    load = python_file.from_file if spec.is_file else python_file.from_module
+        return git_revision.load_from_revision(spec.where, spec.revision, spec.name)
+    load = python_file.load_from_file if spec.is_file else python_file.load_from_module
     return load(spec.where, spec.name)
 
 
-def _offer(spec: ModelSpec) -> Offer:
+def _find_recipe(spec: ModelSpec) -> Recipe:
     """The offer of a name: built in, then torchvision, then timm."""
     kwargs = spec.kwargs or {}
     if spec.where == "torchvision":
-        return torchvision_zoo.offer(spec.name, kwargs)
+        return torchvision_zoo.make_torchvision_recipe(spec.name, kwargs)
     if spec.where == "timm":
-        return timm_zoo.offer(spec.name, kwargs)
+        return timm_zoo.make_timm_recipe(spec.name, kwargs)
     if spec.where == "hf":
-        return zoo.offer(spec.name, kwargs)
-    if spec.name in registry.ENTRIES:
+        return zoo.make_hf_recipe(spec.name, kwargs)
+    if spec.name in registry.BUILTIN_MODELS:
         from archprof.models.definitions import find_builder
 
-        entry = registry.ENTRIES[spec.name]
-        return Offer(find_builder(entry), kwargs, lambda *_: entry.input)
-    return _elsewhere(spec.name, kwargs)
+        entry = registry.BUILTIN_MODELS[spec.name]
+        return Recipe(find_builder(entry), kwargs, lambda *_: entry.input)
+    return _find_recipe_in_zoos(spec.name, kwargs)
 
 
-def _elsewhere(name: str, kwargs: dict[str, Any]) -> Offer:
+def _find_recipe_in_zoos(name: str, kwargs: dict[str, Any]) -> Recipe:
     """The offer of a name that is not built in; `UnknownName` knows all names there are, and why some are not."""
-    known, hints = set(registry.names()), []
-    for offer in (torchvision_zoo.offer, timm_zoo.offer):
-        found = _attempt(offer, name, kwargs)
-        if isinstance(found, Offer):
+    known, hints = set(registry.list_builtin_names()), []
+    for offer in (torchvision_zoo.make_torchvision_recipe, timm_zoo.make_timm_recipe):
+        found = _try_zoo(offer, name, kwargs)
+        if isinstance(found, Recipe):
             return found
         if isinstance(found, UnknownName):
             known.update(found.known)
@@ -141,9 +151,9 @@ def _elsewhere(name: str, kwargs: dict[str, Any]) -> Offer:
     raise UnknownName("model", name, known, "\n".join(hints))
 
 
-def _attempt(
-    offer: Callable[[str, dict[str, Any]], Offer], name: str, kwargs: dict[str, Any]
-) -> Offer | UnknownName | UnavailableError:
+def _try_zoo(
+    offer: Callable[[str, dict[str, Any]], Recipe], name: str, kwargs: dict[str, Any]
+) -> Recipe | UnknownName | UnavailableError:
     """The offer of a zoo, or why it has none."""
     try:
         return offer(name, kwargs)
@@ -153,7 +163,7 @@ def _attempt(
 
 def _check_batch(name: str, inputs: Any, batch: int) -> None:
     """A batch other than 1 must reach the pass."""
-    if batch != 1 and not any(spec.batched for spec in specs(inputs)):
+    if batch != 1 and not any(spec.batched for spec in find_input_specs(inputs)):
         raise UsageError(
             f"A batch of {batch} was asked for, and every input of {name} has its exact shape.",
             "The batch is put in front of inputs written without it: 3x224x224.",
@@ -162,55 +172,55 @@ def _check_batch(name: str, inputs: Any, batch: int) -> None:
 
 
 def _gives_tensors(inputs: Any) -> bool:
-    return inputs is not None and not holds_no_tensor(normalise(inputs))
+    return inputs is not None and not holds_no_tensor(normalise_inputs(inputs))
 
 
-def _existing(name: str, model: nn.Module, inputs: Any, batch: int) -> Target:
+def _resolve_module(name: str, model: nn.Module, inputs: Any, batch: int) -> Target:
     """The target of the user's own module."""
-    args, kwargs = _inputs(name, model, inputs, zoo.inputs_of(model, batch))
+    args, kwargs = _choose_inputs(name, model, inputs, zoo.make_inputs_if_hf(model, batch))
     if _gives_tensors(inputs):  # a default is made for the batch
         _check_batch(name, (args, kwargs), batch)
     return Target(name, model, args, kwargs, owned=False, rebuild=None)
 
 
-def _built(name: str, offer: Offer, inputs: Any, batch: int) -> Target:
+def _resolve_recipe(name: str, offer: Recipe, inputs: Any, batch: int) -> Target:
     """The target of a model that is made here, with what its factory returned beside it."""
-    check_call(name, offer)
+    check_recipe_arguments(name, offer)
     try:
-        made = build(offer.make)
+        made = build_on_meta(offer.make)
     except ArchprofError:
         raise
     except Exception as error:
-        raise explain(name, offer, error) from error
-    model, own = _taken_apart(name, made)
-    args, kwargs = _inputs(name, model, inputs, own or offer.inputs(model, batch))
+        raise explain_build_error(name, offer, error) from error
+    model, own = _split_made(name, made)
+    args, kwargs = _choose_inputs(name, model, inputs, own or offer.inputs(model, batch))
     if _gives_tensors(inputs) or own is not None:  # a default is made for the batch
         _check_batch(name, (args, kwargs), batch)
     return Target(name, model, args, kwargs, owned=True, rebuild=partial(_rebuild, name, offer))
 
 
-def _rebuild(name: str, offer: Offer) -> nn.Module:
-    return _taken_apart(name, build_real(offer.make))[0]
+def _rebuild(name: str, offer: Recipe) -> nn.Module:
+    return _split_made(name, build_with_values(offer.make))[0]
 
 
-def _taken_apart(name: str, made: Any) -> tuple[nn.Module, Inputs | None]:
+def _split_made(name: str, made: Any) -> tuple[nn.Module, Inputs | None]:
     """The model that a factory returned, and the inputs if it returned `(model, inputs)` or `(model, args, kwargs)`."""
     if isinstance(made, nn.Module):
         return made, None
     several = isinstance(made, tuple) and bool(made) and isinstance(made[0], nn.Module)
     if several and len(made) == 2:
-        return made[0], normalise(made[1])
+        return made[0], normalise_inputs(made[1])
     if several and len(made) == 3:
-        return made[0], Inputs(normalise(made[1]).args, normalise(made[2]).kwargs)
+        return made[0], Inputs(normalise_inputs(made[1]).args, normalise_inputs(made[2]).kwargs)
     raise UsageError(
-        f"{name} returned {_kind(made)}, not a model.", "An nn.Module, (model, inputs) or (model, args, kwargs)."
+        f"{name} returned {_type_name(made)}, not a model.", "An nn.Module, (model, inputs) or (model, args, kwargs)."
     )
 
 
-def _inputs(name: str, model: nn.Module, given: Any, default: Any) -> Inputs:
+def _choose_inputs(name: str, model: nn.Module, given: Any, default: Any) -> Inputs:
     """What goes in: as given, by default, or as the model itself says, which Lightning modules do."""
     found = [each for each in (given, default, getattr(model, "example_input_array", None)) if each is not None]
-    inputs = [each if isinstance(each, Inputs) else normalise(each) for each in found[:2]]
+    inputs = [each if isinstance(each, Inputs) else normalise_inputs(each) for each in found[:2]]
     if len(inputs) == 2 and holds_no_tensor(inputs[0]):
         return Inputs(inputs[1].args, {**inputs[1].kwargs, **inputs[0].kwargs})
     if inputs:
@@ -222,11 +232,11 @@ def _inputs(name: str, model: nn.Module, given: Any, default: Any) -> Inputs:
     )
 
 
-def _kind(value: Any) -> str:
+def _type_name(value: Any) -> str:
     return type(value).__name__
 
 
 def check_traceable(model: Any) -> None:
     """`UsageError` for a saved profile, which holds one setting only."""
-    if files.is_profile(model):
+    if files.is_profile_path(model):
         raise UsageError(f"{model} is a saved profile, traced at one setting.", "", "Name the model itself.")

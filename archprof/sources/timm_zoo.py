@@ -9,10 +9,10 @@ from torch import nn
 
 from archprof.errors import UnknownName, UsageError
 from archprof.sources.input_spec import InputSpec
-from archprof.sources.recipe import Offer, UnavailableError
+from archprof.sources.recipe import Recipe, UnavailableError
 
 
-def timm() -> Any:
+def import_timm() -> Any:
     """The package; `UnavailableError` says why there is none."""
     try:
         import timm
@@ -23,19 +23,19 @@ def timm() -> Any:
     return timm
 
 
-def names() -> list[str]:
+def list_timm_names() -> list[str]:
     """Every name that can be built, without the tags of trained weights."""
-    return list(timm().list_models())
+    return list(import_timm().list_models())
 
 
-def offer(name: str, kwargs: dict[str, Any]) -> Offer:
+def make_timm_recipe(name: str, kwargs: dict[str, Any]) -> Recipe:
     """How to build a timm model; `UnknownName` if there is none of that name."""
-    if not timm().is_model(name):
-        raise UnknownName("timm model", name, names())
+    if not import_timm().is_model(name):
+        raise UnknownName("timm model", name, list_timm_names())
     if "pretrained" in kwargs:
         raise UsageError(f"pretrained= cannot be given to {name}.", "Models are built without trained weights.")
-    factory = partial(timm().create_model, name, pretrained=False)
-    return Offer(factory, kwargs, lambda model, _: default_inputs(model, kwargs))
+    factory = partial(import_timm().create_model, name, pretrained=False)
+    return Recipe(factory, kwargs, lambda model, _: default_inputs(model, kwargs))
 
 
 def default_inputs(model: nn.Module, kwargs: dict[str, Any]) -> InputSpec:

@@ -7,9 +7,9 @@ from typing import Any
 
 from archprof.errors import UnknownName, UsageError
 from archprof.sources.input_spec import InputSpec
-from archprof.sources.recipe import Offer, UnavailableError
+from archprof.sources.recipe import Recipe, UnavailableError
 
-WEIGHTS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone", "progress")
+WEIGHT_ARGUMENTS = ("weights", "weights_backbone", "pretrained", "pretrained_backbone", "progress")
 """Arguments about trained weights. Costs do not depend on them, and nothing is ever downloaded."""
 
 DETECTION_SIZES = {
@@ -19,14 +19,14 @@ DETECTION_SIZES = {
 }
 """Height and width to which a detector resizes a square image, where that is not 800."""
 
-FRAMES = 16
+CLIP_FRAMES = 16
 """Frames of a clip: torchvision's published costs of its video models are for 16."""
 
-FLOW_SIZE = 512
+FLOW_FRAME_SIZE = 512
 """Height and width of a frame: torchvision's published costs of RAFT are for two frames of 512x512."""
 
 
-def models() -> Any:
+def import_torchvision_models() -> Any:
     """`torchvision.models`; `UnavailableError` says why there is none."""
     try:
         import torchvision.models
@@ -39,28 +39,28 @@ def models() -> Any:
     return torchvision.models
 
 
-def names() -> list[str]:
+def list_torchvision_names() -> list[str]:
     """Every name that can be built."""
-    return list(models().list_models())
+    return list(import_torchvision_models().list_models())
 
 
-def offer(name: str, kwargs: dict[str, Any]) -> Offer:
+def make_torchvision_recipe(name: str, kwargs: dict[str, Any]) -> Recipe:
     """How to build a torchvision model; `UnknownName` if there is none of that name."""
-    if name not in names():
-        raise UnknownName("torchvision model", name, names())
-    refused = [keyword for keyword in WEIGHTS if keyword in kwargs]
+    if name not in list_torchvision_names():
+        raise UnknownName("torchvision model", name, list_torchvision_names())
+    refused = [keyword for keyword in WEIGHT_ARGUMENTS if keyword in kwargs]
     if refused:
         raise UsageError(
             f"{refused[0]}= cannot be given to {name}.",
             "Models are built without trained weights: costs do not depend on them, and nothing is downloaded.",
         )
-    builder = models().get_model_builder(name)
+    builder = import_torchvision_models().get_model_builder(name)
     added: dict[str, Any] = {"weights": None}
     if "weights_backbone" in inspect.signature(builder).parameters:
         added["weights_backbone"] = None
     if "googlenet" in name or "inception" in name:
         added["init_weights"] = False  # left out, it is taken as True with a warning
-    return Offer(builder, {**added, **kwargs}, lambda _, batch: default_inputs(name, kwargs, batch), WEIGHTS)
+    return Recipe(builder, {**added, **kwargs}, lambda _, batch: default_inputs(name, kwargs, batch), WEIGHT_ARGUMENTS)
 
 
 def default_inputs(name: str, kwargs: dict[str, Any], batch: int) -> Any:
@@ -68,16 +68,16 @@ def default_inputs(name: str, kwargs: dict[str, Any], batch: int) -> Any:
 
     A detector takes a list of images, one each of the batch, of the size to which it would resize them.
     """
-    module = models().get_model_builder(name).__module__
+    module = import_torchvision_models().get_model_builder(name).__module__
     if ".detection." in module:
         size = DETECTION_SIZES.get(name, 800)
         return ([InputSpec((3, size, size))] * batch,)
     if ".optical_flow." in module:
-        return (InputSpec((3, FLOW_SIZE, FLOW_SIZE), batched=True),) * 2
-    transforms = models().get_model_weights(name).DEFAULT.transforms.keywords
+        return (InputSpec((3, FLOW_FRAME_SIZE, FLOW_FRAME_SIZE), batched=True),) * 2
+    transforms = import_torchvision_models().get_model_weights(name).DEFAULT.transforms.keywords
     size = kwargs.get("image_size") or transforms.get("crop_size") or transforms["resize_size"]
     if ".vision_transformer" in module:  # built for one size, whatever its weights were tuned at
         size = kwargs.get("image_size", 224)
     height, width = (size, size) if isinstance(size, int) else size
-    frames = (FRAMES,) if ".video." in module else ()
+    frames = (CLIP_FRAMES,) if ".video." in module else ()
     return InputSpec((3, *frames, height, width), batched=True)

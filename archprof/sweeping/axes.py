@@ -13,9 +13,16 @@ from torch import nn
 
 from archprof.errors import ArchprofError, TraceError, UsageError
 from archprof.facts.records import Profile
-from archprof.models.block_grammar import Item, Layer, Net, Repeat, looks_like_blocks, parse
+from archprof.models.block_grammar import (
+    BlockItem,
+    BlockSpec,
+    LayerSpec,
+    RepeatSpec,
+    looks_like_blocks,
+    parse_blocks,
+)
 from archprof.sources.input_spec import InputSpec
-from archprof.sources.inputs import materialise
+from archprof.sources.inputs import make_input_tensors
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.resolve import check_traceable, resolve
 from archprof.sources.target import Target
@@ -77,7 +84,8 @@ class Sizes:
         """Whether the bare forward comes to its end, on tensors without values."""
         target = self._sized(replace(self.image, shape=(*self.image.shape[:-2], height, width)))
         args, kwargs = (
-            materialise(tree, device="meta", batch=self.batch, dtype="float32") for tree in (target.args, target.kwargs)
+            make_input_tensors(tree, device="meta", batch=self.batch, dtype="float32")
+            for tree in (target.args, target.kwargs)
         )
         try:
             with torch.no_grad():
@@ -244,7 +252,7 @@ def _called(model: Any, name: str, value: float) -> Any:
 
 def _repetition(model: str, inputs: Any, batch: int, dtype: str | None) -> Setting:
     """The number behind the only repetition of a block spec."""
-    net = parse(model)
+    net = parse_blocks(model)
     found = _repeats(net.items)
     if found != 1:
         raise _AbsentError(
@@ -253,25 +261,25 @@ def _repetition(model: str, inputs: Any, batch: int, dtype: str | None) -> Setti
         )
 
     def at(n: int) -> Attempt:
-        text = str(Net(_repeated(net.items, n)))
+        text = str(BlockSpec(_repeated(net.items, n)))
         return attempt(lambda: resolve(text, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
 
     resolve(model, inputs, batch=batch, dtype=dtype)  # says now what is wrong at any depth
     return Setting(lambda n: f"x{n}", at, 1024)
 
 
-def _repeats(items: tuple[Item, ...]) -> int:
+def _repeats(items: tuple[BlockItem, ...]) -> int:
     """Repetitions as they are written, nested ones too."""
-    return sum(isinstance(item, Repeat) + _repeats(item.items) for item in items if not isinstance(item, Layer))
+    return sum(isinstance(item, RepeatSpec) + _repeats(item.items) for item in items if not isinstance(item, LayerSpec))
 
 
-def _repeated(items: tuple[Item, ...], times: int) -> tuple[Item, ...]:
+def _repeated(items: tuple[BlockItem, ...], times: int) -> tuple[BlockItem, ...]:
     """The same items with every repetition `times` times."""
-    changed: list[Item] = []
+    changed: list[BlockItem] = []
     for item in items:
-        if not isinstance(item, Layer):
+        if not isinstance(item, LayerSpec):
             item = replace(item, items=_repeated(item.items, times))
-        changed.append(replace(item, times=times) if isinstance(item, Repeat) else item)
+        changed.append(replace(item, times=times) if isinstance(item, RepeatSpec) else item)
     return tuple(changed)
 
 

@@ -18,34 +18,34 @@ from torch.utils import _python_dispatch
 
 T = TypeVar("T")
 
-ONE_AT_A_TIME = threading.RLock()
+PROCESS_LOCK = threading.RLock()
 """Random states, torch's defaults and the collector belong to the process: two threads would put back each other's."""
 
-FLAGS = (
+MODE_FLAGS = (
     "_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode",
     "_is_in_any_mode_without_ignore_compile_internals",
 )  # fmt: skip
 """Torch's notes, one a process, that some mode is on."""
 
 
-def untouched(run: Callable[[], T]) -> T:
+def run_untouched(run: Callable[[], T]) -> T:
     """Call `run` and put back what it changed of torch and Python; other threads wait for their turn.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
     of modes and of hooks on saved tensors; the collector's thresholds, and objects that it was told to pass over.
     """
-    with ONE_AT_A_TIME:
-        state = _State()
+    with PROCESS_LOCK:
+        state = _ProcessState()
         try:
             try:
                 return run()
             finally:
-                state.put_back()
+                state.restore()
         finally:
-            state.put_back()
+            state.restore()
 
 
-class _State:
+class _ProcessState:
     """What there is before."""
 
     def __init__(self) -> None:
@@ -53,21 +53,21 @@ class _State:
         self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
-        self.flags = {name: getattr(_python_dispatch, name) for name in FLAGS}
+        self.flags = {name: getattr(_python_dispatch, name) for name in MODE_FLAGS}
         self.depths = torch._C._len_torch_dispatch_stack(), torch._C._len_torch_function_stack()
-        self.saved_hooks = _saved_hooks()
+        self.saved_hooks = _innermost_saved_hooks()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         while torch._C._len_torch_dispatch_stack() > self.depths[0]:
             torch._C._pop_torch_dispatch_stack(None)
         while torch._C._len_torch_function_stack() > self.depths[1]:
             torch._C._pop_torch_function_stack()
-        while (hooks := _saved_hooks()) is not None and hooks != self.saved_hooks:
+        while (hooks := _innermost_saved_hooks()) is not None and hooks != self.saved_hooks:
             torch._C._autograd._pop_saved_tensors_default_hooks()
         notes = vars(_python_dispatch)
         notes.update(self.flags)
-        notes["set_is_in_mode_without_ignore_compile_internals"](self.flags[FLAGS[-1]])
+        notes["set_is_in_mode_without_ignore_compile_internals"](self.flags[MODE_FLAGS[-1]])
         torch._C._set_grad_enabled(self.grad)
         torch.set_default_dtype(self.dtype)
         if torch.get_default_device() != self.device:
@@ -81,6 +81,6 @@ class _State:
             gc.unfreeze()
 
 
-def _saved_hooks() -> Any:
+def _innermost_saved_hooks() -> Any:
     """The innermost hooks on saved tensors; `None`: there are none."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True)

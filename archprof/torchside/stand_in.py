@@ -18,24 +18,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from archprof.torchside.tensors import LAZY, META, PLAIN
+from archprof.torchside.tensors import LAZY_KINDS, META_DEVICE, PLAIN_TENSOR_KINDS
 
-SMALL = 64 * 1024
+MAX_KEPT_ELEMENTS = 64 * 1024
 """Integer and boolean tensors up to this many elements keep their values on meta: code may branch on them."""
 
-ATOMIC = {
+ATOMIC_KINDS = {
     type(None), bool, int, float, complex, str, bytes, type, range, slice, type(Ellipsis), torch.Size,
     torch.dtype, torch.device, torch.layout, torch.memory_format, types.BuiltinFunctionType, types.ModuleType, property,
 }  # fmt: skip
 
-CONTAINERS = {list, dict, OrderedDict, set, tuple}
+CONTAINER_KINDS = {list, dict, OrderedDict, set, tuple}
 
 HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if type(value) is OrderedDict)
 """Where a module keeps its hooks: eleven tables, nearly always empty, which the garbage collector walks one by one."""
 
-OWN_TABLES = frozenset(("_parameters", "_buffers", "_modules"))
+REGISTRY_TABLES = frozenset(("_parameters", "_buffers", "_modules"))
 
-OWN_WAYS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
+COPY_METHODS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
 """A class with one of its own knows how its objects are copied."""
 
 
@@ -43,14 +43,16 @@ class HookWanted(BaseException):
     """A module of a twin that takes no hooks was given one. No `except Exception` of a model hides it."""
 
 
-class _Unhooked(OrderedDict[int, Any]):
+class _RefusingHookTable(OrderedDict[int, Any]):
     """The one empty table in the place of all empty tables of hooks."""
 
     def __setitem__(self, key: int, value: Any) -> None:
         raise HookWanted
 
 
-def twin(model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None, hooks: bool = True) -> nn.Module:
+def make_stand_in(
+    model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None, hooks: bool = True
+) -> nn.Module:
     """A copy of `model` whose tensors live on `device`; `model` is only read.
 
     Parameters and buffers that are shared stay shared. On "meta" no memory is taken; on other devices values
@@ -62,107 +64,107 @@ def twin(model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = 
         hooks: whether hooks can be added to the copy. One that takes none is made faster; a module of it that is
             given one raises `HookWanted`.
     """
-    return _Twins(device, dtype, None if hooks else _Unhooked()).of(model)
+    return _StandIns(device, dtype, None if hooks else _RefusingHookTable()).copy_model(model)
 
 
-class _Twins:
+class _StandIns:
     """The copies made so far, by the id of the original: the memo that `copy.deepcopy` also reads."""
 
-    def __init__(self, device: str, dtype: torch.dtype | None, unhooked: _Unhooked | None) -> None:
-        self.device, self.dtype, self.unhooked = torch.device(device), dtype, unhooked
+    def __init__(self, device: str, dtype: torch.dtype | None, unhooked: _RefusingHookTable | None) -> None:
+        self.device, self.dtype, self.refusing_table = torch.device(device), dtype, unhooked
         self.memo: dict[int, Any] = {}
-        self.slots: dict[type, tuple[str, ...]] = {}
-        self.usual: set[type] = set()
-        self.blank = dict.fromkeys(HOOK_TABLES, unhooked)
-        self.tried: list[Any] = []  # kept alive, since their ids are keys of the memo
+        self.slots_by_kind: dict[type, tuple[str, ...]] = {}
+        self.usual_kinds: set[type] = set()
+        self.empty_hook_tables = dict.fromkeys(HOOK_TABLES, unhooked)
+        self.kept_memos: list[Any] = []  # kept alive, since their ids are keys of the memo
 
-    def of(self, model: nn.Module) -> nn.Module:
-        model = _unwrapped(model)
+    def copy_model(self, model: nn.Module) -> nn.Module:
+        model = _unwrap(model)
         with torch.no_grad():
-            self.modules(model)
+            self.copy_modules(model)
         return self.memo[id(model)]  # type: ignore[no-any-return]
 
-    def modules(self, root: nn.Module) -> None:
+    def copy_modules(self, root: nn.Module) -> None:
         # Every registered tensor and module gets its twin first, so that a reference to it from
         # inside any other object finds the twin and not a second copy.
         plain = []
         for module in root.modules():
-            if id(module) in self.memo or (type(module) not in self.usual and self.special(module)):
+            if id(module) in self.memo or (type(module) not in self.usual_kinds and self.copy_if_special(module)):
                 continue
             for table in (module._parameters, module._buffers):
                 for tensor in table.values():
                     if tensor is not None and id(tensor) not in self.memo:
-                        self.memo[id(tensor)] = self.like(tensor)
+                        self.memo[id(tensor)] = self.make_tensor_like(tensor)
             self.memo[id(module)] = object.__new__(type(module))
             plain.append(module)
         for module in plain:
-            self.fill(module)
+            self.fill_module(module)
 
-    def special(self, module: nn.Module) -> bool:
+    def copy_if_special(self, module: nn.Module) -> bool:
         """Make the twin of a TorchScript module or a wrapper; of any other class, remember that it is neither."""
-        inner = _unwrapped(module)
+        inner = _unwrap(module)
         if isinstance(module, torch.jit.ScriptModule):
-            self.script(module)
+            self.copy_script_module(module)
         elif inner is not module:
-            self.modules(inner)
+            self.copy_modules(inner)
             self.memo[id(module)] = self.memo[id(inner)]
         else:
-            self.usual.add(type(module))
-        return type(module) not in self.usual
+            self.usual_kinds.add(type(module))
+        return type(module) not in self.usual_kinds
 
-    def fill(self, module: nn.Module) -> None:
+    def fill_module(self, module: nn.Module) -> None:
         memo, own, state = self.memo, module.__dict__, self.memo[id(module)].__dict__
         state.update(own)
-        unhooked = self.unhooked is not None and not any(map(own.get, HOOK_TABLES))
+        unhooked = self.refusing_table is not None and not any(map(own.get, HOOK_TABLES))
         if unhooked:  # most of a module's attributes are empty tables of hooks
-            state.update(self.blank)
+            state.update(self.empty_hook_tables)
         for name, value in own.items():
             kind = type(value)
-            if kind in ATOMIC or (unhooked and name in HOOK_TABLES):
+            if kind in ATOMIC_KINDS or (unhooked and name in HOOK_TABLES):
                 continue
-            if kind in CONTAINERS and not value:
+            if kind in CONTAINER_KINDS and not value:
                 state[name] = kind()
-            elif name in OWN_TABLES:
+            elif name in REGISTRY_TABLES:
                 state[name] = {key: None if item is None else memo[id(item)] for key, item in value.items()}
             else:
-                state[name] = self.value(value)
+                state[name] = self.copy_value(value)
         state.pop("_compiled_call_impl", None)  # made by module.compile()
         kind = type(module)
-        if kind not in self.slots:
-            self.slots[kind] = _slots(kind)
-        for name in self.slots[kind]:
+        if kind not in self.slots_by_kind:
+            self.slots_by_kind[kind] = _find_slots(kind)
+        for name in self.slots_by_kind[kind]:
             if hasattr(module, name):
-                object.__setattr__(memo[id(module)], name, self.value(getattr(module, name)))
+                object.__setattr__(memo[id(module)], name, self.copy_value(getattr(module, name)))
 
-    def value(self, value: Any) -> Any:
+    def copy_value(self, value: Any) -> Any:
         """The twin of anything that a module may hold."""
         kind = type(value)
-        if kind in ATOMIC:
+        if kind in ATOMIC_KINDS:
             return value
         if id(value) in self.memo:
             return self.memo[id(value)]
-        rebuild = REBUILD.get(kind)
+        rebuild = COPIER_BY_KIND.get(kind)
         if rebuild is not None:
             return rebuild(self, value)
         if isinstance(value, torch.Tensor):
-            return self.tensor(value)
+            return self.copy_tensor(value)
         if isinstance(value, nn.Module):
-            self.modules(value)  # held in a plain list or attribute of another object
+            self.copy_modules(value)  # held in a plain list or attribute of another object
             return self.memo[id(value)]
-        return self.other(value)
+        return self.copy_unknown(value)
 
-    def tensor(self, tensor: torch.Tensor) -> torch.Tensor:
+    def copy_tensor(self, tensor: torch.Tensor) -> torch.Tensor:
         known = self.memo.get(id(tensor))
         if known is None:
-            known = self.memo[id(tensor)] = self.like(tensor)
+            known = self.memo[id(tensor)] = self.make_tensor_like(tensor)
         return known
 
-    def like(self, tensor: torch.Tensor) -> torch.Tensor:
+    def make_tensor_like(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor of the same shape, strides and class on the other device."""
         kind = type(tensor)
-        if kind in LAZY:
+        if kind in LAZY_KINDS:
             return kind(device=self.device, dtype=self.dtype or tensor.dtype)  # type: ignore[call-arg]
-        new = self.data(tensor)
+        new = self.make_data_like(tensor)
         if kind is nn.Parameter:
             new.__class__ = nn.Parameter  # as a lazy one becomes one in torch; its constructor makes a second tensor
             if tensor.requires_grad:
@@ -173,42 +175,46 @@ class _Twins:
             new.requires_grad_()
         marks = getattr(tensor, "__dict__", None)
         if marks:
-            new.__dict__.update({name: self.value(value) for name, value in marks.items()})
+            new.__dict__.update({name: self.copy_value(value) for name, value in marks.items()})
         return new
 
-    def data(self, tensor: torch.Tensor) -> torch.Tensor:
+    def make_data_like(self, tensor: torch.Tensor) -> torch.Tensor:
         """The bare values, or on meta their place; a small integer tensor of the model's keeps its values there."""
         floating = tensor.is_floating_point()
         dtype = self.dtype if floating and self.dtype is not None else tensor.dtype
-        if self.device != META:
+        if self.device != META_DEVICE:
             if tensor.is_meta:
                 return torch.zeros(tensor.shape, dtype=dtype, device=self.device)
             return tensor.detach().to(self.device, dtype, copy=True)
-        if type(tensor) not in PLAIN or tensor.layout is not torch.strided or tensor.is_quantized:
-            return tensor.detach().to(META)
-        if not (floating or tensor.is_meta or tensor.is_complex()) and tensor.numel() <= SMALL:
+        if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided or tensor.is_quantized:
+            return tensor.detach().to(META_DEVICE)
+        if not (floating or tensor.is_meta or tensor.is_complex()) and tensor.numel() <= MAX_KEPT_ELEMENTS:
             return tensor.detach().to("cpu", copy=True)
-        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=META)
+        return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=META_DEVICE)
 
-    def script(self, module: nn.Module) -> None:
+    def copy_script_module(self, module: nn.Module) -> None:
         """A TorchScript module: copied as it is, with other tensors put in."""
         new = copy.deepcopy(module)
         for old, mine in zip(module.modules(), new.modules(), strict=True):
             self.memo[id(old)] = mine
             for table in (old.named_parameters(recurse=False), old.named_buffers(recurse=False)):
                 for name, tensor in table:
-                    setattr(mine, name, self.tensor(tensor))
+                    setattr(mine, name, self.copy_tensor(tensor))
 
-    def other(self, value: Any) -> Any:
+    def copy_unknown(self, value: Any) -> Any:
         """An object of a class we know nothing of: copied if it can be, shared if it cannot."""
         if hasattr(type(value), "__del__"):
             return value  # the end of a copy would close what it holds
-        ways = (self.attributes, self.copied) if _is_plain(value) else (self.copied, self.attributes)
-        if not any(self.succeeds(way, value) for way in ways):
+        ways = (
+            (self.copy_attributes, self.copy_deep)
+            if _is_only_attributes(value)
+            else (self.copy_deep, self.copy_attributes)
+        )
+        if not any(self.can_copy(way, value) for way in ways):
             self.memo[id(value)] = value
         return self.memo[id(value)]
 
-    def succeeds(self, way: Callable[[Any], Any], value: Any) -> bool:
+    def can_copy(self, way: Callable[[Any], Any], value: Any) -> bool:
         """Whether `way` could copy the object; its copy is then in the memo."""
         try:
             self.memo[id(value)] = way(value)
@@ -217,32 +223,32 @@ class _Twins:
             return False
         return True
 
-    def attributes(self, value: Any) -> Any:
+    def copy_attributes(self, value: Any) -> Any:
         """A copy with a twin of each attribute, and of each item of a dict."""
-        new = self.memo[id(value)] = _shallow(value)
+        new = self.memo[id(value)] = _copy_shallow(value)
         if isinstance(value, dict):
-            dict.update(new, {key: self.value(item) for key, item in value.items()})
+            dict.update(new, {key: self.copy_value(item) for key, item in value.items()})
         for name, item in vars(value).items():
-            vars(new)[name] = self.value(item)
+            vars(new)[name] = self.copy_value(item)
         return new
 
-    def copied(self, value: Any) -> Any:
+    def copy_deep(self, value: Any) -> Any:
         """A deep copy; a failed one leaves no half-made objects in the memo."""
         tried: ChainMap[int, Any] = ChainMap({}, self.memo)
         new = copy.deepcopy(value, tried)  # type: ignore[arg-type]
         self.memo.update(tried.maps[0])
-        self.tried.append(tried)
+        self.kept_memos.append(tried)
         return new
 
 
-def _slots(kind: type) -> tuple[str, ...]:
+def _find_slots(kind: type) -> tuple[str, ...]:
     """The attributes of a class that lie beside its `__dict__`."""
     found = [vars(base).get("__slots__", ()) for base in kind.__mro__]
     names = [name for slots in found for name in ((slots,) if isinstance(slots, str) else slots)]
     return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def _unwrap(module: nn.Module) -> nn.Module:
     """What `torch.compile` or a data-parallel wrapper holds; asked without an import of the compiler."""
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -253,7 +259,7 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def _shallow(value: Any) -> Any:
+def _copy_shallow(value: Any) -> Any:
     """A copy that holds the same; an empty one of a dict whose items are its attributes, which misleads `copy`."""
     try:
         return copy.copy(value)
@@ -263,51 +269,51 @@ def _shallow(value: Any) -> Any:
         return type(value).__new__(type(value))
 
 
-def _is_plain(value: Any) -> bool:
+def _is_only_attributes(value: Any) -> bool:
     """Whether an object is its `__dict__` and nothing else."""
     kind = type(value)
-    own = any(getattr(kind, way, None) is not getattr(object, way, None) for way in OWN_WAYS)
-    return hasattr(value, "__dict__") and kind.__basicsize__ == _Twins.__basicsize__ and not own
+    own = any(getattr(kind, way, None) is not getattr(object, way, None) for way in COPY_METHODS)
+    return hasattr(value, "__dict__") and kind.__basicsize__ == _StandIns.__basicsize__ and not own
 
 
-def _sequence(twins: _Twins, value: Any) -> Any:
-    return type(value)([twins.value(item) for item in value])
+def _copy_sequence(twins: _StandIns, value: Any) -> Any:
+    return type(value)([twins.copy_value(item) for item in value])
 
 
-def _mapping(twins: _Twins, value: Any) -> Any:
+def _copy_mapping(twins: _StandIns, value: Any) -> Any:
     new = twins.memo[id(value)] = type(value)()
     for key, item in value.items():
-        new[twins.value(key)] = twins.value(item)
+        new[twins.copy_value(key)] = twins.copy_value(item)
     return new
 
 
-def _list(twins: _Twins, value: list[Any]) -> list[Any]:
+def _copy_list(twins: _StandIns, value: list[Any]) -> list[Any]:
     new: list[Any] = []
     twins.memo[id(value)] = new
-    new.extend(twins.value(item) for item in value)
+    new.extend(twins.copy_value(item) for item in value)
     return new
 
 
-def _method(twins: _Twins, value: types.MethodType) -> types.MethodType:
-    return types.MethodType(value.__func__, twins.value(value.__self__))
+def _copy_method(twins: _StandIns, value: types.MethodType) -> types.MethodType:
+    return types.MethodType(value.__func__, twins.copy_value(value.__self__))
 
 
-def _partial(twins: _Twins, value: functools.partial[Any]) -> functools.partial[Any]:
-    arguments = {key: twins.value(item) for key, item in value.keywords.items()}
-    return functools.partial(twins.value(value.func), *map(twins.value, value.args), **arguments)
+def _copy_partial(twins: _StandIns, value: functools.partial[Any]) -> functools.partial[Any]:
+    arguments = {key: twins.copy_value(item) for key, item in value.keywords.items()}
+    return functools.partial(twins.copy_value(value.func), *map(twins.copy_value, value.args), **arguments)
 
 
-def _weakref(twins: _Twins, value: weakref.ref[Any]) -> weakref.ref[Any]:
+def _copy_weakref(twins: _StandIns, value: weakref.ref[Any]) -> weakref.ref[Any]:
     """To the twin, where there is one that somebody else holds."""
     known = twins.memo.get(id(value()))
     return value if known is None else weakref.ref(known)
 
 
-def _function(twins: _Twins, value: types.FunctionType) -> Any:
+def _copy_function(twins: _StandIns, value: types.FunctionType) -> Any:
     """A hook or a replaced forward: what it holds of the model, the copy holds of the twin."""
     compiled = getattr(value, "_torchdynamo_orig_callable", None)
     if compiled is not None:
-        return twins.value(compiled)
+        return twins.copy_value(compiled)
     closure, defaults, keywords = value.__closure__ or (), value.__defaults__ or (), value.__kwdefaults__ or {}
     if not (closure or defaults or keywords):
         return value
@@ -317,29 +323,29 @@ def _function(twins: _Twins, value: types.FunctionType) -> Any:
     twins.memo[id(value)] = new
     for cell, old in zip(cells, closure, strict=True):
         if old != types.CellType():  # an empty one: a name that was never given a value
-            cell.cell_contents = twins.value(old.cell_contents)
-    new.__defaults__ = tuple(map(twins.value, defaults)) or None
-    new.__kwdefaults__ = {name: twins.value(item) for name, item in keywords.items()} or None
-    if _held(new) == _held(value):  # torch's own functions hold plain values, and code knows them by identity
+            cell.cell_contents = twins.copy_value(old.cell_contents)
+    new.__defaults__ = tuple(map(twins.copy_value, defaults)) or None
+    new.__kwdefaults__ = {name: twins.copy_value(item) for name, item in keywords.items()} or None
+    if _held_ids(new) == _held_ids(value):  # torch's own functions hold plain values, and code knows them by identity
         twins.memo[id(value)] = value
     return twins.memo[id(value)]
 
 
-def _held(function: types.FunctionType) -> list[int]:
+def _held_ids(function: types.FunctionType) -> list[int]:
     """The ids of what a function closes over and of its defaults."""
     cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
     return [id(item) for item in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())]
 
 
-REBUILD: dict[type, Callable[[_Twins, Any], Any]] = {
-    list: _list,
-    dict: _mapping,
-    OrderedDict: _mapping,
-    tuple: _sequence,
-    set: _sequence,
-    frozenset: _sequence,
-    types.FunctionType: _function,
-    types.MethodType: _method,
-    functools.partial: _partial,
-    weakref.ref: _weakref,
+COPIER_BY_KIND: dict[type, Callable[[_StandIns, Any], Any]] = {
+    list: _copy_list,
+    dict: _copy_mapping,
+    OrderedDict: _copy_mapping,
+    tuple: _copy_sequence,
+    set: _copy_sequence,
+    frozenset: _copy_sequence,
+    types.FunctionType: _copy_function,
+    types.MethodType: _copy_method,
+    functools.partial: _copy_partial,
+    weakref.ref: _copy_weakref,
 }

@@ -9,12 +9,12 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from archprof.facts.records import ITEM_BYTES
 
-META = torch.device("meta")
+META_DEVICE = torch.device("meta")
 
-PLAIN = frozenset((torch.Tensor, torch.nn.Parameter))
+PLAIN_TENSOR_KINDS = frozenset((torch.Tensor, torch.nn.Parameter))
 """Classes of tensors that their layout describes; one of another class may carry more."""
 
-LAZY = (UninitializedParameter, UninitializedBuffer)
+LAZY_KINDS = (UninitializedParameter, UninitializedBuffer)
 
 _DTYPE_NAMES: dict[torch.dtype, str] = {}
 
@@ -35,27 +35,27 @@ def tensors_in(tree: Any) -> list[torch.Tensor]:
     if type(tree) is tuple and len(tree) == 1 and isinstance(tree[0], torch.Tensor):
         return [tree[0]]
     found: list[torch.Tensor] = []
-    _collect(tree, found)
+    _collect_tensors(tree, found)
     return found
 
 
-def _collect(tree: Any, found: list[torch.Tensor]) -> None:
+def _collect_tensors(tree: Any, found: list[torch.Tensor]) -> None:
     if isinstance(tree, torch.Tensor):
         found.append(tree)
     elif isinstance(tree, list | tuple | set):
         for item in tree:
-            _collect(item, found)
+            _collect_tensors(item, found)
     elif isinstance(tree, dict):
         for item in tree.values():
-            _collect(item, found)
+            _collect_tensors(item, found)
     elif hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
         for name in tree.__dataclass_fields__:
-            _collect(getattr(tree, name, None), found)
+            _collect_tensors(getattr(tree, name, None), found)
 
 
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
-    if type(tensor) in LAZY:
+    if type(tensor) in LAZY_KINDS:
         return None
     try:
         return tensor.untyped_storage()

@@ -19,16 +19,16 @@ from torch import nn
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.records import CacheTensor, Decoding, TensorSpec
 from archprof.sources.hf import inputs, library
-from archprof.sources.hf.makers import positions, vocabulary
+from archprof.sources.hf.makers import count_positions, count_vocabulary
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.target import Target
-from archprof.torchside.stand_in import twin
-from archprof.tracing.ops.shapes.by_rule import ByRule
+from archprof.torchside.stand_in import make_stand_in
+from archprof.tracing.ops.shapes.by_rule import ShapeRuleMode
 
-PHASES = ("prefill", "decode")
-CACHES = ("past_key_values", "cache_params")
+DECODER_PHASES = ("prefill", "decode")
+CACHE_NAMES = ("past_key_values", "cache_params")
 """What decoders call their cache, as an argument and in what they return."""
-CONTEXT = 2048
+DEFAULT_CONTEXT = 2048
 """Tokens of the context where the user does not say."""
 
 
@@ -46,7 +46,7 @@ def adjusted(
     Raises:
         UsageError: the model is not one of transformers, or has no such setting or phase.
     """
-    if not library.made(target.model):
+    if not library.is_transformers_model(target.model):
         raise UsageError(
             f"{target.name} has no settings and no phases: these are for models of transformers.",
             "The size of any other model's input is given by --input.",
@@ -56,11 +56,11 @@ def adjusted(
     if set and phase:
         raise UsageError("The phases of a decoder have one setting, their context.", "", "Try: --context 4096")
     if phase is not None:
-        return phased(target, phase, context, batch=batch, dtype=dtype)
+        return make_phase_target(target, phase, context, batch=batch, dtype=dtype)
     return replace(target, args=(), kwargs=inputs.default_inputs(target.model, batch, set))
 
 
-def phased(target: Target, phase: str, context: int | None, *, batch: int, dtype: str | None) -> Target:
+def make_phase_target(target: Target, phase: str, context: int | None, *, batch: int, dtype: str | None) -> Target:
     """The target of one phase: its inputs, and what the decoder keeps.
 
     Args:
@@ -73,40 +73,40 @@ def phased(target: Target, phase: str, context: int | None, *, batch: int, dtype
         UsageError: the model is no decoder, or the phase or the context are none.
         ArchprofError: the pass that fills the cache needs values.
     """
-    if phase not in PHASES:
-        raise UsageError(f"There is no phase {phase!r}.", f"Phases: {', '.join(PHASES)}.")
-    tokens = CONTEXT if context is None else context
+    if phase not in DECODER_PHASES:
+        raise UsageError(f"There is no phase {phase!r}.", f"Phases: {', '.join(DECODER_PHASES)}.")
+    tokens = DEFAULT_CONTEXT if context is None else context
     if tokens < 1:
         raise UsageError(f"A context of {tokens} tokens cannot be.", "1 or more.")
-    name = _cache_name(target)
-    model = _on_meta(target, dtype)
-    cache = _after(target, model, _tokens(batch, tokens), name, None)
-    facts = Decoding(phase, tokens, tuple(_tensors(cache)), 0)
-    grown = _after(target, model, _tokens(batch, 1), name, copy.deepcopy(cache))
-    facts = facts._replace(growth=sum(tensor.spec.nbytes for tensor in _tensors(grown)) - facts.nbytes)
+    name = _find_cache_name(target)
+    model = _model_on_meta(target, dtype)
+    cache = _fill_cache(target, model, _make_tokens(batch, tokens), name, None)
+    facts = Decoding(phase, tokens, tuple(_list_cache_tensors(cache)), 0)
+    grown = _fill_cache(target, model, _make_tokens(batch, 1), name, copy.deepcopy(cache))
+    facts = facts._replace(growth=sum(tensor.spec.nbytes for tensor in _list_cache_tensors(grown)) - facts.nbytes)
     config: Any = model.config
-    words = vocabulary(config.get_text_config())
+    words = count_vocabulary(config.get_text_config())
     length = tokens if phase == "prefill" else 1
     kwargs: dict[str, Any] = {"input_ids": InputSpec((length,), "int64", words, batched=True)}
     if phase == "decode":
         kwargs[name] = cache
-    notes = (*target.notes, *_too_long(model, tokens))
+    notes = (*target.notes, *_make_length_notes(model, tokens))
     return replace(target, args=(), kwargs=kwargs, notes=notes, decoding=facts)
 
 
-def _too_long(model: nn.Module, tokens: int) -> tuple[str, ...]:
+def _make_length_notes(model: nn.Module, tokens: int) -> tuple[str, ...]:
     """A note where a context is longer than any that the model was made for; on meta it runs all the same."""
     config: Any = model.config
-    most = positions(config.get_text_config())
+    most = count_positions(config.get_text_config())
     return (f"This model is made for {most:,} positions.",) if most is not None and tokens > most else ()
 
 
-def _cache_name(target: Target) -> str:
+def _find_cache_name(target: Target) -> str:
     """The argument that takes the cache of a decoder."""
     parameters = inspect.signature(target.model.forward).parameters
     model: Any = target.model
     decodes = model.can_generate() and not model.config.is_encoder_decoder
-    for name in CACHES:
+    for name in CACHE_NAMES:
         if decodes and name in parameters and "input_ids" in parameters:
             return name
     raise UsageError(
@@ -116,23 +116,23 @@ def _cache_name(target: Target) -> str:
     )
 
 
-def _on_meta(target: Target, dtype: str | None) -> nn.Module:
+def _model_on_meta(target: Target, dtype: str | None) -> nn.Module:
     """The model of the target without values, in evaluation, in the dtype of the pass."""
     wanted = getattr(torch, dtype) if dtype else None
     if not target.owned:
-        return twin(target.model, dtype=wanted).eval()
+        return make_stand_in(target.model, dtype=wanted).eval()
     return (target.model.to(wanted) if wanted is not None else target.model).eval()
 
 
-def _tokens(batch: int, count: int) -> torch.Tensor:
+def _make_tokens(batch: int, count: int) -> torch.Tensor:
     return torch.empty((batch, count), dtype=torch.int64, device="meta")
 
 
-def _after(target: Target, model: nn.Module, tokens: torch.Tensor, name: str, cache: Any) -> Any:
+def _fill_cache(target: Target, model: nn.Module, tokens: torch.Tensor, name: str, cache: Any) -> Any:
     """The cache after a pass over these tokens."""
     given = {} if cache is None else {name: cache}
     try:
-        with torch.no_grad(), torch.device("meta"), ByRule():
+        with torch.no_grad(), torch.device("meta"), ShapeRuleMode():
             returned = model(input_ids=tokens, use_cache=True, **given)
     except Exception as error:  # whatever the model's own code raises
         raise ArchprofError(
@@ -146,7 +146,7 @@ def _after(target: Target, model: nn.Module, tokens: torch.Tensor, name: str, ca
     return filled
 
 
-def _tensors(cache: Any) -> Iterator[CacheTensor]:
+def _list_cache_tensors(cache: Any) -> Iterator[CacheTensor]:
     """What a cache keeps, layer by layer; counters of tokens are not it."""
     for index, layer in enumerate(cache.layers):
         for name, value in vars(layer).items():

@@ -14,17 +14,17 @@ from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
-from archprof.tracing.op_memo import Answers, Key, may_repeat, question
+from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
-from archprof.tracing.ops.costs.registry import NOTHING
-from archprof.tracing.real_values import MAKERS, promoted, staying, with_values
-from archprof.tracing.recorder import Fact, Recorder
+from archprof.tracing.ops.costs.registry import NO_COST
+from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
+from archprof.tracing.recorder import OpSignature, Recorder
 
 Tensor = torch.Tensor
-TENSORS = (Tensor, tuple, list)
+RESULT_KINDS = (Tensor, tuple, list)
 
 
-WITH_DIMENSIONS = frozenset(
+OPS_THAT_KEEP_ARGS = frozenset(
     f"aten.{name}"
     for name in (
         "permute transpose slice select cat stack split split_with_sizes chunk unbind unsqueeze squeeze flip roll "
@@ -38,29 +38,29 @@ WITH_DIMENSIONS = frozenset(
 
 
 LEFT_ALIGNED = torch._nested_tensor_from_mask_left_aligned
-SPECIAL = frozenset({*whole_ops.NAMES, *whole_ops.OPENED, LEFT_ALIGNED})
+INTERCEPTED_FUNCTIONS = frozenset({*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, LEFT_ALIGNED})
 """The functions that are not simply called."""
 
 autocast_enabled = torch._C._is_any_autocast_enabled
 
 
-WHOLE = frozenset((int, bool, str, type(None)))
+PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
 
 
-class _Known(NamedTuple):
+class _OpInfo(NamedTuple):
     """What is looked up once for each op that a pass meets."""
 
     op: Any  # kept alive, since its id is the key
     name: str
-    cost: costs.Rule | None
+    cost_rule: costs.CostRule | None
     status: Status
-    shape: shapes.Rule | None
+    shape_rule: shapes.ShapeRule | None
     in_place: bool
     keeps_args: bool
-    repeats: bool
+    can_memoise: bool
 
 
-class Owners:
+class NodeOwners:
     """Which row's forward made an autograd node, by the node's sequence number.
 
     The dispatcher sees an op just after autograd has made its node, so the newest number belongs to
@@ -71,13 +71,13 @@ class Owners:
         self._numbers: list[int] = []
         self._rows: list[int] = []
 
-    def note(self, row: int) -> None:
+    def note_row(self, row: int) -> None:
         number = torch._C._autograd._get_sequence_nr() - 1
         if not self._numbers or number > self._numbers[-1]:
             self._numbers.append(number)
             self._rows.append(row)
 
-    def find(self, number: int) -> int | None:
+    def find_row(self, number: int) -> int | None:
         """The owner of that number, or of the nearest before it: a node made with no op of its own."""
         place = bisect_right(self._numbers, number)
         return self._rows[place - 1] if place else None
@@ -89,100 +89,106 @@ class OpMode(DispatchMode):
     def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
         super().__init__()
         self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
-        self.owners: Owners | None = None
+        self.node_owners: NodeOwners | None = None
         self.param_rows: dict[int, int] = {}
-        self._known: dict[int, _Known] = {}
-        self._answers = Answers(recorder)
+        self._infos: dict[int, _OpInfo] = {}
+        self._memo = OpMemo(recorder)
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        inputs, metas, key = question(func, args, kwargs)
-        result = self.again(key, inputs)
+        inputs, metas, key = inspect_call(func, args, kwargs)
+        result = self.replay(key, inputs)
         if result is not None:
             return result
-        known = self._known.get(id(func)) or self._learn(func)
-        result = self._result(known, func, metas, len(inputs), args, kwargs)
-        if self.recorder.on and (inputs or isinstance(result, TENSORS)):  # else a profiler's marker and its like
-            if not known.repeats or (known.in_place and question(func, args, kwargs)[2] != key):
+        known = self._infos.get(id(func)) or self._learn_op(func)
+        result = self._compute_result(known, func, metas, len(inputs), args, kwargs)
+        if self.recorder.recording and (
+            inputs or isinstance(result, RESULT_KINDS)
+        ):  # else a profiler's marker and its like
+            if not known.can_memoise or (known.in_place and inspect_call(func, args, kwargs)[2] != key):
                 key = None
-            self.record(known, inputs, result, args, kwargs, key)
+            self.record_op(known, inputs, result, args, kwargs, key)
         return result
 
-    def again(self, key: Key | None, inputs: list[torch.Tensor]) -> Any:
+    def replay(self, key: CallKey | None, inputs: list[torch.Tensor]) -> Any:
         """What a call returns that is known already, written down; `None` for one that is not."""
-        answer = self._answers.known.get(key)
-        if answer is None or not self.recorder.on:
+        answer = self._memo.op_by_key.get(key)
+        if answer is None or not self.recorder.recording:
             return None
-        return answer.again(self.recorder, self._row(), inputs)
+        return answer.replay(self.recorder, self._find_row(), inputs)
 
-    def _result(self, known: _Known, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
+    def _compute_result(self, known: _OpInfo, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
         if self.values and metas and known.name == "aten._to_copy":
-            kwargs = staying(kwargs)
+            kwargs = keep_on_meta(kwargs)
         if metas and metas != tensors:
-            args, kwargs = promoted(known.name, args, kwargs, in_place=known.in_place)
-        result = known.shape(*args, **kwargs) if metas and known.shape is not None else None
+            args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
+        result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None
         if result is None:
             result = func(*args, **kwargs)
-            if self.values and known.name in MAKERS:
-                result = with_values(func, result, args, kwargs)
+            if self.values and known.name in VALUE_MAKING_OPS:
+                result = make_with_values(func, result, args, kwargs)
         return result
 
-    def record(
-        self, known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: Key | None
+    def record_op(
+        self, known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None
     ) -> None:
         """Write down one op with its cost, for later calls with the same key, too."""
         kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
-        count = _count(known, inputs, result, args, kwargs)
+        count = _count_cost(known, inputs, result, args, kwargs)
         if count is None:
-            fact = Fact(known.name, None, None, "unknown", None, kept)
+            fact = OpSignature(known.name, None, None, "unknown", None, kept)
         else:
-            fact = Fact(known.name, count[0], count[1], known.status, count[2], kept)
-        moved = self.recorder.op(fact, self._row(), inputs, _outputs(result))
+            fact = OpSignature(known.name, count[0], count[1], known.status, count[2], kept)
+        moved = self.recorder.add_op(fact, self._find_row(), inputs, _returned_tensors(result))
         if key is not None:
-            self._answers.learn(key, inputs, result, fact, moved)
+            self._memo.remember(key, inputs, result, fact, moved)
 
-    def composite(
-        self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: Key | None = None
+    def record_function(
+        self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None = None
     ) -> None:
         """Write down a torch function as one op, in the row that runs."""
-        if self.recorder.on:
-            self.record(self._look_up(None, name), inputs, result, args, kwargs, key)
+        if self.recorder.recording:
+            self.record_op(self._look_up_rules(None, name), inputs, result, args, kwargs, key)
 
-    def _row(self) -> int:
+    def _find_row(self) -> int:
         stack = self.calls.stack
         if not stack and self.recorder.phase == "backward":
-            return self._backward_row()
+            return self._find_backward_row()
         row = stack[-1] if stack else 0
-        if self.owners is not None:
-            self.owners.note(row)
+        if self.node_owners is not None:
+            self.node_owners.note_row(row)
         return row
 
-    def _backward_row(self) -> int:
+    def _find_backward_row(self) -> int:
         node = torch._C._current_autograd_node()
-        if node is None or self.owners is None:
+        if node is None or self.node_owners is None:
             return 0
         variable = getattr(node, "variable", None)
         if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
             return self.param_rows.get(id(variable), 0)
-        return self.owners.find(node._sequence_nr()) or 0
+        return self.node_owners.find_row(node._sequence_nr()) or 0
 
-    def _learn(self, func: Any) -> _Known:
+    def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, torch._ops.OpOverload)  # and not one like `cond`, which takes functions
         name = func._schema.name.replace("::", ".") if plain else f"higher_order.{func.name()}"
-        known = self._known[id(func)] = self._look_up(func if plain else None, name)
+        known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
         return known
 
-    def _look_up(self, func: Any, name: str) -> _Known:
-        rule = costs.find(name, self.causal)
+    def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
+        rule = costs.find_cost_rule(name, self.causal)
         in_place = func is not None and func._schema.is_mutable
-        shape, keeps_args, repeats = shapes.find(func), name in WITH_DIMENSIONS, func is not None and may_repeat(func)
-        return _Known(func, name, rule, costs.status(name), shape, in_place, keeps_args, repeats)
+        shape, keeps_args, repeats = (
+            shapes.find_shape_rule(func),
+            name in OPS_THAT_KEEP_ARGS,
+            func is not None and can_memoise(func),
+        )
+        return _OpInfo(func, name, rule, costs.find_cost_status(name), shape, in_place, keeps_args, repeats)
 
 
-def _outputs(result: Any) -> list[torch.Tensor]:
+def _returned_tensors(result: Any) -> list[torch.Tensor]:
     """The tensors that an op returns."""
     if isinstance(result, Tensor):
         return [result]
@@ -191,11 +197,11 @@ def _outputs(result: Any) -> list[torch.Tensor]:
     return []
 
 
-def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> costs.Count | None:
+def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any) -> costs.OpCost | None:
     """What an op costs; `None` where that is unknown."""
     if known.status == "zero":
-        return NOTHING
-    count = known.cost(result, *args, **kwargs) if known.cost is not None else None
+        return NO_COST
+    count = known.cost_rule(result, *args, **kwargs) if known.cost_rule is not None else None
     if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
         return None  # a sparse product does as much as its values are many, which shapes do not tell
     return count
@@ -203,10 +209,10 @@ def _count(known: _Known, inputs: list[torch.Tensor], result: Any, args: Any, kw
 
 def _without_tensors(values: Any) -> tuple[Any, ...]:
     """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
-    return tuple([value if type(value) in WHOLE else _plain(value) for value in values])
+    return tuple([value if type(value) in PLAIN_ARG_KINDS else _to_plain_value(value) for value in values])
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     if isinstance(value, Tensor):
         return None
     if isinstance(value, list | tuple):
@@ -219,19 +225,19 @@ class FunctionMode(TorchFunctionMode):
 
     def __init__(self, ops: OpMode) -> None:
         super().__init__()
-        self.ops = ops
-        ops.calls.watch = self
+        self.op_mode = ops
+        ops.calls.function_mode = self
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if autocast_enabled():  # asked here, since the dispatcher has done with it below
-            self.ops.calls.autocast = True
+            self.op_mode.calls.autocast_seen = True
         kwargs = kwargs or {}
-        if func not in SPECIAL:
+        if func not in INTERCEPTED_FUNCTIONS:
             return func(*args, **kwargs)
-        name = whole_ops.NAMES.get(func)
+        name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
-            return whole_ops.run(self.ops, name, func, args, kwargs)
+            return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is LEFT_ALIGNED:
             return False  # only values can tell; its reader then computes what the padding masks, too
         with self:
-            return whole_ops.OPENED[func](*args, **kwargs)
+            return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from archprof.torchside.stand_in import twin
+from archprof.torchside.stand_in import make_stand_in
 
 FVCORE_PRODUCTS = frozenset({"conv", "linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "einsum"})
 """What fvcore calls the ops that it counts in MACs; its norms, pools and interpolations are in other units."""
@@ -41,10 +41,10 @@ def torch_counts(
     """The same, by aten op."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    stand_in = twin(model)
+    stand_in = make_stand_in(model)
     if not backward:  # else the counter hooks gradients, which fails where a result is changed in place
         stand_in.requires_grad_(False)
-    inputs = pytree.tree_map_only(torch.Tensor, _meta, (tuple(args), dict(kwargs or {})))
+    inputs = pytree.tree_map_only(torch.Tensor, _to_meta_tensor, (tuple(args), dict(kwargs or {})))
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -57,7 +57,7 @@ def torch_counts(
     return {str(op): int(flops) // 2 for op, flops in counter.get_flop_counts().get("Global", {}).items()}
 
 
-def _meta(tensor: torch.Tensor) -> torch.Tensor:
+def _to_meta_tensor(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("meta").requires_grad_(tensor.requires_grad)
 
 
@@ -73,7 +73,7 @@ def fvcore_macs(model: nn.Module, args: Sequence[Any]) -> int | None:
     What it counts for norms, pools and interpolations is not part of this number.
     """
     try:
-        counts = fvcore_counts(twin(model, device="cpu"), args).by_op
+        counts = fvcore_counts(make_stand_in(model, device="cpu"), args).by_op
     except Exception:  # whatever torch.jit's tracer raises for a model it cannot follow
         return None
     return sum(count for name, count in counts.items() if name in FVCORE_PRODUCTS)
@@ -102,7 +102,7 @@ def fvcore_counts(model: nn.Module, args: Sequence[Any]) -> FvcoreCounts:
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     by_op = {name: int(count) for name, count in analysis.by_operator().items()}
     unseen = (path for path, module in model.named_modules() if not any(module.children()))
-    return FvcoreCounts(by_op, tuple(path for path in unseen if _SAME in analysis.unsupported_ops(path)))
+    return FvcoreCounts(by_op, tuple(path for path in unseen if _SAME_PADDING_OP in analysis.unsupported_ops(path)))
 
 
-_SAME = "aten::_convolution_mode"
+_SAME_PADDING_OP = "aten::_convolution_mode"

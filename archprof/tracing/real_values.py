@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from archprof.sources.inputs import SMALL
-from archprof.torchside.tensors import META
+from archprof.sources.inputs import MAX_REAL_INPUT_ELEMENTS
+from archprof.torchside.tensors import META_DEVICE
 
 Tensor = torch.Tensor
 
-MAKERS = frozenset(
+VALUE_MAKING_OPS = frozenset(
     f"aten.{name}" for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
 )
 """Ops whose result has values that do not depend on any that meta lacks."""
@@ -21,7 +21,7 @@ class NeedsValues(RuntimeError):
     """The pass wants the value of a tensor that has none on meta."""
 
 
-def with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
+def make_with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
     """What `func` makes, with values where it made few elements on meta out of none that are there.
 
     Floating zeros stay without: they are what code fills with results, such as the states of a cache.
@@ -29,18 +29,18 @@ def with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torc
     if result.is_floating_point() and func._schema.name in ("aten::zeros", "aten::new_zeros"):
         return result
     source = args[0] if args and isinstance(args[0], Tensor) and func._schema.name == "aten::_to_copy" else None
-    if not result.is_meta or result.numel() > SMALL or (source is not None and source.is_meta):
+    if not result.is_meta or result.numel() > MAX_REAL_INPUT_ELEMENTS or (source is not None and source.is_meta):
         return result
     made: torch.Tensor = func(*args, **{**kwargs, "device": torch.device("cpu")})
     return made
 
 
-def staying(kwargs: dict[str, Any]) -> dict[str, Any]:
+def keep_on_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords of a copy of a meta tensor, which has no values that could go to another device."""
-    return {**kwargs, "device": META} if kwargs.get("device") is not None else kwargs
+    return {**kwargs, "device": META_DEVICE} if kwargs.get("device") is not None else kwargs
 
 
-def promoted(name: str, args: Any, kwargs: Any, *, in_place: bool) -> tuple[Any, Any]:
+def promote_to_meta(name: str, args: Any, kwargs: Any, *, in_place: bool) -> tuple[Any, Any]:
     """The arguments with every real tensor replaced by a meta one of the same shape."""
     if in_place and not args[0].is_meta:
         raise NeedsValues(f"{name} writes a tensor without values (meta) into one that has values")
@@ -52,7 +52,7 @@ def _to_meta(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         if value.is_meta:
             return value
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META)
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META_DEVICE)
     if type(value) is list or type(value) is tuple:
         return [_to_meta(item) for item in value]
     return value

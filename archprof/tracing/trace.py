@@ -22,30 +22,30 @@ from torch import nn
 
 from archprof.errors import TraceError
 from archprof.facts.records import Failure, Profile
-from archprof.sources.input_grammar import describe
-from archprof.sources.inputs import materialise
+from archprof.sources.input_grammar import describe_input
+from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
-from archprof.torchside.guard import untouched
-from archprof.torchside.stand_in import HookWanted, twin
+from archprof.torchside.guard import run_untouched
+from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing.calls import Calls
-from archprof.tracing.modes import FunctionMode, OpMode, Owners
+from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops import costs
 from archprof.tracing.real_values import NeedsValues
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
 
-WITHOUT_VALUES = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
+NEEDS_VALUES_PATTERN = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
 """In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
 
-MANY = 10_000
+MIN_COLLECTION_THRESHOLD = 10_000
 """Objects that a pass may make between two collections of the youngest."""
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
 )
 
-UNWATCHED_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
+SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
 FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
 
@@ -64,144 +64,146 @@ def trace(
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
     if "torch._dynamo" in sys.modules:
-        _leave_us_alone()
-    return untouched(lambda: _traced(target, batch, dtype, train, causal))
+        _hide_from_compiler()
+    return run_untouched(lambda: _trace_outside_inference_mode(target, batch, dtype, train, causal))
 
 
-def _traced(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
+def _trace_outside_inference_mode(
+    target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal
+) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), _short_collections():
-        return _trace(target, batch, dtype, train, causal)
+    with torch.inference_mode(False), _shorten_collections():
+        return _trace_by_strategies(target, batch, dtype, train, causal)
 
 
 @cache
-def _leave_us_alone() -> None:
+def _hide_from_compiler() -> None:
     """Tell torch's compiler to skip archprof: a compiled function in a model would compile our modes, too."""
     from torch._dynamo import trace_rules
 
     trace_rules.add("archprof")
 
 
-class _Way(NamedTuple):
+class _TraceStrategy(NamedTuple):
     """How a pass is run. The first way is the fastest; a model that it does not do for is run in another.
 
     Attributes:
         device: "meta", or "cpu" for what needs values.
         hooks: modules can be given hooks in forward.
         values: small tensors that code makes on meta have values all the same, since it may ask for them.
-        saves: what autograd keeps for the backward pass is watched, which torch.func does not allow.
+        watches_saved: what autograd keeps for the backward pass is watched, which torch.func does not allow.
     """
 
     device: str = "meta"
     hooks: bool = False
     values: bool = False
-    saves: bool = True
+    watches_saved: bool = True
 
 
-def _another(way: _Way, error: BaseException) -> _Way | None:
+def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceStrategy | None:
     """The way in which a model may come through that failed so in this one; `None`: there is none."""
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)
-    if way.saves and "saved tensor hooks" in str(error):
-        return way._replace(saves=False)
+    if way.watches_saved and "saved tensor hooks" in str(error):
+        return way._replace(watches_saved=False)
     if way.device == "meta" and _wants_values(error):
         return way._replace(device="cpu") if way.values else way._replace(values=True)
     return None
 
 
-def _trace(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
+def _trace_by_strategies(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
     wanted = getattr(torch, dtype) if dtype else None
-    way, notes = _Way(), list(target.notes)
+    way, notes = _TraceStrategy(), list(target.notes)
     while True:
-        run = _Pass(target, _subject(target, way, wanted), way, batch, train, causal)
-        error = run.go()
-        other = None if error is None else _another(way, error)
+        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, batch, train, causal)
+        error = run.run_once()
+        other = None if error is None else _choose_next_strategy(way, error)
         if error is None or other is None:
             break
         if other.device != way.device:
             notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
-        if other.saves != way.saves:
-            notes.append(UNWATCHED_NOTE)
+        if other.watches_saved != way.watches_saved:
+            notes.append(SAVED_UNKNOWN_NOTE)
         way = other
     run.notes[:0] = notes
     if error is not None:
         try:
-            raise _failed(run, error) from error
+            raise _make_trace_error(run, error) from error
         finally:
             del error  # its traceback knows this frame: they would wait for the garbage collector together
-    return run.profile()
+    return run.build_profile()
 
 
-def _subject(target: Target, way: _Way, dtype: torch.dtype | None) -> nn.Module:
+def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
     """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
-        return twin(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
+        return make_stand_in(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
     if not target.owned:
-        return twin(target.model, dtype=dtype, hooks=way.hooks)
+        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks)
     return target.model if dtype is None else target.model.to(dtype)
 
 
-class _Pass:
+class _TracedPass:
     """One run of one model on one kind of tensors."""
 
     def __init__(
-        self, target: Target, model: nn.Module, way: _Way, batch: int, train: bool, causal: costs.Causal
+        self, target: Target, model: nn.Module, way: _TraceStrategy, batch: int, train: bool, causal: costs.Causal
     ) -> None:
-        self.target, self.model, self.way, self.batch, self.train = target, model, way, batch, train
+        self.target, self.model, self.strategy, self.batch, self.train = target, model, way, batch, train
         self.notes: list[str] = []
         self.failure: Failure | None = None
-        self.dtype = _floating_dtype(model)
-        _set_mode(model, train)
+        self.dtype = _find_pass_dtype(model)
+        _set_train_flags(model, train)
         self.recorder = Recorder()
         self.calls = Calls(model, self.recorder)
-        self.mode = OpMode(self.recorder, self.calls, causal, values=way.values)
+        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values)
 
-    def go(self) -> Exception | HookWanted | None:
+    def run_once(self) -> Exception | HookWanted | None:
         """Run the pass; the exception that the model raised, if it did."""
-        device: Any = self.way.device
+        device: Any = self.strategy.device
         args, kwargs = (
-            materialise(tree, device=device, batch=self.batch, dtype=self.dtype)
+            make_input_tensors(tree, device=device, batch=self.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
-        self.calls.register()
+        self.calls.register_owned()
         for tensor in tensors_in([args, kwargs]):
-            self.recorder.add(tensor, "input")
+            self.recorder.add_tensor(tensor, "input")
         if self.train:
-            self.mode.owners = Owners()
+            self.op_mode.node_owners = NodeOwners()
         output = None
         try:
-            with self.mode, FunctionMode(self.mode), torch.set_grad_enabled(self.train):
-                output = self._forward(args, kwargs)
+            with self.op_mode, FunctionMode(self.op_mode), torch.set_grad_enabled(self.train):
+                output = self._run_forward(args, kwargs)
                 if self.train:
-                    self._backward(output)
+                    self._run_backward(output)
         except (Exception, HookWanted) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
-            self.failure = self._where(error)
+            self.failure = self._locate_failure(error)
             return error
         finally:
-            self.calls.materialised()
+            self.calls.register_lazy()
             self.recorder.close()
             self.calls.close()
             for parameter in self.model.parameters() if self.train else ():
                 parameter.grad = None
         return None
 
-    def _forward(self, args: Any, kwargs: Any) -> Any:
-        with self.calls.root(args, kwargs) as returned:
-            if not self.train or not self.way.saves:
+    def _run_forward(self, args: Any, kwargs: Any) -> Any:
+        with self.calls.open_root(args, kwargs) as returned:
+            if not self.train or not self.strategy.watches_saved:
                 output = self.model(*args, **kwargs)
             else:
-                with torch.autograd.graph.saved_tensors_hooks(self.recorder.saves, lambda tensor: tensor):
+                with torch.autograd.graph.saved_tensors_hooks(self.recorder.note_saved, lambda tensor: tensor):
                     output = self.model(*args, **kwargs)
             returned(output)
         return output
 
-    def _backward(self, output: Any) -> None:
+    def _run_backward(self, output: Any) -> None:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
         self.recorder.phase = "backward"
-        self.calls.materialised()
-        self.mode.param_rows = self.calls.param_rows()
+        self.calls.register_lazy()
+        self.op_mode.param_rows = self.calls.find_param_rows()
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         roots = [tensor for tensor in tensors_in(loss if loss is not None else output) if tensor.requires_grad]
         if not roots:
@@ -210,31 +212,31 @@ class _Pass:
         with self.recorder.paused():
             seeds = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in roots]
         for seed in seeds:
-            self.recorder.add(seed, "temporary", born=len(self.recorder.events))
+            self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         torch.autograd.backward(roots, seeds)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
-                self.recorder.becomes(parameter.grad, "gradient")
+                self.recorder.set_role(parameter.grad, "gradient")
 
-    def _where(self, error: BaseException) -> Failure:
-        return Failure(self.calls.where(error), type(error).__name__, str(error))
+    def _locate_failure(self, error: BaseException) -> Failure:
+        return Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
 
-    def profile(self) -> Profile:
-        layers, places = self.calls.finish(whole=self.failure is None)
-        if self.calls.autocast and self.way.device == "meta":
+    def build_profile(self) -> Profile:
+        layers, places = self.calls.build_layers(whole=self.failure is None)
+        if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
         failure = self.failure
         return Profile(
             model=self.target.name,
-            inputs=_described(self.target),
+            inputs=_describe_inputs(self.target),
             batch=self.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
             layers=layers,
-            ops=self.recorder.ops(places),
-            tensors=self.recorder.tensors(),
-            storages=self.recorder.storages(),
-            environment=_environment(self.way.device),
+            ops=self.recorder.build_ops(places),
+            tensors=self.recorder.build_tensors(),
+            storages=self.recorder.build_storages(),
+            environment=_describe_environment(self.strategy.device),
             notes=tuple(self.notes),
             failure=failure and Failure(places[failure.layer], failure.error, failure.message),
             decoding=self.target.decoding,
@@ -242,7 +244,7 @@ class _Pass:
 
 
 @contextmanager
-def _short_collections() -> Iterator[None]:
+def _shorten_collections() -> Iterator[None]:
     """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
 
     A pass makes so many objects that the collector would go through all there are, which are some
@@ -256,7 +258,7 @@ def _short_collections() -> Iterator[None]:
         return
     due = min(gc.get_count()[2], threshold[2] + 1)
     gc.freeze()
-    gc.set_threshold(max(first, MANY), *others)
+    gc.set_threshold(max(first, MIN_COLLECTION_THRESHOLD), *others)
     try:
         yield
     finally:
@@ -267,7 +269,7 @@ def _short_collections() -> Iterator[None]:
             gc.collect(1)
 
 
-def _floating_dtype(model: nn.Module) -> str:
+def _find_pass_dtype(model: nn.Module) -> str:
     """The dtype the pass runs in: that of the first floating parameter or buffer."""
     for tensor in itertools.chain(model.parameters(), model.buffers()):
         if tensor.is_floating_point():
@@ -275,7 +277,7 @@ def _floating_dtype(model: nn.Module) -> str:
     return "float32"
 
 
-def _set_mode(model: nn.Module, train: bool) -> None:
+def _set_train_flags(model: nn.Module, train: bool) -> None:
     """Evaluation, or training with the flags the user set (a frozen batch norm stays frozen)."""
     if train:
         if not model.training:
@@ -299,7 +301,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 def _wants_values(error: BaseException) -> bool:
     """Whether the same pass may succeed on real tensors."""
-    return isinstance(error, NeedsValues | NotImplementedError) or bool(WITHOUT_VALUES.search(str(error)))
+    return isinstance(error, NeedsValues | NotImplementedError) or bool(NEEDS_VALUES_PATTERN.search(str(error)))
 
 
 def _first_sentence(error: BaseException) -> str:
@@ -308,7 +310,7 @@ def _first_sentence(error: BaseException) -> str:
     return line.split(". ")[0].split(", as ")[0].rstrip(".") + "."
 
 
-def _failed(run: _Pass, error: BaseException) -> TraceError:
+def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
     assert run.failure is not None
     where, given = "the call of the model", ""
     if run.calls.rows:
@@ -320,16 +322,16 @@ def _failed(run: _Pass, error: BaseException) -> TraceError:
         f"The forward of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
         f"{type(error).__name__}: {error}",
         "Check --input: its shape, its dtype and how many inputs the forward takes.",
-        run.profile(),
+        run.build_profile(),
     )
 
 
-def _described(target: Target) -> tuple[str, ...]:
-    keywords = (f"{name}={describe(tree)}" for name, tree in target.kwargs.items())
-    return (*map(describe, target.args), *keywords)
+def _describe_inputs(target: Target) -> tuple[str, ...]:
+    keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
+    return (*map(describe_input, target.args), *keywords)
 
 
-def _environment(device: str) -> dict[str, str]:
+def _describe_environment(device: str) -> dict[str, str]:
     return {
         "archprof": __version__,
         "torch": str(torch.__version__),

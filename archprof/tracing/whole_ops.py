@@ -15,9 +15,9 @@ import torch
 from torch.nn import functional
 
 from archprof.torchside.tensors import tensors_in
-from archprof.tracing.op_memo import question
+from archprof.tracing.op_memo import inspect_call
 
-NAMES: dict[Callable[..., Any], str] = {
+WHOLE_OP_NAMES: dict[Callable[..., Any], str] = {
     functional.scaled_dot_product_attention: "aten.scaled_dot_product_attention",
     torch.lstm: "aten.lstm",
     torch.gru: "aten.gru",
@@ -27,7 +27,7 @@ NAMES: dict[Callable[..., Any], str] = {
 """The torch functions that are recorded whole, and the name of the op each becomes."""
 
 
-def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
+def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same code, except that it does not hand itself over to a function mode.
 
     torch hides from a mode what runs inside a function of its own written in Python.
@@ -41,38 +41,38 @@ def _opened(function: Callable[..., Any]) -> Callable[..., Any]:
     return opened
 
 
-OPENED: dict[Callable[..., Any], Callable[..., Any]] = {
-    functional.multi_head_attention_forward: _opened(functional.multi_head_attention_forward)
+OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    functional.multi_head_attention_forward: _open_to_mode(functional.multi_head_attention_forward)
 }
 """Functions written in Python that call one of `NAMES`, and what to call instead to see inside."""
 
 
-def run(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Answer one of `NAMES` and record it; `ops` is the `OpMode` of the pass."""
-    inputs, metas, key = question(func, args, kwargs)
+    inputs, metas, key = inspect_call(func, args, kwargs)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         if metas:
-            return _differentiable(ops, name, args, kwargs)
+            return _run_differentiable(ops, name, args, kwargs)
         return func(*args, **kwargs)  # real tensors need real gradients: torch's own ops are recorded
     with torch._C._DisableTorchDispatch():  # what an answer makes is no op of the model's
-        result = ops.again(key, inputs)
+        result = ops.replay(key, inputs)
     if result is None:
         with ops.recorder.paused():
-            result = _answer(name, args, kwargs) if metas else _computed(func, args, kwargs)
-        ops.composite(name, inputs, result, args, kwargs, key)
+            result = _answer_by_shape(name, args, kwargs) if metas else _compute_real_result(func, args, kwargs)
+        ops.record_function(name, inputs, result, args, kwargs, key)
     return result
 
 
-def _computed(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+def _compute_real_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """The real result, attention laid out as on meta: what follows then copies as much."""
     result = func(*args, **kwargs)
     if func is not functional.scaled_dot_product_attention:
         return result
     query = args[0] if args else kwargs["query"]
-    return _laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
+    return _make_laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
 
 
-def _laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
+def _make_laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
     """A dense tensor with its dimensions in the query's order of strides, as flash kernels return it."""
     offset = len(shape) - query.dim()
     nearest = list(query.stride())
@@ -86,34 +86,34 @@ def _laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: st
     return torch.empty_strided(shape, strides, dtype=dtype, device=device)
 
 
-def _answer(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def _answer_by_shape(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     if name == "aten.scaled_dot_product_attention":
-        return _attention(*args, **kwargs)
-    return _recurrent(*args, **kwargs)
+        return _attention_result(*args, **kwargs)
+    return _recurrent_results(*args, **kwargs)
 
 
-def _attention(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+def _attention_result(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
     """(..., H, Sq, D) x (..., H, Skv, D) x (..., H, Skv, Dv) -> (..., H, Sq, Dv); grouped queries share heads."""
     grouped = kwargs.get("enable_gqa", False)
     fits = query.shape[-1] == key.shape[-1] and key.shape[-2] == value.shape[-2]
     try:
         if grouped:
-            lead = (*_broadcast(t.shape[:-3] for t in (query, key, value)), query.shape[-3])
+            lead = (*_broadcast_shapes(t.shape[:-3] for t in (query, key, value)), query.shape[-3])
         else:
-            lead = _broadcast(t.shape[:-2] for t in (query, key, value))
+            lead = _broadcast_shapes(t.shape[:-2] for t in (query, key, value))
     except RuntimeError:
         fits = False
     if not fits:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (query, key, value))
         raise RuntimeError(f"scaled_dot_product_attention: query, key and value do not fit together: {shapes}")
-    return _laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
+    return _make_laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
 
 
-def _broadcast(shapes: Iterable[torch.Size]) -> tuple[int, ...]:
+def _broadcast_shapes(shapes: Iterable[torch.Size]) -> tuple[int, ...]:
     return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
-def _recurrent(data: Any, *rest: Any) -> Any:
+def _recurrent_results(data: Any, *rest: Any) -> Any:
     """`torch.lstm` and its kin: (input, hx, params, …), or packed (data, batch_sizes, hx, params, …)."""
     packed = isinstance(rest[2], list | tuple)
     state = rest[1] if packed else rest[0]
@@ -127,15 +127,15 @@ def _recurrent(data: Any, *rest: Any) -> Any:
     return (rows.transpose(0, 1), *states)  # torch works step by step also where the batch is first
 
 
-class _Fused(torch.autograd.Function):
+class _WholeFunction(torch.autograd.Function):
     """A function answered by shape whose backward is one op of its own."""
 
     @staticmethod
     def forward(ctx: Any, ops: Any, name: str, spread: Any, *tensors: torch.Tensor) -> Any:
         args, kwargs = spread(tensors)
         with ops.recorder.paused():
-            result = _answer(name, args, kwargs)
-        ops.composite(name, list(tensors), result, args, kwargs)
+            result = _answer_by_shape(name, args, kwargs)
+        ops.record_function(name, list(tensors), result, args, kwargs)
         ctx.ops, ctx.name, ctx.spread = ops, name, spread
         ctx.save_for_backward(*tensors)
         return result
@@ -148,26 +148,26 @@ class _Fused(torch.autograd.Function):
             made = [torch.empty_like(t) if t.is_floating_point() else None for t in tensors]
         outputs = [tensor for tensor in made if tensor is not None]
         inputs = [grad for grad in grads if grad is not None] + list(tensors)
-        ctx.ops.composite(f"{ctx.name}_backward", inputs, tuple(outputs), args, kwargs)
+        ctx.ops.record_function(f"{ctx.name}_backward", inputs, tuple(outputs), args, kwargs)
         return (None, None, None, *made)
 
 
-def _differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     inputs = [*tensors_in(args), *tensors_in(kwargs)]
 
     def spread(tensors: Any) -> tuple[Any, Any]:
         """The arguments as they were, with other tensors in the tensors' places."""
         remaining = iter(tensors)
-        return _replace(args, remaining), _replace(kwargs, remaining)
+        return _replace_tensors(args, remaining), _replace_tensors(kwargs, remaining)
 
-    return _Fused.apply(ops, name, spread, *inputs)
+    return _WholeFunction.apply(ops, name, spread, *inputs)
 
 
-def _replace(tree: Any, tensors: Any) -> Any:
+def _replace_tensors(tree: Any, tensors: Any) -> Any:
     if isinstance(tree, torch.Tensor):
         return next(tensors)
     if isinstance(tree, list | tuple):
-        return type(tree)([_replace(item, tensors) for item in tree])
+        return type(tree)([_replace_tensors(item, tensors) for item in tree])
     if isinstance(tree, dict):
-        return {key: _replace(item, tensors) for key, item in tree.items()}
+        return {key: _replace_tensors(item, tensors) for key, item in tree.items()}
     return tree

@@ -58,23 +58,25 @@ def every_row_once(sides, aligned):
 @given(several)
 @settings(max_examples=150, deadline=None)
 def test_every_row_of_every_model_stands_in_exactly_one_line(models):
-    sides = [align.Side(profile) for profile in models]
-    by_path = align.by_path(sides)
+    sides = [align.StagedProfile(profile) for profile in models]
+    by_path = align.align_by_path(sides)
     every_row_once(sides, by_path)
     for model, side in enumerate(sides):
         assert [row[model] for row in by_path if row[model] is not None] == list(side.rows)
-    every_row_once(sides, [row for stage in align.by_stage(sides) for row in align.in_stage(sides, stage)])
+    every_row_once(
+        sides, [row for stage in align.align_stages(sides) for row in align.align_rows_in_stage(sides, stage)]
+    )
 
 
 @given(several)
 @settings(max_examples=150, deadline=None)
 def test_what_stands_beside_each_other_belongs_together(models):
-    sides = [align.Side(profile) for profile in models]
-    for row in align.by_path(sides):
-        keys = {side.key(at) for side, at in zip(sides, row, strict=True) if at is not None}
+    sides = [align.StagedProfile(profile) for profile in models]
+    for row in align.align_by_path(sides):
+        keys = {side.call_key(at) for side, at in zip(sides, row, strict=True) if at is not None}
         assert len(keys) == 1
-    for stage in align.by_stage(sides):
-        for row in align.in_stage(sides, stage):
+    for stage in align.align_stages(sides):
+        for row in align.align_rows_in_stage(sides, stage):
             kinds = {side.layer(at).kind for side, at in zip(sides, row, strict=True) if at is not None}
             assert len(kinds) == 1
 
@@ -132,14 +134,14 @@ def longest(a, b):
 @given(words, words)
 @settings(deadline=None)
 def test_two_sequences_are_matched_as_well_as_can_be(a, b):
-    merged = align.merge([a, b], lambda x, y: float(x == y))
+    merged = align.align_sequences([a, b], lambda x, y: float(x == y))
     assert sum(None not in row for row in merged) == longest(a, b)
 
 
 @given(st.lists(words, min_size=1, max_size=4))
 @settings(deadline=None)
 def test_merging_keeps_every_order(sequences):
-    merged = align.merge(sequences, lambda x, y: float(x == y))
+    merged = align.align_sequences(sequences, lambda x, y: float(x == y))
     for model, sequence in enumerate(sequences):
         assert [row[model] for row in merged if row[model] is not None] == list(range(len(sequence)))
 
@@ -163,7 +165,7 @@ def chain(*sizes):
     ],
 )
 def test_branches_that_change_resolution_together_are_two_stages(sizes, stages):
-    assert [(stage.name, stage.rows) for stage in align.Side(chain(*sizes)).stages] == stages
+    assert [(stage.name, stage.rows) for stage in align.StagedProfile(chain(*sizes)).stages] == stages
 
 
 @pytest.mark.parametrize(
@@ -175,32 +177,32 @@ def test_branches_that_change_resolution_together_are_two_stages(sizes, stages):
     ],
 )
 def test_stages_stand_beside_those_of_about_their_resolution(a, b, beside):
-    assert align.by_stage([align.Side(chain(*a)), align.Side(chain(*b))]) == beside
+    assert align.align_stages([align.StagedProfile(chain(*a)), align.StagedProfile(chain(*b))]) == beside
 
 
 def test_resolution_is_relative_to_the_image():
     """The same net on a larger image has the same stages."""
     small, large = archprof.profile("resnet18", "3x64x64"), archprof.profile("resnet18", "3x160x160")
-    sides = [align.Side(small), align.Side(large)]
+    sides = [align.StagedProfile(small), align.StagedProfile(large)]
     assert [stage.name for stage in sides[0].stages][:3] == ["32x32", "16x16", "8x8"]
     assert [stage.name for stage in sides[1].stages][:3] == ["80x80", "40x40", "20x20"]
-    assert align.by_stage(sides) == [(at, at) for at in range(len(sides[0].stages))]
+    assert align.align_stages(sides) == [(at, at) for at in range(len(sides[0].stages))]
 
 
 def test_a_stage_holds_what_the_stage_table_says():
     profile = builders.profile()
-    side = align.Side(profile)
+    side = align.StagedProfile(profile)
     assert [(stage.name, stage.counts.params, stage.counts.macs) for stage in side.stages] == [
         ("8x8", 112 + 148, 6912 + 9216),
         ("vector", 2570, 2560),
         ("never called", 30, 0),
     ]
-    assert all(sum(side.own[i].params for i in stage.rows) == stage.counts.params for stage in side.stages)
+    assert all(sum(side.own_counts[i].params for i in stage.rows) == stage.counts.params for stage in side.stages)
 
 
 def test_the_order_in_a_stage_is_that_in_which_work_ends():
-    side = align.Side(builders.profile())
-    assert [side.path(row) for row in side.stages[0].rows] == [
+    side = align.StagedProfile(builders.profile())
+    assert [side.row_name(row) for row in side.stages[0].rows] == [
         "block.conv1",
         "block.relu",
         "block.conv2",

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.analysis.weight_depth import weight_layers
+from archprof.analysis.weight_depth import count_weight_layers
 from archprof.models import registry
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.list_builtin_names())
 def test_built_in_models_have_the_depth_of_their_papers(name):
     """Rows V8, D11 and M13 of the lectures among them: VGG A to E has 11 to 19, AlexNet and ZFNet have 8."""
-    assert weight_layers(archprof.profile(name)) == registry.find(name).depth
+    assert count_weight_layers(archprof.profile(name)) == registry.find_builtin(name).depth
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_built_in_models_have_the_depth_of_their_papers(name):
 def test_torchvision_models_have_the_depth_of_their_papers(name, depth):
     """Szegedy 2014 (22 layers), Huang 2017 (121), Zagoruyko 2016 (50), Xie 2017 (50), Szegedy 2015 (48)."""
     pytest.importorskip("torchvision")
-    assert weight_layers(archprof.profile(f"torchvision:{name}")) == depth
+    assert count_weight_layers(archprof.profile(f"torchvision:{name}")) == depth
 
 
 class Net(nn.Module):
@@ -37,7 +37,7 @@ class Net(nn.Module):
 
 
 def depth(forward, **parts):
-    return weight_layers(archprof.profile(Net(forward, **parts), torch.zeros(2, 8)))
+    return count_weight_layers(archprof.profile(Net(forward, **parts), torch.zeros(2, 8)))
 
 
 def linear():
@@ -69,7 +69,7 @@ def test_products_without_a_parameter_do_not_count():
 def test_a_transformer_layer_has_four():
     """Projections in and out, and two linear layers; attention itself has no weights."""
     layer = nn.TransformerEncoderLayer(8, 2, 16)
-    assert weight_layers(archprof.profile(layer, torch.zeros(5, 1, 8))) == 4
+    assert count_weight_layers(archprof.profile(layer, torch.zeros(5, 1, 8))) == 4
 
 
 def test_a_weight_may_be_masked_or_scaled_first():
@@ -85,9 +85,9 @@ def test_a_module_without_weights_has_none():
 
 def test_the_backward_pass_adds_nothing():
     net = nn.Sequential(linear(), nn.ReLU(), linear())
-    assert weight_layers(archprof.profile(net, torch.zeros(2, 8), train=True)) == 2
+    assert count_weight_layers(archprof.profile(net, torch.zeros(2, 8), train=True)) == 2
 
 
 def test_without_dataflow_there_is_no_depth():
     """The hand-built profile names no parameter as an input."""
-    assert weight_layers(builders.profile()) == 0
+    assert count_weight_layers(builders.profile()) == 0

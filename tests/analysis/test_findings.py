@@ -10,7 +10,7 @@ from torch import nn
 import archprof
 from archprof.analysis import phrases
 from archprof.analysis.compare.comparison import compare
-from archprof.analysis.report.page import report
+from archprof.analysis.report.page import build_report
 
 
 def texts(*models, **options):
@@ -143,7 +143,7 @@ def test_the_first_ratio_is_that_of_the_table(models):
     (first,) = [f for f in comparison.findings if "the MACs of" in f.text and " spends " in f.text]
     _, second = comparison.summary.records()
     ratio = max(second["macs_ratio"], 1 / second["macs_ratio"])
-    assert f"spends {phrases.times(ratio)} the MACs" in first.text
+    assert f"spends {phrases.say_times(ratio)} the MACs" in first.text
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_first_ratio_is_that_of_the_table(models):
     [(8.527, "8.53x"), (11.836, "11.8x"), (1204.4, "1,204x"), (0.27, "0.27x"), (0.0041, "0.0041x"), (1, "1.00x")],
 )
 def test_ratios(ratio, text):
-    assert phrases.times(ratio) == text
+    assert phrases.say_times(ratio) == text
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_ratios(ratio, text):
     [(0, "0%"), (0.0003, "under 1%"), (0.01, "1%"), (0.894, "89%"), (0.9999, "over 99%"), (1, "100%")],
 )
 def test_percents_never_say_all_or_nothing_too_soon(share, text):
-    assert phrases.percent(share) == text
+    assert phrases.say_percent(share) == text
 
 
 POOLS = ("pool2 pool2 pool2 pool2", "avgpool2 avgpool2 avgpool2", "relu", "flatten")
@@ -176,6 +176,6 @@ def test_models_without_parameters(other):
 
 @pytest.mark.parametrize("spec", POOLS)
 def test_the_report_of_a_model_without_parameters(spec):
-    (page,) = report([archprof.profile(spec, "3x64x64")]).models
+    (page,) = build_report([archprof.profile(spec, "3x64x64")]).models
     said = [finding.text for finding in page.findings]
     assert f"{spec} has no parameters." in said

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archprof.analysis.tables.columns import COLUMNS, GROUPINGS, MEASURED, SUMMED, available, legend
-from archprof.analysis.tables.layers import table
+from archprof.analysis.tables.columns import (
+    COLUMN_BY_KEY,
+    GROUPINGS,
+    MEASURED_KEYS,
+    SUMMED_KEYS,
+    describe_columns,
+    list_columns,
+)
+from archprof.analysis.tables.layers import tabulate_layers
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Layer, Op, Profile, Storage, TensorSpec
 
@@ -23,7 +30,7 @@ def shorts(answer):
 
 
 def test_the_tree_shows_sums_for_containers_and_own_work_below_them():
-    answer = table(builders.profile())
+    answer = tabulate_layers(builders.profile())
     assert shorts(answer) == [
         (0, "block"), (1, "conv1"), (1, "relu"), (1, "conv2"), (1, "relu #2"), (1, "(own)"), (0, "fc"), (0, "aux"),
     ]  # fmt: skip
@@ -38,7 +45,7 @@ def test_the_tree_shows_sums_for_containers_and_own_work_below_them():
 
 
 def test_the_total_row_has_the_totals_of_the_profile():
-    answer = table(builders.profile())
+    answer = tabulate_layers(builders.profile())
     totals = answer.record(answer.total)
     assert (totals["params"], totals["macs"], totals["flops"]) == (2860, 18688, 38666)
     assert (totals["act_fp32"], totals["act_fp16"], totals["share_macs"]) == (3112, 1556, 1.0)
@@ -46,14 +53,14 @@ def test_the_total_row_has_the_totals_of_the_profile():
 
 @pytest.mark.parametrize(("depth", "names"), [(0, ["(model)"]), (1, ["block", "fc", "aux"])])
 def test_depth_folds_deeper_rows_into_the_one_above(depth, names):
-    answer = table(builders.profile(), depth=depth)
+    answer = tabulate_layers(builders.profile(), depth=depth)
     assert [row.name for row in answer.rows] == names
     assert sum(column(answer, "macs")) == 18688
     assert not any(row.subtotal for row in answer.rows)
 
 
 def test_sort_gives_a_flat_list_in_full_names():
-    answer = table(builders.profile(), sort="flops")
+    answer = tabulate_layers(builders.profile(), sort="flops")
     assert [row.name for row in answer.rows] == [
         "block.conv2", "block.conv1", "fc", "block", "block.relu", "block.relu #2", "aux",
     ]  # fmt: skip
@@ -61,28 +68,28 @@ def test_sort_gives_a_flat_list_in_full_names():
 
 
 def test_sort_by_a_name_goes_up_and_missing_values_come_last():
-    kinds = column(table(builders.profile(), sort="kind"), "kind")
+    kinds = column(tabulate_layers(builders.profile(), sort="kind"), "kind")
     assert kinds == sorted(kinds)
-    assert column(table(builders.profile(), sort="output"), "output")[-1] is None
+    assert column(tabulate_layers(builders.profile(), sort="output"), "output")[-1] is None
 
 
 def test_sort_shows_the_column_that_it_sorts_by():
-    assert [c.key for c in table(builders.profile(), columns=["macs"], sort="buffers").columns] == [
+    assert [c.key for c in tabulate_layers(builders.profile(), columns=["macs"], sort="buffers").columns] == [
         "layer", "buffers", "macs",
     ]  # fmt: skip
 
 
 def test_top_sums_the_others_in_one_row():
-    answer = table(builders.profile(), top=2)
+    answer = tabulate_layers(builders.profile(), top=2)
     assert [row.name for row in answer.rows] == ["block.conv2", "block.conv1", "(5 other rows)"]
     assert column(answer, "macs") == [9216, 6912, 2560]
     assert column(answer, "params") == [148, 112, 2600]
-    assert [row.name for row in table(builders.profile(), top=6).rows][-1] == "(1 other row)"
-    assert len(table(builders.profile(), top=99).rows) == 7
+    assert [row.name for row in tabulate_layers(builders.profile(), top=6).rows][-1] == "(1 other row)"
+    assert len(tabulate_layers(builders.profile(), top=99).rows) == 7
 
 
 def test_by_kind():
-    answer = table(builders.profile(), by="kind", columns=["calls", "macs", "flops", "params", "trainable"])
+    answer = tabulate_layers(builders.profile(), by="kind", columns=["calls", "macs", "flops", "params", "trainable"])
     assert [row.cells for row in answer.rows] == [
         ("Conv2d", 2, 16128, 32768, 260, 112),
         ("Linear", 1, 2560, 5130, 2600, 2600),
@@ -92,11 +99,15 @@ def test_by_kind():
 
 
 def test_by_kind_leaves_out_containers_that_did_nothing_of_their_own():
-    assert column(table(builders.profile(), by="kind", columns=["macs"]), "kind") == ["Conv2d", "Linear", "ReLU"]
+    assert column(tabulate_layers(builders.profile(), by="kind", columns=["macs"]), "kind") == [
+        "Conv2d",
+        "Linear",
+        "ReLU",
+    ]
 
 
 def test_by_op():
-    answer = table(builders.profile(), by="op", columns=["calls", "macs", "flops", "bytes_moved"])
+    answer = tabulate_layers(builders.profile(), by="op", columns=["calls", "macs", "flops", "bytes_moved"])
     assert {row.cells[0]: row.cells[1:] for row in answer.rows} == {
         "aten.convolution": (2, 16128, 32768, 2 * 768 + 2048),
         "aten.addmm": (1, 2560, 5130, 768 + 40),
@@ -107,29 +118,31 @@ def test_by_op():
 
 def test_the_backward_pass_has_columns_only_where_there_was_one():
     for by in GROUPINGS:
-        shown = [{c.key for c in table(made, by=by).columns} for made in (builders.profile(), builders.trained())]
+        shown = [
+            {c.key for c in tabulate_layers(made, by=by).columns} for made in (builders.profile(), builders.trained())
+        ]
         assert shown[1] - shown[0] == {"backward_macs", "backward_flops"}
 
 
 def test_a_train_profile_also_shows_the_backward_pass():
-    answer = table(builders.trained())
+    answer = tabulate_layers(builders.trained())
     assert column(answer, "backward_macs") == [32256, 13824, 0, 18432, 0, 0, 0, 0]
-    assert set(column(table(builders.profile(), columns=["backward_macs"]), "backward_macs")) == {None}
+    assert set(column(tabulate_layers(builders.profile(), columns=["backward_macs"]), "backward_macs")) == {None}
 
 
 def test_an_unknown_op_makes_its_row_those_above_and_the_total_lower_bounds():
-    answer = table(builders.with_unknown())
+    answer = tabulate_layers(builders.with_unknown())
     assert [row.short for row in answer.rows if "macs" in row.bounds] == ["block", "conv2"]
     assert answer.total.bounds == {"macs", "flops"}
     assert not answer.complete
-    assert table(builders.with_unknown(), columns=["params"]).complete
+    assert tabulate_layers(builders.with_unknown(), columns=["params"]).complete
     notes = "\n".join(answer.notes)
     assert "aten.mystery, 1 call, first in block.conv2 (Conv2d) -> 1x10" in notes
     assert "lower bounds" in notes
 
 
 def test_a_forward_that_stopped_says_where_and_why():
-    answer = table(builders.stopped())
+    answer = tabulate_layers(builders.stopped())
     assert [row.short for row in answer.rows if row.bounds] == ["block", "conv2"]
     assert answer.total.bounds == {"params", "macs", "flops", "act_fp32", "act_fp16"}
     assert any(
@@ -138,7 +151,7 @@ def test_a_forward_that_stopped_says_where_and_why():
 
 
 def test_notes_state_the_convention_the_input_and_what_was_never_called():
-    notes = table(builders.profile()).notes
+    notes = tabulate_layers(builders.profile()).notes
     assert any(note.startswith("1 MAC = 2 FLOPs") for note in notes)
     assert notes[0] == "Input 3x8x8; batch 1; forward pass in float32."
     assert any("(30): aux" in note for note in notes)
@@ -147,7 +160,7 @@ def test_notes_state_the_convention_the_input_and_what_was_never_called():
 
 def test_a_module_that_owns_nothing_and_never_ran_has_no_row():
     idle = Layer("spare", "Dropout", 1, None)
-    answer = table(builders.profile(layers=(*builders.LAYERS, idle)))
+    answer = tabulate_layers(builders.profile(layers=(*builders.LAYERS, idle)))
     assert "spare" not in [row.name for row in answer.rows]
 
 
@@ -165,12 +178,12 @@ def test_a_module_that_owns_nothing_and_never_ran_has_no_row():
 )
 def test_what_cannot_be_asked_is_refused(options, error, said):
     with pytest.raises(error, match=said):
-        table(builders.profile(), **options)
+        tabulate_layers(builders.profile(), **options)
 
 
 def test_an_unknown_column_is_answered_with_the_nearest():
     with pytest.raises(UnknownName) as caught:
-        table(builders.profile(), columns=["mac"])
+        tabulate_layers(builders.profile(), columns=["mac"])
     assert "macs" in caught.value.allowed
 
 
@@ -229,14 +242,14 @@ def whole(profile: Profile) -> dict[str, int | None]:
 @settings(max_examples=150, deadline=None)
 @given(profiles(), st.sampled_from(list(GROUPINGS)), st.data())
 def test_the_rows_of_every_table_add_up_to_the_totals(profile, by, data):
-    known = [key for key in available(by) if COLUMNS[key].column.numeric]
+    known = [key for key in list_columns(by) if COLUMN_BY_KEY[key].column.numeric]
     options = {
         "depth": data.draw(st.none() | st.integers(0, 4)) if by == "layer" else None,
         "columns": data.draw(st.none() | st.lists(st.sampled_from(known), min_size=1, unique=True)),
-        "sort": data.draw(st.none() | st.sampled_from(available(by))),
+        "sort": data.draw(st.none() | st.sampled_from(list_columns(by))),
         "top": data.draw(st.none() | st.integers(1, 8)),
     }
-    answer, expected = table(profile, by=by, **options), whole(profile)
+    answer, expected = tabulate_layers(profile, by=by, **options), whole(profile)
     total, records = answer.record(answer.total), answer.records()
     for key in [c.key for c in answer.columns if c.numeric]:
         values = [record[key] for record in records]
@@ -244,14 +257,14 @@ def test_the_rows_of_every_table_add_up_to_the_totals(profile, by, data):
             assert set(values) <= {None}
         else:
             assert sum(values) == pytest.approx(total[key], rel=1e-9)
-        if key in SUMMED - {"calls", *MEASURED}:
+        if key in SUMMED_KEYS - {"calls", *MEASURED_KEYS}:
             assert total[key] == expected[key]
 
 
 @settings(max_examples=60, deadline=None)
 @given(profiles())
 def test_a_subtotal_is_the_sum_of_the_rows_under_it(profile):
-    answer = table(profile, columns=["params", "flops", "act_fp32"])
+    answer = tabulate_layers(profile, columns=["params", "flops", "act_fp32"])
     rows = answer.rows
     for i, row in enumerate(rows):
         if row.subtotal:
@@ -261,7 +274,7 @@ def test_a_subtotal_is_the_sum_of_the_rows_under_it(profile):
 
 
 def test_every_column_says_what_it_means_in_one_line():
-    for key, entry in COLUMNS.items():
+    for key, entry in COLUMN_BY_KEY.items():
         assert entry.column.key == key
         assert entry.column.meaning
         assert "\n" not in entry.column.meaning
@@ -269,12 +282,14 @@ def test_every_column_says_what_it_means_in_one_line():
 
 def test_the_legend_lists_every_column_that_can_be_asked_for():
     for by in GROUPINGS:
-        keys = [line.split()[0] for line in legend(by).splitlines()]
-        assert [c.key for c in table(builders.profile(), by=by, columns=keys).columns] == keys
-    assert "params" not in legend("op")
+        keys = [line.split()[0] for line in describe_columns(by).splitlines()]
+        assert [c.key for c in tabulate_layers(builders.profile(), by=by, columns=keys).columns] == keys
+    assert "params" not in describe_columns("op")
 
 
 def test_columns_chosen_by_the_reader_keep_their_order_of_importance():
-    chosen = table(builders.profile(), columns=["act_bf16", "macs"]).columns
+    chosen = tabulate_layers(builders.profile(), columns=["act_bf16", "macs"]).columns
     assert [(c.key, c.rank) for c in chosen] == [("layer", 0), ("act_bf16", 1), ("macs", 2)]
-    assert all(dataclasses.replace(c, rank=COLUMNS[c.key].column.rank) == COLUMNS[c.key].column for c in chosen)
+    assert all(
+        dataclasses.replace(c, rank=COLUMN_BY_KEY[c.key].column.rank) == COLUMN_BY_KEY[c.key].column for c in chosen
+    )

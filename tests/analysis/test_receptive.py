@@ -16,8 +16,16 @@ from torch.nn import functional
 
 import archprof
 from archprof.analysis.receptive import position_rules
-from archprof.analysis.receptive.fields import Field, Walk, cells, fields, widest
+from archprof.analysis.receptive.fields import (
+    FieldWalk,
+    ReceptiveField,
+    compute_fields,
+    field_cells,
+    find_widest,
+)
 from archprof.analysis.receptive.spans import hull
+
+RF = ReceptiveField
 
 ROWS = list(csv.DictReader((Path(__file__).parent.parent / "data" / "receptive_fields.csv").open(encoding="utf-8")))
 
@@ -83,16 +91,16 @@ def mobilenet_v1() -> nn.Module:
     return net
 
 
-def by_path(model: object) -> dict[str, Field]:
+def by_path(model: object) -> dict[str, ReceptiveField]:
     profile = archprof.profile(model, (1, 3, 224, 224))
-    return {layer.path: field for layer, field in zip(profile.layers, fields(profile), strict=True)}
+    return {layer.path: field for layer, field in zip(profile.layers, compute_fields(profile), strict=True)}
 
 
-def vgg(name: str) -> dict[str, Field]:
+def vgg(name: str) -> dict[str, ReceptiveField]:
     """The fields of our VGG under TF-Slim's names, conv<block>/conv<block>_<number> and pool<block>."""
     profile = archprof.profile(name)
     found, block, number = {}, 1, 0
-    for layer, field in zip(profile.layers, fields(profile), strict=True):
+    for layer, field in zip(profile.layers, compute_fields(profile), strict=True):
         if layer.kind == "Conv2d":
             number += 1
             found[f"conv{block}/conv{block}_{number}"] = field
@@ -102,13 +110,13 @@ def vgg(name: str) -> dict[str, Field]:
     return found
 
 
-def inception_v3() -> dict[str, Field]:
+def inception_v3() -> dict[str, ReceptiveField]:
     found = by_path("torchvision:inception_v3")
     return found | {"MaxPool_3a_3x3": found["maxpool1"], "MaxPool_5a_3x3": found["maxpool2"]}
 
 
 @functools.cache
-def like_named(model: str) -> dict[str, Field]:
+def like_named(model: str) -> dict[str, ReceptiveField]:
     makers = {
         "alexnet_v2": lambda: by_path(alexnet_v2()),
         "vgg_a": lambda: vgg("vgg_a"),
@@ -271,7 +279,7 @@ def agrees_with_gradients(net: nn.Sequential) -> bool:
     False where there is no such position: all see over the border, where padding cuts off what they see, or the
     gaps of a transposed convolution are all that a later step picks along the other dimension.
     """
-    walk = Walk(archprof.profile(net, torch.zeros(1, 1, SIZE, SIZE, dtype=torch.float64)))
+    walk = FieldWalk(archprof.profile(net, torch.zeros(1, 1, SIZE, SIZE, dtype=torch.float64)))
     spans, field = walk.spans(0), walk.field(0)
     assert len(spans) == 2
     assert field.size
@@ -284,14 +292,14 @@ def agrees_with_gradients(net: nn.Sequential) -> bool:
     if not torch.autograd.grad(y.sum(), x, retain_graph=True)[0].any():
         return False
     for dim, span in enumerate(spans):
-        middle, phases = y.shape[2 + dim] // 2, len(span.seen)
+        middle, phases = y.shape[2 + dim] // 2, len(span.intervals)
         reach = min(phases, 20)
         around = range(middle - (reach + 1) // 2, middle + reach // 2 + 2)
-        low, high = hull(map(span.at, around)) or (0, 0)
+        low, high = hull(map(span.interval_at, around)) or (0, 0)
         if around[0] < 0 or around[-1] >= y.shape[2 + dim] or low <= 0 or high >= SIZE - 1:
             return False
         extents = {at: one_sees(y, x, 2 + dim, at) for at in around}
-        assert extents == {at: span.at(at) for at in around}
+        assert extents == {at: span.interval_at(at) for at in around}
         found = [(at, *extent) for at, extent in extents.items() if extent]
         widest_seen = max((last - first + 1 for _, first, last in found), default=0)
         assert widest_seen == field.size[dim] if reach == phases else widest_seen <= field.size[dim]
@@ -303,8 +311,8 @@ def agrees_with_gradients(net: nn.Sequential) -> bool:
 # By hand
 
 
-def field_of(net: nn.Module, *shape: int) -> Field:
-    return fields(archprof.profile(net, shape or (1, 4, 32, 32)))[0]
+def field_of(net: nn.Module, *shape: int) -> ReceptiveField:
+    return compute_fields(archprof.profile(net, shape or (1, 4, 32, 32)))[0]
 
 
 def conv(kernel: int = 3, **options: object) -> nn.Conv2d:
@@ -316,7 +324,7 @@ def test_a_stack_of_3x3_sees_what_one_larger_kernel_sees(count: int, size: int) 
     """Rows V3 and V4 of the lectures."""
     stack = field_of(nn.Sequential(*(conv(padding=1) for _ in range(count))))
     assert stack == field_of(conv(size, padding=size // 2))
-    assert stack == Field((size, size), (1, 1), (size // 2, size // 2))
+    assert stack == RF((size, size), (1, 1), (size // 2, size // 2))
 
 
 class Words(nn.Module):
@@ -333,25 +341,25 @@ class Words(nn.Module):
 @pytest.mark.parametrize(
     ("net", "shape", "expected"),
     [
-        (nn.Sequential(nn.Conv1d(2, 2, 5, 2), nn.MaxPool1d(3)), (1, 2, 64), Field((9,), (6,), (0,))),
-        (nn.Conv3d(1, 1, (3, 5, 7), (1, 2, 3), (1, 0, 0)), (1, 1, 9, 20, 30), Field((3, 5, 7), (1, 2, 3), (1, 0, 0))),
-        (nn.ConvTranspose2d(4, 4, 2, 2), (1, 4, 8, 8), Field((1, 1), (0.5, 0.5), (0.25, 0.25))),
-        (nn.Sequential(conv(2, stride=2), nn.PixelShuffle(2)), (1, 4, 8, 8), Field((2, 2), (1, 1), (0.5, 0.5))),
-        (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 1)), (1, 1, 8, 8), Field((2, 2), (2, 2), (0, 0))),
-        (nn.Sequential(nn.ReflectionPad2d((3, 0, 1, 0)), conv()), (1, 4, 8, 8), Field((3, 3), (1, 1), (1, 3))),
-        (nn.Sequential(conv(), nn.AdaptiveAvgPool2d(2)), (1, 4, 10, 6), Field((6, 4), (4, 2), (0, 0))),
+        (nn.Sequential(nn.Conv1d(2, 2, 5, 2), nn.MaxPool1d(3)), (1, 2, 64), RF((9,), (6,), (0,))),
+        (nn.Conv3d(1, 1, (3, 5, 7), (1, 2, 3), (1, 0, 0)), (1, 1, 9, 20, 30), RF((3, 5, 7), (1, 2, 3), (1, 0, 0))),
+        (nn.ConvTranspose2d(4, 4, 2, 2), (1, 4, 8, 8), RF((1, 1), (0.5, 0.5), (0.25, 0.25))),
+        (nn.Sequential(conv(2, stride=2), nn.PixelShuffle(2)), (1, 4, 8, 8), RF((2, 2), (1, 1), (0.5, 0.5))),
+        (nn.Sequential(nn.PixelUnshuffle(2), nn.Conv2d(4, 1, 1)), (1, 1, 8, 8), RF((2, 2), (2, 2), (0, 0))),
+        (nn.Sequential(nn.ReflectionPad2d((3, 0, 1, 0)), conv()), (1, 4, 8, 8), RF((3, 3), (1, 1), (1, 3))),
+        (nn.Sequential(conv(), nn.AdaptiveAvgPool2d(2)), (1, 4, 10, 6), RF((6, 4), (4, 2), (0, 0))),
         (
             nn.Sequential(conv(), nn.AvgPool2d(8), nn.Flatten(), nn.Linear(4, 2)),
             (1, 4, 10, 10),
-            Field((10, 10), (8, 8), (0, 0)),
+            RF((10, 10), (8, 8), (0, 0)),
         ),
-        (nn.Sequential(conv(padding=1), nn.LocalResponseNorm(2)), (1, 4, 8, 8), Field((3, 3), (1, 1), (1, 1))),
-        (Words(), (1, 16), Field((3,), (1,), (1,))),
+        (nn.Sequential(conv(padding=1), nn.LocalResponseNorm(2)), (1, 4, 8, 8), RF((3, 3), (1, 1), (1, 1))),
+        (Words(), (1, 16), RF((3,), (1,), (1,))),
     ],
 )  # fmt: skip
-def test_other_shapes_of_nets(net: nn.Module, shape: tuple[int, ...], expected: Field) -> None:
+def test_other_shapes_of_nets(net: nn.Module, shape: tuple[int, ...], expected: ReceptiveField) -> None:
     inputs = f"int64[{','.join(map(str, shape))}]<9" if len(shape) == 2 else shape
-    assert fields(archprof.profile(net, inputs))[0] == expected
+    assert compute_fields(archprof.profile(net, inputs))[0] == expected
 
 
 class Gate(nn.Module):
@@ -410,7 +418,7 @@ def test_what_sees_everything_has_no_size_and_says_why(net: nn.Module, reason: s
 
 
 def test_paths_beside_each_other_are_marked() -> None:
-    assert field_of(Crooked()) == Field((3, 3), (1, 1), (0, 0), aligned=False)
+    assert field_of(Crooked()) == RF((3, 3), (1, 1), (0, 0), aligned=False)
     assert field_of(Sum(conv(padding=1))).aligned
 
 
@@ -423,7 +431,7 @@ def test_channels_last_input() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.conv(x.permute(0, 3, 1, 2))
 
-    assert field_of(Net(), 1, 31, 21, 4) == Field((3, 3), (2, 2), (0, 0))
+    assert field_of(Net(), 1, 31, 21, 4) == RF((3, 3), (2, 2), (0, 0))
 
 
 def test_a_tensor_written_in_parts_is_not_followed() -> None:
@@ -438,7 +446,7 @@ def test_a_tensor_written_in_parts_is_not_followed() -> None:
 
 def test_each_call_of_a_module_has_its_own_field() -> None:
     shared = conv(padding=1)
-    found = fields(archprof.profile(nn.Sequential(shared, nn.ReLU(), shared), (1, 4, 9, 9)))
+    found = compute_fields(archprof.profile(nn.Sequential(shared, nn.ReLU(), shared), (1, 4, 9, 9)))
     assert [field.size for field in found] == [(5, 5), (3, 3), (3, 3), (5, 5)]
 
 
@@ -447,7 +455,7 @@ def test_a_net_without_positions_has_no_field() -> None:
 
 
 def test_the_widest_before_everything_is_seen() -> None:
-    layer, field = widest(archprof.profile("vgg_d")) or pytest.fail("none")
+    layer, field = find_widest(archprof.profile("vgg_d")) or pytest.fail("none")
     assert layer.kind == "MaxPool2d"
     assert field.size == (212, 212)
 
@@ -455,19 +463,25 @@ def test_the_widest_before_everything_is_seen() -> None:
 def test_a_saved_profile_has_the_same_fields(tmp_path: Path) -> None:
     profile = archprof.profile("resnet20_cifar")
     profile.save(tmp_path / "x.json")
-    assert fields(archprof.load(tmp_path / "x.json")) == fields(profile)
+    assert compute_fields(archprof.load(tmp_path / "x.json")) == compute_fields(profile)
 
 
 def test_training_changes_no_field() -> None:
-    assert fields(archprof.profile("resnet20_cifar", train=True)) == fields(archprof.profile("resnet20_cifar"))
+    assert compute_fields(archprof.profile("resnet20_cifar", train=True)) == compute_fields(
+        archprof.profile("resnet20_cifar")
+    )
 
 
 def test_cells() -> None:
-    assert cells(Field((3, 3), (0.5, 0.5), (1, 0))) == {"rf": "3", "rf_stride": "0.5", "rf_padding": "1x0"}
-    assert cells(Field(reason="x")) == {"rf": None, "rf_stride": None, "rf_padding": None}
+    assert field_cells(RF((3, 3), (0.5, 0.5), (1, 0))) == {
+        "rf": "3",
+        "rf_stride": "0.5",
+        "rf_padding": "1x0",
+    }
+    assert field_cells(ReceptiveField(reason="x")) == {"rf": None, "rf_stride": None, "rf_padding": None}
 
 
-@pytest.mark.parametrize("name", position_rules.ELEMENTWISE.split())
+@pytest.mark.parametrize("name", position_rules.ELEMENTWISE_OPS.split())
 def test_torch_too_calls_these_ops_elementwise(name: str) -> None:
     if name == "leaky_relu" and torch.__version__ < "2.14":
         pytest.skip("torch forgot the tag of this one")
@@ -475,6 +489,6 @@ def test_torch_too_calls_these_ops_elementwise(name: str) -> None:
     assert any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads())
 
 
-@pytest.mark.parametrize("name", list(position_rules.RULES))
+@pytest.mark.parametrize("name", list(position_rules.POSITION_RULES))
 def test_every_op_that_is_followed_exists(name: str) -> None:
     assert hasattr(torch.ops.aten, name.removeprefix("aten."))

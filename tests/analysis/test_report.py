@@ -14,8 +14,8 @@ from torch import nn
 
 import archprof
 from archprof.analysis.report import charts, joint_charts, model_findings, treemap
-from archprof.analysis.report.page import report
-from archprof.analysis.report.view import Subject
+from archprof.analysis.report.page import build_report
+from archprof.analysis.report.view import ProfileView
 from archprof.errors import UsageError
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Op, Profile, Storage
@@ -28,7 +28,7 @@ MODELS = (
 
 @pytest.fixture(scope="module")
 def pages():
-    return {name: report([archprof.profile(name)]).models[0] for name in MODELS}
+    return {name: build_report([archprof.profile(name)]).models[0] for name in MODELS}
 
 
 def conv(inputs, outputs, kernel, **options):
@@ -49,7 +49,7 @@ def blocks():
 
 
 def texts(profile):
-    return [finding.text for finding in report([profile]).models[0].findings]
+    return [finding.text for finding in build_report([profile]).models[0].findings]
 
 
 def drawn(series):
@@ -72,7 +72,7 @@ def check_nodes(nodes, profile):
         inside.setdefault(node.parent, []).append(node)
     for node in nodes:
         parts = inside.get(node.id, [])
-        for metric in treemap.METRICS:
+        for metric in treemap.AREA_METRICS:
             assert node.total[metric] == node.own[metric] + sum(part.total[metric] for part in parts)
             assert not parts or node.own[metric] == 0
     totals = profile.totals
@@ -94,18 +94,18 @@ def test_the_boxes_of_real_models_add_up_at_every_level(pages, name):
     whole = {layer.path for layer in page.profile.layers}
     around = {path[:at] for path in whole for at in range(len(path)) if path[at] == "."}  # a ModuleList has no row
     assert {path for path in paths.values() if not path.endswith("(own)")} == whole | around
-    check_nodes(treemap.of(page.profile, most=12), page.profile)
+    check_nodes(treemap.build_treemap(page.profile, most=12), page.profile)
 
 
 @pytest.mark.parametrize("make", ["profile", "with_unknown", "stopped", "trained", "hostile"])
 def test_the_boxes_of_profiles_built_by_hand_add_up(make):
     profile = getattr(builders, make)()
-    check_nodes(treemap.of(profile), profile)
+    check_nodes(treemap.build_treemap(profile), profile)
 
 
 def test_boxes_by_hand():
     """The add of the block is its own; both calls of the relu are one box: 2 x 256 FLOPs."""
-    nodes = treemap.of(builders.profile())
+    nodes = treemap.build_treemap(builders.profile())
     assert [(node.label, node.kind, node.depth) for node in nodes] == [
         ("net", "Net", 0), ("block", "Residual", 1), ("conv1", "Conv2d", 2), ("relu", "ReLU", 2),
         ("conv2", "Conv2d", 2), ("(own)", "Residual", 2), ("fc", "Linear", 1), ("aux", "Linear", 1),
@@ -132,7 +132,7 @@ def nets(draw):
 
 @given(nets(), st.integers(1, 70))
 def test_however_few_boxes_there_may_be_they_add_up(profile, most):
-    nodes = treemap.of(profile, most)
+    nodes = treemap.build_treemap(profile, most)
     assert len(nodes) <= most
     check_nodes(nodes, profile)
 
@@ -141,7 +141,7 @@ def test_the_smallest_boxes_become_one():
     """20 layers with 1 to 20 parameters; of 6 boxes one is the model and one the 16 smallest: 1 + ... + 16 = 136."""
     layers = (Layer("", "Net", 0, 0), *(Layer(f"l{i}", "Part", 1, 0, params=i) for i in range(1, 21)))
     profile = builders.profile(layers=layers, ops=(), tensors=(), storages=())
-    nodes = treemap.of(profile, most=6)
+    nodes = treemap.build_treemap(profile, most=6)
     assert [(node.label, node.total["params"]) for node in nodes] == [
         ("net", 210), ("l17", 17), ("l18", 18), ("l19", 19), ("l20", 20), ("other (16)", 136),
     ]  # fmt: skip
@@ -155,7 +155,7 @@ def test_a_box_that_is_large_in_any_way_stays():
         Layer("x", "X", 1, 0),
     )
     op = Op("aten.mm", 11, "forward", (), (), 50, 100, 0, 0, "counted")
-    nodes = treemap.of(builders.profile(layers=layers, ops=(op,), tensors=(), storages=()), most=5)
+    nodes = treemap.build_treemap(builders.profile(layers=layers, ops=(op,), tensors=(), storages=()), most=5)
     assert [(node.label, node.total["macs"]) for node in nodes] == [
         ("net", 50), ("l0", 0), ("l1", 0), ("x", 50), ("other (8)", 0),
     ]  # fmt: skip
@@ -165,13 +165,13 @@ def test_a_box_that_is_large_in_any_way_stays():
 
 
 def test_tiles_by_hand():
-    tiles = {tile.key: tile for tile in report([builders.profile()]).models[0].tiles}
+    tiles = {tile.key: tile for tile in build_report([builders.profile()]).models[0].tiles}
     assert list(tiles) == ["params", "macs", "flops", "activation", "latency", "field"]
     assert (tiles["params"].value, tiles["params"].second) == (2860, (2712, "trainable"))
     assert (tiles["macs"].value, tiles["flops"].value) == (18688, 38666)
     assert (tiles["activation"].value, tiles["activation"].second) == (3112, (1556, "float16"))
     assert (tiles["latency"].value, tiles["latency"].note) == (None, "not measured")
-    assert not any(tile.bound for tile in tiles.values())
+    assert not any(tile.is_lower_bound for tile in tiles.values())
 
 
 def test_the_field_tile_gives_its_reason(pages):
@@ -180,7 +180,7 @@ def test_the_field_tile_gives_its_reason(pages):
     assert (field.value, field.unit) == (212, "px")
     assert "features.30" in field.note
     assert "linear layer over positions in classifier.0" in field.note
-    flat = report([archprof.profile(nn.Linear(4, 2), torch.zeros(1, 4))]).models[0].tiles[-1]
+    flat = build_report([archprof.profile(nn.Linear(4, 2), torch.zeros(1, 4))]).models[0].tiles[-1]
     assert flat.value is None
     assert flat.note
 
@@ -197,20 +197,20 @@ def test_the_field_past_a_gate_stands_beside():
             x = self.first(x)
             return self.second(x * self.gate(x).sigmoid())
 
-    tile = report([archprof.profile(Gated(), torch.zeros(1, 4, 16, 16))]).models[0].tiles[-1]
+    tile = build_report([archprof.profile(Gated(), torch.zeros(1, 4, 16, 16))]).models[0].tiles[-1]
     assert (tile.value, tile.second) == (3, (5, "without global paths"))
 
 
 def test_bounds_are_marked_on_the_tiles():
     def bounds(profile):
-        return {tile.key for tile in report([profile]).models[0].tiles if tile.bound}
+        return {tile.key for tile in build_report([profile]).models[0].tiles if tile.is_lower_bound}
 
     assert bounds(builders.with_unknown()) == {"macs", "flops"}
     assert bounds(builders.stopped()) == {"params", "macs", "flops", "activation", "field"}
 
 
 def test_the_backward_pass_stands_beside_the_forward():
-    macs = {tile.key: tile for tile in report([builders.trained()]).models[0].tiles}["macs"]
+    macs = {tile.key: tile for tile in build_report([builders.trained()]).models[0].tiles}["macs"]
     assert (macs.value, macs.second) == (18688, (2 * (6912 + 9216), "backward"))
 
 
@@ -263,7 +263,9 @@ def test_the_peak_is_that_of_the_memory_analysis(pages, name):
     page = pages[name]
     [finding] = [finding for finding in page.findings if "live at once" in finding.text]
     number, unit = re.match(r"At most ([\d.]+) (KiB|MiB) are live at once", finding.text).groups()
-    assert float(number) == pytest.approx(liveness.peak(page.profile) / {"KiB": 2**10, "MiB": 2**20}[unit], abs=0.005)
+    assert float(number) == pytest.approx(
+        liveness.compute_peak_bytes(page.profile) / {"KiB": 2**10, "MiB": 2**20}[unit], abs=0.005
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -323,7 +325,7 @@ def test_a_single_layer_has_three_findings_too(layer):
 
 def test_equal_models_have_three_findings_too():
     identity = archprof.profile(nn.Identity(), torch.zeros(1, 4))
-    found = report([identity, identity]).comparison.findings
+    found = build_report([identity, identity]).comparison.findings
     assert [finding.text for finding in found[1:]] == [
         "A: Identity has no parameters.",
         "A: Identity runs no op in this pass.",
@@ -332,7 +334,7 @@ def test_equal_models_have_three_findings_too():
 
 
 def test_models_that_stopped_are_not_spoken_of_twice():
-    found = report([builders.stopped(), builders.stopped()]).comparison.findings
+    found = build_report([builders.stopped(), builders.stopped()]).comparison.findings
     assert [finding.text for finding in found] == [
         "The forward of net (A) stopped in block.conv2: its numbers are lower bounds.",
         "The forward of net (B) stopped in block.conv2: its numbers are lower bounds.",
@@ -345,11 +347,11 @@ def test_rows_that_the_table_leaves_out_are_not_named():
     copy = Op("aten.copy_", 1, "forward", (0,), (), 0, 0, 10**6, 10**6, "zero")
     ops = (*base.ops[:4], copy, base.ops[5])  # in the place of the block's add
     storages = tuple(one._replace(born=None, role="input") if one.born == 4 else one for one in base.storages)
-    page = report([dataclasses.replace(base, ops=ops, storages=storages)]).models[0]
+    page = build_report([dataclasses.replace(base, ops=ops, storages=storages)]).models[0]
     assert "block (own)" not in {row.name for row in page.table.rows}
     [finding] = [finding for finding in page.findings if "each byte" in finding.text]
     assert finding.rows == ("block.conv1", "block.relu", "block.relu #2", "fc")
-    assert drawn(page.pictures)["live"].points[0][4][2] == "block (own): copy_"
+    assert drawn(page.charts)["live"].points[0][4][2] == "block (own): copy_"
 
 
 # Pictures
@@ -357,7 +359,7 @@ def test_rows_that_the_table_leaves_out_are_not_named():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_stages_add_up(pages, name):
-    page, series = pages[name], drawn(pages[name].pictures)
+    page, series = pages[name], drawn(pages[name].charts)
     totals = page.profile.totals
     expected = {"params": totals.params, "macs": totals.macs, "act_fp32": totals.activation_bytes["float32"]}
     for key, total in expected.items():
@@ -369,14 +371,14 @@ def test_stages_add_up(pages, name):
 def test_stages_of_one_size_keep_apart():
     """Down and up again: 16x16, 8x8, 16x16."""
     up = traced(conv(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2), conv(4, 8, 3), nn.Upsample(scale_factor=2), conv(8, 4, 3))
-    [points] = drawn(report([up]).models[0].pictures)["stage_params"].points
+    [points] = drawn(build_report([up]).models[0].charts)["stage_params"].points
     assert points == (("16x16", 144, "16x16"), ("8x8", 288, "8x8"), ("16x16 (2)", 288, "16x16 (2)"))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_memory_along_the_pass_has_its_peak(pages, name):
-    everything, activations = drawn(pages[name].pictures)["live"].points
-    assert max(y for _, y, _ in everything) == liveness.peak(pages[name].profile)
+    everything, activations = drawn(pages[name].charts)["live"].points
+    assert max(y for _, y, _ in everything) == liveness.compute_peak_bytes(pages[name].profile)
     assert max(len(everything), len(activations)) <= 600
     assert all(0 <= x < len(pages[name].profile.ops) for x, _, _ in everything)
     assert max(y for _, y, _ in activations) <= max(y for _, y, _ in everything)
@@ -391,8 +393,8 @@ def test_live_bytes_by_hand():
         Storage(40, "float32", "activation", 3, 3),
     )
     ops = tuple(Op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
-    subject = Subject(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
-    everything, activations = charts.live(subject).points
+    subject = ProfileView(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
+    everything, activations = charts.chart_live_bytes(subject).points
     assert [y for _, y, _ in everything] == [110, 130, 130, 160]
     assert [y for _, y, _ in activations] == [10, 10, 10, 40]
     assert everything[3] == (3, 160, "(model): op3")
@@ -401,7 +403,7 @@ def test_live_bytes_by_hand():
 @given(st.lists(st.integers(0, 10**9), max_size=300), st.integers(4, 60))
 def test_thinning_keeps_the_ends_and_the_extremes(values, most):
     points = tuple((i, value, "") for i, value in enumerate(values))
-    kept = charts.thinned(points, most)
+    kept = charts.thin_points(points, most)
     assert len(kept) <= most
     assert len(kept) == len(points) or len(points) > most
     assert list(kept) == sorted(set(kept))
@@ -415,14 +417,14 @@ def test_thinning_keeps_the_ends_and_the_extremes(values, most):
 
 def test_activation_by_layer_is_that_of_the_table(pages):
     page = pages["resnet18"]
-    [points] = drawn(page.pictures)["activation"].points
+    [points] = drawn(page.charts)["activation"].points
     made = {row.name: page.table.record(row)["act_fp32"] for row in page.table.rows if not row.subtotal}
     assert {name: y for _, y, name in points} == {name: size for name, size in made.items() if size}
 
 
 def test_fields_against_depth(pages):
     """VGG-16 convolution by convolution, as every course works it out."""
-    [points] = drawn(pages["vgg16"].pictures)["field"].points
+    [points] = drawn(pages["vgg16"].charts)["field"].points
     assert [y for _, y, _ in points] == [3, 5, 10, 14, 24, 32, 40, 60, 76, 92, 132, 164, 196]
     assert [x for x, _, _ in points] == list(range(1, 14))
     assert points[2][2] == "features.5"
@@ -430,27 +432,27 @@ def test_fields_against_depth(pages):
 
 def test_intensity_of_a_convolution():
     """4 -> 8 channels, 3x3 on 16x16 without bias: 2 x 256 x 8 x 36 FLOPs over input, weight and output in float32."""
-    [points] = drawn(report([traced(conv(4, 8, 3))]).models[0].pictures)["intensity"].points
+    [points] = drawn(build_report([traced(conv(4, 8, 3))]).models[0].charts)["intensity"].points
     flops, moved = 2 * 256 * 8 * 36, 4 * (4 * 256 + 8 * 4 * 9 + 8 * 256)
     assert points == ((flops / moved, flops, "0"),)
 
 
 def test_a_layer_with_an_unknown_op_has_no_intensity():
-    [points] = drawn(report([builders.with_unknown()]).models[0].pictures)["intensity"].points
+    [points] = drawn(build_report([builders.with_unknown()]).models[0].charts)["intensity"].points
     assert "block.conv2" not in [name for _, _, name in points]
 
 
 def test_windows_of_a_chain():
     """Kernel 3 dilated by 2 reaches 5; steps of 2 double what the next window adds: 5, 5 + 2, 7 + 2 x 2."""
     chain = traced(nn.Conv2d(4, 4, 3, dilation=2), conv(4, 4, 3), nn.ReLU(), conv(4, 4, 3, stride=2), conv(4, 4, 3))
-    series = drawn(report([chain]).models[0].pictures)["windows"]
+    series = drawn(build_report([chain]).models[0].charts)["windows"]
     assert series.names == ("kernel", "stride", "receptive field")
     kernels, strides, fields = ([y for _, y, _ in points] for points in series.points)
     assert (kernels, strides, fields) == ([5, 3, 3, 3], [1, 1, 2, 1], [5, 7, 9, 13])
 
 
 def test_only_chains_of_convolutions_have_windows(pages):
-    assert not any("windows" in drawn(page.pictures) for page in pages.values())
+    assert not any("windows" in drawn(page.charts) for page in pages.values())
 
     class Fork(nn.Module):
         def __init__(self):
@@ -460,8 +462,8 @@ def test_only_chains_of_convolutions_have_windows(pages):
         def forward(self, x):
             return self.a(x) + self.b(x)
 
-    fork = report([archprof.profile(Fork(), torch.zeros(1, 4, 8, 8))]).models[0]
-    assert "windows" not in drawn(fork.pictures)
+    fork = build_report([archprof.profile(Fork(), torch.zeros(1, 4, 8, 8))]).models[0]
+    assert "windows" not in drawn(fork.charts)
 
 
 # Several models
@@ -476,43 +478,43 @@ def test_the_front_is_what_nothing_beats(points):
     def beaten(p):
         return any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)
 
-    kept = joint_charts.front(points)
+    kept = joint_charts.find_pareto_front(points)
     assert sorted(kept) == [i for i, point in enumerate(points) if not beaten(point)]
     assert [points[i] for i in kept] == sorted(points[i] for i in kept)
 
 
 @pytest.fixture(scope="module")
 def four():
-    return report([archprof.profile(name) for name in ("alexnet", "vgg11", "vgg16", "resnet18")])
+    return build_report([archprof.profile(name) for name in ("alexnet", "vgg11", "vgg16", "resnet18")])
 
 
 def test_costs_against_published_errors(four):
     """torchvision's errors and MACs; VGG-11 is off the front, for ResNet-18 errs less with fewer MACs."""
-    series = drawn(four.pictures)["error_macs"]
+    series = drawn(four.charts)["error_macs"]
     assert series.names == ("A alexnet", "B vgg11", "C vgg16", "D resnet18", "Pareto front")
     *models, front = series.points
     assert [(round(x / 1e9, 3), y) for [(x, y, _)] in models] == [
         (0.714, 20.934), (7.609, 11.372), (15.47, 9.618), (1.814, 10.922),
     ]  # fmt: skip
     assert [name for _, _, name in front] == ["A alexnet", "D resnet18", "C vgg16"]
-    assert {"error_params", "error_act_fp32", "params_macs"} <= set(drawn(four.pictures))
+    assert {"error_params", "error_act_fp32", "params_macs"} <= set(drawn(four.charts))
 
 
 def test_what_cannot_be_compared_is_not_on_the_front():
     entry, single = archprof.profile("alexnet_2012"), archprof.profile("resnet18")
-    *_, front = drawn(report([entry, single, archprof.profile("vgg16")]).pictures)["error_macs"].points
+    *_, front = drawn(build_report([entry, single, archprof.profile("vgg16")]).charts)["error_macs"].points
     assert "A alexnet_2012" not in [name for _, _, name in front]
-    bound = report([builders.with_unknown(), builders.profile()])
-    first, _, front = drawn(bound.pictures)["params_macs"].points
+    bound = build_report([builders.with_unknown(), builders.profile()])
+    first, _, front = drawn(bound.charts)["params_macs"].points
     assert first[0][2] == "A net (lower bound)"
     assert [name for _, _, name in front] == ["B net"]
-    assert "error_macs" not in drawn(bound.pictures)
+    assert "error_macs" not in drawn(bound.charts)
 
 
 def test_stages_on_stages_add_up(four):
     """A bar a model, a piece a stage: the pieces of a bar are the model's total."""
     for key in ("params", "macs"):
-        stacked = drawn(four.pictures)[f"stage_{key}"]
+        stacked = drawn(four.charts)[f"stage_{key}"]
         assert stacked.kind == "stack"
         assert len(stacked.names) == len(stacked.points) == len(set(stacked.names))
         bars = {}
@@ -525,8 +527,8 @@ def test_stages_on_stages_add_up(four):
 
 def test_the_block_lecture_as_a_picture():
     """One 5x5 against two 3x3: both see 5 pixels at the end."""
-    page = report(blocks())
-    series = drawn(page.pictures)["windows"]
+    page = build_report(blocks())
+    series = drawn(page.charts)["windows"]
     assert [[y for _, y, _ in points] for points in series.points] == [[5], [3, 5]]
     assert page.comparison.summary.records()[0]["params"] == 204_800
     assert page.title == "one against two"
@@ -534,7 +536,7 @@ def test_the_block_lecture_as_a_picture():
 
 def test_a_model_without_a_field_is_no_obstacle():
     flat = dataclasses.replace(archprof.profile(nn.Linear(4, 2), torch.zeros(1, 4)), model="flat")
-    series = drawn(report([blocks()[0], flat]).pictures)
+    series = drawn(build_report([blocks()[0], flat]).charts)
     assert [len(points) for points in series["field"].points] == [1, 0]
     assert "windows" not in series
 
@@ -544,26 +546,26 @@ def test_a_model_without_a_field_is_no_obstacle():
 
 def test_two_runs_give_the_same_page():
     def make():
-        return report([archprof.profile("resnet18"), archprof.profile("vgg11")], command="archprof report")
+        return build_report([archprof.profile("resnet18"), archprof.profile("vgg11")], command="archprof report")
 
     assert make() == make()
 
 
 def test_what_was_asked_stands_under_the_title():
     small = archprof.profile("resnet18", "3x64x64", batch=2)
-    page = report([archprof.profile("resnet18"), small], title="Review")
+    page = build_report([archprof.profile("resnet18"), small], title="Review")
     assert page.title == "Review"
     assert page.badge == "counted"
     assert page.subtitle == ("input 3x224x224; input 3x64x64", "float32", "batch 1; batch 2", "forward pass")
 
 
 def test_the_appendix_says_what_was_not_counted():
-    sections = dict(report([builders.with_unknown(), builders.profile()], command="archprof report a b").appendix)
+    sections = dict(build_report([builders.with_unknown(), builders.profile()], command="archprof report a b").appendix)
     assert sections["Not counted"] == ("A: aten.mystery: 1 call",)
     assert "Built by hand." in sections["Notes"]
     assert sections["Command"] == "archprof report a b"
     assert all(sections.values())
-    assert "Every op" in dict(report([builders.profile()]).appendix)["Not counted"][0]
+    assert "Every op" in dict(build_report([builders.profile()]).appendix)["Not counted"][0]
 
 
 def test_published_errors_have_their_source(four):
@@ -573,49 +575,49 @@ def test_published_errors_have_their_source(four):
 
 def test_hostile_names_are_data():
     """They come out as they went in: escaping is the renderers' business."""
-    page = report([builders.hostile()])
+    page = build_report([builders.hostile()])
     assert page.title == builders.HOSTILE[0]
     assert {row.name for row in page.models[0].table.rows} == set(builders.HOSTILE)
     labels = {node.label for node in page.models[0].nodes}
     assert {name.rpartition(".")[2] for name in builders.HOSTILE} <= labels
     assert all(re.fullmatch(r"n\d+", node.id) for node in page.models[0].nodes)
-    assert all(re.fullmatch(r"[a-z0-9_]+", series.key) for series in page.models[0].pictures)
+    assert all(re.fullmatch(r"[a-z0-9_]+", series.key) for series in page.models[0].charts)
 
 
 def test_one_model_has_no_comparison():
-    page = report([builders.profile()])
+    page = build_report([builders.profile()])
     assert page.comparison is None
-    assert page.pictures == ()
+    assert page.charts == ()
 
 
 def test_no_model_and_too_many_are_refused():
     with pytest.raises(UsageError):
-        report([])
+        build_report([])
     with pytest.raises(UsageError):
-        report([builders.profile()] * 27)
+        build_report([builders.profile()] * 27)
 
 
 def test_train_mode_has_the_columns_of_the_backward_pass():
-    keys = {column.key for column in report([builders.trained()]).models[0].table.columns}
+    keys = {column.key for column in build_report([builders.trained()]).models[0].table.columns}
     assert {"backward_macs", "backward_flops"} <= keys
 
 
 def test_a_model_of_2000_layers(pages):
     """A thousand convolutions: 1 + 2 x 1,000 pixels are seen, and no picture has more points than it can show."""
     deep = traced(*(layer for _ in range(1000) for layer in (conv(4, 4, 3), nn.ReLU())))
-    page = report([deep]).models[0]
+    page = build_report([deep]).models[0]
     check_nodes(page.nodes, deep)
-    assert len(page.nodes) == treemap.MOST
+    assert len(page.nodes) == treemap.MAX_BOXES
     assert len(page.table.rows) == 2000
     assert page.tiles[-1].value == 2001
-    assert all(len(points) <= 1000 for series in page.pictures for points in series.points)
+    assert all(len(points) <= 1000 for series in page.charts for points in series.points)
 
 
 def test_every_rule_is_used_by_some_model(pages):
     """No rule is dead: each says something about one of these profiles."""
-    seen = [Subject(page.profile) for page in pages.values()]
-    seen += [Subject(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
-    for rule in model_findings.RULES:
+    seen = [ProfileView(page.profile) for page in pages.values()]
+    seen += [ProfileView(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
+    for rule in model_findings.MODEL_RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__
 
 
@@ -624,7 +626,7 @@ def test_a_field_of_one_position_is_not_worth_a_sentence():
 
 
 def test_depth_names_the_layers_with_weights():
-    page = report([traced(conv(4, 4, 3), nn.ReLU(), conv(4, 4, 3))]).models[0]
+    page = build_report([traced(conv(4, 4, 3), nn.ReLU(), conv(4, 4, 3))]).models[0]
     [finding] = [finding for finding in page.findings if finding.text.endswith("weight layers deep.")]
     assert finding.rows == ("0", "2")
     assert "2 weight layers" in finding.text

@@ -3,7 +3,7 @@
 import builders
 import pytest
 
-from archprof.analysis.tables.layers import table
+from archprof.analysis.tables.layers import tabulate_layers
 from archprof.facts.records import Layer, Op, Profile, TensorSpec, Window
 
 
@@ -21,7 +21,7 @@ def chain(*shapes, kernel=None, idle=()):
 
 
 def stages(profile):
-    answer = table(profile, by="stage", columns=["first", "last", "params"])
+    answer = tabulate_layers(profile, by="stage", columns=["first", "last", "params"])
     return [row.cells for row in answer.rows]
 
 
@@ -66,7 +66,7 @@ def test_a_call_that_does_nothing_starts_no_stage():
 
 
 def test_own_work_of_a_container_belongs_to_its_last_part_and_uncalled_modules_stand_apart():
-    answer = table(builders.profile(), by="stage", columns=["first", "last", "params", "flops"])
+    answer = tabulate_layers(builders.profile(), by="stage", columns=["first", "last", "params", "flops"])
     assert [row.cells for row in answer.rows] == [
         ("8x8", "block.conv1", "block.relu", 260, 33536),
         ("vector", "fc", "fc", 2570, 5130),

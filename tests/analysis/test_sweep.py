@@ -6,16 +6,16 @@ import builders
 import pytest
 
 from archprof.analysis.tables import sweep
-from archprof.analysis.tables.sweep import Cell
+from archprof.analysis.tables.sweep import SweepCell
 
 
 def records(*cells):
-    return sweep.table("net", cells).records()
+    return sweep.tabulate_sweep("net", cells).records()
 
 
 def test_a_measured_cell_by_hand():
     """One image in 40 ms are 25 a second."""
-    (row,) = records(Cell(1, "float32", builders.measured()))
+    (row,) = records(SweepCell(1, "float32", builders.measured()))
     assert (row["batch"], row["dtype"]) == ("1", "float32")
     assert (row["latency"], row["low"], row["high"]) == pytest.approx((0.040, 0.039, 0.041))
     assert row["rate"] == pytest.approx(25)
@@ -25,28 +25,32 @@ def test_a_measured_cell_by_hand():
 
 
 def test_what_does_not_fit_is_a_row():
-    rows = records(Cell(1, None, builders.measured()), Cell(256, "float32", None, "does not fit at batch 256"))
+    rows = records(
+        SweepCell(1, None, builders.measured()), SweepCell(256, "float32", None, "does not fit at batch 256")
+    )
     assert rows[1]["note"] == "does not fit at batch 256"
     assert {rows[1][key] for key in ("latency", "rate", "peak_measured", "gap")} == {None}
     assert rows[0]["note"] is None
     assert (
         "does not fit at batch 256"
-        in sweep.table("net", [Cell(256, None, None, "does not fit at batch 256")]).to_text()
+        in sweep.tabulate_sweep("net", [SweepCell(256, None, None, "does not fit at batch 256")]).to_text()
     )
 
 
 def test_doubts_are_said():
     shaky = builders.LATENCY._replace(whole=builders.timing("(whole)", None, 40, 30, 50))
     rows = records(
-        Cell(1, None, builders.measured(latencies=(shaky,), interrupted=True)),
-        Cell(8, None, builders.measured(latencies=(), interrupted=True)),
+        SweepCell(1, None, builders.measured(latencies=(shaky,), interrupted=True)),
+        SweepCell(8, None, builders.measured(latencies=(), interrupted=True)),
     )
     assert rows[0]["note"] == "unstable, interrupted"
     assert rows[1]["note"] == "not measured"
 
 
 def test_what_is_the_same_is_said_once():
-    table = sweep.table("net", [Cell(1, None, builders.measured()), Cell(1, None, builders.measured())])
+    table = sweep.tabulate_sweep(
+        "net", [SweepCell(1, None, builders.measured()), SweepCell(1, None, builders.measured())]
+    )
     assert len([note for note in table.notes if note.startswith("Latency on Test CPU")]) == 1
     assert not any("Sum of the rows" in note for note in table.notes)
     assert "[ms]" in table.to_text()
@@ -56,6 +60,9 @@ def test_what_is_the_same_is_said_once():
 @pytest.mark.parametrize("form", ["to_csv", "to_markdown", "to_json", "to_latex", "to_text"])
 def test_every_format(form):
     text = getattr(
-        sweep.table("net", [Cell(1, None, builders.measured()), Cell(2, None, None, "does not fit")]), form
+        sweep.tabulate_sweep(
+            "net", [SweepCell(1, None, builders.measured()), SweepCell(2, None, None, "does not fit")]
+        ),
+        form,
     )()
     assert "does not fit" in text

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 import archprof
-from archprof.analysis.report.page import Report, report
+from archprof.analysis.report.page import Report, build_report
 from archprof.render.page import html
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
@@ -73,7 +73,7 @@ def made() -> Callable[..., Report]:
         for name in names:
             if name not in profiles:
                 profiles[name] = archprof.profile(name)
-        return report([profiles[name] for name in names], command=f"archprof report {' '.join(names)}")
+        return build_report([profiles[name] for name in names], command=f"archprof report {' '.join(names)}")
 
     return of
 
@@ -84,10 +84,10 @@ def opened(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
     contexts, pages = [], list[Opened]()
 
     def open_(
-        shown: Report, plotly: html.Plotly = "none", width: int = 1280, height: int = 800, **options: Any
+        shown: Report, plotly: html.PlotlyEmbedding = "none", width: int = 1280, height: int = 800, **options: Any
     ) -> Opened:
         path = tmp_path / f"{len(pages)}.html"
-        path.write_text(html.page(shown, plotly=plotly), "utf-8")
+        path.write_text(html.render_page(shown, plotly=plotly), "utf-8")
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         context.set_offline(True)
@@ -128,7 +128,7 @@ def until(page: Any, script: str) -> None:
     ("plotly", "names"), [("gzip", ("alexnet", "vgg11", "vgg16", "resnet18")), ("inline", ("vgg16",))]
 )
 def test_plotly_draws_every_picture_without_the_network(
-    opened: Callable[..., Opened], made: Callable[..., Report], plotly: html.Plotly, names: tuple[str, ...]
+    opened: Callable[..., Opened], made: Callable[..., Report], plotly: html.PlotlyEmbedding, names: tuple[str, ...]
 ) -> None:
     page = opened(made(*names), plotly).page
     figures = page.locator("figure.fig")
@@ -148,7 +148,7 @@ def test_the_drawings_stay_where_the_browser_cannot_unpack(
     browser: Any, made: Callable[..., Report], tmp_path: Path
 ) -> None:
     path = tmp_path / "x.html"
-    path.write_text(html.page(made("vgg16"), plotly="gzip"), "utf-8")
+    path.write_text(html.render_page(made("vgg16"), plotly="gzip"), "utf-8")
     context = browser.new_context()
     context.add_init_script("delete window.DecompressionStream")
     page, errors = context.new_page(), list[str]()
@@ -347,7 +347,7 @@ def test_names_that_attack_are_only_shown(opened: Callable[..., Opened]) -> None
     net.add_module(HOSTILE.replace(".", "_"), evil)
     profile = replace(archprof.profile(net, (1, 3, 8, 8)), model=HOSTILE)
     for profiles in ([profile], [profile, profile]):
-        one = opened(report(profiles, command=HOSTILE), "inline")
+        one = opened(build_report(profiles, command=HOSTILE), "inline")
         for figure in one.page.locator("figure.fig").all():
             figure.scroll_into_view_if_needed()
             figure.locator(".plot svg.main-svg").first.wait_for()
@@ -358,7 +358,7 @@ def test_names_that_attack_are_only_shown(opened: Callable[..., Opened]) -> None
 
 def test_two_thousand_layers_open_at_once(opened: Callable[..., Opened]) -> None:
     blocks = [torch.nn.Sequential(*(torch.nn.Linear(16, 16) for _ in range(50))) for _ in range(40)]
-    shown = report([archprof.profile(torch.nn.Sequential(*blocks), (1, 16))])
+    shown = build_report([archprof.profile(torch.nn.Sequential(*blocks), (1, 16))])
     start = time.perf_counter()
     one = opened(shown)
     assert time.perf_counter() - start < 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archprof.budgets.limits import Limit
-from archprof.budgets.pyproject import FILE, Job, Settings, read
+from archprof.budgets.pyproject import SETTINGS_FILE, CheckJob, Settings, read_settings
 from archprof.errors import ArchprofError, UnknownName, UsageError
 
 WHOLE = """
@@ -47,8 +47,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def settings(folder, text):
-    (folder / FILE).write_text(text, encoding="utf-8")
-    return read(folder)
+    (folder / SETTINGS_FILE).write_text(text, encoding="utf-8")
+    return read_settings(folder)
 
 
 def test_the_whole_of_it(folder):
@@ -69,10 +69,10 @@ def test_the_whole_of_it(folder):
         "causal": "half",
     }
     assert settings(folder, WHOLE) == Settings(
-        Job(None, {}, shared, None, Fraction(1, 100), True),
+        CheckJob(None, {}, shared, None, Fraction(1, 100), True),
         (
-            Job("net.py:Net(width=2)", options, own, "reports/net.json", Fraction(2, 100), False),
-            Job("vgg16", {}, shared, None, Fraction(1, 100), True),
+            CheckJob("net.py:Net(width=2)", options, own, "reports/net.json", Fraction(2, 100), False),
+            CheckJob("vgg16", {}, shared, None, Fraction(1, 100), True),
         ),
     )
 
@@ -85,23 +85,23 @@ def test_a_file_that_says_nothing_of_archprof(text, folder):
 def test_the_nearest_file_that_has_settings(folder):
     deep = folder / "a" / "b"
     deep.mkdir(parents=True)
-    (folder / FILE).write_text("[tool.archprof]\nmax-macs = 1\n")
-    assert [limit.most for limit in read(deep).shared.limits] == [1]
-    (folder / "a" / FILE).write_text("[tool.archprof]\nmax-macs = 2\n")
-    assert [limit.most for limit in read(deep).shared.limits] == [2]
-    (deep / FILE).write_text("[project]\nname = 'part'\n")
-    assert [limit.most for limit in read(deep).shared.limits] == [2]
+    (folder / SETTINGS_FILE).write_text("[tool.archprof]\nmax-macs = 1\n")
+    assert [limit.most for limit in read_settings(deep).shared.limits] == [1]
+    (folder / "a" / SETTINGS_FILE).write_text("[tool.archprof]\nmax-macs = 2\n")
+    assert [limit.most for limit in read_settings(deep).shared.limits] == [2]
+    (deep / SETTINGS_FILE).write_text("[project]\nname = 'part'\n")
+    assert [limit.most for limit in read_settings(deep).shared.limits] == [2]
 
 
 def test_paths_are_relative_to_the_folder_of_the_file(folder, monkeypatch):
     (folder / "deep").mkdir()
     monkeypatch.chdir(folder / "deep")
-    (folder / FILE).write_text(
+    (folder / SETTINGS_FILE).write_text(
         WHOLE + '[[tool.archprof.check]]\nmodel = "saved.json"\n'
         '[[tool.archprof.check]]\nmodel = "mine.nets:Net"\nbaseline = "/var/net.json"\n'
         '[[tool.archprof.check]]\nmodel = "torchvision:resnet18"\n'
     )
-    jobs = read(Path()).jobs
+    jobs = read_settings(Path()).jobs
     up = f"..{os.sep}"
     assert [job.model for job in jobs] == [
         f"{up}net.py:Net(width=2)", "vgg16", f"{up}saved.json", "mine.nets:Net", "torchvision:resnet18",
@@ -169,9 +169,9 @@ def test_a_file_that_is_not_toml(text, folder):
 
 
 def test_a_file_that_is_not_text(folder):
-    (folder / FILE).write_bytes(b"\xff\xfe[tool.archprof]")
+    (folder / SETTINGS_FILE).write_bytes(b"\xff\xfe[tool.archprof]")
     with pytest.raises(ArchprofError, match=r"pyproject.toml cannot be read: "):
-        read(folder)
+        read_settings(folder)
 
 
 def test_a_python_without_a_parser(folder, monkeypatch):

@@ -59,7 +59,7 @@ def test_every_option_is_a_keyword_of_the_library() -> None:
     """With the same default, so that a command and the call it stands for do the same."""
     said = inspect.signature(cli.table).parameters
     library = dict[str, inspect.Parameter]()
-    for function in (archprof.measure, archprof.profile, layers.table):
+    for function in (archprof.measure, archprof.profile, layers.tabulate_layers):
         library |= inspect.signature(function).parameters
     for name in said.keys() - NOT_OF_THE_LIBRARY - OTHER_NAMES.keys():
         assert str(said[name].default) == str(library[name].default), name
@@ -68,5 +68,7 @@ def test_every_option_is_a_keyword_of_the_library() -> None:
 
 
 def test_check_asks_for_what_the_table_takes() -> None:
-    table = dict(inspect.signature(layers.table).parameters)
-    assert list(inspect.signature(layers.check).parameters) == [name for name in table if name != "profile"]
+    table = dict(inspect.signature(layers.tabulate_layers).parameters)
+    assert list(inspect.signature(layers.validate_table_options).parameters) == [
+        name for name in table if name != "profile"
+    ]

@@ -253,7 +253,7 @@ def test_the_bar_says_how_long_it_takes_and_is_gone_at_the_end(monkeypatch: pyte
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     monkeypatch.setenv("COLUMNS", "80")
-    with progress.measuring("Measuring net") as tell:
+    with progress.show_progress("Measuring net") as tell:
         tell(0.25, 31.4)
     first, *blanks = screen.getvalue().split("\r")[1:]
     assert first.strip() == "Measuring net [#####...............] 25%, 31 s left"
@@ -261,14 +261,14 @@ def test_the_bar_says_how_long_it_takes_and_is_gone_at_the_end(monkeypatch: pyte
 
 
 def test_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress.measuring("Measuring net") as tell:
+    with progress.show_progress("Measuring net") as tell:
         tell(0.5, 1.0)
         sys.stdout.write("what a model prints\n")
     assert capsys.readouterr() == ("", "what a model prints\n")
 
 
 def test_batches_and_dtypes_in_words() -> None:
-    assert pass_options.batches("1, 8,auto") == [1, 8, "auto"]
-    assert pass_options.batches("4") == [4]
-    assert pass_options.dtypes("float32, bfloat16") == ["float32", "bfloat16"]
-    assert pass_options.dtypes(None) == [None]
+    assert pass_options.parse_batches("1, 8,auto") == [1, 8, "auto"]
+    assert pass_options.parse_batches("4") == [4]
+    assert pass_options.parse_dtypes("float32, bfloat16") == ["float32", "bfloat16"]
+    assert pass_options.parse_dtypes(None) == [None]

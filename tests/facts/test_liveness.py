@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import archprof
-from archprof.facts.liveness import at_peak, by_layer, peak
+from archprof.facts.liveness import compute_peak_bytes, find_live_at_peak, split_peak_by_layer
 from archprof.facts.records import Layer, Op, Profile, Storage
 
 NET = Layer("", "Net", 0, 0)
@@ -28,18 +28,18 @@ def test_by_hand():
         Storage(60, "float32", "activation", 2, None),
     )
     profile = made([kept, first, second, third], 3)
-    assert peak(profile) == 100 + 50 + 60  # 140, 190 and 210 at the three ops
-    assert at_peak(profile) == (0, 2, 3)
+    assert compute_peak_bytes(profile) == 100 + 50 + 60  # 140, 190 and 210 at the three ops
+    assert find_live_at_peak(profile) == (0, 2, 3)
 
 
 def test_an_input_that_is_dropped_makes_room():
     dropped, grown = Storage(500, "float32", "input", None, 0), Storage(400, "float32", "activation", 1, None)
-    assert peak(made([dropped, grown], 2)) == 500
+    assert compute_peak_bytes(made([dropped, grown], 2)) == 500
 
 
 def test_a_pass_without_ops_holds_what_was_there():
-    assert peak(made([Storage(12, "float32", "parameter", None, None)], 0)) == 12
-    assert peak(made([], 0)) == 0
+    assert compute_peak_bytes(made([Storage(12, "float32", "parameter", None, None)], 0)) == 12
+    assert compute_peak_bytes(made([], 0)) == 0
 
 
 @st.composite
@@ -60,15 +60,15 @@ def test_the_peak_is_the_largest_sum_at_any_op(profile):
         return is_born and (storage.died is None or op <= storage.died)
 
     sums = [sum(s.nbytes for s in profile.storages if live(s, op)) for op in range(len(profile.ops))]
-    assert peak(profile) == max(sums)
-    assert sum(profile.storages[i].nbytes for i in at_peak(profile)) == max(sums)
+    assert compute_peak_bytes(profile) == max(sums)
+    assert sum(profile.storages[i].nbytes for i in find_live_at_peak(profile)) == max(sums)
 
 
 def test_layers_own_their_parameters_and_what_they_made():
     """Nothing dies in the hand-built profile: 768 bytes of input are nobody's, the rest is the layers'."""
     profile = builders.profile()
-    assert by_layer(profile) == [0, 1024, 448 + 1024, 0, 592 + 1024, 0, 10280 + 28 + 40, 120]
-    assert peak(profile) == 768 + 1024 + 1024 + 1024 + 40
+    assert split_peak_by_layer(profile) == [0, 1024, 448 + 1024, 0, 592 + 1024, 0, 10280 + 28 + 40, 120]
+    assert compute_peak_bytes(profile) == 768 + 1024 + 1024 + 1024 + 40
 
 
 def test_a_chain_of_linear_layers_on_paper():
@@ -79,8 +79,8 @@ def test_a_chain_of_linear_layers_on_paper():
     net = nn.Sequential(*(nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)))
     weights = 16 * 64 + 64 * 128 + 128 * 4
     # the caller holds the input (16) throughout; 64 -> 128 is the widest step
-    assert peak(archprof.profile(net, (1, 16))) == 4 * (weights + 16 + 64 + 128)
-    assert peak(archprof.profile(net, (8, 16))) == 4 * (weights + 8 * (16 + 64 + 128))
+    assert compute_peak_bytes(archprof.profile(net, (1, 16))) == 4 * (weights + 16 + 64 + 128)
+    assert compute_peak_bytes(archprof.profile(net, (8, 16))) == 4 * (weights + 8 * (16 + 64 + 128))
 
 
 def test_a_residual_holds_its_input_until_the_sum():
@@ -98,7 +98,7 @@ def test_a_residual_holds_its_input_until_the_sum():
 
     weights = 3 * 32 * 32
     # the input of the caller, the stem's result, a's result and b's result
-    assert peak(archprof.profile(Block(), (1, 32))) == 4 * (weights + 4 * 32)
+    assert compute_peak_bytes(archprof.profile(Block(), (1, 32))) == 4 * (weights + 4 * 32)
 
 
 def allocated(net, inputs, path):
@@ -144,4 +144,6 @@ def test_against_what_a_real_forward_allocates(name, tmp_path):
     }[name]()
     given = torch.zeros(inputs)
     held = 4 * (sum(p.numel() for p in net.parameters()) + given.numel())
-    assert peak(archprof.profile(net, inputs)) - held == allocated(net.eval(), given, tmp_path / "trace.json")
+    assert compute_peak_bytes(archprof.profile(net, inputs)) - held == allocated(
+        net.eval(), given, tmp_path / "trace.json"
+    )

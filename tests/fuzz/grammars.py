@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from fuzz.run import say
 
 from archprof.errors import UsageError
-from archprof.models.block_grammar import looks_like_blocks, parse
-from archprof.sources.input_grammar import argument, parse_input
+from archprof.models.block_grammar import looks_like_blocks, parse_blocks
+from archprof.sources.input_grammar import parse_argument, parse_input
 from archprof.sources.model_grammar import parse_model
 
 GOOD = {
@@ -38,12 +38,12 @@ CHARACTERS = "0123456789xX[](){},<>=:@.'\"\\-+*/_ #~\n\t\0" + "abcefinst" + "Ã©Â
 def read_model(text: str) -> None:
     """Read a MODEL as `resolve` does, without looking anything up."""
     if looks_like_blocks(text):
-        parse(text)
+        parse_blocks(text)
     else:
         parse_model(text)
 
 
-READ: dict[str, Callable[[str], object]] = {"model": read_model, "input": parse_input, "arg": argument}
+READ: dict[str, Callable[[str], object]] = {"model": read_model, "input": parse_input, "arg": parse_argument}
 
 
 def texts(grammar: str, count: int, seed: int) -> Iterator[str]:

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.cli.calibrate import slug
+from archprof.cli.calibrate import make_slug
 from archprof.errors import ArchprofError
 from archprof.facts.measured import Latency, Timing
 from archprof.facts.records import Profile
@@ -320,7 +320,7 @@ def main() -> None:
         require()
     except ArchprofError as error:
         sys.exit(str(error))
-    device = slug(CudaDevice().name).removeprefix("nvidia-")
+    device = make_slug(CudaDevice().name).removeprefix("nvidia-")
     with tempfile.TemporaryDirectory() as temporary:
         runs = Runs(Path(temporary), given.seconds)
         found = list(checks(runs, device))

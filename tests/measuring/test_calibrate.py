@@ -13,7 +13,7 @@ from fake_gpu import FakeGpu
 from typer.testing import CliRunner
 
 from archprof.cli import app
-from archprof.cli.calibrate import lines, slug
+from archprof.cli.calibrate import describe_calibration, make_slug
 from archprof.measuring import calibrate
 from archprof.measuring.calibrate import Calibration, Rate, mark_seconds, rate
 from archprof.measuring.cuda import CudaDevice
@@ -133,7 +133,7 @@ FOUND = Calibration(
 
 
 def test_what_was_found_is_shown_with_its_range():
-    assert list(lines(FOUND)) == [
+    assert list(describe_calibration(FOUND)) == [
         "NVIDIA H200",
         "  copy                     4.30 TB/s  [4.20 TB/s, 4.31 TB/s]",
         "  bfloat16 product    788.00 TFLOP/s  [780.00 TFLOP/s, 790.00 TFLOP/s]  8192 wide",
@@ -179,4 +179,4 @@ def test_a_path_that_cannot_be_written_is_found_first(tmp_path):
     ],
 )
 def test_files_are_named_after_the_device(name, file):
-    assert slug(name) == file
+    assert make_slug(name) == file

@@ -13,8 +13,8 @@ from torch import nn
 
 import archprof
 from archprof.errors import UnknownName, UsageError
-from archprof.models.block_grammar import Net, size
-from archprof.models.block_layers import ResidualBlock, build
+from archprof.models.block_grammar import BlockSpec, count_layers
+from archprof.models.block_layers import ResidualBlock, build_blocks
 
 HEAD = "flatten linear-4096 relu dropout linear-4096 relu dropout linear-1000"
 VGG = {
@@ -77,13 +77,13 @@ def test_costs_what_is_worked_by_hand(spec: str, params: int, macs: int) -> None
     ],
 )
 def test_makes_torchs_module(spec: str, shape: tuple[int, ...], module: type, out: tuple[int, ...]) -> None:
-    net = build(spec, shape)
+    net = build_blocks(spec, shape)
     assert type(net[0]) is module
     assert net(torch.ones(2, *shape)).shape == (2, *out)
 
 
 def test_names_are_numbered_by_kind() -> None:
-    net = build("(conv3-4 relu)x2 pool2 [conv3-4 relu] gap flatten linear-2", (3, 8, 8))
+    net = build_blocks("(conv3-4 relu)x2 pool2 [conv3-4 relu] gap flatten linear-2", (3, 8, 8))
     assert [name for name, _ in net.named_children()] == [
         "conv1", "relu1", "conv2", "relu2", "pool1", "residual1", "gap1", "flatten1", "linear1",
     ]  # fmt: skip
@@ -91,7 +91,7 @@ def test_names_are_numbered_by_kind() -> None:
 
 
 def test_residual_adds_its_input() -> None:
-    net = build("[conv3-4 bn relu conv3-4] relu [relu conv3-8/s2]", (4, 9, 9)).eval()
+    net = build_blocks("[conv3-4 bn relu conv3-4] relu [relu conv3-8/s2]", (4, 9, 9)).eval()
     x = torch.randn(2, 4, 9, 9)
     before = x.clone()
     same, last = net[0], net[2]
@@ -111,11 +111,11 @@ def test_the_add_is_the_blocks_own_work() -> None:
 
 @given(nets(), st.sampled_from([(12,), (12, 15), (12, 8, 11), (12, 5, 4, 6)]))
 @settings(max_examples=150, deadline=None)
-def test_every_net_runs_forward_and_backward_or_says_where_it_cannot(net: Net, shape: tuple[int, ...]) -> None:
-    assume(size(net) < 60)
+def test_every_net_runs_forward_and_backward_or_says_where_it_cannot(net: BlockSpec, shape: tuple[int, ...]) -> None:
+    assume(count_layers(net) < 60)
     text = str(net)
     with suppress(UsageError):
-        check_runs(build(text, shape), text, shape)
+        check_runs(build_blocks(text, shape), text, shape)
 
 
 def check_runs(model: nn.Module, text: str, shape: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from archprof.models.blocks import cross_channel_norm, initialise, stages
+from archprof.models.blocks import chain_modules, cross_channel_norm, initialise_weights
 from archprof.models.resnet import BasicBlock, ZeroPadShortcut
 
 
@@ -39,7 +39,7 @@ def test_a_block_adds_its_input_before_the_last_relu() -> None:
 
 def test_initialise_draws_convolutions_by_fan_out_and_linear_layers_by_the_given_width() -> None:
     torch.manual_seed(0)
-    net = initialise(stages(a=nn.Conv2d(4, 64, 3), b=nn.Linear(100, 100)), linear_std=0.01)
+    net = initialise_weights(chain_modules(a=nn.Conv2d(4, 64, 3), b=nn.Linear(100, 100)), linear_std=0.01)
     convolution, linear = net
     assert convolution.weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.05)
     assert linear.weight.std().item() == pytest.approx(0.01, rel=0.05)
@@ -48,6 +48,6 @@ def test_initialise_draws_convolutions_by_fan_out_and_linear_layers_by_the_given
 
 
 def test_initialise_leaves_linear_layers_as_they_are_unless_told() -> None:
-    net = stages(a=nn.Conv2d(1, 1, 1), b=nn.Linear(3, 3))
+    net = chain_modules(a=nn.Conv2d(1, 1, 1), b=nn.Linear(3, 3))
     before = net.b.weight.clone()
-    assert torch.equal(initialise(net).b.weight, before)
+    assert torch.equal(initialise_weights(net).b.weight, before)

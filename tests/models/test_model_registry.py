@@ -24,40 +24,41 @@ PROMISED = set(
     """.split()
 )
 
-every_entry = pytest.mark.parametrize("entry", registry.ENTRIES.values(), ids=lambda entry: entry.name)
+every_entry = pytest.mark.parametrize("entry", registry.BUILTIN_MODELS.values(), ids=lambda entry: entry.name)
 
 
 def test_every_promised_name_is_there_and_no_other() -> None:
-    assert set(registry.names()) == PROMISED
+    assert set(registry.list_builtin_names()) == PROMISED
 
 
 def test_the_registry_does_not_load_torch() -> None:
     code = (
-        "import sys; from archprof.models import registry; registry.find('vgg16').source; print('torch' in sys.modules)"
+        "import sys; from archprof.models import registry; registry.find_builtin('vgg16').source;"
+        "print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_an_unknown_name_is_answered_with_near_ones() -> None:
     with pytest.raises(UnknownName) as error:
-        registry.find("vgg-16")
+        registry.find_builtin("vgg-16")
     assert "built-in model called 'vgg-16'" in error.value.given
     assert "vgg16" in error.value.allowed
 
 
 @every_entry
-def test_default_input_gives_one_score_a_class(entry: registry.Entry) -> None:
+def test_default_input_gives_one_score_a_class(entry: registry.BuiltinModel) -> None:
     classes = 10 if entry.input.endswith("32x32") or entry.input.startswith("1x") else 1000
     assert output_shapes(build(entry.name), image(entry.name))[""] == (classes,)
 
 
 @every_entry
-def test_number_of_classes_can_be_chosen(entry: registry.Entry) -> None:
+def test_number_of_classes_can_be_chosen(entry: registry.BuiltinModel) -> None:
     assert output_shapes(build(entry.name, num_classes=7), image(entry.name))[""] == (7,)
 
 
 @every_entry
-def test_every_parameter_gets_a_gradient(entry: registry.Entry) -> None:
+def test_every_parameter_gets_a_gradient(entry: registry.BuiltinModel) -> None:
     """Also finds an in-place change of what autograd kept."""
     with torch.device("meta"):
         net = find_builder(entry)()
@@ -66,17 +67,17 @@ def test_every_parameter_gets_a_gradient(entry: registry.Entry) -> None:
 
 
 @every_entry
-def test_depth_is_the_number_of_layers_with_weights(entry: registry.Entry) -> None:
+def test_depth_is_the_number_of_layers_with_weights(entry: registry.BuiltinModel) -> None:
     assert len(weight_layers(build(entry.name))) == entry.depth
 
 
 @every_entry
-def test_every_builder_says_what_it_builds(entry: registry.Entry) -> None:
+def test_every_builder_says_what_it_builds(entry: registry.BuiltinModel) -> None:
     assert find_builder(entry).__doc__
     assert entry.about
 
 
 @pytest.mark.parametrize(("alias", "name"), [("a", "vgg11"), ("b", "vgg13"), ("d", "vgg16"), ("e", "vgg19")])
 def test_the_papers_letters_are_the_same_nets(alias: str, name: str) -> None:
-    letter, number = registry.find(f"vgg_{alias}"), registry.find(name)
+    letter, number = registry.find_builtin(f"vgg_{alias}"), registry.find_builtin(name)
     assert (letter.builder, letter.published) == (number.builder, number.published)

@@ -73,7 +73,7 @@ def test_alexnet_2012_macs_by_hand() -> None:
     assert macs(build("alexnet_ungrouped"), image("alexnet_ungrouped")) == grouped + (two + four + five) // 2
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.list_builtin_names())
 def test_macs_are_the_weights_times_the_positions_they_meet(name: str) -> None:
     """Torch's counter against a sum over convolutions and linear layers: outputs times weights of one output."""
     net, x = build(name), image(name)

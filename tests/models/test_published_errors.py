@@ -10,11 +10,11 @@ from torchvision.models import get_model_weights
 
 from archprof.models import registry
 
-IN_TORCHVISION = [entry for entry in registry.ENTRIES.values() if entry.torchvision]
+IN_TORCHVISION = [entry for entry in registry.BUILTIN_MODELS.values() if entry.torchvision]
 
 
 @pytest.mark.parametrize("entry", IN_TORCHVISION, ids=lambda entry: entry.name)
-def test_single_model_errors_are_those_of_torchvisions_first_weights(entry: registry.Entry) -> None:
+def test_single_model_errors_are_those_of_torchvisions_first_weights(entry: registry.BuiltinModel) -> None:
     accuracy = get_model_weights(entry.torchvision).IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]
     assert entry.top1_error == pytest.approx(100 - accuracy["acc@1"], abs=1e-9)
     assert entry.top5_error == pytest.approx(100 - accuracy["acc@5"], abs=1e-9)
@@ -24,7 +24,7 @@ def test_single_model_errors_are_those_of_torchvisions_first_weights(entry: regi
 @pytest.mark.parametrize(("name", "place"), [("alexnet_2012", 2), ("zfnet", 3), ("vgg_e", 4), ("resnet152", 6)])
 def test_row_m12_competition_errors_and_depths(name: str, place: int) -> None:
     depths = [int(depth) for depth in re.findall(r"\d+", ROWS["M12"].note)]
-    entry = registry.find(name)
+    entry = registry.find_builtin(name)
     competition = [figure for figure in entry.published if figure.kind == "competition entry"]
     assert [figure.top5_error for figure in competition] == [ROWS["M12"].numbers[place]]
     assert entry.depth == depths[place]
@@ -32,5 +32,5 @@ def test_row_m12_competition_errors_and_depths(name: str, place: int) -> None:
 
 
 def test_a_net_without_a_published_figure_has_none() -> None:
-    entry = registry.find("cifar_vgg")
+    entry = registry.find_builtin("cifar_vgg")
     assert (entry.top1_error, entry.top5_error, entry.source) == (None, None, "")

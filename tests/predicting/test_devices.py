@@ -10,7 +10,7 @@ import pytest
 
 from archprof.errors import UnknownName
 from archprof.predicting import devices
-from archprof.predicting.devices import STATUSES, catalogue
+from archprof.predicting.devices import FIGURE_STATUSES, load_catalogue
 
 COLUMNS = ["device", "match_regex", "kind", "figure", "value", "unit", "status", "source", "url", "note"]
 UNITS = {"count", "MHz", "TFLOP/s", "TOP/s", "GB", "GB/s", "MB", "W", "ratio"}
@@ -28,7 +28,7 @@ def test_every_figure_is_a_number_with_a_unit_a_status_and_a_source():
         assert set(row) == set(COLUMNS)
         assert float(row["value"]) > 0
         assert row["unit"] in UNITS
-        assert row["status"] in STATUSES
+        assert row["status"] in FIGURE_STATUSES
         assert row["source"].strip()
         assert row["kind"] in ("gpu", "apple", "cpu")
         re.compile(row["match_regex"])
@@ -37,12 +37,12 @@ def test_every_figure_is_a_number_with_a_unit_a_status_and_a_source():
 def test_no_figure_of_a_device_stands_there_twice():
     keys = [(row["device"], row["figure"]) for row in rows()]
     assert len(set(keys)) == len(keys)
-    assert len({(row["device"], row["match_regex"], row["kind"]) for row in rows()}) == len(catalogue())
+    assert len({(row["device"], row["match_regex"], row["kind"]) for row in rows()}) == len(load_catalogue())
 
 
 def test_peaks_follow_from_cores_and_clock():
     """2 FLOPs a core and cycle; what a GPU does in float32 outside its tensor cores."""
-    for device in catalogue():
+    for device in load_catalogue():
         cores, clock, peak = (device.figures.get(key) for key in ("cores", "boost_mhz", "fp32"))
         if device.kind == "gpu" and cores and clock and peak:
             assert 2 * cores.value * clock.value == pytest.approx(peak.value, rel=0.03), device.name
@@ -50,7 +50,7 @@ def test_peaks_follow_from_cores_and_clock():
 
 def test_peaks_of_tensor_cores_are_what_was_derived():
     checked = 0
-    for device in catalogue():
+    for device in load_catalogue():
         for kind in ("fp16", "bf16"):
             check, peak = device.figures.get(f"{kind}_check"), device.figures.get(f"{kind}_dense")
             if check and peak:
@@ -60,7 +60,7 @@ def test_peaks_of_tensor_cores_are_what_was_derived():
 
 
 def test_nothing_measured_is_above_its_datasheet():
-    for device in catalogue():
+    for device in load_catalogue():
         for measured, peak in (
             ("measured_bf16", "bf16_dense"),
             ("measured_bw_copy", "mem_bw"),
@@ -71,7 +71,7 @@ def test_nothing_measured_is_above_its_datasheet():
 
 
 def test_units_are_base_units():
-    device = devices.named("nvidia h200 sxm")
+    device = devices.resolve_device("nvidia h200 sxm")
     assert device.peak("bfloat16").value == 989.4e12
     assert device.bandwidth.value == 4800e9
     assert device.figures["mem_gb"].value == 141e9
@@ -101,10 +101,10 @@ def test_units_are_base_units():
     ],
 )
 def test_devices_are_found_by_what_they_call_themselves(said, device):
-    assert devices.find(said).name == device
+    assert devices.find_device(said).name == device
 
 
 def test_an_unknown_device_is_no_device():
-    assert devices.find("AMD EPYC") is None
+    assert devices.find_device("AMD EPYC") is None
     with pytest.raises(UnknownName, match="NVIDIA H100"):
-        devices.named("NVIDIA H1O0 PCIe")
+        devices.resolve_device("NVIDIA H1O0 PCIe")

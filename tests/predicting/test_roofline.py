@@ -9,7 +9,7 @@ import pytest
 
 from archprof.analysis import measured_rates
 from archprof.analysis.report import charts, page
-from archprof.analysis.report.view import Subject
+from archprof.analysis.report.view import ProfileView
 from archprof.analysis.tables.columns import own_counts
 from archprof.errors import ArchprofError, UsageError
 from archprof.predicting import devices, roofline
@@ -22,13 +22,13 @@ ROOF = Roof("a device", "bfloat16", Figure(100e12, "seen", ""), Figure(2e12, "se
 def test_the_roof_by_hand():
     """100 TFLOP/s and 2 TB/s meet at 50 FLOPs for each byte."""
     assert ROOF.ridge == 50
-    assert [ROOF.at(intensity) for intensity in (1, 25, 50, 1000)] == [2e12, 50e12, 100e12, 100e12]
-    assert ROOF.line(1, 200) == [(1, 2e12), (50, 100e12), (200, 100e12)]
-    assert ROOF.line(60, 200) == [(50, 100e12), (200, 100e12)]
-    assert ROOF.line(1, 2) == [(1, 2e12), (50, 100e12)]
-    assert ROOF.words() == "100.00 TFLOP/s in bfloat16 and 2.00 TB/s, by the datasheet"
+    assert [ROOF.reachable_rate(intensity) for intensity in (1, 25, 50, 1000)] == [2e12, 50e12, 100e12, 100e12]
+    assert ROOF.outline(1, 200) == [(1, 2e12), (50, 100e12), (200, 100e12)]
+    assert ROOF.outline(60, 200) == [(50, 100e12), (200, 100e12)]
+    assert ROOF.outline(1, 2) == [(1, 2e12), (50, 100e12)]
+    assert ROOF.describe() == "100.00 TFLOP/s in bfloat16 and 2.00 TB/s, by the datasheet"
     doubted = ROOF._replace(peak=ROOF.peak._replace(status="unverified"))
-    assert doubted.words().endswith("by the datasheet (unverified)")
+    assert doubted.describe().endswith("by the datasheet (unverified)")
 
 
 def test_the_dots_by_hand():
@@ -41,9 +41,9 @@ def test_the_dots_by_hand():
 
 
 def test_a_roof_is_of_the_device_that_was_measured():
-    assert roofline.roof(builders.profile()) is None
-    assert roofline.roof(builders.measured()) is None
-    found = roofline.roof(builders.on_gpu())
+    assert roofline.find_roof(builders.profile()) is None
+    assert roofline.find_roof(builders.measured()) is None
+    found = roofline.find_roof(builders.on_gpu())
     assert (found.device, found.peak.value, found.bandwidth.value) == (
         "NVIDIA H200 SXM",
         pytest.approx(66.9e12),
@@ -53,9 +53,9 @@ def test_a_roof_is_of_the_device_that_was_measured():
 
 def test_the_roof_of_float32_is_that_of_tf32_where_torch_may_use_it():
     allowed = builders.on_gpu(environment={"tf32 in matrix products": "False", "tf32 in cudnn": "True"})
-    found = roofline.roof(allowed)
+    found = roofline.find_roof(allowed)
     assert (found.dtype, found.peak.value) == ("tf32", pytest.approx(494.7e12))
-    assert roofline.roof(builders.on_gpu(environment={"tf32 in cudnn": "False"})).dtype == "float32"
+    assert roofline.find_roof(builders.on_gpu(environment={"tf32 in cudnn": "False"})).dtype == "float32"
 
 
 def test_a_roof_by_name_or_by_calibration(tmp_path):
@@ -71,32 +71,32 @@ def test_a_roof_by_name_or_by_calibration(tmp_path):
             }
         )
     )
-    found = roofline.roof(builders.measured(), devices.named(str(path)))
+    found = roofline.find_roof(builders.measured(), devices.resolve_device(str(path)))
     assert (found.device, found.ridge) == ("Mine", 1)
-    assert found.words() == "50.00 GFLOP/s in float32 and 50.00 GB/s, measured"
-    assert roofline.roof(builders.measured(), devices.named("NVIDIA L4")).device == "NVIDIA L4"
-    assert page.report([builders.measured()], device=str(path)).models[0].pictures
+    assert found.describe() == "50.00 GFLOP/s in float32 and 50.00 GB/s, measured"
+    assert roofline.find_roof(builders.measured(), devices.resolve_device("NVIDIA L4")).device == "NVIDIA L4"
+    assert page.build_report([builders.measured()], device=str(path)).models[0].charts
     with pytest.raises(UsageError, match="none were measured"):
-        page.report([builders.profile()], device="NVIDIA L4")
+        page.build_report([builders.profile()], device="NVIDIA L4")
     path.write_text("{}")
     with pytest.raises(ArchprofError, match="is no calibration"):
-        devices.named(str(path))
+        devices.resolve_device(str(path))
 
 
 def test_the_picture_of_a_known_device_has_its_roof():
-    drawn = {series.key: series for series in charts.of(Subject(builders.on_gpu()))}
+    drawn = {series.key: series for series in charts.build_charts(ProfileView(builders.on_gpu()))}
     assert "intensity" not in drawn
     roofs = drawn["roofline"]
     assert roofs.names == ("net", "roof of NVIDIA H200 SXM")
     assert {label for _, _, label in roofs.points[0]} == {"block.conv1", "block.conv2", "fc"}
     assert roofs.title == "Roofline: 66.90 TFLOP/s in float32 and 4.80 TB/s, by the datasheet"
-    unknown = {series.key: series for series in charts.of(Subject(builders.measured()))}
+    unknown = {series.key: series for series in charts.build_charts(ProfileView(builders.measured()))}
     assert unknown["roofline"].names == ("net",)
 
 
 def test_the_stages_of_the_latency_add_up():
-    drawn = {series.key: series for series in charts.of(Subject(builders.measured()))}
+    drawn = {series.key: series for series in charts.build_charts(ProfileView(builders.measured()))}
     points = drawn["stage_latency"].points[0]
     assert sum(y for _, y, _ in points) == pytest.approx(0.0400002)
     assert [x for x, _, _ in points] == ["8x8", "vector", "(between layers)", "(unattributed)"]
-    assert "stage_latency" not in {series.key for series in charts.of(Subject(builders.profile()))}
+    assert "stage_latency" not in {series.key for series in charts.build_charts(ProfileView(builders.profile()))}

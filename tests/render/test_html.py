@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archprof
-from archprof.analysis.report.page import report
+from archprof.analysis.report.page import build_report
 from archprof.facts.records import Layer, Profile
 from archprof.render.page import html
-from archprof.render.page.markup import data, safe
-from archprof.render.page.squarify import Rect, squarified
+from archprof.render.page.markup import embed_json, escape_text
+from archprof.render.page.squarify import Rect, squarify_values
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<!--"
 VOID = {"meta", "input"}
@@ -75,8 +75,8 @@ def hostile() -> Profile:
 
 
 @pytest.mark.parametrize("plotly", ["none", "gzip", "inline"])
-def test_the_page_is_well_formed(plotly: html.Plotly, four: list[Profile]) -> None:
-    page = Page(html.page(report(four), plotly=plotly))
+def test_the_page_is_well_formed(plotly: html.PlotlyEmbedding, four: list[Profile]) -> None:
+    page = Page(html.render_page(build_report(four), plotly=plotly))
     assert page.open == []
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -84,7 +84,7 @@ def test_the_page_is_well_formed(plotly: html.Plotly, four: list[Profile]) -> No
 
 def test_links_lead_somewhere(four: list[Profile]) -> None:
     for profiles in (four, four[2:3]):
-        page = Page(html.page(report(profiles), plotly="none"))
+        page = Page(html.render_page(build_report(profiles), plotly="none"))
         ids = {attributes.get("id") for _, attributes in page.elements}
         targets = {(link["href"] or "")[1:] for link in page.of("a")}
         assert targets
@@ -93,9 +93,12 @@ def test_links_lead_somewhere(four: list[Profile]) -> None:
 
 
 @pytest.mark.parametrize("plotly", ["none", "gzip", "inline"])
-def test_names_are_text(plotly: html.Plotly) -> None:
+def test_names_are_text(plotly: html.PlotlyEmbedding) -> None:
     profiles = [hostile(), dataclasses.replace(hostile(), model="net")]
-    for text in (html.page(report(profiles), plotly=plotly), html.page(report(profiles[:1]), plotly=plotly)):
+    for text in (
+        html.render_page(build_report(profiles), plotly=plotly),
+        html.render_page(build_report(profiles[:1]), plotly=plotly),
+    ):
         page = Page(text)
         assert not page.of("img")
         assert {key for _, attributes in page.elements for key in attributes if key.startswith("on")} == set()
@@ -103,7 +106,7 @@ def test_names_are_text(plotly: html.Plotly) -> None:
 
 
 def test_the_figures_cannot_end_their_element() -> None:
-    text = html.page(report([hostile(), builders.profile()]), plotly="inline")
+    text = html.render_page(build_report([hostile(), builders.profile()]), plotly="inline")
     held = re.search(r'<script type="application/json" id="figures">(.*?)</script>', text, re.DOTALL)
     assert held
     assert "<" not in held[1]
@@ -112,29 +115,29 @@ def test_the_figures_cannot_end_their_element() -> None:
 @given(st.text(alphabet=st.sampled_from("<>&\"'=/ x!-\\`") | st.characters()))
 @settings(max_examples=200)
 def test_no_text_leaves_its_quotes_or_element(text: str) -> None:
-    assert not set("<>\"'") & set(safe(text))
-    assert not set("<>") & set(data({text: text}))
+    assert not set("<>\"'") & set(escape_text(text))
+    assert not set("<>") & set(embed_json({text: text}))
 
 
 def test_equal_reports_give_equal_bytes(four: list[Profile]) -> None:
     html._plotly.cache_clear()
     html._packed.cache_clear()
-    first = html.page(report(four))
+    first = html.render_page(build_report(four))
     html._plotly.cache_clear()
     html._packed.cache_clear()
     again = [archprof.profile(name) for name in ("alexnet", "vgg11", "vgg16", "resnet18")]
-    assert html.page(report(again)) == first
+    assert html.render_page(build_report(again)) == first
 
 
 def test_sizes(four: list[Profile]) -> None:
-    pages = {plotly: len(html.page(report(four), plotly=plotly).encode()) for plotly in ("none", "gzip")}
+    pages = {plotly: len(html.render_page(build_report(four), plotly=plotly).encode()) for plotly in ("none", "gzip")}
     assert pages["none"] <= 200_000
     assert pages["gzip"] <= 2_200_000
 
 
 @pytest.mark.parametrize("plotly", ["none", "gzip", "inline"])
-def test_the_policy_knows_what_runs_and_nothing_else(plotly: html.Plotly) -> None:
-    page = html.page(report([builders.profile()]), plotly=plotly)
+def test_the_policy_knows_what_runs_and_nothing_else(plotly: html.PlotlyEmbedding) -> None:
+    page = html.render_page(build_report([builders.profile()]), plotly=plotly)
     policy = Page(page).of("meta")[1]["content"] or ""
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -157,14 +160,14 @@ def _digest(text: str) -> str:
 
 
 def test_addresses_are_none_but_of_the_namespace(four: list[Profile]) -> None:
-    page = Page(html.page(report(four)))
+    page = Page(html.render_page(build_report(four)))
     assert not [attributes for _, attributes in page.elements if {"src", "srcset", "data", "action"} & set(attributes)]
     assert all((link["href"] or "").startswith("#") for link in page.of("a"))
 
 
 def test_tiles_hold_the_totals(four: list[Profile]) -> None:
     vgg = four[2]
-    text = html.page(report([vgg]), plotly="none")
+    text = html.render_page(build_report([vgg]), plotly="none")
     found = dict(re.findall(r"id=tile-(\w+)>.*?data-v=(\d+)>", text))
     totals = vgg.totals
     assert (int(found["params"]), int(found["macs"]), int(found["flops"]), int(found["activation"])) == (
@@ -176,8 +179,8 @@ def test_tiles_hold_the_totals(four: list[Profile]) -> None:
 
 def test_the_table_holds_every_row(four: list[Profile]) -> None:
     for profile in four:
-        made = report([profile])
-        text = html.page(made, plotly="none")
+        made = build_report([profile])
+        text = html.render_page(made, plotly="none")
         rows = re.findall(r"<tr id=m0-(\d+).*?(?=<tr|</tbody>)", text, re.DOTALL)
         assert [int(n) for n in rows] == list(range(len(made.models[0].table.rows)))
         body = text[text.index("<tr id=m0-0") : text.index("</tbody>", text.index("<tr id=m0-0"))]
@@ -188,13 +191,13 @@ def test_the_table_holds_every_row(four: list[Profile]) -> None:
 def test_a_lower_bound_is_marked() -> None:
     ops = builders.profile().ops
     unknown = tuple(op._replace(macs=None, flops=None, status="unknown") if op.name == "aten.add" else op for op in ops)
-    text = html.page(report([builders.profile(ops=unknown)]), plotly="none")
+    text = html.render_page(build_report([builders.profile(ops=unknown)]), plotly="none")
     assert re.search(r"id=tile-macs>.*?≥ ", text)
 
 
 def test_a_model_that_does_nothing_has_a_page() -> None:
     empty = Profile("empty", (), 1, "forward", "float32", (Layer("", "Net", 0, 0),), (), (), ())
-    page = Page(html.page(report([empty]), plotly="gzip"))
+    page = Page(html.render_page(build_report([empty]), plotly="gzip"))
     assert page.open == []
     assert not page.of("fieldset")
 
@@ -215,7 +218,7 @@ sizes = st.lists(st.integers(1, 10**9), min_size=1, max_size=60).map(lambda valu
 @given(sizes, st.floats(1, 2000), st.floats(1, 2000))
 def test_boxes_fill_their_place_by_their_values(values: list[int], width: float, height: float) -> None:
     place = Rect(3, 5, width, height)
-    boxes = squarified(values, place)
+    boxes = squarify_values(values, place)
     for value, box in zip(values, boxes, strict=True):
         assert box.area == pytest.approx(place.area * value / sum(values), rel=1e-6, abs=1e-6)
         assert box.x >= 3 - 1e-6
@@ -226,7 +229,7 @@ def test_boxes_fill_their_place_by_their_values(values: list[int], width: float,
 
 def test_a_layout_worked_by_hand() -> None:
     """Areas 6, 6, 4, 3, 2, 2, 1 in 6 x 4, worked by hand: 6 and 6 upright, 4 and 3 lying, then one upright each."""
-    boxes = squarified([6, 6, 4, 3, 2, 2, 1], Rect(0, 0, 6, 4))
+    boxes = squarify_values([6, 6, 4, 3, 2, 2, 1], Rect(0, 0, 6, 4))
     assert [tuple(round(side, 2) for side in (box.width, box.height)) for box in boxes] == [
         (3, 2), (3, 2), (1.71, 2.33), (1.29, 2.33), (1.2, 1.67), (1.2, 1.67), (0.6, 1.67),
     ]  # fmt: skip

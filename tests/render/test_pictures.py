@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archprof.analysis.report.charts import Series
+from archprof.analysis.report.charts import ChartData
 from archprof.render.page import axes, figures, svg
 
 values = st.lists(st.floats(0.001, 1e15), min_size=1, max_size=40)
@@ -17,7 +17,7 @@ values = st.lists(st.floats(0.001, 1e15), min_size=1, max_size=40)
 
 @given(values, st.booleans())
 def test_ticks_are_round_and_inside(numbers: list[float], log: bool) -> None:
-    axis = axes.fitted(numbers, 0, 500, log=log)
+    axis = axes.fit_axis(numbers, 0, 500, log=log)
     ticks = axis.ticks(5)
     if not log:
         assert 1 <= len(ticks) <= 12
@@ -30,14 +30,14 @@ def test_ticks_are_round_and_inside(numbers: list[float], log: bool) -> None:
 
 @given(values, st.booleans())
 def test_every_value_lies_on_its_axis(numbers: list[float], log: bool) -> None:
-    axis = axes.fitted(numbers, 40, 500, log=log)
-    assert all(40 <= axis.at(number) <= 500 for number in numbers)
-    assert axis.at(max(numbers)) >= axis.at(min(numbers))
+    axis = axes.fit_axis(numbers, 40, 500, log=log)
+    assert all(40 <= axis.pixel_of(number) <= 500 for number in numbers)
+    assert axis.pixel_of(max(numbers)) >= axis.pixel_of(min(numbers))
 
 
 def test_bytes_have_round_numbers_in_their_own_unit() -> None:
     points = tuple((i, i * 2**20, "") for i in range(1, 60))
-    drawn = svg.chart(Series("live", "Memory", "op", "live bytes in float32", ("all",), (points,), "area"))
+    drawn = svg.draw_chart(ChartData("live", "Memory", "op", "live bytes in float32", ("all",), (points,), "area"))
     assert re.findall(r">(\d+)</text>", drawn.split("text-anchor=end")[1].split("</g>")[0]) == ["0", "20", "40", "60"]
     assert "[MiB]" in drawn
 
@@ -45,44 +45,48 @@ def test_bytes_have_round_numbers_in_their_own_unit() -> None:
 def test_a_stage_that_one_model_lacks_stands_where_the_others_have_it() -> None:
     sets = (("56", "28", "vector"), ("224", "112", "56", "28", "7", "vector"), ("28", "1"))
     points = tuple(tuple((name, 1, name) for name in names) for names in sets)
-    series = Series("stage", "", "stage", "MACs", ("a", "b", "c"), points, "bars")
-    order = axes.categories(series)
+    series = ChartData("stage", "", "stage", "MACs", ("a", "b", "c"), points, "bars")
+    order = axes.order_categories(series)
     assert [name for name in order if name != "1"] == ["224", "112", "56", "28", "7", "vector"]
     assert order.index("28") < order.index("1")
-    assert figures.plotly(series)["layout"]["yaxis"]["categoryarray"] == order
+    assert figures.to_plotly(series)["layout"]["yaxis"]["categoryarray"] == order
 
 
 def test_bars_are_as_long_as_their_values() -> None:
     points = (("a", 40, "a"), ("b", 10, "b"), ("c", 0, "c"))
-    drawn = svg.chart(Series("stage", "", "stage", "MACs", ("m",), (points,), "bars"))
+    drawn = svg.draw_chart(ChartData("stage", "", "stage", "MACs", ("m",), (points,), "bars"))
     path = re.search(r'<path d="([^"]+)" class="c0 bar"', drawn)
     assert path
     lengths = [float(length) for length in re.findall(r"M[\d.]+ [\d.]+h([\d.]+)v", path[1])]
-    assert lengths == [svg.WIDTH - svg.CATEGORY - svg.ROOM, (svg.WIDTH - svg.CATEGORY - svg.ROOM) / 4, 0]
+    assert lengths == [
+        svg.CHART_WIDTH - svg.CATEGORY_WIDTH - svg.VALUE_WIDTH,
+        (svg.CHART_WIDTH - svg.CATEGORY_WIDTH - svg.VALUE_WIDTH) / 4,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("kind", ["bars", "line", "scatter", "area"])
 def test_one_point_or_none_can_be_drawn(kind: str) -> None:
-    one = Series("x", "t", "x", "y", ("m",), (((1, 0, "here"),),), kind)  # type: ignore[arg-type]
-    for drawn in (svg.chart(one), figures.figure(one, "x")):
+    one = ChartData("x", "t", "x", "y", ("m",), (((1, 0, "here"),),), kind)  # type: ignore[arg-type]
+    for drawn in (svg.draw_chart(one), figures.render_figure(one, "x")):
         assert "nan" not in drawn
     some = one._replace(names=("m", "n"), points=(one.points[0], ()))
-    assert svg.chart(some)
-    assert len(figures.plotly(some)["data"]) == 2
+    assert svg.draw_chart(some)
+    assert len(figures.to_plotly(some)["data"]) == 2
 
 
 def test_plotly_gets_no_markup_of_ours() -> None:
     hostile = "<a href='javascript:x'>"
-    series = Series("x", "t", "x", "y", (hostile, "n"), (((1, 2, hostile),), ((2, 3, "b"),)), "scatter")
-    text = str(figures.plotly(series))
+    series = ChartData("x", "t", "x", "y", (hostile, "n"), (((1, 2, hostile),), ((2, 3, "b"),)), "scatter")
+    text = str(figures.to_plotly(series))
     assert "<a" not in text
 
 
 def test_a_stacked_bar_is_as_long_as_its_pieces():
     """Two models of 30 and 10: the second bar ends at a third of the first, and a piece carries its stage's name."""
     points = ((("A one", 10, ""), ("B two", 10, "")), (("A one", 20, ""),))
-    series = Series("stage_macs", "MACs by stage", "model", "MACs", ("56x56", "28x28"), points, "stack")
-    drawing = svg.chart(series)
+    series = ChartData("stage_macs", "MACs by stage", "model", "MACs", ("56x56", "28x28"), points, "stack")
+    drawing = svg.draw_chart(series)
     pieces = [tuple(map(float, found)) for found in re.findall(r'd="M([\d.]+) [\d.]+h([\d.]+)v', drawing)]
     starts, widths = zip(*pieces, strict=True)
     assert len(pieces) == 3
@@ -90,4 +94,4 @@ def test_a_stacked_bar_is_as_long_as_its_pieces():
     assert (widths[0] + 1) * 2 == pytest.approx(widths[1] + 1, abs=0.2)  # a gap of one pixel ends each piece
     assert widths[2] == pytest.approx(widths[0], abs=0.2)
     assert ">28x28<" in drawing
-    assert figures.plotly(series)["layout"]["barmode"] == "stack"
+    assert figures.to_plotly(series)["layout"]["barmode"] == "stack"

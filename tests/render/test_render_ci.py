@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archprof.budgets.limits import METRICS, Limit, limit
-from archprof.budgets.verdicts import Check, Verdict, check, sentence
+from archprof.budgets.limits import LIMITABLE_METRICS, Limit, parse_limit
+from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile, describe_check
 from archprof.render import ci
 
 ROOT = Path(__file__).parents[2]
-COUNTED = [key for key, metric in METRICS.items() if not metric.measured]
+COUNTED = [key for key, metric in LIMITABLE_METRICS.items() if not metric.measured]
 
 
 def verdict(model="net", allow_incomplete=False, profile=builders.profile):
-    limits = [limit("params", "2k", "max-params 2k"), limit("macs", "20k", "max-macs 20k")]
-    return check(
+    limits = [parse_limit("params", "2k", "max-params 2k"), parse_limit("macs", "20k", "max-macs 20k")]
+    return check_profile(
         profile(model=model) if profile is builders.profile else profile(), limits, allow_incomplete=allow_incomplete
     )
 
@@ -42,16 +42,16 @@ def parsed(line):
 
 
 def test_one_annotation_for_each_limit_that_is_not_kept():
-    (line,) = ci.github([verdict()]).splitlines()
+    (line,) = ci.render_annotations([verdict()]).splitlines()
     kind, properties, message = parsed(line)
     assert kind == "error"
     assert properties == {"title": "archprof: parameters of net (max-params 2k)"}
-    assert message == sentence(verdict().broken[0])
+    assert message == describe_check(verdict().broken[0])
     assert "89.9%25" in line
 
 
 def test_an_annotation_stands_at_the_file_of_the_model():
-    _, properties, _ = parsed(ci.github([verdict("nets/a.py:Net(width=2, depth=3)")]).rstrip("\n"))
+    _, properties, _ = parsed(ci.render_annotations([verdict("nets/a.py:Net(width=2, depth=3)")]).rstrip("\n"))
     assert properties == {
         "file": "nets/a.py",
         "title": "archprof: parameters of nets/a.py:Net(width=2, depth=3) (max-params 2k)",
@@ -60,8 +60,8 @@ def test_an_annotation_stands_at_the_file_of_the_model():
 
 @given(st.text(st.sampled_from("a%:,\r\n=;0AD325 "), max_size=30), st.text(st.sampled_from("b%:,\r\n0A"), max_size=20))
 def test_whatever_a_name_holds_it_is_one_command(model, path):
-    broken = Check(Limit("params", 1, model), 2, False, "broken", ((path, 2),))
-    text = ci.github([Verdict("net.py:" + model, (broken,))])
+    broken = LimitCheck(Limit("params", 1, model), 2, False, "broken", ((path, 2),))
+    text = ci.render_annotations([Verdict("net.py:" + model, (broken,))])
     assert text.count("\n") == 1
     assert "\r" not in text
     kind, properties, message = parsed(text[:-1])
@@ -71,21 +71,21 @@ def test_whatever_a_name_holds_it_is_one_command(model, path):
 
 
 def test_what_is_kept_has_no_annotation():
-    assert ci.github([check(builders.profile(), [Limit("params", 2860, "")])]) == ""
+    assert ci.render_annotations([check_profile(builders.profile(), [Limit("params", 2860, "")])]) == ""
 
 
 def test_the_summary_counts_and_holds_the_tables():
-    text = ci.summary([verdict(), verdict("b|c")])
+    text = ci.render_step_summary([verdict(), verdict("b|c")])
     assert text.startswith("## archprof: 2 of 4 limits not kept\n\n**net against its limits**\n\n| Metric ")
     assert "**b\\|c against its limits**" in text
     assert re.search(r"\| parameters +\| 2,860 +\| 2,000 +\| 860 \(43.0%\) +\| max-params 2k +\| broken +\|", text)
-    assert ci.summary([check(builders.profile(), [Limit("params", 2860, "")])]).startswith(
+    assert ci.render_step_summary([check_profile(builders.profile(), [Limit("params", 2860, "")])]).startswith(
         "## archprof: all 1 limits kept\n"
     )
 
 
 def test_a_junit_report_has_a_suite_a_model_and_a_case_a_limit():
-    root = ElementTree.fromstring(ci.junit([verdict(), verdict("other")]).encode())
+    root = ElementTree.fromstring(ci.render_junit([verdict(), verdict("other")]).encode())
     assert (root.tag, root.get("tests"), root.get("failures"), root.get("errors")) == ("testsuites", "4", "2", "0")
     assert [(suite.tag, suite.get("name"), suite.get("tests"), suite.get("failures")) for suite in root] == [
         ("testsuite", "net", "2", "1"), ("testsuite", "other", "2", "1"),
@@ -94,19 +94,19 @@ def test_a_junit_report_has_a_suite_a_model_and_a_case_a_limit():
     assert cases[:2] == [("net", "parameters, max-params 2k", ["failure"]), ("net", "MACs, max-macs 20k", [])]
     failure = root.find(".//failure")
     assert failure.get("type") == "broken"
-    assert failure.get("message") == failure.text == sentence(verdict().broken[0])
+    assert failure.get("message") == failure.text == describe_check(verdict().broken[0])
 
 
 def test_the_limits_of_a_baseline_are_cases_of_different_names():
-    held = check(builders.profile(), [], builders.profile())
-    names = [case.get("name") for case in ElementTree.fromstring(ci.junit([held])).iter("testcase")]
+    held = check_profile(builders.profile(), [], builders.profile())
+    names = [case.get("name") for case in ElementTree.fromstring(ci.render_junit([held])).iter("testcase")]
     assert len(set(names)) == len(names) == len(COUNTED)
 
 
 @pytest.mark.parametrize("name", [*builders.HOSTILE, "\x00\x0b\ud800", "]]>", "a&b<c>\"d'"])
 def test_junit_is_xml_whatever_a_name_holds(name):
-    broken = Check(Limit("params", 1, name), 2, False, "broken", ((name, 2),))
-    root = ElementTree.fromstring(ci.junit([Verdict(name, (broken,))]).encode())
+    broken = LimitCheck(Limit("params", 1, name), 2, False, "broken", ((name, 2),))
+    root = ElementTree.fromstring(ci.render_junit([Verdict(name, (broken,))]).encode())
     assert len(list(root.iter("failure"))) == 1
     if name.isprintable():
         assert root[0].get("name") == name
@@ -116,13 +116,16 @@ def test_junit_is_xml_whatever_a_name_holds(name):
 def test_a_lower_bound_fails_unless_it_is_allowed():
     unknown = verdict(profile=builders.with_unknown)
     allowed = verdict(profile=builders.with_unknown, allow_incomplete=True)
-    types = [[f.get("type") for f in ElementTree.fromstring(ci.junit([v])).iter("failure")] for v in (unknown, allowed)]
+    types = [
+        [f.get("type") for f in ElementTree.fromstring(ci.render_junit([v])).iter("failure")]
+        for v in (unknown, allowed)
+    ]
     assert types == [["broken", "unknown: lower bound"], ["broken"]]
-    assert [len(ci.github([v]).splitlines()) for v in (unknown, allowed)] == [2, 1]
+    assert [len(ci.render_annotations([v]).splitlines()) for v in (unknown, allowed)] == [2, 1]
 
 
 def test_json_has_the_numbers_in_base_units():
-    read = json.loads(ci.json([verdict()]))
+    read = json.loads(ci.render_verdicts_json([verdict()]))
     assert (read["schema"], read["ok"], read["verdicts"][0]["model"]) == (1, False, "net")
     assert read["verdicts"][0]["checks"][0] == {
         "metric": "params", "unit": "count", "value": 2860, "complete": True, "limit": 2000, "baseline": None,

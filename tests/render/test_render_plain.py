@@ -16,7 +16,7 @@ TOTALS = ("params", "macs", "flops", "act_fp32", "act_fp16")
 
 
 def rows_of_csv(table):
-    return list(csv.DictReader(io.StringIO(plain.csv(table))))
+    return list(csv.DictReader(io.StringIO(plain.render_csv(table))))
 
 
 @pytest.mark.parametrize("build", BUILDS)
@@ -43,7 +43,7 @@ def test_csv_leaves_missing_values_empty():
 
 
 def test_json_is_raw_and_complete():
-    document = json.loads(plain.json(builders.with_unknown().table()))
+    document = json.loads(plain.render_json(builders.with_unknown().table()))
     assert document["schema"] == 1
     assert document["complete"] is False
     assert document["total"]["macs"] == 18688
@@ -65,7 +65,7 @@ def cells_of_markdown(page):
 
 
 def test_markdown_is_a_regular_table_aligned_in_its_source():
-    page = plain.markdown(builders.with_unknown().table())
+    page = plain.render_markdown(builders.with_unknown().table())
     lines, cells = [line for line in page.splitlines() if line.startswith("|")], cells_of_markdown(page)
     assert len({len(row) for row in cells}) == 1
     assert len({len(line) for line in lines}) == 1
@@ -79,13 +79,13 @@ def test_markdown_is_a_regular_table_aligned_in_its_source():
 
 def test_markdown_columns_add_up():
     table = builders.profile().table()
-    cells = cells_of_markdown(plain.markdown(table))
+    cells = cells_of_markdown(plain.render_markdown(table))
     macs = [float(row[4]) for row, facts in zip(cells[2:-1], table.rows, strict=True) if not facts.subtotal]
     assert sum(macs) == pytest.approx(float(cells[-1][4].strip("*")), abs=0.005 * (len(macs) + 1))
 
 
 def test_markdown_escapes_names():
-    page = plain.markdown(builders.hostile().table(columns=["kind"]))
+    page = plain.render_markdown(builders.hostile().table(columns=["kind"]))
     assert {len(row) for row in cells_of_markdown(page)} == {2}
     assert "<" not in page
     assert "\x1b" not in page
@@ -96,7 +96,7 @@ def test_markdown_escapes_names():
 
 
 def test_latex_escapes_names():
-    page = plain.latex(builders.hostile().table(columns=["kind"]))
+    page = plain.render_latex(builders.hostile().table(columns=["kind"]))
     assert r"x\_\{1\}\$\&\%\#\textasciitilde{}\textasciicircum{}\textbackslash{}" in page
     assert r"\textless{}/script\textgreater{}" in page
     assert r"a\textbar{}b" in page
@@ -107,7 +107,7 @@ def test_latex_escapes_names():
 
 
 def test_latex_is_balanced_and_marks_lower_bounds():
-    page = plain.latex(builders.with_unknown().table())
+    page = plain.render_latex(builders.with_unknown().table())
     for name in ("table", "tabular"):
         assert page.count(rf"\begin{{{name}}}") == page.count(rf"\end{{{name}}}") == 1
     assert [page.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
@@ -142,8 +142,8 @@ def test_the_notebook_table_holds_names_as_text():
 
 def test_the_table_methods_are_the_renderers():
     table = builders.profile().table()
-    assert table.to_csv() == plain.csv(table)
-    assert table.to_markdown() == plain.markdown(table)
-    assert table.to_latex() == plain.latex(table)
-    assert table.to_json() == plain.json(table)
+    assert table.to_csv() == plain.render_csv(table)
+    assert table.to_markdown() == plain.render_markdown(table)
+    assert table.to_latex() == plain.render_latex(table)
+    assert table.to_json() == plain.render_json(table)
     assert "├─ conv1" in table.to_text(80)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from archprof.analysis.table import Column, Row, Table
-from archprof.render.text import render
+from archprof.render.text import render_text
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def page(table, width=None, **options):
-    return render(table, width=width, color=False, **options)
+    return render_text(table, width=width, color=False, **options)
 
 
 def named(*names, title="t", notes=()):
@@ -30,7 +30,7 @@ def named(*names, title="t", notes=()):
 @pytest.mark.parametrize("options", [{}, {"depth": 1}, {"top": 2}, {"by": "stage"}, {"by": "kind"}])
 def test_no_line_is_wider_than_the_page(build, options, width):
     for color in (False, True):
-        lines = render(build().table(**options), width=width, color=color).splitlines()
+        lines = render_text(build().table(**options), width=width, color=color).splitlines()
         assert max(cell_len(ANSI.sub("", line)) for line in lines) <= width
 
 
@@ -119,7 +119,7 @@ def test_guides_follow_the_depths():
 
 def test_without_colour_there_are_no_codes_and_with_it_the_words_are_the_same():
     table = builders.profile().table()
-    plain, coloured = page(table, 100), render(table, width=100, color=True)
+    plain, coloured = page(table, 100), render_text(table, width=100, color=True)
     assert "\x1b" not in plain
     assert "\x1b[" in coloured
     assert [line.rstrip() for line in ANSI.sub("", coloured).splitlines()] == plain.splitlines()

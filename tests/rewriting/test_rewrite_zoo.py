@@ -43,7 +43,7 @@ FAST = [
     ("cifar_resnet", "everything"),
     ("torchvision:mobilenet_v3_small", "everything"),
 ]
-EVERY = [*registry.names(), *(f"torchvision:{name}" for name in TORCHVISION)]
+EVERY = [*registry.list_builtin_names(), *(f"torchvision:{name}" for name in TORCHVISION)]
 SIZES = {
     "mc3_18": "3x4x32x32",
     "r2plus1d_18": "3x4x32x32",

@@ -13,7 +13,7 @@ import torchvision.models
 from torch import nn
 
 from archprof.errors import ArchprofError
-from archprof.sources.build import READABLE, build, build_real, move_to_meta
+from archprof.sources.build import MAX_READABLE_ELEMENTS, build_on_meta, build_with_values, move_to_meta
 
 
 def tensors(model: nn.Module) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def tensors(model: nn.Module) -> dict[str, Any]:
 )  # fmt: skip
 def test_torchvision_models_are_as_torchvision_builds_them(name: str) -> None:
     builder = torchvision.models.get_model_builder(name)
-    built, real = build(builder), builder()
+    built, real = build_on_meta(builder), builder()
     assert tensors(built) == tensors(real)
     assert all(parameter.is_meta for parameter in built.parameters())
 
@@ -54,11 +54,11 @@ def test_large_models_are_as_torch_builds_them_on_meta(name: str, arguments: dic
 
     with torch.device("meta"):
         wanted = make()
-    assert tensors(build(make)) == tensors(wanted)
+    assert tensors(build_on_meta(make)) == tensors(wanted)
 
 
 def test_a_constructor_that_reads_values_gets_them() -> None:
-    model = build(torchvision.models.regnet_y_128gf)  # reads its computed widths, which torch cannot on meta
+    model = build_on_meta(torchvision.models.regnet_y_128gf)  # reads its computed widths, which torch cannot on meta
     assert sum(p.numel() for p in model.parameters()) == 644_812_894  # torchvision's num_params of the SWAG weights
 
 
@@ -68,12 +68,12 @@ class Reads(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         width = 3 + int(torch.empty(5).uniform_(0, 1).sum() > 9)
-        self.linear = nn.Linear(width, READABLE)
+        self.linear = nn.Linear(width, MAX_READABLE_ELEMENTS)
 
 
 def test_a_constructor_that_reads_random_values_runs_for_real() -> None:
-    model = build(Reads)
-    assert model.linear.weight.shape == (READABLE, 3)
+    model = build_on_meta(Reads)
+    assert model.linear.weight.shape == (MAX_READABLE_ELEMENTS, 3)
     assert model.linear.weight.is_meta
 
 
@@ -105,7 +105,7 @@ class Layers(nn.Module):
 
 
 def test_every_way_to_fill_a_tensor() -> None:
-    built, real = build(Layers), Layers()
+    built, real = build_on_meta(Layers), Layers()
     assert tensors(built) == tensors(real)
     assert {name for name, t in built.named_buffers() if not t.is_meta} == {"mask", "index"}
     assert torch.equal(built.mask, real.mask)
@@ -123,7 +123,7 @@ class Tied(nn.Module):
 
 
 @pytest.mark.parametrize("rows", [2, 100_000])
-@pytest.mark.parametrize("make", [build, lambda factory: _moved(factory())])
+@pytest.mark.parametrize("make", [build_on_meta, lambda factory: _moved(factory())])
 def test_ties_stay(rows: int, make: Callable[[Callable[[], Tied]], Tied]) -> None:
     model = make(lambda: Tied(rows))
     assert model.head.weight is model.embedding.weight
@@ -144,7 +144,7 @@ def test_marks_on_parameters_stay() -> None:
         layer.scale.no_decay = True  # type: ignore[attr-defined]
         return layer
 
-    scale = build(make).scale
+    scale = build_on_meta(make).scale
     assert scale.is_meta
     assert scale.no_decay is True
     assert scale.requires_grad is False
@@ -164,7 +164,7 @@ class Careless(nn.Module):
             raise KeyError("as it happens")
 
 
-@pytest.mark.parametrize("make", [build, build_real])
+@pytest.mark.parametrize("make", [build_on_meta, build_with_values])
 @pytest.mark.parametrize("fails", [False, True])
 def test_torch_is_left_as_it_was(make: Callable[[Callable[[], Any]], Any], fails: bool) -> None:
     state = torch.get_rng_state()
@@ -189,7 +189,7 @@ class Lazy(nn.Module):
 
 
 def test_lazy_layers_stay_lazy() -> None:
-    model = build(Lazy)
+    model = build_on_meta(Lazy)
     assert model.scale.is_meta
     assert model.lazy.has_uninitialized_params()
 
@@ -202,18 +202,18 @@ def test_an_error_of_the_constructor_is_its_own() -> None:
         raise RuntimeError("no such layer")
 
     with pytest.raises(RuntimeError, match="no such layer"):
-        build(fails)
+        build_on_meta(fails)
     assert calls == [1]
 
 
 def test_models_inside_a_tuple_are_moved() -> None:
-    model, example = build(lambda: (nn.BatchNorm2d(3), torch.zeros(1, 3)))
+    model, example = build_on_meta(lambda: (nn.BatchNorm2d(3), torch.zeros(1, 3)))
     assert model.running_mean.is_meta
     assert not example.is_meta
 
 
 def test_a_real_build_is_real_and_the_same_each_time() -> None:
-    one, two = build_real(lambda: nn.Linear(5, 5)), build_real(lambda: nn.Linear(5, 5))
+    one, two = build_with_values(lambda: nn.Linear(5, 5)), build_with_values(lambda: nn.Linear(5, 5))
     assert torch.equal(one.weight, two.weight)
     assert not one.weight.is_meta
 
@@ -225,16 +225,16 @@ def test_a_real_build_is_real_and_the_same_each_time() -> None:
 )
 def test_building_does_not_load_the_compiler(factory: str) -> None:
     code = (
-        "import sys, torch; from archprof.models import resnet, vgg; from archprof.sources.build import build;"
-        f"build({factory}); assert 'torch._dynamo' not in sys.modules"
+        "import sys, torch; from archprof.models import resnet, vgg; from archprof.sources.build import build_on_meta;"
+        f"build_on_meta({factory}); assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
 def test_real_tensors_stop_at_a_quarter_of_the_memory(monkeypatch):
-    monkeypatch.setattr("archprof.sources.build._memory", lambda: 4 * 2**20)
-    assert build_real(lambda: nn.Linear(250, 1000)).weight.numel() == 250_000
+    monkeypatch.setattr("archprof.sources.build._machine_memory", lambda: 4 * 2**20)
+    assert build_with_values(lambda: nn.Linear(250, 1000)).weight.numel() == 250_000
     with pytest.raises(ArchprofError, match="its tensors take more than"):
-        build_real(lambda: nn.Linear(300, 1000))
+        build_with_values(lambda: nn.Linear(300, 1000))
     with pytest.raises(ArchprofError, match="needs values"):
-        build(lambda: nn.Linear(300, 1000 + round(nn.Linear(300, 1000).weight.sum().item())))
+        build_on_meta(lambda: nn.Linear(300, 1000 + round(nn.Linear(300, 1000).weight.sum().item())))

@@ -13,7 +13,7 @@ import torch
 import archprof
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.sources.hf import configs, inputs
-from archprof.sources.hf.makers import Wanted
+from archprof.sources.hf.makers import InputRequest
 from archprof.sources.resolve import resolve
 
 transformers = pytest.importorskip("transformers")
@@ -113,7 +113,7 @@ FIGURES = {
 """Parameters of the published checkpoints, tied ones once, as their model cards and safetensors headers give them."""
 
 
-@pytest.mark.parametrize("name", configs.ready())
+@pytest.mark.parametrize("name", configs.load_ready_configs())
 def test_ready_names_have_the_published_parameters(name):
     model = resolve(f"hf:{name}").model
     assert sum(parameter.numel() for parameter in model.parameters()) == FIGURES[name]
@@ -121,8 +121,8 @@ def test_ready_names_have_the_published_parameters(name):
 
 
 def test_every_ready_name_has_its_source_and_can_be_changed():
-    assert FIGURES.keys() == configs.ready().keys()
-    assert all(entry.source for entry in configs.ready().values())
+    assert FIGURES.keys() == configs.load_ready_configs().keys()
+    assert all(entry.source for entry in configs.load_ready_configs().values())
     changed = resolve("hf:llama-2-7b(num_hidden_layers=3)").model
     assert changed.config.num_hidden_layers == 3
     assert changed.config.max_position_embeddings == 4096
@@ -213,11 +213,11 @@ def test_every_setting_is_read_by_some_maker():
     model = torch.nn.Module()
     model.config = transformers.WhisperConfig()
     model.forward = lambda input_ids: None
-    wanted = Wanted(model, 1, {})
-    for maker in inputs.MAKERS.values():
+    wanted = InputRequest(model, 1, {})
+    for maker in inputs.MAKER_BY_ARGUMENT.values():
         maker(wanted)
-    assert wanted.read == set(inputs.SETTINGS)
+    assert wanted.settings_read == set(inputs.LENGTH_SETTINGS)
 
 
 def test_the_data_file_is_where_the_package_is():
-    assert Path(configs.READY).is_file()
+    assert Path(configs.READY_FILE).is_file()

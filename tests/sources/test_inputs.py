@@ -13,9 +13,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archprof.errors import UsageError
-from archprof.sources.input_grammar import Named, argument, describe, parse_input
-from archprof.sources.input_spec import DTYPES, InputSpec, is_floating
-from archprof.sources.inputs import SMALL, floats_follow, materialise, normalise
+from archprof.sources.input_grammar import NamedInput, describe_input, parse_argument, parse_input
+from archprof.sources.input_spec import INPUT_DTYPES, InputSpec, is_floating_dtype
+from archprof.sources.inputs import (
+    MAX_REAL_INPUT_ELEMENTS,
+    cast_float_inputs,
+    make_input_tensors,
+    normalise_inputs,
+)
+
+TOO_MANY = MAX_REAL_INPUT_ELEMENTS + 1
 
 
 @pytest.mark.parametrize(
@@ -27,13 +34,13 @@ from archprof.sources.inputs import SMALL, floats_follow, materialise, normalise
         ("[]", InputSpec(())),
         ("int64[1,128]", InputSpec((1, 128), "int64")),
         ("int64[1,128]<30522", InputSpec((1, 128), "int64", 30522)),
-        ("attention_mask=int64[1,128]<2", Named("attention_mask", InputSpec((1, 128), "int64", 2))),
+        ("attention_mask=int64[1,128]<2", NamedInput("attention_mask", InputSpec((1, 128), "int64", 2))),
         ("float16:3x224x224", InputSpec((3, 224, 224), "float16", batched=True)),
         ("int64:128<30522", InputSpec((128,), "int64", 30522, batched=True)),
-        (" mask = bool [ 1 , 2 ] ", Named("mask", InputSpec((1, 2), "bool"))),
+        (" mask = bool [ 1 , 2 ] ", NamedInput("mask", InputSpec((1, 2), "bool"))),
         ("int64[4]>=-100<0", InputSpec((4,), "int64", 0, low=-100)),
         ("bool:8>=1<2", InputSpec((8,), "bool", 2, batched=True, low=1)),
-        ("float32=float64[3]", Named("float32", InputSpec((3,), "float64"))),
+        ("float32=float64[3]", NamedInput("float32", InputSpec((3,), "float64"))),
     ],
 )
 def test_reads(text: str, spec: InputSpec) -> None:
@@ -83,7 +90,7 @@ def test_points_at_the_character_where_it_breaks(text: str, column: int, says: s
 
 
 def _ends(dtype: str | None) -> tuple[int, int]:
-    if dtype is None or is_floating(dtype):
+    if dtype is None or is_floating_dtype(dtype):
         return 0, 0
     limits = torch.iinfo(getattr(torch, dtype)) if dtype != "bool" else None
     return (limits.min, limits.max) if limits else (0, 1)
@@ -93,7 +100,7 @@ def _ends(dtype: str | None) -> tuple[int, int]:
 def input_specs(draw: st.DrawFn, largest: int = 4096) -> InputSpec:
     batched = draw(st.booleans())
     shape = tuple(draw(st.lists(st.integers(1, largest), min_size=int(batched), max_size=4)))
-    dtype = draw(st.none() | st.sampled_from(DTYPES))
+    dtype = draw(st.none() | st.sampled_from(INPUT_DTYPES))
     least, most = _ends(dtype)
     if least == most or draw(st.booleans()):
         return InputSpec(shape, dtype, None, batched)
@@ -124,12 +131,12 @@ def test_prints_what_it_reads(spec: InputSpec) -> None:
 
 @given(TREES)
 def test_what_describe_prints_is_read_again(tree: Any) -> None:
-    assert parse_input(describe(tree)) == tree
+    assert parse_input(describe_input(tree)) == tree
 
 
 @given(NAMES, TREES)
 def test_a_name_stands_in_front_of_anything(name: str, tree: Any) -> None:
-    assert parse_input(f"{name}={describe(tree)}") == Named(name, tree)
+    assert parse_input(f"{name}={describe_input(tree)}") == NamedInput(name, tree)
 
 
 @given(st.text() | st.text("0123456789x[],<=:int64bool_ ", max_size=20))
@@ -144,8 +151,8 @@ def test_any_text_reads_or_is_a_usage_error(text: str) -> None:
         read = parse_input(text)
     except UsageError:
         return
-    if not isinstance(read, Named):
-        assert str(parse_input(describe(read))) == str(read)  # a nan is not equal to itself
+    if not isinstance(read, NamedInput):
+        assert str(parse_input(describe_input(read))) == str(read)  # a nan is not equal to itself
 
 
 IDS = torch.tensor([[1, 2]])
@@ -161,7 +168,7 @@ IMAGE = InputSpec((1, 3, 8, 8))
         ("3x8x8", (InputSpec((3, 8, 8), batched=True),), {}),
         (torch.zeros(2, 3), (InputSpec((2, 3), "float32"),), {}),
         (torch.empty(2, 3, dtype=torch.bfloat16, device="meta"), (InputSpec((2, 3), "bfloat16"),), {}),
-        (torch.empty(SMALL + 1, dtype=torch.int64, device="meta"), (InputSpec((SMALL + 1,), "int64"),), {}),
+        (torch.empty(TOO_MANY, dtype=torch.int64, device="meta"), (InputSpec((TOO_MANY,), "int64"),), {}),
         (((1, 3, 8, 8), (1, 3, 8, 8)), (IMAGE, IMAGE), {}),
         (([(3, 8, 8)], None, 0.5), ([InputSpec((3, 8, 8))], None, 0.5), {}),
         (["[3]", "mask=bool[1]"], (InputSpec((3,)),), {"mask": InputSpec((1,), "bool")}),
@@ -171,12 +178,12 @@ IMAGE = InputSpec((1, 3, 8, 8))
     ],
 )  # fmt: skip
 def test_normalises(given_inputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    assert normalise(given_inputs) == (args, kwargs)
+    assert normalise_inputs(given_inputs) == (args, kwargs)
 
 
 def test_small_integer_tensors_keep_their_values() -> None:
-    (args, _) = normalise([{"ids": IDS}])
-    made = materialise(args, device="meta", batch=1, dtype="float32")[0]["ids"]
+    (args, _) = normalise_inputs([{"ids": IDS}])
+    made = make_input_tensors(args, device="meta", batch=1, dtype="float32")[0]["ids"]
     assert torch.equal(made, IDS)
     assert made is not IDS
     made.fill_(9)
@@ -185,12 +192,12 @@ def test_small_integer_tensors_keep_their_values() -> None:
 
 def test_a_name_given_twice_is_refused() -> None:
     with pytest.raises(UsageError, match="twice"):
-        normalise(["a=3x4", "a=3x4"])
+        normalise_inputs(["a=3x4", "a=3x4"])
 
 
 def test_floating_tensors_follow_a_chosen_dtype() -> None:
-    inputs = floats_follow((torch.zeros(1, 3), [torch.zeros(2)], IDS, "float64[3]"), "float16")
-    args = materialise(normalise(inputs).args, device="cpu", batch=1, dtype="float16")
+    inputs = cast_float_inputs((torch.zeros(1, 3), [torch.zeros(2)], IDS, "float64[3]"), "float16")
+    args = make_input_tensors(normalise_inputs(inputs).args, device="cpu", batch=1, dtype="float16")
     assert [args[0].dtype, args[1][0].dtype, args[2].dtype, args[3].dtype] == [
         torch.float16, torch.float16, torch.int64, torch.float64,
     ]  # fmt: skip
@@ -199,11 +206,13 @@ def test_floating_tensors_follow_a_chosen_dtype() -> None:
 @given(input_specs(largest=12), st.integers(1, 3), st.sampled_from(["cpu", "meta"]))
 def test_makes_the_tensor_that_was_asked_for(spec: InputSpec, batch: int, device: Any) -> None:
     state = torch.get_rng_state()
-    tensor = materialise([spec], device=device, batch=batch, dtype="bfloat16")[0]
+    tensor = make_input_tensors([spec], device=device, batch=batch, dtype="bfloat16")[0]
     assert torch.equal(torch.get_rng_state(), state)
     assert tuple(tensor.shape) == spec.full_shape(batch)
     assert str(tensor.dtype) == f"torch.{spec.dtype or 'bfloat16'}"
-    real = device == "cpu" or (not is_floating(spec.dtype or "bfloat16") and tensor.numel() <= SMALL)
+    real = device == "cpu" or (
+        not is_floating_dtype(spec.dtype or "bfloat16") and tensor.numel() <= MAX_REAL_INPUT_ELEMENTS
+    )
     assert tensor.is_meta is not real
     if real and spec.high is not None:
         values = tensor.to(torch.int64)
@@ -212,14 +221,16 @@ def test_makes_the_tensor_that_was_asked_for(spec: InputSpec, batch: int, device
 
 
 def test_values_are_normal_and_the_same_each_time() -> None:
-    one, two = (materialise(InputSpec((10_000,)), device="cpu", batch=1, dtype="float32") for _ in range(2))
+    one, two = (make_input_tensors(InputSpec((10_000,)), device="cpu", batch=1, dtype="float32") for _ in range(2))
     assert torch.equal(one, two)
     assert abs(float(one.mean())) < 0.05
     assert abs(float(one.std()) - 1) < 0.05
 
 
 def test_large_integers_go_to_meta() -> None:
-    assert materialise(InputSpec((SMALL + 1,), "int64"), device="meta", batch=1, dtype="float32").is_meta
+    assert make_input_tensors(
+        InputSpec((MAX_REAL_INPUT_ELEMENTS + 1,), "int64"), device="meta", batch=1, dtype="float32"
+    ).is_meta
 
 
 @pytest.mark.parametrize(
@@ -238,13 +249,13 @@ def test_large_integers_go_to_meta() -> None:
     ],
 )
 def test_describes(tree: Any, title: str) -> None:
-    assert describe(tree) == title
+    assert describe_input(tree) == title
 
 
 def test_meta_inputs_do_not_load_the_compiler() -> None:
     code = (
-        "import sys; from archprof.sources.inputs import materialise, normalise;"
-        "materialise(normalise(['3x8x8', 'm=int64[1,9]<5']).args, device='meta', batch=1, dtype='float32');"
+        "import sys; from archprof.sources.inputs import make_input_tensors, normalise_inputs;"
+        "make_input_tensors(normalise_inputs(['3x8x8', 'm=int64[1,9]<5']).args, device='meta', batch=1, dtype='float32');"
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -252,7 +263,7 @@ def test_meta_inputs_do_not_load_the_compiler() -> None:
 
 @given(NAMES, st.recursive(LITERALS, lambda inner: st.lists(inner) | st.lists(inner).map(tuple), max_leaves=6))
 def test_an_argument_is_a_literal(name: str, value: Any) -> None:
-    assert parse_input(argument(f"{name} = {value!r}")) == Named(name, value)
+    assert parse_input(parse_argument(f"{name} = {value!r}")) == NamedInput(name, value)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +271,8 @@ def test_an_argument_is_a_literal(name: str, value: Any) -> None:
 )
 def test_what_is_no_argument_is_said(text: str) -> None:
     with pytest.raises(UsageError, match="--arg"):
-        argument(text)
+        parse_argument(text)
 
 
 def test_arguments_stand_beside_the_default_input() -> None:
-    assert normalise(["flag=True", "size=(int(7), int(7))"]) == ((), {"flag": True, "size": (7, 7)})
+    assert normalise_inputs(["flag=True", "size=(int(7), int(7))"]) == ((), {"flag": True, "size": (7, 7)})

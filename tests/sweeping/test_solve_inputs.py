@@ -87,7 +87,7 @@ def test_d9_which_inputs_give_55x55() -> None:
     answer = inputs_for("alexnet_2012", "features.0=55x55")
     assert sizes(answer) == [227, 228, 229, 230]
     assert [(near.size, near.sizes) for near in answer.near] == [((226, 226), ((54, 54),)), ((231, 231), ((56, 56),))]
-    table = tables.inputs(answer)
+    table = tables.tabulate_inputs(answer)
     assert [record["input"] for record in table.records()] == ["227x227", "228x228", "229x229", "230x230"]
     assert {record["runs"] for record in table.records()} == {"yes"}
     assert 224 in sizes(inputs_for("alexnet_2012", "features.0=54x54"))
@@ -110,7 +110,7 @@ def test_says_where_the_forward_fails_after_the_layer() -> None:
         for n in sizes(answer)
     ]
     failing = inputs_for(model, "stem=6x6", hi=60, inputs=(1, 3, 32, 32))
-    assert "fc" in " ".join(tables.inputs(failing).notes)
+    assert "fc" in " ".join(tables.tabulate_inputs(failing).notes)
 
 
 def test_a_layer_that_shrinks_is_found_by_trying_every_size() -> None:
@@ -145,7 +145,7 @@ def test_conditions_hold_together() -> None:
     assert sizes(inputs_for("conv3-4/s4 conv3-4/s4", ["conv1=9x9", "conv2=3x3"], inputs="3x32x32")) == [33, 34, 35, 36]
     nothing = inputs_for("conv3-4/s4", ["conv1=9x9", "conv1=10x10"], inputs="3x32x32")
     assert nothing.found == ()
-    assert tables.inputs(nothing).notes[0] == "No input size gives this."
+    assert tables.tabulate_inputs(nothing).notes[0] == "No input size gives this."
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_resnet50_in_4_1_gmacs_is_224() -> None:
     result = fit("resnet50", max_macs=4_100_000_000)
     assert result.found is not None
     assert result.found.label == "224x224"
-    notes = " ".join(tables.fit(result).notes)
+    notes = " ".join(tables.tabulate_fit(result).notes)
     assert "The largest that fits: 224x224." in notes
     assert "225x225 is over the budget of MACs by 526.71 M (12.8%)" in notes
 
@@ -237,7 +237,7 @@ def test_over_a_keyword_of_the_factory(tmp_path: Path) -> None:
     depth = fit(f"{file}:make", over="depth", max_params=8 * 3 + 7 * 64)
     assert depth.found is not None
     assert depth.found.label == "depth=7"
-    assert tables.fit(depth).records()[1]["fits"] == "yes"
+    assert tables.tabulate_fit(depth).records()[1]["fits"] == "yes"
     taken = fit(UNet, over="width", max_params=9 * 9 * 9 * 9, inputs="3x16x16")
     assert taken.found is not None
     assert taken.found.label.startswith("width=")
@@ -285,13 +285,13 @@ def test_nothing_fits_and_nothing_breaks() -> None:
     nothing = fit("conv3-8", inputs="3x8x8", max_params=10)
     assert nothing.found is None
     assert nothing.smallest is not None
-    assert "Nothing fits." in tables.fit(nothing).notes
-    assert "1x1, the smallest that runs, is over" in tables.fit(nothing).notes[1]
+    assert "Nothing fits." in tables.tabulate_fit(nothing).notes
+    assert "1x1, the smallest that runs, is over" in tables.tabulate_fit(nothing).notes[1]
     everything = fit("conv3-8", inputs="3x8x8", max_params=1000)
     assert everything.found is not None
     assert everything.found.value == 4096
     assert everything.above is None
-    assert "No budget breaks" in tables.fit(everything).notes[1]
+    assert "No budget breaks" in tables.tabulate_fit(everything).notes[1]
 
 
 def test_the_model_is_only_read() -> None:
@@ -339,4 +339,4 @@ def test_a_keyword_that_is_swallowed_is_no_setting(tmp_path: Path) -> None:
 
 def test_a_share_that_is_not_0_is_not_shown_as_0() -> None:
     result = fit("conv1-1/nobias", inputs="1x8x8", max_macs=999_999)
-    assert "over the budget of MACs by 1 (<0.1%)" in " ".join(tables.fit(result).notes)
+    assert "over the budget of MACs by 1 (<0.1%)" in " ".join(tables.tabulate_fit(result).notes)

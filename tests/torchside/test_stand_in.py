@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from archprof.torchside.stand_in import SMALL, twin
+from archprof.torchside.stand_in import MAX_KEPT_ELEMENTS, make_stand_in
 
 
 def holding(**members: Any) -> nn.Module:
@@ -27,7 +27,7 @@ def holding(**members: Any) -> nn.Module:
 def test_the_same_names_shapes_strides_dtypes_and_flags() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last), nn.BatchNorm2d(4).eval()).half()
     model[0].bias.requires_grad_(False)
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert list(copy.state_dict()) == list(model.state_dict())
     for mine, theirs in zip(copy.parameters(), model.parameters(), strict=True):
         assert (mine.shape, mine.stride(), mine.dtype, mine.requires_grad, type(mine)) == (
@@ -42,14 +42,16 @@ def test_ties_stay_ties() -> None:
     model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared), "c": nn.Linear(4, 4)})
     model["c"].weight = shared.weight
     model.also = [shared.weight, shared]
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert copy["a"] is copy["b"][0] is copy.also[1]
     assert copy["c"].weight is copy["a"].weight is copy.also[0]
     assert sum(p.numel() for p in copy.parameters()) == sum(p.numel() for p in model.parameters())
 
 
 def test_small_integers_keep_their_values_on_meta() -> None:
-    copy = twin(holding(small=torch.arange(5), large=torch.zeros(SMALL + 1, dtype=torch.bool), float=torch.ones(2)))
+    copy = make_stand_in(
+        holding(small=torch.arange(5), large=torch.zeros(MAX_KEPT_ELEMENTS + 1, dtype=torch.bool), float=torch.ones(2))
+    )
     assert copy.small.tolist() == [0, 1, 2, 3, 4]
     assert copy.large.is_meta
     assert copy.float.is_meta
@@ -60,7 +62,7 @@ def test_dtype_is_of_floating_tensors_only(device: str) -> None:
     model = holding(
         ids=torch.arange(3), plain=torch.ones(3, dtype=torch.float64), wave=torch.ones(2).to(torch.complex64)
     )
-    copy = twin(model, device=device, dtype=torch.bfloat16)
+    copy = make_stand_in(model, device=device, dtype=torch.bfloat16)
     assert {p.dtype for p in copy.parameters()} == {torch.bfloat16}
     assert (copy.ids.dtype, copy.plain.dtype, copy.wave.dtype) == (torch.int64, torch.bfloat16, torch.complex64)
     assert copy[1].num_batches_tracked.dtype == torch.int64
@@ -68,7 +70,7 @@ def test_dtype_is_of_floating_tensors_only(device: str) -> None:
 
 def test_on_the_cpu_values_are_copied() -> None:
     model = holding(plain=torch.randn(3))
-    copy = twin(model, device="cpu")
+    copy = make_stand_in(model, device="cpu")
     for name, tensor in copy.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
     with torch.no_grad():
@@ -116,7 +118,7 @@ def test_objects_of_unknown_classes() -> None:
     )  # fmt: skip
     model.plain = Plain(lock=lock, weight=model[0].weight, layer=model[0], items=[1])
     model.plain.self, model.again = model.plain, model.plain
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert copy.config.nested.x == [1]
     assert copy.config.nested.x is not model.config.nested.x
     assert (copy.colour, copy.range, copy.size) == (Colour.RED, range(3), torch.Size([1]))
@@ -137,7 +139,7 @@ def test_an_object_that_cannot_be_copied_leaves_no_half_made_copies() -> None:
     inner = Slotted(torch.ones(2))
     stubborn = collections.deque([inner, threading.Lock()])
     model = holding(first=stubborn, second=stubborn, inner=inner)
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert copy.first is copy.second is stubborn
     assert copy.inner.tensor.shape == (2,)
 
@@ -145,7 +147,7 @@ def test_an_object_that_cannot_be_copied_leaves_no_half_made_copies() -> None:
 def test_the_end_of_the_twin_closes_nothing() -> None:
     log: list[str] = []
     resource = Closes(log)
-    twin(holding(resource=resource))
+    make_stand_in(holding(resource=resource))
     assert log == []
 
 
@@ -160,7 +162,7 @@ def test_functions_close_over_the_twin() -> None:
         return recursive(depth - 1) if depth else model[0]
 
     model.recursive = recursive
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert copy.plain_function is nn.functional.max_pool2d
     assert copy.by_closure()[0] is copy.by_default()[0] is copy.recursive(2) is copy[0]
     assert copy.by_closure()[1] is copy.by_default()[1] is not kept
@@ -171,7 +173,7 @@ def test_references_and_methods_point_into_the_twin() -> None:
     model = holding()
     model.near, model.call, model.table = weakref.ref(model[0]), model[0].forward, {model[0]: 1}
     model.gone = weakref.ref(Plain())
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert copy.near() is copy.call.__self__ is next(iter(copy.table)) is copy[0]
     assert copy.gone() is None
 
@@ -183,14 +185,14 @@ def wrapped_twice(layer: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile, wrapped_twice])
 def test_wrappers_give_way_to_what_they_wrap(wrap: Callable[[nn.Module], nn.Module]) -> None:
     layer = nn.Linear(4, 4)
-    copy = twin(wrap(layer))
+    copy = make_stand_in(wrap(layer))
     assert [type(module) for module in copy.modules() if type(module) is not nn.Sequential] == [nn.Linear]
     assert copy(torch.zeros(1, 4, device="meta")).shape == (1, 4)
 
 
 def test_uninitialised_parameters_stay_so() -> None:
     model = nn.Sequential(nn.LazyLinear(3))
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert nn.parameter.is_lazy(copy[0].weight)
     copy(torch.zeros(2, 5, device="meta"))
     assert copy[0].weight.shape == (3, 5)
@@ -200,12 +202,12 @@ def test_uninitialised_parameters_stay_so() -> None:
 def test_a_model_on_meta_becomes_zeros_on_the_cpu() -> None:
     with torch.device("meta"):
         model = nn.Linear(3, 3)
-    assert not twin(model, device="cpu").weight.any()
+    assert not make_stand_in(model, device="cpu").weight.any()
 
 
 def test_torchscript_keeps_its_code() -> None:
     model = nn.Sequential(torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.ReLU())), nn.Linear(4, 4))
-    copy = twin(model)
+    copy = make_stand_in(model)
     assert isinstance(copy[0], torch.jit.ScriptModule)
     assert copy(torch.zeros(2, 4, device="meta")).is_meta
     assert [p.requires_grad for p in copy.parameters()] == [True] * 4

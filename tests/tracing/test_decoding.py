@@ -6,7 +6,7 @@ import pytest
 
 import archprof
 from archprof.analysis.tables import decoding
-from archprof.analysis.tables.notes import of as notes_of
+from archprof.analysis.tables.notes import collect_notes as notes_of
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.store import from_json, to_json
 
@@ -117,7 +117,7 @@ def test_a_module_of_the_user_has_phases_and_is_left_alone():
 def test_the_table_adds_up_and_the_notes_say_it():
     spec = "hf:GptOssForCausalLM(num_hidden_layers=4, num_local_experts=8, hidden_size=64, intermediate_size=32)"
     profile = archprof.profile(spec, phase="decode", context=300)
-    table = decoding.table(profile)
+    table = decoding.tabulate_cache(profile)
     assert [row.cells[:2] for row in table.rows] == [
         ("0, 2", "keys"), ("0, 2", "values"), ("1, 3", "keys"), ("1, 3", "values"),
     ]  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_saved_profile_keeps_its_phase(tmp_path):
     with pytest.raises(UsageError, match="phase cannot change it"):
         archprof.profile(str(tmp_path / "x.json"), phase="decode")
     with pytest.raises(UsageError, match="traced in no phase"):
-        decoding.table(archprof.profile(llama(2)))
+        decoding.tabulate_cache(archprof.profile(llama(2)))
 
 
 def test_more_tokens_than_positions_is_said():

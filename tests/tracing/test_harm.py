@@ -30,7 +30,7 @@ from zoo.sample import SAMPLE, Sampled
 
 import archprof
 from archprof.errors import ArchprofError, TraceError
-from archprof.sources.input_grammar import Named
+from archprof.sources.input_grammar import NamedInput
 from archprof.sources.resolve import resolve
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -87,7 +87,7 @@ SIXTY = [pytest.param(each, id=each.name, marks=[pytest.mark.slow] * bool(at % 3
 def test_the_sixty(sampled: Sampled) -> None:
     target = resolve(sampled.spec, sampled.inputs)
     model = target.model
-    inputs = [*target.args, *(Named(name, value) for name, value in target.kwargs.items())]
+    inputs = [*target.args, *(NamedInput(name, value) for name, value in target.kwargs.items())]
     set_as_users_do(model)
     with nothing_changes(model):
         archprof.profile(model, inputs)

@@ -17,7 +17,7 @@ from tracing.odd import ODD
 
 import archprof
 from archprof.facts.records import Profile
-from archprof.tracing.op_memo import Answers
+from archprof.tracing.op_memo import OpMemo
 
 seen: list[Any] = []
 """What a forward saw. It stands here, since a list that a model holds is copied with the model."""
@@ -44,7 +44,7 @@ def body(self: Any, *args: Any, **kwargs: Any) -> Any:
 def forgetful(monkeypatch: pytest.MonkeyPatch, model: Any, inputs: Any = None, **options: Any) -> Profile:
     """The profile of a pass that remembers nothing."""
     with monkeypatch.context() as patch:
-        patch.setattr(Answers, "learn", lambda *args: None)
+        patch.setattr(OpMemo, "remember", lambda *args: None)
         return archprof.profile(model, inputs, **options)
 
 

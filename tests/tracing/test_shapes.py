@@ -42,7 +42,7 @@ class Versus(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if func is not self.op:
             return func(*args, **kwargs)
-        rule = shapes.find(func)
+        rule = shapes.find_shape_rule(func)
         assert rule is not None
         try:
             expected = func(*args, **kwargs)
@@ -89,10 +89,10 @@ def overload(name: str) -> Any:
 
 
 def test_every_rule_has_a_generator_and_every_generator_a_rule() -> None:
-    assert set(CALLS) == set(shapes.covered())
+    assert set(CALLS) == set(shapes.list_covered_overloads())
 
 
-@pytest.mark.parametrize("name", sorted(shapes.covered()))
+@pytest.mark.parametrize("name", sorted(shapes.list_covered_overloads()))
 def test_rule_answers_as_torch_does(name: str) -> None:
     answered = []
 
@@ -131,7 +131,7 @@ print(*[name for name in {modules} if name in sys.modules])
 @pytest.mark.parametrize(
     ("names", "train", "modules"),
     [
-        ("registry.names()", False, ("torch._dynamo", "sympy")),
+        ("registry.list_builtin_names()", False, ("torch._dynamo", "sympy")),
         # sympy is also imported by torch.autograd.backward(), before any op has run
         (["resnet50"], True, ("torch._dynamo",)),
     ],

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.analysis.tables.verify import agrees
+from archprof.analysis.tables.verify import all_agree
 from archprof.errors import TraceError, UsageError
-from archprof.tracing.verify import MOST_BYTES, counts
+from archprof.tracing.verify import MAX_FVCORE_BYTES, count_by_sources
 
 
 class Every(nn.Module):
@@ -37,10 +37,10 @@ def test_everything_that_differs_is_explained() -> None:
     model, x = Every(), torch.zeros(2, 3, 8, 8)
     compared = archprof.verify(model, x)
     assert sources(compared) == {"archprof": "complete", "torch": "explained", "fvcore": "explained"}
-    assert agrees(compared)
+    assert all_agree(compared)
     attention, products = 2 * 2 * 8 * 8 * 64, 2 * 8
     seen = 2 * 64 * 8 * 9 * 8
-    profile, (by_torch, by_fvcore) = counts(model, x)
+    profile, (by_torch, by_fvcore) = count_by_sources(model, x)
     assert profile.totals.macs == by_torch.macs + products
     assert by_fvcore.macs == seen + 2 * 2 * 8 * 64
     assert by_torch.macs == seen + 2 * 64 * 8 * (27 + 16 * 8) + attention
@@ -69,14 +69,14 @@ def test_published_figures_are_found_for_built_ins_and_for_torchvision(name: str
 
 
 def test_auxiliary_heads_explain_the_parameters_of_googlenet() -> None:
-    _, found = counts("torchvision:googlenet")
+    _, found = count_by_sources("torchvision:googlenet")
     assert (found[-1].params, found[-1].macs) == (6_624_904, 1_498_000_000)
-    assert agrees(archprof.verify("torchvision:googlenet"))
+    assert all_agree(archprof.verify("torchvision:googlenet"))
 
 
 @pytest.mark.parametrize(("name", "options"), [("resnet18", {"batch": 2}), ("resnet18(num_classes=10)", {})])
 def test_other_inputs_or_arguments_than_published(name: str, options: dict[str, int]) -> None:
-    _, found = counts(name, **options)
+    _, found = count_by_sources(name, **options)
     assert [count.macs for count in found[2:]] == ([None] if options else [])
 
 
@@ -85,7 +85,7 @@ def test_what_needs_values_is_not_run_on_meta_and_says_so() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x[x.sum(1).nonzero().squeeze(1)])
 
-    profile, (by_torch, by_fvcore) = counts(Picks(8, 8), torch.ones(4, 8))
+    profile, (by_torch, by_fvcore) = count_by_sources(Picks(8, 8), torch.ones(4, 8))
     assert profile.environment["device"] == "cpu"
     assert by_torch.macs is None
     assert "meta" in by_torch.why
@@ -93,11 +93,11 @@ def test_what_needs_values_is_not_run_on_meta_and_says_so() -> None:
 
 
 def test_keywords_and_large_models_are_nothing_for_fvcore() -> None:
-    _, (_, by_fvcore) = counts(nn.Linear(4, 4), {"input": torch.zeros(2, 4)})
+    _, (_, by_fvcore) = count_by_sources(nn.Linear(4, 4), {"input": torch.zeros(2, 4)})
     assert "positional" in by_fvcore.why
     with torch.device("meta"):
-        large = nn.Linear(2**15, MOST_BYTES // 4 // 2**15 + 1, bias=False)
-    _, (by_torch, by_fvcore) = counts(large, (1, 2**15))
+        large = nn.Linear(2**15, MAX_FVCORE_BYTES // 4 // 2**15 + 1, bias=False)
+    _, (by_torch, by_fvcore) = count_by_sources(large, (1, 2**15))
     assert by_torch.macs == by_torch.params
     assert "too much" in by_fvcore.why
 

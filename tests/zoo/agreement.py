@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from archprof.facts.records import Profile
-from archprof.sources.inputs import materialise
+from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
 from archprof.tracing.oracles import torch_macs
 
@@ -75,7 +75,7 @@ def with_torch(target: Target, profile: Profile) -> Agreement:
 def _made(target: Target, profile: Profile, device: Literal["meta", "cpu"]) -> tuple[Any, Any]:
     """The arguments of one forward."""
     args, kwargs = (
-        materialise(tree, device=device, batch=profile.batch, dtype=profile.dtype)
+        make_input_tensors(tree, device=device, batch=profile.batch, dtype=profile.dtype)
         for tree in (target.args, target.kwargs)
     )
     return args, kwargs

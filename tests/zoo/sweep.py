@@ -97,9 +97,11 @@ class Row:
 def names(zoos: Iterable[str]) -> list[str]:
     """Every model of these zoos, as `archprof table` takes it."""
     listed = {
-        "timm": lambda: [f"timm:{name}" for name in timm_zoo.names()],
-        "torchvision": lambda: [f"torchvision:{name}" for name in torchvision_zoo.names()],
-        "transformers": lambda: [f"hf:{name}" for name in [*configs.ready(), *configs.usual_types()]],
+        "timm": lambda: [f"timm:{name}" for name in timm_zoo.list_timm_names()],
+        "torchvision": lambda: [f"torchvision:{name}" for name in torchvision_zoo.list_torchvision_names()],
+        "transformers": lambda: [
+            f"hf:{name}" for name in [*configs.load_ready_configs(), *configs.list_buildable_types()]
+        ],
     }
     return [name for zoo in zoos for name in listed[zoo]()]
 
@@ -124,7 +126,7 @@ def run(model: str) -> Row:
 def _run(model: str, row: Row, start: float) -> None:
     """A transformers type with two layers first; ready names, all else, and what two layers do not do for, whole."""
     name = model.removeprefix("hf:")
-    if name != model and name not in configs.ready():
+    if name != model and name not in configs.load_ready_configs():
         try:
             _trace(resolve(f"{model}(num_hidden_layers=2)"), row, start)
             return
@@ -142,8 +144,8 @@ def _builds_alone(name: str) -> bool:
     import torch
 
     try:
-        choice = configs.choose(name, {})
-        with library.alone(), torch.device("meta"):
+        choice = configs.choose_config(name, {})
+        with library.quiet_and_offline(), torch.device("meta"):
             choice.architecture(choice.config)
     except Exception:
         return False

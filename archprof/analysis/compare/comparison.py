@@ -12,35 +12,35 @@ from string import ascii_uppercase
 
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align, findings, pair_findings, side_by_side
-from archprof.analysis.compare.align import Side
-from archprof.analysis.compare.findings import Facts, Finding
-from archprof.analysis.compare.side_by_side import ratio
+from archprof.analysis.compare.align import StagedProfile
+from archprof.analysis.compare.findings import Finding, ModelFacts
+from archprof.analysis.compare.side_by_side import divide
 from archprof.analysis.receptive import fields
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
-from archprof.analysis.weight_depth import weight_layers
+from archprof.analysis.weight_depth import count_weight_layers
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.models import registry
 
 ALIGNMENTS = ("auto", "path", "stage")
-MOST = len(ascii_uppercase)
+MAX_MODELS = len(ascii_uppercase)
 
-RULES = (
-    findings.incomplete,
-    findings.asked_differently,
-    pair_findings.cost,
-    pair_findings.field,
-    pair_findings.where,
-    pair_findings.error,
-    pair_findings.depth,
-    pair_findings.memory,
-    pair_findings.time,
-    findings.concentrated,
-    findings.early,
+COMPARISON_RULES = (
+    findings.find_incomplete_models,
+    findings.find_input_differences,
+    pair_findings.compare_costs,
+    pair_findings.compare_fields,
+    pair_findings.where_macs_differ,
+    pair_findings.compare_errors,
+    pair_findings.compare_depths,
+    pair_findings.compare_memory,
+    pair_findings.compare_times,
+    findings.find_concentrated_params,
+    findings.find_early_activations,
 )
 
-MEASURES = (
+SUMMARY_MEASURES = (
     Column("params", "Params", "count", "parameters, each tensor once", 2),
     Column("macs", "MACs", "count", "multiply-accumulates of one forward", 2),
     Column("flops", "FLOPs", "count", "floating-point operations of one forward", 12),
@@ -53,12 +53,12 @@ MEASURES = (
 )
 """What the summary gives of each model, each with its ratio to the first."""
 
-LEGEND = (
+SUMMARY_LEGEND = (
     "x is the ratio to A. Depth: weight layers one after another on the longest way. "
     "Field: input pixels along a side that one position sees, before all are mixed.",
 )
 
-NO_RATIO = "No ratio of latency: not all models were measured on one device by one method."
+NO_LATENCY_RATIO = "No ratio of latency: not all models were measured on one device by one method."
 
 
 @dataclass(frozen=True)
@@ -124,42 +124,44 @@ def compare(
     Raises:
         UsageError: for fewer than two models, more than 26, or a `by` that does not exist.
     """
-    check(len(profiles), by=by)
-    sides = [align.Side(profile) for profile in profiles]
+    validate_comparison(len(profiles), by=by)
+    sides = [align.StagedProfile(profile) for profile in profiles]
     facts = _facts(sides, published)
     names = [fact.name for fact in facts]
-    stages = align.by_stage(sides)
-    path = by == "path" or (by == "auto" and align.one_family(sides))
+    stages = align.align_stages(sides)
+    path = by == "path" or (by == "auto" and align.are_one_family(sides))
     return Comparison(
         summary=_summary(facts, () if published else _sources(profiles)),
-        findings=findings.of(RULES, facts, stages),
-        stages=side_by_side.by_stage(names, sides, stages),
-        layers=side_by_side.by_path(names, sides) if path else side_by_side.by_layer(names, sides, stages),
+        findings=findings.choose_findings(COMPARISON_RULES, facts, stages),
+        stages=side_by_side.tabulate_stages(names, sides, stages),
+        layers=side_by_side.tabulate_layers_by_path(names, sides)
+        if path
+        else side_by_side.tabulate_layers_by_stage(names, sides, stages),
     )
 
 
-def check(models: int, *, by: str = "auto") -> None:
+def validate_comparison(models: int, *, by: str = "auto") -> None:
     """Raise what `compare` would raise for so many models and this option, before there is a profile."""
     if by not in ALIGNMENTS:
         raise UsageError(f"Layers cannot be matched by {by!r}.", f"Allowed: {', '.join(ALIGNMENTS)}.")
-    if not 2 <= models <= MOST:
+    if not 2 <= models <= MAX_MODELS:
         given = "1 model was" if models == 1 else f"{models} models were"
-        raise UsageError(f"{given} given to compare.", f"From 2 to {MOST} can be compared.")
+        raise UsageError(f"{given} given to compare.", f"From 2 to {MAX_MODELS} can be compared.")
 
 
-def _facts(sides: Sequence[Side], published: Sequence[float | None] | None) -> list[Facts]:
+def _facts(sides: Sequence[StagedProfile], published: Sequence[float | None] | None) -> list[ModelFacts]:
     """What is known of each model; `published` as in `compare`."""
     profiles = [side.profile for side in sides]
-    known = [None if published else registry.ENTRIES.get(profile.model) for profile in profiles]
+    known = [None if published else registry.BUILTIN_MODELS.get(profile.model) for profile in profiles]
     errors = published or [entry.top5_error if entry else None for entry in known]
     return [
-        Facts(
+        ModelFacts(
             name=name,
-            side=side,
-            depth=weight_layers(side.profile),
+            staged=side,
+            depth=count_weight_layers(side.profile),
             field=_field(side.profile),
-            error=error,
-            competed=entry is not None and _competed(entry),
+            top5_error=error,
+            is_competition_entry=entry is not None and _competed(entry),
         )
         for name, side, error, entry in zip(_names(profiles), sides, errors, known, strict=True)
     ]
@@ -176,59 +178,68 @@ def _names(profiles: Sequence[Profile]) -> list[str]:
 
 def _field(profile: Profile) -> int | None:
     """The widest receptive field along the longer side; `None` where no layer has one."""
-    found = fields.widest(profile)
+    found = fields.find_widest(profile)
     return max(found[1].size) if found and found[1].size else None
 
 
-def _competed(entry: registry.Entry) -> bool:
+def _competed(entry: registry.BuiltinModel) -> bool:
     return bool(entry.published) and entry.published[0].kind == "competition entry"
 
 
 def _sources(profiles: Sequence[Profile]) -> tuple[str, ...]:
     """A line for each published error that is not of one net."""
-    entries = [registry.ENTRIES[name] for name in dict.fromkeys(p.model for p in profiles) if name in registry.ENTRIES]
+    entries = [
+        registry.BUILTIN_MODELS[name]
+        for name in dict.fromkeys(p.model for p in profiles)
+        if name in registry.BUILTIN_MODELS
+    ]
     return tuple(f"Error of {entry.name}: {entry.source}." for entry in entries if _competed(entry))
 
 
-def _summary(facts: Sequence[Facts], sources: Sequence[str]) -> Table:
+def _summary(facts: Sequence[ModelFacts], sources: Sequence[str]) -> Table:
     """One row a model; a measure that no model has gets no column."""
-    shown = [column for column in MEASURES if any(_measure(fact, column.key) is not None for fact in facts)]
+    shown = [column for column in SUMMARY_MEASURES if any(_measure(fact, column.key) is not None for fact in facts)]
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
-    timed = elapsed.comparable([fact.side.profile for fact in facts])
+    timed = elapsed.are_comparable([fact.staged.profile for fact in facts])
     for column in shown:
         beside = Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1)
         columns += [column, beside]
     rows = []
     for letter, fact in zip(ascii_uppercase, facts, strict=False):
-        cells: list[Value] = [fact.side.profile.model]
+        cells: list[Value] = [fact.staged.profile.model]
         for column in shown:
             value = _measure(fact, column.key)
-            cells += [value, ratio(value, _measure(facts[0], column.key)) if timed or column.key != "latency" else None]
+            cells += [
+                value,
+                divide(value, _measure(facts[0], column.key)) if timed or column.key != "latency" else None,
+            ]
         keys = frozenset(column.key for column in shown)
-        within = {"latency": fact.time.within} if fact.time and fact.time.within else {}
-        rows.append(Row(tuple(cells), f"{letter} {fact.side.profile.model}", bounds=fact.bounds & keys, within=within))
+        within = {"latency": fact.time.half_interval} if fact.time and fact.time.half_interval else {}
+        rows.append(
+            Row(tuple(cells), f"{letter} {fact.staged.profile.model}", bounds=fact.bounds & keys, half_intervals=within)
+        )
     title = f"{facts[0].name} against {_joined([fact.name for fact in facts[1:]])}"
     return Table(title, tuple(columns), tuple(rows), notes=(*_notes(facts), *sources))
 
 
-def _measure(fact: Facts, key: str) -> int | float | None:
+def _measure(fact: ModelFacts, key: str) -> int | float | None:
     if key in ("depth", "field"):
         return getattr(fact, key)  # type: ignore[no-any-return]
     if key == "latency":
         return fact.time.seconds if fact.time else None
-    return fact.error if key == "top5_error" else getattr(fact.total, key)
+    return fact.top5_error if key == "top5_error" else getattr(fact.total, key)
 
 
-def _notes(facts: Sequence[Facts]) -> tuple[str, ...]:
+def _notes(facts: Sequence[ModelFacts]) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
     said: dict[str, list[str]] = {}
     for letter, fact in zip(ascii_uppercase, facts, strict=False):
-        for note in notes.of(fact.side.profile):
+        for note in notes.collect_notes(fact.staged.profile):
             said.setdefault(note, []).append(letter)
     lines = [note if len(who) == len(facts) else f"{', '.join(who)}: {note}" for note, who in said.items()]
     timed = [fact for fact in facts if fact.time]
-    apart = timed and not elapsed.comparable([fact.side.profile for fact in facts])
-    return (*LEGEND, *lines, *([NO_RATIO] if apart else []))
+    apart = timed and not elapsed.are_comparable([fact.staged.profile for fact in facts])
+    return (*SUMMARY_LEGEND, *lines, *([NO_LATENCY_RATIO] if apart else []))
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -11,26 +11,26 @@ from functools import cached_property
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.compare.align import Beside, Side
+from archprof.analysis.compare.align import AlignedRow, StagedProfile
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, add
+from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, sum_counts
 
-MOST = 7
+MAX_FINDINGS = 7
 """More sentences than this are not read."""
 
-REPEATED = 12
+REPEAT_PENALTY = 12
 """What each further finding of one rule loses in weight, so that the findings are of several kinds."""
 
-DOMINANT = 0.5
+DOMINANT_SHARE = 0.5
 """The share of a total from which on a few rows of it are worth a sentence."""
 
-FEW = 4
+MAX_FEW_ROWS = 4
 """So many rows at most are a few."""
 
-FEWER = 0.2
+MAX_FEW_PARAMS_SHARE = 0.2
 """The share of the parameters up to which the early layers are said to have few."""
 
-KINDS = {"Linear": "linear", "Conv2d": "convolution"}
+KIND_WORDS = {"Linear": "linear", "Conv2d": "convolution"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,128 +54,131 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ModelFacts:
     """What is known of one model.
 
     Attributes:
         name: as it is called in a sentence.
-        side: its rows and stages.
+        staged: its rows and stages.
         depth: in weight layers.
         field: its receptive field in input pixels along the longer side; `None` where it has none.
-        error: its published ImageNet top-5 error in percent.
-        competed: that error is of a competition entry, which may average several nets.
+        top5_error: its published ImageNet top-5 error in percent.
+        is_competition_entry: that error is of a competition entry, which may average several nets.
     """
 
     name: str
-    side: Side
+    staged: StagedProfile
     depth: int
     field: int | None = None
-    error: float | None = None
-    competed: bool = False
+    top5_error: float | None = None
+    is_competition_entry: bool = False
 
     @cached_property
     def total(self) -> Counts:
-        return add([Counts(), *self.side.own])
+        return sum_counts([Counts(), *self.staged.own_counts])
 
     @cached_property
     def time(self) -> Elapsed | None:
         """Measured, of the whole model without marks."""
-        return elapsed.whole(self.side.profile)
+        return elapsed.find_model_time(self.staged.profile)
 
     @property
     def bounds(self) -> frozenset[str]:
         """The measures that are lower bounds."""
-        if self.side.profile.failure:
+        if self.staged.profile.failure:
             return WORK_KEYS | {"depth", "field"}
         return COST_KEYS | {"depth"} if self.total.unknown else frozenset()
 
 
-class Weighed(NamedTuple):
+class WeighedFinding(NamedTuple):
     weight: float
     finding: Finding
 
 
-Rule = Callable[[Sequence[Facts], Sequence[Beside]], Iterator[Weighed]]
+ComparisonRule = Callable[[Sequence[ModelFacts], Sequence[AlignedRow]], Iterator[WeighedFinding]]
 
 
-def of(rules: Sequence[Rule], facts: Sequence[Facts], stages: Sequence[Beside]) -> tuple[Finding, ...]:
+def choose_findings(
+    rules: Sequence[ComparisonRule], facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]
+) -> tuple[Finding, ...]:
     """What the rules find, most important first; `stages` says which stages stand beside each other."""
     found = []
     for rule in rules:
         said = sorted(rule(facts, stages), key=lambda weighed: -weighed.weight)
-        found += [Weighed(weight - REPEATED * i, finding) for i, (weight, finding) in enumerate(said)]
+        found += [WeighedFinding(weight - REPEAT_PENALTY * i, finding) for i, (weight, finding) in enumerate(said)]
     ordered = sorted(found, key=lambda weighed: -weighed.weight)
-    return tuple(weighed.finding for weighed in ordered[:MOST])
+    return tuple(weighed.finding for weighed in ordered[:MAX_FINDINGS])
 
 
-def incomplete(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed]:
+def find_incomplete_models(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds, and no ratio of them is exact."""
     for i, fact in enumerate(facts):
-        failure = fact.side.profile.failure
+        failure = fact.staged.profile.failure
         if failure:
-            where = fact.side.layer(failure.layer).path or "the model itself"
+            where = fact.staged.layer(failure.layer).path or "the model itself"
             text = f"The forward of {fact.name} stopped in {where}: its numbers are lower bounds."
-            yield Weighed(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
+            yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
         elif fact.total.unknown:
             ops = "1 op" if fact.total.unknown == 1 else f"{fact.total.unknown} ops"
             text = f"The MACs and FLOPs of {fact.name} are lower bounds: no cost rule covers {ops} of it."
-            yield Weighed(110, Finding(text, (i,), ("macs", "flops", "depth")))
+            yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "depth")))
 
 
-def asked_differently(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed]:
+def find_input_differences(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What went in is not the same, so a part of every ratio is due to that."""
     asked = [_asked(fact) for fact in facts]
     if len(set(asked)) > 1:
         said = "; ".join(f"{text} for {fact.name}" for fact, text in zip(facts, asked, strict=True))
         everyone = tuple(range(len(facts)))
-        yield Weighed(100, Finding(f"The passes differ, which is part of every ratio: {said}.", everyone))
+        yield WeighedFinding(100, Finding(f"The passes differ, which is part of every ratio: {said}.", everyone))
 
 
-def _asked(fact: Facts) -> str:
-    profile = fact.side.profile
+def _asked(fact: ModelFacts) -> str:
+    profile = fact.staged.profile
     batch = "" if profile.batch == 1 else f" at batch {profile.batch}"
     return f"{', '.join(profile.inputs) or 'no input'}{batch} in {profile.dtype} ({profile.mode})"
 
 
-def concentrated(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed]:
+def find_concentrated_params(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """A few layers of one kind hold most parameters, though others have some too."""
     said: dict[tuple[str, str], list[tuple[int, float, tuple[str, ...]]]] = {}
     for i, fact in enumerate(facts):
-        owners = [row for row in fact.side.rows if fact.side.layer(row).params]
-        for kind in dict.fromkeys(fact.side.layer(row).kind for row in owners):
-            rows = [row for row in owners if fact.side.layer(row).kind == kind]
-            share = sum(fact.side.layer(row).params for row in rows) / fact.total.params
-            if share >= DOMINANT and len(rows) <= FEW and len(rows) < len(owners):
-                layers = f"{phrases.SMALL[len(rows)]} {KINDS.get(kind, kind)} layer{'s' if len(rows) > 1 else ''}"
-                paths = tuple(fact.side.path(row) for row in rows)
-                said.setdefault((phrases.percent(share), layers), []).append((i, share, paths))
+        owners = [row for row in fact.staged.rows if fact.staged.layer(row).params]
+        for kind in dict.fromkeys(fact.staged.layer(row).kind for row in owners):
+            rows = [row for row in owners if fact.staged.layer(row).kind == kind]
+            share = sum(fact.staged.layer(row).params for row in rows) / fact.total.params
+            if share >= DOMINANT_SHARE and len(rows) <= MAX_FEW_ROWS and len(rows) < len(owners):
+                number, plural = phrases.SMALL_NUMBERS[len(rows)], "s" if len(rows) > 1 else ""
+                layers = f"{number} {KIND_WORDS.get(kind, kind)} layer{plural}"
+                paths = tuple(fact.staged.row_name(row) for row in rows)
+                said.setdefault((phrases.say_percent(share), layers), []).append((i, share, paths))
     for (percent, layers), cases in said.items():
         models = tuple(i for i, _, _ in cases)
         text = f"{percent} of the parameters of {_names(facts, models)} sit in {layers}."
         paths = tuple(dict.fromkeys(path for _, _, own in cases for path in own))
-        yield Weighed(45 + 20 * cases[0][1], Finding(text, models, ("params",), paths))
+        yield WeighedFinding(45 + 20 * cases[0][1], Finding(text, models, ("params",), paths))
 
 
-def early(facts: Sequence[Facts], stages: Sequence[Beside]) -> Iterator[Weighed]:
+def find_early_activations(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """The first stage or two make most of the activation memory and hold few of the parameters."""
     for i, fact in enumerate(facts):
-        own = [stage for stage in fact.side.stages if stage.counts.act_fp32]
+        own = [stage for stage in fact.staged.stages if stage.counts.act_fp32]
         for first in range(1, min(2, len(own) - 2) + 1):
-            held = add(stage.counts for stage in own[:first])
+            held = sum_counts(stage.counts for stage in own[:first])
             share = held.act_fp32 / fact.total.act_fp32
-            if share < DOMINANT or held.params > FEWER * fact.total.params:
+            if share < DOMINANT_SHARE or held.params > MAX_FEW_PARAMS_SHARE * fact.total.params:
                 continue
-            made = f"{phrases.percent(share)} of the activation memory of {fact.name} is made"
+            made = f"{phrases.say_percent(share)} of the activation memory of {fact.name} is made"
             names = tuple(stage.name for stage in own[:first])
             by = "layers without parameters"
             if held.params:
-                by = f"layers with {phrases.percent(held.params / fact.total.params)} of the parameters"
-            text = f"{made} {phrases.place(names)}, by {by}."
-            yield Weighed(35 + 20 * share, Finding(text, (i,), ("act_fp32", "params"), names))
+                by = f"layers with {phrases.say_percent(held.params / fact.total.params)} of the parameters"
+            text = f"{made} {phrases.say_place(names)}, by {by}."
+            yield WeighedFinding(35 + 20 * share, Finding(text, (i,), ("act_fp32", "params"), names))
             break
 
 
-def _names(facts: Sequence[Facts], models: Sequence[int]) -> str:
+def _names(facts: Sequence[ModelFacts], models: Sequence[int]) -> str:
     """ "vgg16", "vgg16 and of vgg16_bn", "vgg11, of vgg13 and of vgg16"."""
     *early, last = (facts[i].name for i in models)
     return f"{', of '.join(early)} and of {last}" if early else last

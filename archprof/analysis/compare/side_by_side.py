@@ -12,14 +12,14 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
-from archprof.analysis.compare.align import Beside, Side
+from archprof.analysis.compare.align import AlignedRow, StagedProfile
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.table import Column, Row, Table, Unit, Value
-from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, add, rest_lines
+from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, build_outside_lines, sum_counts
 from archprof.facts.records import Op, Profile
 
 
-class Measure(NamedTuple):
+class RatioMeasure(NamedTuple):
     """What is given of each model: its key, its word, and the ranks of the first column of numbers and of ratios.
 
     Where the page is too narrow, the last model goes first.
@@ -32,15 +32,15 @@ class Measure(NamedTuple):
     unit: Unit = "count"
 
 
-MEASURES = (Measure("params", "params", 30, 70), Measure("macs", "MACs", 0, 15))
-LATENCY = Measure("latency", "latency", 0, 14, "seconds")
+ALIGNED_MEASURES = (RatioMeasure("params", "params", 30, 70), RatioMeasure("macs", "MACs", 0, 15))
+LATENCY_MEASURE = RatioMeasure("latency", "latency", 0, 14, "seconds")
 """Shown where one method measured all models on one device."""
 
 HOLDS_RANK = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SideBySideRow:
     """One row: its name, and for each model what it holds there and what that costs (`None`: nothing is there)."""
 
     name: str
@@ -59,72 +59,74 @@ class Line:
         return "-" if None in self.counts else ""
 
 
-def by_stage(names: Sequence[str], sides: Sequence[Side], stages: Sequence[Beside]) -> Table:
+def tabulate_stages(names: Sequence[str], sides: Sequence[StagedProfile], stages: Sequence[AlignedRow]) -> Table:
     """One row for each group of stages of about the same resolution."""
     return _table("Stages", "Stage", names, sides, [*(_stage(sides, at) for at in stages), *_rest(sides)])
 
 
-def by_layer(names: Sequence[str], sides: Sequence[Side], stages: Sequence[Beside]) -> Table:
+def tabulate_layers_by_stage(
+    names: Sequence[str], sides: Sequence[StagedProfile], stages: Sequence[AlignedRow]
+) -> Table:
     """Stages, and in each the rows of every model, matched by kind."""
     lines = [line for at in stages for line in _opened(sides, at)]
     return _table("Layers by stage", "Stage or layer", names, sides, [*lines, *_rest(sides)])
 
 
-def by_path(names: Sequence[str], sides: Sequence[Side]) -> Table:
+def tabulate_layers_by_path(names: Sequence[str], sides: Sequence[StagedProfile]) -> Table:
     """Rows of the same path beside each other, under the part of the model that they belong to."""
-    lines = [_named_by_path(sides, row) for row in align.by_path(sides)]
+    lines = [_named_by_path(sides, row) for row in align.align_by_path(sides)]
     groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
     parts = [line for group in groups for line in _gathered(group)]
     return _table("Layers by path", "Layer", names, sides, [*parts, *_rest(sides)])
 
 
-def bounds(profile: Profile, counts: Counts, stopped: bool) -> frozenset[str]:
+def find_lower_bounds(profile: Profile, counts: Counts, stopped: bool) -> frozenset[str]:
     """The keys of the counts that are lower bounds."""
     return WORK_KEYS if stopped else COST_KEYS if counts.unknown else frozenset()
 
 
-def ratio(value: float | None, first: float | None) -> float | None:
+def divide(value: float | None, first: float | None) -> float | None:
     """`None` where there is nothing to divide, or nothing to divide by."""
     return None if value is None or not first else value / first
 
 
-def _stage(sides: Sequence[Side], at: Beside) -> Line:
+def _stage(sides: Sequence[StagedProfile], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
     found = [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
     rows = [stage.rows if stage else () for stage in found]
-    return Line(
+    return SideBySideRow(
         name=" / ".join(dict.fromkeys(stage.name for stage in found if stage)),
         holds=tuple(_contents(side.profile, own) if own else None for side, own in zip(sides, rows, strict=True)),
         counts=tuple(stage.counts if stage else None for stage in found),
-        bounds=tuple(_unsure(side, own) for side, own in zip(sides, rows, strict=True)),
+        bounds=tuple(_lower_bounds(side, own) for side, own in zip(sides, rows, strict=True)),
     )
 
 
-def _opened(sides: Sequence[Side], at: Beside) -> Iterator[Line]:
+def _opened(sides: Sequence[StagedProfile], at: AlignedRow) -> Iterator[SideBySideRow]:
     """A stage, and its rows below it: a row is named by its kind, for each model has its own path for it."""
     yield replace(_stage(sides, at), subtotal=True)
-    for row in align.in_stage(sides, at):
+    for row in align.align_rows_in_stage(sides, at):
         kind = next(side.layer(i).kind for side, i in zip(sides, row, strict=True) if i is not None)
-        paths = [None if i is None else side.path(i) for side, i in zip(sides, row, strict=True)]
+        paths = [None if i is None else side.row_name(i) for side, i in zip(sides, row, strict=True)]
         yield replace(_row_of(sides, row), name=kind, holds=tuple(paths), depth=1)
 
 
-def _named_by_path(sides: Sequence[Side], row: Beside) -> Line:
+def _named_by_path(sides: Sequence[StagedProfile], row: AlignedRow) -> SideBySideRow:
     """A row, named by its path; each model has its own kind and shape for it."""
-    name = next(side.path(i) for side, i in zip(sides, row, strict=True) if i is not None)
+    name = next(side.row_name(i) for side, i in zip(sides, row, strict=True) if i is not None)
     return replace(_row_of(sides, row), name=name)
 
 
-def _row_of(sides: Sequence[Side], row: Beside) -> Line:
-    return Line(
+def _row_of(sides: Sequence[StagedProfile], row: AlignedRow) -> SideBySideRow:
+    return SideBySideRow(
         name="",
         holds=tuple(None if i is None else _described(side, i) for side, i in zip(sides, row, strict=True)),
-        counts=tuple(None if i is None else side.own[i] for side, i in zip(sides, row, strict=True)),
-        bounds=tuple(_unsure(side, () if i is None else (i,)) for side, i in zip(sides, row, strict=True)),
+        counts=tuple(None if i is None else side.own_counts[i] for side, i in zip(sides, row, strict=True)),
+        bounds=tuple(_lower_bounds(side, () if i is None else (i,)) for side, i in zip(sides, row, strict=True)),
     )
 
 
-def _gathered(lines: Sequence[Line]) -> Iterator[Line]:
+def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
     """Rows of one part of the models, under their sum if they are several."""
     if len(lines) == 1:
         yield lines[0]
@@ -132,10 +134,10 @@ def _gathered(lines: Sequence[Line]) -> Iterator[Line]:
     part = lines[0].name.partition(".")[0]
     columns = list(zip(*(line.counts for line in lines), strict=True))
     present = [[counts for counts in column if counts is not None] for column in columns]
-    yield Line(
+    yield SideBySideRow(
         name=part,
         holds=tuple(f"{len(own)} row{'s' if len(own) > 1 else ''}" if own else None for own in present),
-        counts=tuple(add(own) if own else None for own in present),
+        counts=tuple(sum_counts(own) if own else None for own in present),
         bounds=tuple(frozenset().union(*own) for own in zip(*(line.bounds for line in lines), strict=True)),
         subtotal=True,
     )
@@ -143,29 +145,31 @@ def _gathered(lines: Sequence[Line]) -> Iterator[Line]:
         yield replace(line, short=line.name.removeprefix(f"{part}."), depth=1)
 
 
-def _rest(sides: Sequence[Side]) -> Iterator[Line]:
+def _rest(sides: Sequence[StagedProfile]) -> Iterator[SideBySideRow]:
     """What was measured and belongs to no layer."""
-    if not elapsed.comparable([side.profile for side in sides]):
+    if not elapsed.are_comparable([side.profile for side in sides]):
         return
-    found = [{line.name: line.counts for line in rest_lines(side.profile, "part")} for side in sides]
+    found = [{line.name: line.counts for line in build_outside_lines(side.profile, "part")} for side in sides]
     for name in dict.fromkeys(name for rows in found for name in rows):
         nothing = (None,) * len(sides)
         counts = tuple(rows.get(name, Counts()) for rows in found)
-        yield Line(name, nothing, counts, (frozenset(),) * len(sides))
+        yield SideBySideRow(name, nothing, counts, (frozenset(),) * len(sides))
 
 
-def _described(side: Side, row: int) -> str:
+def _described(side: StagedProfile, row: int) -> str:
     """Its kind, and the shape of what it returns without the batch dimension."""
     layer = side.layer(row)
     shape = "x".join(map(str, layer.outputs[0].shape[1:])) if layer.outputs else ""
     return f"{layer.kind} {shape}".strip()
 
 
-def _unsure(side: Side, rows: Sequence[int]) -> frozenset[str]:
+def _lower_bounds(side: StagedProfile, rows: Sequence[int]) -> frozenset[str]:
     """The keys that are lower bounds over these rows."""
     failure = side.profile.failure
-    return bounds(
-        side.profile, add([Counts(), *(side.own[i] for i in rows)]), failure is not None and failure.layer in rows
+    return find_lower_bounds(
+        side.profile,
+        sum_counts([Counts(), *(side.own_counts[i] for i in rows)]),
+        failure is not None and failure.layer in rows,
     )
 
 
@@ -191,10 +195,12 @@ def _word(profile: Profile, op: Op) -> str:
     return "linear" if weighted else "matmul"
 
 
-def _table(title: str, header: str, names: Sequence[str], sides: Sequence[Side], lines: Sequence[Line]) -> Table:
+def _table(
+    title: str, header: str, names: Sequence[str], sides: Sequence[StagedProfile], lines: Sequence[SideBySideRow]
+) -> Table:
     letters = ascii_uppercase[: len(names)]
-    timed = elapsed.comparable([side.profile for side in sides])
-    measures = (*MEASURES, LATENCY) if timed else MEASURES
+    timed = elapsed.are_comparable([side.profile for side in sides])
+    measures = (*ALIGNED_MEASURES, LATENCY_MEASURE) if timed else ALIGNED_MEASURES
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
     return Table(
@@ -206,7 +212,7 @@ def _table(title: str, header: str, names: Sequence[str], sides: Sequence[Side],
     )
 
 
-def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[Measure]) -> tuple[Column, ...]:
+def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[RatioMeasure]) -> tuple[Column, ...]:
     columns = [
         Column("part", header, "path", "+ is not in the first model, - is missing in another", 0),
         Column(
@@ -225,12 +231,12 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
     return tuple(columns)
 
 
-def _row(line: Line, columns: Sequence[Column], measures: Sequence[Measure]) -> Row:
+def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure]) -> Row:
     cells: list[Value] = [line.name, _joined(line.holds)]
     for measure in measures:
         values = [_value(counts, measure.key) for counts in line.counts]
-        told = [_told(counts, measure.key) for counts in line.counts]
-        cells += [*values, *(ratio(value, told[0]) for value in told[1:])]
+        told = [_value_for_ratio(counts, measure.key) for counts in line.counts]
+        cells += [*values, *(divide(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     times = {
@@ -246,8 +252,8 @@ def _row(line: Line, columns: Sequence[Column], measures: Sequence[Measure]) -> 
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=frozenset(unsure.intersection(column.key for column in columns)),
-        within={key: one.within for key, one in times.items() if one.within},
-        under={key: one.floor for key, one in times.items() if one.under},
+        half_intervals={key: one.half_interval for key, one in times.items() if one.half_interval},
+        below_resolution={key: one.resolution for key, one in times.items() if one.below_resolution},
     )
 
 
@@ -256,29 +262,31 @@ def _value(counts: Counts | None, key: str) -> float | None:
     return value.seconds if isinstance(value, Elapsed) else value
 
 
-def _told(counts: Counts | None, key: str) -> float | None:
+def _value_for_ratio(counts: Counts | None, key: str) -> float | None:
     """The value, if there is a ratio of it: not where a time is less than can be told."""
     elapsed = counts.latency if counts and key == "latency" else None
-    return None if elapsed and elapsed.under else _value(counts, key)
+    return None if elapsed and elapsed.below_resolution else _value(counts, key)
 
 
 def _joined(holds: Sequence[str | None]) -> str | None:
     """What each holds, once where it is the same; `None` where there is nothing to say."""
     said = list(dict.fromkeys(holds))
-    return said[0] if len(said) == 1 else " | ".join(text or units.MISSING for text in holds)
+    return said[0] if len(said) == 1 else " | ".join(text or units.MISSING_MARK for text in holds)
 
 
-def _total(sides: Sequence[Side], lines: Sequence[Line]) -> Line:
+def _total(sides: Sequence[StagedProfile], lines: Sequence[SideBySideRow]) -> SideBySideRow:
     added = [line for line in lines if not line.subtotal]
-    return Line(
+    return SideBySideRow(
         name="Total",
         holds=(None,) * len(sides),
-        counts=tuple(add([Counts(), *(line.counts[i] or Counts() for line in added)]) for i in range(len(sides))),
+        counts=tuple(
+            sum_counts([Counts(), *(line.counts[i] or Counts() for line in added)]) for i in range(len(sides))
+        ),
         bounds=tuple(frozenset().union(*(line.bounds[i] for line in added)) for i in range(len(sides))),
     )
 
 
-def _legend(lines: Sequence[Line]) -> tuple[str, ...]:
+def _legend(lines: Sequence[SideBySideRow]) -> tuple[str, ...]:
     """What the signs before the names mean, where there are any."""
     meanings = {"-": "- is in A and missing in another model", "+": "+ is not in A"}
     used = [meaning for mark, meaning in meanings.items() if any(line.mark == mark for line in lines)]

@@ -62,7 +62,7 @@ def _notes(profile: Profile, tally: Tally) -> Iterator[str]:
     if tally.failure is None:
         yield from filter(None, [tally.convention.limits, "" if tally.exact else tally.convention.unclear])
     inputs = ", ".join(profile.inputs) or "none"
-    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {certainty.of(profile)}."
+    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {certainty.describe_certainty(profile)}."
 
 
 def sentence(profile: Profile, tally: Tally) -> str:
@@ -70,8 +70,10 @@ def sentence(profile: Profile, tally: Tally) -> str:
     convention = tally.convention
     if tally.low is None or tally.high is None:
         return f"{convention.tool} {convention.version} gives no number here: {tally.failure}."
-    low = f"{tally.low:,} {convention.word} ({units.show(tally.low, 'count')})"
-    amount = low if tally.exact else f"at least {low}, at most {tally.high:,} ({units.show(tally.high, 'count')})"
+    low = f"{tally.low:,} {convention.word} ({units.show_quantity(tally.low, 'count')})"
+    amount = (
+        low if tally.exact else f"at least {low}, at most {tally.high:,} ({units.show_quantity(tally.high, 'count')})"
+    )
     twice = f", {convention.scale} for a multiply-add" if convention.scale > 1 else ""
     ours = f"archprof counts {profile.totals.macs:,} MACs"
     return f"{convention.tool} {convention.version} prints {amount}{twice}, by {convention.call}; {ours}."

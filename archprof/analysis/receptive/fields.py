@@ -11,18 +11,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-from archprof.analysis.receptive.position_rules import follow
-from archprof.analysis.receptive.positions import State, Step, constant, seed, spans_of
-from archprof.analysis.receptive.spans import Axis, Span
+from archprof.analysis.receptive.position_rules import follow_positions
+from archprof.analysis.receptive.positions import (
+    OpStep,
+    PositionState,
+    collect_spans,
+    constant_state,
+    input_state,
+)
+from archprof.analysis.receptive.spans import InputAxis, PositionSpan
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
 
 Number = int | float
 
-SLIDING = ("aten.convolution", "aten._convolution", "aten.max_pool", "aten.avg_pool")
+SLIDING_OPS = ("aten.convolution", "aten._convolution", "aten.max_pool", "aten.avg_pool")
 """How the names of the ops begin whose windows tell which dimensions are spatial."""
 
 
-class Field(NamedTuple):
+class ReceptiveField(NamedTuple):
     """What one position of a layer's first output sees, one number a spatial dimension of the input.
 
     Position i of the output is centred on input position i * stride + (size - 1) / 2 - padding. After an upsampling
@@ -49,19 +55,19 @@ class Field(NamedTuple):
         return self._asdict()
 
 
-def fields(profile: Profile) -> tuple[Field, ...]:
+def compute_fields(profile: Profile) -> tuple[ReceptiveField, ...]:
     """The field of the first output of every layer, in the order of `profile.layers`; the first is the model's own."""
-    walk = Walk(profile)
+    walk = FieldWalk(profile)
     return tuple(walk.field(index) for index in range(len(profile.layers)))
 
 
-def widest(profile: Profile) -> tuple[Layer, Field] | None:
+def find_widest(profile: Profile) -> tuple[Layer, ReceptiveField] | None:
     """The innermost layer that sees most before anything sees all, with its field; `None` when no layer has one."""
-    found = [(layer, field) for layer, field in zip(profile.layers, fields(profile), strict=True) if field.size]
+    found = [(layer, field) for layer, field in zip(profile.layers, compute_fields(profile), strict=True) if field.size]
     return max(found, key=lambda pair: (prod(pair[1].size or ()), pair[0].depth)) if found else None
 
 
-def cells(field: Field) -> dict[str, str | None]:
+def field_cells(field: ReceptiveField) -> dict[str, str | None]:
     """What the layer table prints: "3", or "3x1" where the dimensions differ; `None` where there is no field."""
     return {"rf": _text(field.size), "rf_stride": _text(field.stride), "rf_padding": _text(field.padding)}
 
@@ -72,18 +78,18 @@ def _text(values: Sequence[Number] | None) -> str | None:
     return "x".join(f"{value:g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
-class Walk:
+class FieldWalk:
     """The ops of one forward pass in order, and what each tensor sees after each."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self.states: dict[int, State] = {}
-        self.siblings: dict[int, list[int]] = {}
-        self.axes: dict[int, list[Axis]] = {}
-        self.made: list[list[State]] = []
+        self.states: dict[int, PositionState] = {}
+        self.views_by_storage: dict[int, list[int]] = {}
+        self.spatial_axes: dict[int, list[InputAxis]] = {}
+        self.made_states: list[list[PositionState]] = []
         self._seed()
         for number, op in enumerate(profile.ops):
-            self.made.append(self._step(number, op) if op.phase == "forward" else [])
+            self.made_states.append(self._step(number, op) if op.phase == "forward" else [])
         self.results = _results(profile)
 
     def _seed(self) -> None:
@@ -91,35 +97,35 @@ class Walk:
         numbers: dict[tuple[int, ...], int] = {}
         for index, tensor in enumerate(self.profile.tensors):
             storage = self.profile.storages[tensor.storage]
-            if storage.role == "input" and storage.born is None and tensor.storage not in self.siblings:
+            if storage.role == "input" and storage.born is None and tensor.storage not in self.views_by_storage:
                 shape = tensor.spec.shape
                 number = numbers.setdefault(shape[2:] if len(shape) > 2 else shape, len(numbers))
-                self._set(index, seed(shape, number))
+                self._set(index, input_state(shape, number))
 
-    def _set(self, index: int, state: State) -> None:
+    def _set(self, index: int, state: PositionState) -> None:
         self.states[index] = state
-        known = self.siblings.setdefault(self.profile.tensors[index].storage, [])
+        known = self.views_by_storage.setdefault(self.profile.tensors[index].storage, [])
         if index not in known:
             known.append(index)
 
-    def state(self, index: int) -> State:
-        return self.states.get(index) or constant(self.shape(index))
+    def state(self, index: int) -> PositionState:
+        return self.states.get(index) or constant_state(self.shape(index))
 
     def shape(self, index: int) -> tuple[int, ...]:
         return self.profile.tensors[index].spec.shape
 
-    def _step(self, number: int, op: Op) -> list[State]:
-        step = Step(
+    def _step(self, number: int, op: Op) -> list[PositionState]:
+        step = OpStep(
             number=number,
             op=op,
-            where=_named(self.profile.layers[op.layer]),
+            layer_name=_named(self.profile.layers[op.layer]),
             states=[self.state(i) for i in op.inputs],
             shapes=[self.shape(i) for i in op.inputs],
-            outs=[self.shape(i) for i in op.outputs],
-            buffers=any(self._role(i) == "buffer" for i in op.inputs[1:]),
+            out_shapes=[self.shape(i) for i in op.outputs],
+            reads_buffers=any(self._role(i) == "buffer" for i in op.inputs[1:]),
         )
         self._note_axes(step)
-        made = follow(step)
+        made = follow_positions(step)
         for index, state in zip(op.outputs, made, strict=True):
             if index in op.inputs and self.state(index) != state:
                 self._overwrite(step, index, state)
@@ -129,82 +135,84 @@ class Walk:
     def _role(self, index: int) -> str:
         return self.profile.storages[self.profile.tensors[index].storage].role
 
-    def _note_axes(self, step: Step) -> None:
+    def _note_axes(self, step: OpStep) -> None:
         """The first window that slides over an input tells which of its dimensions are spatial."""
-        if step.op.window is None or not step.op.name.startswith(SLIDING):
+        if step.op.window is None or not step.op.name.startswith(SLIDING_OPS):
             return
-        seen = spans_of(step.states[0].dims[-len(step.op.window.kernel) :])
-        for number in {span.axis.input for span in seen} - set(self.axes):
-            self.axes[number] = sorted({span.axis for span in seen if span.axis.input == number})
+        seen = collect_spans(step.states[0].dims[-len(step.op.window.kernel) :])
+        for number in {span.axis.input_number for span in seen} - set(self.spatial_axes):
+            self.spatial_axes[number] = sorted({span.axis for span in seen if span.axis.input_number == number})
 
-    def _overwrite(self, step: Step, index: int, state: State) -> None:
+    def _overwrite(self, step: OpStep, index: int, state: PositionState) -> None:
         """Written in place: other views of the same storage hold the new values too."""
-        for other in self.siblings.get(self.profile.tensors[index].storage, []):
+        for other in self.views_by_storage.get(self.profile.tensors[index].storage, []):
             if self.shape(other) == self.shape(index):
                 self.states[other] = state
             elif other != index:
                 old = self.states[other]
-                self.states[other] = step.lose(old, old.axes() | state.axes(), f"{step.op.name} into a part")
+                self.states[other] = step.mark_lost(old, old.axes() | state.axes(), f"{step.op.name} into a part")
 
-    def field(self, index: int) -> Field:
+    def field(self, index: int) -> ReceptiveField:
         layer = self.profile.layers[index]
         if layer.call is None:
-            return Field(reason="never called in this pass")
+            return ReceptiveField(reason="never called in this pass")
         if not layer.outputs:
-            return Field(reason="no output")
+            return ReceptiveField(reason="no output")
         if index in self.results:
-            return self._of(self._result(index))
-        candidates = {self._of(state) for state in self._passed_on(index, layer.outputs[0])}
-        return candidates.pop() if len(candidates) == 1 else Field(reason="returns a tensor that it did not make")
+            return self._field_of_state(self._result(index))
+        candidates = {self._field_of_state(state) for state in self._passed_on(index, layer.outputs[0])}
+        return (
+            candidates.pop() if len(candidates) == 1 else ReceptiveField(reason="returns a tensor that it did not make")
+        )
 
-    def spans(self, index: int) -> list[Span]:
+    def spans(self, index: int) -> list[PositionSpan]:
         """What each position of the layer's first output sees, a span a spatial dimension that it tells apart."""
         return self._spans(self._result(index)) if index in self.results else []
 
-    def _result(self, index: int) -> State:
+    def _result(self, index: int) -> PositionState:
         op, output = self.results[index]
-        return self.made[op][output]
+        return self.made_states[op][output]
 
-    def _passed_on(self, index: int, spec: TensorSpec) -> Iterator[State]:
+    def _passed_on(self, index: int, spec: TensorSpec) -> Iterator[PositionState]:
         """States of every tensor of that shape which a layer without ops of its own may have returned."""
         ops = self.profile.ops
         after = next((i for i, op in enumerate(ops) if op.layer > index and op.phase == "forward"), len(ops))
         for number, tensor in enumerate(self.profile.tensors):
             if tensor.spec == spec and self._role(number) == "input" and number in self.states:
                 yield self.states[number]
-        for op, made in zip(ops[:after], self.made, strict=False):
+        for op, made in zip(ops[:after], self.made_states, strict=False):
             for number, state in zip(op.outputs, made, strict=False):
                 died = self.profile.storages[self.profile.tensors[number].storage].died
                 if self.profile.tensors[number].spec == spec and (died is None or died >= after - 1):
                     yield state
 
-    def _of(self, state: State) -> Field:
+    def _field_of_state(self, state: PositionState) -> ReceptiveField:
         """The field of a state, over the spatial axes of the input that reaches it."""
         if not state.axes() and not state.lost:
-            return Field(reason="does not depend on the input")
+            return ReceptiveField(reason="does not depend on the input")
         axes, spans = self._axes(state), self._spans(state)
         if not axes:
-            return Field(reason="no window slides over the input")
+            return ReceptiveField(reason="no window slides over the input")
         known = len(spans) == len(axes)
         if lost := [state.lost[axis] for axis in axes if axis in state.lost]:
-            return Field(reason=min(lost).reason, local=_sizes(spans) if known else None)
-        return _field(spans) if known else Field(reason="depends on the input only in part")
+            return ReceptiveField(reason=min(lost).reason, local=_sizes(spans) if known else None)
+        return _field(spans) if known else ReceptiveField(reason="depends on the input only in part")
 
-    def _spans(self, state: State) -> list[Span]:
-        seen = {span.axis: span for span in (*spans_of(state.dims), *state.held.values())}
+    def _spans(self, state: PositionState) -> list[PositionSpan]:
+        seen = {span.axis: span for span in (*collect_spans(state.dims), *state.held.values())}
         return [seen[axis] for axis in self._axes(state) if axis in seen]
 
-    def _axes(self, state: State) -> list[Axis]:
+    def _axes(self, state: PositionState) -> list[InputAxis]:
         """The spatial axes of the first input that reaches it; where no window slides, those after the channels."""
-        number = min(axis.input for axis in (*state.axes(), *state.lost))
-        if number not in self.axes:
-            every = {axis for state in self.states.values() for axis in state.axes() if axis.input == number}
-            self.axes[number] = sorted(axis for axis in every if axis.dim > 1)
-        return self.axes[number]
+        number = min(axis.input_number for axis in (*state.axes(), *state.lost))
+        if number not in self.spatial_axes:
+            every = {axis for state in self.states.values() for axis in state.axes() if axis.input_number == number}
+            self.spatial_axes[number] = sorted(axis for axis in every if axis.dim > 1)
+        return self.spatial_axes[number]
 
 
-def _field(spans: Sequence[Span]) -> Field:
-    return Field(
+def _field(spans: Sequence[PositionSpan]) -> ReceptiveField:
+    return ReceptiveField(
         size=_sizes(spans),
         stride=tuple(_number(span.stride) for span in spans),
         padding=tuple(_number(span.padding) for span in spans),
@@ -212,7 +220,7 @@ def _field(spans: Sequence[Span]) -> Field:
     )
 
 
-def _sizes(spans: Iterable[Span]) -> tuple[int, ...]:
+def _sizes(spans: Iterable[PositionSpan]) -> tuple[int, ...]:
     return tuple(span.size for span in spans)
 
 

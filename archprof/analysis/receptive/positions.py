@@ -11,7 +11,7 @@ from math import prod
 from typing import NamedTuple
 
 from archprof.analysis.receptive import spans
-from archprof.analysis.receptive.spans import Axis, Span
+from archprof.analysis.receptive.spans import InputAxis, PositionSpan
 from archprof.facts.records import Op
 
 Shape = tuple[int, ...]
@@ -21,7 +21,7 @@ class Factor(NamedTuple):
     """Part of a tensor dimension: its length, and what its positions see (`None`: they are no input positions)."""
 
     length: int
-    span: Span | None = None
+    span: PositionSpan | None = None
 
 
 Dim = tuple[Factor, ...]
@@ -35,7 +35,7 @@ class Loss(NamedTuple):
     reason: str
 
 
-class State(NamedTuple):
+class PositionState(NamedTuple):
     """What the positions of one tensor see.
 
     Attributes:
@@ -45,33 +45,33 @@ class State(NamedTuple):
     """
 
     dims: tuple[Dim, ...]
-    held: dict[Axis, Span] = {}  # noqa: RUF012 - never changed
-    lost: dict[Axis, Loss] = {}  # noqa: RUF012
+    held: dict[InputAxis, PositionSpan] = {}  # noqa: RUF012 - never changed
+    lost: dict[InputAxis, Loss] = {}  # noqa: RUF012
 
-    def axes(self) -> set[Axis]:
+    def axes(self) -> set[InputAxis]:
         """Every axis of which the tensor still tells positions apart."""
-        return {span.axis for span in spans_of(self.dims)} | set(self.held)
+        return {span.axis for span in collect_spans(self.dims)} | set(self.held)
 
 
-class Step(NamedTuple):
+class OpStep(NamedTuple):
     """One op with what its tensors are.
 
     Attributes:
         number: of the op in the profile.
         op: its record.
-        where: the layer it ran in, as a reader knows it.
+        layer_name: the layer it ran in, as a reader knows it.
         states, shapes: of its inputs.
-        outs: the shapes of its outputs.
-        buffers: some of its inputs are buffers of the model.
+        out_shapes: the shapes of its outputs.
+        reads_buffers: some of its inputs are buffers of the model.
     """
 
     number: int
     op: Op
-    where: str
-    states: list[State]
+    layer_name: str
+    states: list[PositionState]
     shapes: list[Shape]
-    outs: list[Shape]
-    buffers: bool = False
+    out_shapes: list[Shape]
+    reads_buffers: bool = False
 
     @property
     def rank(self) -> int:
@@ -86,41 +86,43 @@ class Step(NamedTuple):
         """An argument that names a dimension of the first input, counted from the front."""
         return self.arg(index, default) % self.rank
 
-    def lose(self, state: State, axes: Iterable[Axis], what: str) -> State:
+    def mark_lost(self, state: PositionState, axes: Iterable[InputAxis], what: str) -> PositionState:
         """The state with those axes lost; whichever op lost them first is named."""
         return state._replace(
-            lost=_first(state.lost, dict.fromkeys(axes, Loss(self.number, f"{what} in {self.where}")))
+            lost=_first(state.lost, dict.fromkeys(axes, Loss(self.number, f"{what} in {self.layer_name}")))
         )
 
 
-def spans_of(dims: Iterable[Dim]) -> list[Span]:
+def collect_spans(dims: Iterable[Dim]) -> list[PositionSpan]:
     return [factor.span for dim in dims for factor in dim if factor.span]
 
 
-def constant(shape: Shape) -> State:
+def constant_state(shape: Shape) -> PositionState:
     """Of a tensor that does not depend on the input."""
-    return State(tuple((Factor(n),) for n in shape))
+    return PositionState(tuple((Factor(n),) for n in shape))
 
 
-def seed(shape: Shape, number: int) -> State:
+def input_state(shape: Shape, number: int) -> PositionState:
     """Of an input: each dimension but the batch is an axis."""
-    return State(tuple((Factor(n, Span(Axis(number, dim)) if dim else None),) for dim, n in enumerate(shape)))
+    return PositionState(
+        tuple((Factor(n, PositionSpan(InputAxis(number, dim)) if dim else None),) for dim, n in enumerate(shape))
+    )
 
 
-def mixed(step: Step, what: str, shape: Shape | None = None) -> State:
+def mix_states(step: OpStep, what: str, shape: Shape | None = None) -> PositionState:
     """All that the inputs told apart is lost."""
-    state = constant(step.outs[0] if shape is None and step.outs else shape or ())
+    state = constant_state(step.out_shapes[0] if shape is None and step.out_shapes else shape or ())
     state = state._replace(lost=reduce(_first, (each.lost for each in step.states), {}))
-    return step.lose(state, set().union(*(each.axes() for each in step.states)), what)
+    return step.mark_lost(state, set().union(*(each.axes() for each in step.states)), what)
 
 
-def _first(a: dict[Axis, Loss], b: dict[Axis, Loss]) -> dict[Axis, Loss]:
+def _first(a: dict[InputAxis, Loss], b: dict[InputAxis, Loss]) -> dict[InputAxis, Loss]:
     if not a or not b:
         return a or b
     return {axis: min(x for x in (a.get(axis), b.get(axis)) if x) for axis in a | b}
 
 
-def plain(dims: tuple[Dim, ...], keep: Iterable[int] | None = None) -> tuple[Dim, ...]:
+def forget_spans(dims: tuple[Dim, ...], keep: Iterable[int] | None = None) -> tuple[Dim, ...]:
     """The dimensions (or those of them) without what they see."""
     chosen = range(len(dims)) if keep is None else set(keep)
     return tuple((Factor(prod(f.length for f in dim)),) if i in chosen else dim for i, dim in enumerate(dims))
@@ -134,94 +136,106 @@ def _single(dim: Dim) -> Factor | None:
     if seen[0] is None or any(seen[1:]):
         return None
     times = prod(factor.length for factor in dim[1:])
-    return Factor(prod(factor.length for factor in dim), spans.repeated(seen[0], times) if times > 1 else seen[0])
+    return Factor(prod(factor.length for factor in dim), spans.repeat_span(seen[0], times) if times > 1 else seen[0])
 
 
-def mapped(
-    step: Step, state: State, dims: Iterable[int], change: Callable[[int, Span, int], Span], outs: Shape
-) -> State:
+def map_spans(
+    step: OpStep,
+    state: PositionState,
+    dims: Iterable[int],
+    change: Callable[[int, PositionSpan, int], PositionSpan],
+    outs: Shape,
+) -> PositionState:
     """The state after `change(number, span, length)` of what those dimensions see; all have the lengths of `outs`."""
-    new, uneven = list(state.dims), set[Axis]()
+    new, uneven = list(state.dims), set[InputAxis]()
     for number, dim in enumerate(dims):
         factor = _single(state.dims[dim])
         if factor is None:
-            uneven |= {span.axis for span in spans_of([state.dims[dim]])}
+            uneven |= {span.axis for span in collect_spans([state.dims[dim]])}
         span = factor.span if factor else None
         new[dim] = (Factor(outs[dim], change(number, span, factor.length) if factor and span else None),)
-    return step.lose(
-        state._replace(dims=tuple(new)), uneven, MERGED.get(step.op.name, f"{step.op.name} over a merged dimension")
+    return step.mark_lost(
+        state._replace(dims=tuple(new)),
+        uneven,
+        MERGED_REASONS.get(step.op.name, f"{step.op.name} over a merged dimension"),
     )
 
 
-MERGED = {"aten.cat": "positions put in a row with others"}
+MERGED_REASONS = {"aten.cat": "positions put in a row with others"}
 
 
-def hold(step: Step, state: State, span: Span) -> State:
+def hold_position(step: OpStep, state: PositionState, span: PositionSpan) -> PositionState:
     """The tensor holds one position along a dimension that is gone."""
     if span.axis in state.held:
-        return step.lose(state, [span.axis], "positions seen twice")
+        return step.mark_lost(state, [span.axis], "positions seen twice")
     return state._replace(held={**state.held, span.axis: span})
 
 
-def absorb(step: Step, state: State, others: Sequence[State], what: str) -> State:
+def absorb_losses(step: OpStep, state: PositionState, others: Sequence[PositionState], what: str) -> PositionState:
     """What others tell apart is lost, and what they have lost: weights or indices that depend on the input."""
     state = state._replace(lost=reduce(_first, (other.lost for other in others), state.lost))
-    return step.lose(state, set().union(*(other.axes() for other in others)), what)
+    return step.mark_lost(state, set().union(*(other.axes() for other in others)), what)
 
 
 # Joining tensors position by position
 
 
-def joined(step: Step, states: Sequence[State], shape: Shape) -> State:
+def overlay_states(step: OpStep, states: Sequence[PositionState], shape: Shape) -> PositionState:
     """Tensors laid over each other, each broadcast to `shape`."""
-    return reduce(lambda a, b: _pair(step, a, b, shape), (broadcast(step, state, shape) for state in states))
+    return reduce(lambda a, b: _pair(step, a, b, shape), (broadcast_state(step, state, shape) for state in states))
 
 
-def broadcast(step: Step, state: State, shape: Shape) -> State:
+def broadcast_state(step: OpStep, state: PositionState, shape: Shape) -> PositionState:
     """The state in the rank of `shape`; a dimension of length 1 that grows holds the position it had."""
     dims = list(((),) * (len(shape) - len(state.dims)) + state.dims)
     for i, (dim, n) in enumerate(zip(dims, shape, strict=True)):
         if prod(factor.length for factor in dim) != n:
-            for span in spans_of([dim]):
-                state = hold(step, state, span)
+            for span in collect_spans([dim]):
+                state = hold_position(step, state, span)
             dims[i] = (Factor(n),)
     return state._replace(dims=tuple(dims))
 
 
-def _pair(step: Step, a: State, b: State, shape: Shape) -> State:
-    dims, clash = [], set[Axis]()
+def _pair(step: OpStep, a: PositionState, b: PositionState, shape: Shape) -> PositionState:
+    dims, clash = [], set[InputAxis]()
     for x, y, n in zip(a.dims, b.dims, shape, strict=True):
         dim, lost = _pair_dims(x, y, n)
         dims.append(dim)
         clash |= lost
-    held = {**a.held, **b.held, **{k: spans.join(a.held[k], b.held[k], 1) for k in a.held.keys() & b.held.keys()}}
+    held = {
+        **a.held,
+        **b.held,
+        **{k: spans.unite_spans(a.held[k], b.held[k], 1) for k in a.held.keys() & b.held.keys()},
+    }
     for i, dim in enumerate(dims):
-        for span in spans_of([dim]):
+        for span in collect_spans([dim]):
             if span.axis in held and shape[i] == 1:
-                held[span.axis], dims[i] = spans.join(held[span.axis], span, 1), (Factor(1),)
+                held[span.axis], dims[i] = spans.unite_spans(held[span.axis], span, 1), (Factor(1),)
             elif span.axis in held:
                 clash.add(span.axis)
-    return step.lose(State(tuple(dims), held, _first(a.lost, b.lost)), clash, f"{step.op.name} of different positions")
+    return step.mark_lost(
+        PositionState(tuple(dims), held, _first(a.lost, b.lost)), clash, f"{step.op.name} of different positions"
+    )
 
 
-def _pair_dims(x: Dim, y: Dim, length: int) -> tuple[Dim, set[Axis]]:
+def _pair_dims(x: Dim, y: Dim, length: int) -> tuple[Dim, set[InputAxis]]:
     """Two dimensions laid over each other, and the axes that cannot be told apart any more."""
-    if x == y or not spans_of([y]):
+    if x == y or not collect_spans([y]):
         return x, set()
-    if not spans_of([x]):
+    if not collect_spans([x]):
         return y, set()
     if [factor.length for factor in x] != [factor.length for factor in y]:
         one, other = _single(x), _single(y)
         if one is None or other is None:
-            return x, {span.axis for span in spans_of([x, y])}
+            return x, {span.axis for span in collect_spans([x, y])}
         x, y = (one,), (other,)
-    clash, dim = set[Axis](), []
+    clash, dim = set[InputAxis](), []
     for f, g in zip(x, y, strict=True):
         if f.span and g.span and f.span.axis != g.span.axis:
             clash |= {f.span.axis, g.span.axis}
             dim.append(f)
         elif f.span and g.span:
-            dim.append(Factor(f.length, spans.join(f.span, g.span, length)))
+            dim.append(Factor(f.length, spans.unite_spans(f.span, g.span, length)))
         else:
             dim.append(f if f.span else g)
     return tuple(dim), clash

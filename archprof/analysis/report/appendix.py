@@ -12,7 +12,7 @@ from archprof.models import registry
 
 Section = tuple[str, "str | tuple[str, ...]"]
 
-METHOD = (
+METHOD_LINES = (
     "Each model ran once, on stand-ins for its tensors. A rule for each aten op, a function of shapes, says its cost.",
     "A row is one call of one module and holds what that call did itself; totals are sums of rows.",
     "Parameters are elements, each tensor once, at its first owner.",
@@ -23,24 +23,24 @@ METHOD = (
     "(Distill, 2019), found from the ops.",
 )
 
-MEASURED = (
+MEASURED_LINES = (
     "What is measured is a copy of the model that ran on random inputs, after a warm-up, in rounds; a row holds the "
     "time of its own work, and rows in parentheses what belongs to no layer.",
 )
 
-CONVENTIONS = (
-    notes.CONVENTION,
-    notes.OWN_WORK,
+CONVENTION_LINES = (
+    notes.CONVENTION_NOTE,
+    notes.OWN_WORK_NOTE,
     "Counts print with k M G T (1 k = 1000), bytes with KiB MiB GiB (1 KiB = 1024 B).",
     "A value marked as a lower bound leaves something out, which is named under what was not counted.",
 )
 
 
-def of(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
+def build_appendix(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
     """Sections in reading order: a title, and a text or lines; none is empty."""
     sections: list[Section] = [
-        ("Method", (*METHOD, *(MEASURED if any(profile.measurement for profile in profiles) else ()))),
-        ("Conventions", CONVENTIONS),
+        ("Method", (*METHOD_LINES, *(MEASURED_LINES if any(profile.measurement for profile in profiles) else ()))),
+        ("Conventions", CONVENTION_LINES),
         ("Environment", _shared([[f"{key} {value}" for key, value in one.environment.items()] for one in profiles])),
         ("Measured with", _shared([_measured(profile) for profile in profiles])),
         ("Not counted", _shared([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
@@ -71,10 +71,10 @@ def _unknown(profile: Profile) -> list[str]:
 
 
 def _notes(profile: Profile) -> list[str]:
-    return [note for note in notes.of(profile) if note not in CONVENTIONS]
+    return [note for note in notes.collect_notes(profile) if note not in CONVENTION_LINES]
 
 
 def _errors(profile: Profile) -> list[str]:
-    entry = registry.ENTRIES.get(profile.model)
+    entry = registry.BUILTIN_MODELS.get(profile.model)
     figures = entry.published if entry else ()
     return [f"{profile.model}: {figure.top5_error:g}% top-5, {figure.kind}: {figure.source}." for figure in figures]

@@ -7,17 +7,17 @@ from string import ascii_lowercase
 
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.report import charts
-from archprof.analysis.report.charts import MEASURES, Point, Series
-from archprof.analysis.report.view import Subject
+from archprof.analysis.report.charts import CHART_MEASURES, ChartData, Point
+from archprof.analysis.report.view import ProfileView
 
-FRONT = "Pareto front"
+FRONT_NAME = "Pareto front"
 
-PAID = ("macs", "params", "act_fp32")
+SCATTERED_COSTS = ("macs", "params", "act_fp32")
 
-ERROR = "published ImageNet top-5 error [%]"
+ERROR_LABEL = "published ImageNet top-5 error [%]"
 
 
-def of(subjects: Sequence[Subject], comparison: Comparison) -> tuple[Series, ...]:
+def build_joint_charts(subjects: Sequence[ProfileView], comparison: Comparison) -> tuple[ChartData, ...]:
     """Every picture that has something to set side by side. Keys: "error_macs", "error_params", "error_act_fp32",
     "params_macs", "stage_params", "stage_macs", "field", "windows".
 
@@ -26,51 +26,56 @@ def of(subjects: Sequence[Subject], comparison: Comparison) -> tuple[Series, ...
     other beats in one of the two without losing in the other.
     """
     names = tuple(row.name or "" for row in comparison.summary.rows)
-    fields = [charts.field(subject) for subject in subjects]
-    chains = [charts.windows(subject) for subject in subjects]
-    drawn = [*scatters(subjects, names), *stages(comparison, names)]
+    fields = [charts.chart_fields(subject) for subject in subjects]
+    chains = [charts.chart_windows(subject) for subject in subjects]
+    drawn = [*build_scatters(subjects, names), *build_stage_stacks(comparison, names)]
     if any(any(series.points) for series in fields):
-        drawn.append(_together(fields, names))
+        drawn.append(_join_charts(fields, names))
     if all(any(series.points) for series in chains):
-        drawn.append(_together(chains, names))
+        drawn.append(_join_charts(chains, names))
     return tuple(drawn)
 
 
-def scatters(subjects: Sequence[Subject], names: tuple[str, ...]) -> list[Series]:
+def build_scatters(subjects: Sequence[ProfileView], names: tuple[str, ...]) -> list[ChartData]:
     """Costs against the error where at least two models have a published one, and parameters against MACs."""
-    errors = [subject.facts.error for subject in subjects]
+    errors = [subject.facts.top5_error for subject in subjects]
     drawn = []
     if sum(error is not None for error in errors) > 1:
-        drawn += [_scatter(f"error_{key}", subjects, names, key, errors, ERROR) for key in PAID]
+        drawn += [_scatter(f"error_{key}", subjects, names, key, errors, ERROR_LABEL) for key in SCATTERED_COSTS]
     params = [subject.facts.total.params for subject in subjects]
-    return [*drawn, _scatter("params_macs", subjects, names, "macs", params, MEASURES["params"])]
+    return [*drawn, _scatter("params_macs", subjects, names, "macs", params, CHART_MEASURES["params"])]
 
 
 def _scatter(
-    key: str, subjects: Sequence[Subject], names: tuple[str, ...], paid: str, got: Sequence[float | None], y_label: str
-) -> Series:
+    key: str,
+    subjects: Sequence[ProfileView],
+    names: tuple[str, ...],
+    paid: str,
+    got: Sequence[float | None],
+    y_label: str,
+) -> ChartData:
     """A point a model, and the front of those whose numbers can be set against each other."""
     points: list[tuple[Point, ...]] = []
     fair: list[tuple[float, float, str]] = []
     for subject, name, y in zip(subjects, names, got, strict=True):
-        x, why = getattr(subject.facts.total, paid), _apart(subject, paid, y_label == ERROR)
+        x, why = getattr(subject.facts.total, paid), _why_off_front(subject, paid, y_label == ERROR_LABEL)
         points.append(() if y is None else ((x, y, f"{name}{why}"),))
         if y is not None and not why:
             fair.append((x, y, name))
-    best = tuple(fair[i] for i in front([(x, y) for x, y, _ in fair]))
-    of, against = MEASURES[paid], "published error" if y_label == ERROR else y_label.lower()
+    best = tuple(fair[i] for i in find_pareto_front([(x, y) for x, y, _ in fair]))
+    of, against = CHART_MEASURES[paid], "published error" if y_label == ERROR_LABEL else y_label.lower()
     title = f"{of.partition(',')[0]} against {against}"
-    return Series(key, title, of, y_label, (*names, FRONT), (*points, best), "scatter")
+    return ChartData(key, title, of, y_label, (*names, FRONT_NAME), (*points, best), "scatter")
 
 
-def _apart(subject: Subject, paid: str, error: bool) -> str:
+def _why_off_front(subject: ProfileView, paid: str, error: bool) -> str:
     """Why the model cannot be on the front; "" where it can."""
     if paid in subject.facts.bounds:
         return " (lower bound)"
-    return " (competition entry)" if error and subject.facts.competed else ""
+    return " (competition entry)" if error and subject.facts.is_competition_entry else ""
 
 
-def front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
+def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
     """Which points no other is as low as in both and lower in one, from the smallest x on; less is better."""
     kept: list[int] = []
     for i in sorted(range(len(points)), key=lambda i: points[i]):
@@ -79,19 +84,19 @@ def front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
     return tuple(kept)
 
 
-def stages(comparison: Comparison, names: tuple[str, ...]) -> list[Series]:
+def build_stage_stacks(comparison: Comparison, names: tuple[str, ...]) -> list[ChartData]:
     """Parameters and MACs, stage on stage: a bar a model, a set a stage of about the same resolution.
 
     No point where a model has no such stage.
     """
     rows = [comparison.stages.record(row) for row in comparison.stages.rows]
-    parts = tuple(charts.distinct(str(row["part"]) for row in rows))
+    parts = tuple(charts.number_repeats(str(row["part"]) for row in rows))
     letters = ascii_lowercase[: len(names)]
     drawn = []
     for key in ("params", "macs"):
         points = tuple(tuple(_bars(names, [row[f"{key}_{letter}"] for letter in letters])) for row in rows)
-        title = f"{MEASURES[key]} by stage"
-        drawn.append(Series(f"stage_{key}", title, "model", MEASURES[key], parts, points, "stack"))
+        title = f"{CHART_MEASURES[key]} by stage"
+        drawn.append(ChartData(f"stage_{key}", title, "model", CHART_MEASURES[key], parts, points, "stack"))
     return drawn
 
 
@@ -99,6 +104,6 @@ def _bars(parts: Sequence[str], values: Sequence[object]) -> list[Point]:
     return [(part, value, part) for part, value in zip(parts, values, strict=True) if isinstance(value, int)]
 
 
-def _together(drawn: Sequence[Series], names: tuple[str, ...]) -> Series:
+def _join_charts(drawn: Sequence[ChartData], names: tuple[str, ...]) -> ChartData:
     """The pictures of one model each in one: of what several sets show, the last, which is the receptive field."""
     return drawn[0]._replace(names=names, points=tuple(series.points[-1] for series in drawn), kind="line")

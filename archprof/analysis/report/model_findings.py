@@ -10,126 +10,136 @@ from itertools import accumulate
 
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare import findings
-from archprof.analysis.compare.findings import FEW, KINDS, MOST, Finding, Weighed
-from archprof.analysis.report.view import Subject
-from archprof.analysis.tables.columns import Counts, add
+from archprof.analysis.compare.findings import (
+    KIND_WORDS,
+    MAX_FEW_ROWS,
+    MAX_FINDINGS,
+    Finding,
+    WeighedFinding,
+)
+from archprof.analysis.report.view import ProfileView
+from archprof.analysis.tables.columns import Counts, sum_counts
 from archprof.facts import liveness
 from archprof.models import registry
 
 HALF = 0.5
 
-APART = 0.15
+NOTABLE_DIFFERENCE = 0.15
 """A difference between two shares from which on it is worth a sentence."""
 
-SPARSE = 10
+LOW_INTENSITY = 10
 """FLOPs for each byte moved below which a layer is said to move much for what it computes."""
 
-Rule = Callable[[Subject], Iterator[Weighed]]
+ModelRule = Callable[[ProfileView], Iterator[WeighedFinding]]
 
 
-def of(subject: Subject) -> tuple[Finding, ...]:
+def choose_model_findings(subject: ProfileView) -> tuple[Finding, ...]:
     """At most seven sentences, the most important first; three or more for a model that does anything."""
-    said = [weighed for rule in RULES for weighed in rule(subject)]
+    said = [weighed for rule in MODEL_RULES for weighed in rule(subject)]
     ordered = sorted(said, key=lambda weighed: -weighed.weight)
-    return tuple(weighed.finding for weighed in ordered[:MOST])
+    return tuple(weighed.finding for weighed in ordered[:MAX_FINDINGS])
 
 
-def incomplete(subject: Subject) -> Iterator[Weighed]:
+def find_incomplete_counts(subject: ProfileView) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds; where the forward stopped, what had been counted by then."""
-    for weight, finding in findings.incomplete([subject.facts], []):
+    for weight, finding in findings.find_incomplete_models([subject.facts], []):
         failure, totals = subject.profile.failure, subject.profile.totals
-        rows = [subject.name(failure.layer)] if failure else _unknown(subject)
-        yield Weighed(weight, _finding(subject, finding.text, ("macs", "flops"), rows))
+        rows = [subject.table_row_name(failure.layer)] if failure else _unknown(subject)
+        yield WeighedFinding(weight, _finding(subject, finding.text, ("macs", "flops"), rows))
         if failure:
-            counted = f"{phrases.count(totals.macs)} MACs and made {phrases.size(totals.activation_bytes['float32'])}"
+            made = phrases.say_bytes(totals.activation_bytes["float32"])
+            counted = f"{phrases.say_count(totals.macs)} MACs and made {made}"
             text = f"Until it stopped, {subject.facts.name} spent {counted} of activations in float32."
-            yield Weighed(weight - 1, _finding(subject, text, ("macs", "act_fp32")))
-            text = f"The layers up to there hold {phrases.count(totals.params)} parameters; those behind are not known."
-            yield Weighed(weight - 2, _finding(subject, text, ("params",)))
+            yield WeighedFinding(weight - 1, _finding(subject, text, ("macs", "act_fp32")))
+            held = phrases.say_count(totals.params)
+            text = f"The layers up to there hold {held} parameters; those behind are not known."
+            yield WeighedFinding(weight - 2, _finding(subject, text, ("params",)))
 
 
-def _unknown(subject: Subject) -> list[str]:
-    return [subject.name(row) for row, counts in enumerate(subject.side.own) if counts.unknown]
+def _unknown(subject: ProfileView) -> list[str]:
+    return [subject.table_row_name(row) for row, counts in enumerate(subject.staged.own_counts) if counts.unknown]
 
 
-def uncalled(subject: Subject) -> Iterator[Weighed]:
+def find_uncalled_params(subject: ProfileView) -> Iterator[WeighedFinding]:
     """Parameters in layers that never ran: in the model for nothing, or used without a call."""
     layers = subject.profile.layers
     idle = [row for row, layer in enumerate(layers) if layer.call is None and layer.params]
     if idle and not subject.profile.failure:
         held = sum(layers[row].params for row in idle)
-        share = phrases.percent(held / subject.facts.total.params)
-        whose = f"{phrases.count(held)} parameters of {subject.facts.name}, {share} of all,"
+        share = phrases.say_percent(held / subject.facts.total.params)
+        whose = f"{phrases.say_count(held)} parameters of {subject.facts.name}, {share} of all,"
         text = f"{whose} are in {_layers(len(idle))} that this pass never calls."
-        yield Weighed(90, _finding(subject, text, ("params",), map(subject.name, idle)))
+        yield WeighedFinding(90, _finding(subject, text, ("params",), map(subject.table_row_name, idle)))
 
 
-def spent(subject: Subject) -> Iterator[Weighed]:
+def find_mac_hotspots(subject: ProfileView) -> Iterator[WeighedFinding]:
     """The fewest layers that spend half of the MACs."""
-    macs = {row: counts.macs for row, counts in enumerate(subject.side.own) if counts.macs}
+    macs = {row: counts.macs for row, counts in enumerate(subject.staged.own_counts) if counts.macs}
     if not macs or "macs" in subject.facts.bounds:
         return
     ordered = sorted(macs, key=lambda row: -macs[row])
     sums = list(accumulate(macs[row] for row in ordered))
     few = next(i for i, held in enumerate(sums, 1) if held >= HALF * sums[-1])
-    rows = [subject.name(row) for row in ordered[:few]]
-    share = _at_start(phrases.percent(sums[few - 1] / sums[-1]))
+    rows = [subject.table_row_name(row) for row in ordered[:few]]
+    share = _capitalised(phrases.say_percent(sums[few - 1] / sums[-1]))
     where = f"{_number(few)} of its {_number(len(macs))} layers with MACs"
     text = f"{share} of the MACs of {subject.facts.name} are spent in {where}."
     if len(macs) == 1:
-        text = f"All MACs of {subject.facts.name} are spent in {_called(rows[0])}."
-    yield Weighed(75 - 30 * few / len(macs), _finding(subject, text, ("macs", "share_macs"), rows))
+        text = f"All MACs of {subject.facts.name} are spent in {_row_in_words(rows[0])}."
+    yield WeighedFinding(75 - 30 * few / len(macs), _finding(subject, text, ("macs", "share_macs"), rows))
 
 
-def timed(subject: Subject) -> Iterator[Weighed]:
+def find_time_hotspots(subject: ProfileView) -> Iterator[WeighedFinding]:
     """The fewest layers that take half of the measured time; a few of many are worth more."""
-    own, whole = subject.side.own, elapsed.whole(subject.profile)
+    own, whole = subject.staged.own_counts, elapsed.find_model_time(subject.profile)
     if not whole:
         return
-    times = {row: one.latency.seconds for row, one in enumerate(own) if one.latency and not one.latency.under}
+    times = {
+        row: one.latency.seconds for row, one in enumerate(own) if one.latency and not one.latency.below_resolution
+    }
     ordered = sorted(times, key=lambda row: -times[row])
     sums = list(accumulate(times[row] for row in ordered))
     few = next((i for i, taken in enumerate(sums, 1) if taken >= HALF * whole.seconds), None)
     if few is None:
         return
-    rows = [subject.name(row) for row in ordered[:few]]
-    share, called = phrases.percent(sums[few - 1] / whole.seconds), sum(one.calls for one in own)
+    rows = [subject.table_row_name(row) for row in ordered[:few]]
+    share, called = phrases.say_percent(sums[few - 1] / whole.seconds), sum(one.calls for one in own)
     text = f"{share} of the latency of {subject.facts.name} is spent in {_number(few)} of {_layers(called)}"
-    yield Weighed(88 - 30 * few / called, _finding(subject, f"{text}.", ("latency", "share_latency"), rows))
+    yield WeighedFinding(88 - 30 * few / called, _finding(subject, f"{text}.", ("latency", "share_latency"), rows))
 
 
-def costly(subject: Subject) -> Iterator[Weighed]:
+def find_slow_kind(subject: ProfileView) -> Iterator[WeighedFinding]:
     """A kind of layer that takes a larger part of the time than of the FLOPs."""
     total = subject.facts.total
     if not total.latency or not total.flops or "flops" in subject.facts.bounds:
         return
     kinds: dict[str, list[int]] = {}
-    for row in subject.side.rows:
-        if subject.side.own[row].calls:
-            kinds.setdefault(subject.side.layer(row).kind, []).append(row)
-    sums = {kind: add(subject.side.own[row] for row in rows) for kind, rows in kinds.items()}
+    for row in subject.staged.rows:
+        if subject.staged.own_counts[row].calls:
+            kinds.setdefault(subject.staged.layer(row).kind, []).append(row)
+    sums = {kind: sum_counts(subject.staged.own_counts[row] for row in rows) for kind, rows in kinds.items()}
     shares = {kind: (one.latency.seconds / total.latency.seconds, one.flops / total.flops)
-              for kind, one in sums.items() if one.latency and not one.latency.under}  # fmt: skip
+              for kind, one in sums.items() if one.latency and not one.latency.below_resolution}  # fmt: skip
     kind = max(shares, key=lambda kind: shares[kind][0] - shares[kind][1], default=None)
-    if kind is None or shares[kind][0] - shares[kind][1] < APART:
+    if kind is None or shares[kind][0] - shares[kind][1] < NOTABLE_DIFFERENCE:
         return
-    time, flops = (phrases.percent(share) for share in shares[kind])
-    which = _at_start(_layers(len(kinds[kind]), KINDS.get(kind, kind)))
+    time, flops = (phrases.say_percent(share) for share in shares[kind])
+    which = _capitalised(_layers(len(kinds[kind]), KIND_WORDS.get(kind, kind)))
     text = f"{which} take{'s' * (len(kinds[kind]) == 1)} {time} of the latency with {flops} of the FLOPs."
-    rows = [subject.name(row) for row in kinds[kind]]
-    yield Weighed(72, _finding(subject, text, ("latency", "flops"), rows))
+    rows = [subject.table_row_name(row) for row in kinds[kind]]
+    yield WeighedFinding(72, _finding(subject, text, ("latency", "flops"), rows))
 
 
-def waiting(subject: Subject) -> Iterator[Weighed]:
+def find_gpu_waits(subject: ProfileView) -> Iterator[WeighedFinding]:
     """How much of the time as users run it the GPU has no kernel to run."""
-    eager, kernel = (elapsed.whole(subject.profile, method) for method in ("eager", "kernel"))
-    if eager and kernel and 1 - kernel.seconds / eager.seconds >= APART:
-        share = phrases.percent(1 - kernel.seconds / eager.seconds)
+    eager, kernel = (elapsed.find_model_time(subject.profile, method) for method in ("eager", "kernel"))
+    if eager and kernel and 1 - kernel.seconds / eager.seconds >= NOTABLE_DIFFERENCE:
+        share = phrases.say_percent(1 - kernel.seconds / eager.seconds)
         text = f"As users run it, no kernel of {subject.facts.name} runs {share} of the time: it waits for launches."
-        yield Weighed(78, _finding(subject, text, ("eager", "kernel")))
+        yield WeighedFinding(78, _finding(subject, text, ("eager", "kernel")))
 
 
-def held(subject: Subject) -> Iterator[Weighed]:
+def find_param_holders(subject: ProfileView) -> Iterator[WeighedFinding]:
     """The kind of layer that holds most of the parameters; of a pass that stopped it is not known."""
     layers, kinds = subject.profile.layers, dict[str, list[int]]()
     for row, layer in enumerate(layers):
@@ -139,77 +149,80 @@ def held(subject: Subject) -> Iterator[Weighed]:
         return
     sums = {kind: sum(layers[row].params for row in rows) for kind, rows in kinds.items()}
     kind = max(sums, key=lambda kind: sums[kind])
-    rows = [subject.name(row) for row in kinds[kind]]
-    share = _at_start(phrases.percent(sums[kind] / subject.facts.total.params))
+    rows = [subject.table_row_name(row) for row in kinds[kind]]
+    share = _capitalised(phrases.say_percent(sums[kind] / subject.facts.total.params))
     part = "All parameters" if len(kinds) == 1 else f"{share} of the parameters"
-    text = f"{part} of {subject.facts.name} sit in {_layers(len(rows), KINDS.get(kind, kind))}."
-    yield Weighed(68 if len(rows) <= FEW else 56, _finding(subject, text, ("params",), rows))
+    text = f"{part} of {subject.facts.name} sit in {_layers(len(rows), KIND_WORDS.get(kind, kind))}."
+    yield WeighedFinding(68 if len(rows) <= MAX_FEW_ROWS else 56, _finding(subject, text, ("params",), rows))
 
 
-def made(subject: Subject) -> Iterator[Weighed]:
+def find_activation_makers(subject: ProfileView) -> Iterator[WeighedFinding]:
     """Where activation memory is made: in the first stages, or else in which layer most."""
-    sizes = {row: counts.act_fp32 for row, counts in enumerate(subject.side.own) if counts.act_fp32}
+    sizes = {row: counts.act_fp32 for row, counts in enumerate(subject.staged.own_counts) if counts.act_fp32}
     if not sizes or "act_fp32" in subject.facts.bounds:
         return
-    early = list(findings.early([subject.facts], []))
+    early = list(findings.find_early_activations([subject.facts], []))
     for weight, finding in early:
-        stages = [stage for stage in subject.side.stages if stage.counts.act_fp32][: len(finding.rows)]
-        rows = [subject.name(row) for stage in stages for row in stage.rows if row in sizes]
-        yield Weighed(weight + 15, _finding(subject, _at_start(finding.text), ("act_fp32", "params"), rows))
+        stages = [stage for stage in subject.staged.stages if stage.counts.act_fp32][: len(finding.rows)]
+        rows = [subject.table_row_name(row) for stage in stages for row in stage.rows if row in sizes]
+        yield WeighedFinding(weight + 15, _finding(subject, _capitalised(finding.text), ("act_fp32", "params"), rows))
     if not early:
-        yield from _largest(subject, sizes)
+        yield from _find_largest_activations(subject, sizes)
 
 
-def _largest(subject: Subject, sizes: dict[int, int]) -> Iterator[Weighed]:
+def _find_largest_activations(subject: ProfileView, sizes: dict[int, int]) -> Iterator[WeighedFinding]:
     """The layer, or layers, with the largest activations; nothing where all are as large."""
     most = max(sizes.values())
-    rows = [subject.name(row) for row, size in sizes.items() if size == most]
-    amount = f"{phrases.size(most)} in float32, {phrases.percent(most / sum(sizes.values()))} of all"
-    whose = f"The largest activations of {subject.facts.name} are made in {_called(rows[0])}"
+    rows = [subject.table_row_name(row) for row, size in sizes.items() if size == most]
+    amount = f"{phrases.say_bytes(most)} in float32, {phrases.say_percent(most / sum(sizes.values()))} of all"
+    whose = f"The largest activations of {subject.facts.name} are made in {_row_in_words(rows[0])}"
     text = f"{whose}: {amount}."
     if len(sizes) == 1:
-        text = (
-            f"All activations of {subject.facts.name} are made in {_called(rows[0])}: {phrases.size(most)} in float32."
-        )
+        where = _row_in_words(rows[0])
+        text = f"All activations of {subject.facts.name} are made in {where}: {phrases.say_bytes(most)} in float32."
     elif len(rows) > 1:
         text = f"{whose} and in {_number(len(rows) - 1)} more: each {amount}."
     if len(sizes) == 1 or len(rows) < len(sizes):
-        yield Weighed(54, _finding(subject, text, ("act_fp32",), rows))
+        yield WeighedFinding(54, _finding(subject, text, ("act_fp32",), rows))
 
 
-def peak(subject: Subject) -> Iterator[Weighed]:
+def find_memory_peak(subject: ProfileView) -> Iterator[WeighedFinding]:
     """The most bytes live at once, when, and how much of it is there all the time."""
-    if not subject.live or "act_fp32" in subject.facts.bounds:
+    if not subject.live_bytes or "act_fp32" in subject.facts.bounds:
         return
-    profile, most = subject.profile, max(subject.live)
-    row = subject.name(profile.ops[subject.live.index(most)].layer)
-    there = [profile.storages[index] for index in liveness.at_peak(profile)]
+    profile, most = subject.profile, max(subject.live_bytes)
+    row = subject.table_row_name(profile.ops[subject.live_bytes.index(most)].layer)
+    there = [profile.storages[index] for index in liveness.find_live_at_peak(profile)]
     fixed = sum(storage.nbytes for storage in there if storage.role in ("parameter", "buffer"))
-    weights = f", {phrases.percent(fixed / most)} of it parameters and buffers" if fixed else ""
-    text = f"At most {phrases.size(most)} are live at once in {profile.dtype}, while {_called(row)} runs{weights}."
-    yield Weighed(52, _finding(subject, text, ("act_fp32",), [row]))
+    weights = f", {phrases.say_percent(fixed / most)} of it parameters and buffers" if fixed else ""
+    size, where = phrases.say_bytes(most), _row_in_words(row)
+    text = f"At most {size} are live at once in {profile.dtype}, while {where} runs{weights}."
+    yield WeighedFinding(52, _finding(subject, text, ("act_fp32",), [row]))
 
 
-def sees(subject: Subject) -> Iterator[Weighed]:
+def find_widest_field(subject: ProfileView) -> Iterator[WeighedFinding]:
     """The widest receptive field, against the input where its size is plain."""
-    row = subject.widest
+    row = subject.widest_row
     if row is None or "field" in subject.facts.bounds:
         return
     field = subject.fields[row].size or ()
-    wide, whole = max(field), _whole(subject, field)
+    wide, whole = max(field), _input_extent(subject, field)
     if wide == 1:
         return
-    sight, pixels = f"One position of {_called(subject.name(row))} sees {wide:,}", "input pixels along a side"
+    sight, pixels = (
+        f"One position of {_row_in_words(subject.table_row_name(row))} sees {wide:,}",
+        "input pixels along a side",
+    )
     if whole is None:
         text = f"{sight} {pixels}."
     elif wide <= whole:
         text = f"{sight} of the {whole:,} {pixels}."
     else:
         text = f"{sight} {pixels}, where there are {whole:,}."
-    yield Weighed(48, _finding(subject, text, ("rf",), [subject.name(row)]))
+    yield WeighedFinding(48, _finding(subject, text, ("rf",), [subject.table_row_name(row)]))
 
 
-def _whole(subject: Subject, field: Sequence[int]) -> int | None:
+def _input_extent(subject: ProfileView, field: Sequence[int]) -> int | None:
     """The input along the side where the field is longest; `None` where channels may stand last."""
     inputs = subject.profile.layers[0].inputs
     shape = inputs[0].shape if inputs else ()
@@ -217,41 +230,41 @@ def _whole(subject: Subject, field: Sequence[int]) -> int | None:
     return shape[2:][field.index(max(field))] if plain else None
 
 
-def intensity(subject: Subject) -> Iterator[Weighed]:
+def find_low_intensity(subject: ProfileView) -> Iterator[WeighedFinding]:
     """How much is computed for each byte moved, and how much is moved by layers that compute little."""
-    own = subject.side.own
+    own = subject.staged.own_counts
     moved = sum(counts.bytes_moved for counts in own)
     if not moved or subject.facts.bounds:
         return
     done = sum(counts.flops + (counts.backward_flops or 0) for counts in own)
-    low = [row for row, one in enumerate(own) if one.bytes_moved and _flops_per_byte(one) < SPARSE]
-    share = phrases.percent(sum(own[row].bytes_moved for row in low) / moved)
+    low = [row for row, one in enumerate(own) if one.bytes_moved and _flops_per_byte(one) < LOW_INTENSITY]
+    share = phrases.say_percent(sum(own[row].bytes_moved for row in low) / moved)
     text = f"{subject.facts.name} spends {done / moved:,.3g} FLOPs for each byte that its ops move"
-    rest = f"; {share} of the bytes move in layers that spend fewer than {SPARSE}" if low else ""
-    yield Weighed(44, _finding(subject, f"{text}{rest}.", ("flops",), map(subject.name, low)))
+    rest = f"; {share} of the bytes move in layers that spend fewer than {LOW_INTENSITY}" if low else ""
+    yield WeighedFinding(44, _finding(subject, f"{text}{rest}.", ("flops",), map(subject.table_row_name, low)))
 
 
 def _flops_per_byte(counts: Counts) -> float:
     return (counts.flops + (counts.backward_flops or 0)) / counts.bytes_moved
 
 
-def published(subject: Subject) -> Iterator[Weighed]:
+def find_published_error(subject: ProfileView) -> Iterator[WeighedFinding]:
     """Its published error, and of what that is."""
-    if subject.facts.error is not None:
-        entry = registry.ENTRIES[subject.profile.model]
+    if subject.facts.top5_error is not None:
+        entry = registry.BUILTIN_MODELS[subject.profile.model]
         text = f"{entry.name} was published with an ImageNet top-5 error of {entry.top5_error:.2f}%"
-        yield Weighed(46, _finding(subject, f"{text} ({entry.published[0].kind}).", ()))
+        yield WeighedFinding(46, _finding(subject, f"{text} ({entry.published[0].kind}).", ()))
 
 
-def depth(subject: Subject) -> Iterator[Weighed]:
+def find_depth(subject: ProfileView) -> Iterator[WeighedFinding]:
     """In weight layers."""
     layers = subject.facts.depth
     if layers and "depth" not in subject.facts.bounds:
         text = f"{subject.facts.name} is {layers:,} weight layer{'s' if layers > 1 else ''} deep."
-        yield Weighed(40, _finding(subject, text, (), map(subject.name, subject.weighted)))
+        yield WeighedFinding(40, _finding(subject, text, (), map(subject.table_row_name, subject.weight_rows)))
 
 
-def nothing(subject: Subject) -> Iterator[Weighed]:
+def find_absences(subject: ProfileView) -> Iterator[WeighedFinding]:
     """What a small thing has not: these are said when there is little else to say."""
     total, name = subject.facts.total, subject.facts.name
     absent = [
@@ -260,30 +273,43 @@ def nothing(subject: Subject) -> Iterator[Weighed]:
         (total.macs or total.unknown, "multiplies no matrices and convolves nothing: it has no MACs"),
     ]
     for i, text in enumerate(text for count, text in absent if not count and not subject.profile.failure):
-        yield Weighed(30 - i, _finding(subject, f"{name} {text}.", ()))
+        yield WeighedFinding(30 - i, _finding(subject, f"{name} {text}.", ()))
 
 
-RULES: tuple[Rule, ...] = (
-    incomplete, uncalled, timed, waiting, costly, spent, held, made, peak, sees, intensity, published, depth, nothing,
-)  # fmt: skip
+MODEL_RULES: tuple[ModelRule, ...] = (
+    find_incomplete_counts,
+    find_uncalled_params,
+    find_time_hotspots,
+    find_gpu_waits,
+    find_slow_kind,
+    find_mac_hotspots,
+    find_param_holders,
+    find_activation_makers,
+    find_memory_peak,
+    find_widest_field,
+    find_low_intensity,
+    find_published_error,
+    find_depth,
+    find_absences,
+)
 
 
-def _finding(subject: Subject, text: str, columns: Sequence[str], rows: Iterable[str] = ()) -> Finding:
+def _finding(subject: ProfileView, text: str, columns: Sequence[str], rows: Iterable[str] = ()) -> Finding:
     """About the only model; rows that its table leaves out, for nothing in them is shown, are no rows."""
-    return Finding(text, (0,), tuple(columns), tuple(row for row in rows if row in subject.listed))
+    return Finding(text, (0,), tuple(columns), tuple(row for row in rows if row in subject.listed_names))
 
 
-def _at_start(text: str) -> str:
+def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _called(row: str) -> str:
+def _row_in_words(row: str) -> str:
     """A row in a sentence: a number alone is no name."""
     return "the model itself" if row.startswith("(model)") else f"layer {row}" if row.isdigit() else row
 
 
 def _number(count: int) -> str:
-    return phrases.SMALL[count] if count < len(phrases.SMALL) else f"{count:,}"
+    return phrases.SMALL_NUMBERS[count] if count < len(phrases.SMALL_NUMBERS) else f"{count:,}"
 
 
 def _layers(count: int, kind: str = "") -> str:

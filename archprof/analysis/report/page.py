@@ -10,21 +10,21 @@ from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Literal
 
-from archprof.analysis.compare.comparison import Comparison, check, compare
+from archprof.analysis.compare.comparison import Comparison, compare, validate_comparison
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report import appendix, charts, joint_charts, model_findings, tiles, treemap
-from archprof.analysis.report.charts import Series
+from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.tiles import Tile
-from archprof.analysis.report.treemap import Node
-from archprof.analysis.report.view import Subject
+from archprof.analysis.report.treemap import TreemapNode
+from archprof.analysis.report.view import ProfileView
 from archprof.analysis.table import Table
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.predicting import devices
 
-__all__ = ["Finding", "ModelPage", "Node", "Report", "Series", "Tile", "report"]
+__all__ = ["ChartData", "Finding", "ModelPage", "Report", "Tile", "TreemapNode", "build_report"]
 
-LEAST = 3
+MIN_FINDINGS = 3
 """Findings that a page has at least, where there is so much to say."""
 
 
@@ -38,15 +38,15 @@ class ModelPage:
         findings: sentences about this model alone; `rows` are names of rows of `table`, `columns` keys of its columns.
         nodes: its modules as nested boxes.
         table: every layer, as a tree.
-        pictures: see `archprof.analysis.report.charts.of`.
+        charts: see `archprof.analysis.report.charts.build_charts`.
     """
 
     profile: Profile
     tiles: tuple[Tile, ...]
     findings: tuple[Finding, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[TreemapNode, ...]
     table: Table
-    pictures: tuple[Series, ...]
+    charts: tuple[ChartData, ...]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Report:
         badge: where the numbers are from.
         models: a part for each.
         comparison: of all of them; `None` for one.
-        pictures: of all of them together, see `archprof.analysis.report.joint_charts.of`; none for one.
+        charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
         appendix: sections of a title and a text or lines.
     """
 
@@ -68,11 +68,11 @@ class Report:
     badge: Literal["counted", "measured", "predicted"]
     models: tuple[ModelPage, ...]
     comparison: Comparison | None
-    pictures: tuple[Series, ...]
+    charts: tuple[ChartData, ...]
     appendix: tuple[tuple[str, str | tuple[str, ...]], ...]
 
 
-def report(
+def build_report(
     profiles: Sequence[Profile], *, command: str = "", title: str | None = None, device: str | None = None
 ) -> Report:
     """Everything a design review asks of the models.
@@ -90,13 +90,13 @@ def report(
     if not profiles:
         raise UsageError("No model was given to report on.", "Name at least one.")
     if len(profiles) > 1:
-        check(len(profiles))
+        validate_comparison(len(profiles))
     if device is not None and not any(profile.measurement for profile in profiles):
         raise UsageError(
             "A roof shows how fast layers ran, and none were measured.", "", "Add --measure cpu or --cuda."
         )
-    known = devices.named(device) if device is not None else None
-    subjects = [Subject(profile, known) for profile in profiles]
+    known = devices.resolve_device(device) if device is not None else None
+    subjects = [ProfileView(profile, known) for profile in profiles]
     pages = tuple(map(_page, subjects))
     compared = _filled(compare(profiles), pages) if len(profiles) > 1 else None
     return Report(
@@ -105,19 +105,19 @@ def report(
         badge="measured" if all(profile.measurement for profile in profiles) else "counted",
         models=pages,
         comparison=compared,
-        pictures=joint_charts.of(subjects, compared) if compared else (),
-        appendix=appendix.of(profiles, command),
+        charts=joint_charts.build_joint_charts(subjects, compared) if compared else (),
+        appendix=appendix.build_appendix(profiles, command),
     )
 
 
-def _page(subject: Subject) -> ModelPage:
+def _page(subject: ProfileView) -> ModelPage:
     return ModelPage(
         profile=subject.profile,
-        tiles=tiles.of(subject),
-        findings=model_findings.of(subject),
-        nodes=treemap.of(subject.profile),
+        tiles=tiles.build_tiles(subject),
+        findings=model_findings.choose_model_findings(subject),
+        nodes=treemap.build_treemap(subject.profile),
         table=subject.table,
-        pictures=charts.of(subject),
+        charts=charts.build_charts(subject),
     )
 
 
@@ -127,7 +127,7 @@ def _filled(comparison: Comparison, pages: Sequence[ModelPage]) -> Comparison:
     for i, (letter, page) in enumerate(zip(ascii_uppercase, pages, strict=False)):
         alone = page.findings if page.profile.totals.complete else ()
         more = [replace(one, models=(i,), text=f"{letter}: {one.text}") for one in alone if one.text not in known]
-        said += more[: max(LEAST - len(said), 0)]
+        said += more[: max(MIN_FINDINGS - len(said), 0)]
     return replace(comparison, findings=tuple(said))
 
 

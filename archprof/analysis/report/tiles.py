@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.report.view import Subject
+from archprof.analysis.report.view import ProfileView
 
-FLOPS = "2 x MACs and all other arithmetic"
+FLOPS_NOTE = "2 x MACs and all other arithmetic"
 
 
 class Tile(NamedTuple):
@@ -19,9 +19,9 @@ class Tile(NamedTuple):
         value: raw; `None` when there is none, and then `note` says why.
         unit: "count", "bytes", "seconds" or "px".
         second: another value of the same unit beside the first, with its label, such as float16 beside float32.
-        bound: the value is a lower bound.
+        is_lower_bound: the value is a lower bound.
         note: a few words under the number; "" for none.
-        within: what a measured value is right within.
+        half_interval: what a measured value is right within.
     """
 
     key: str
@@ -29,28 +29,28 @@ class Tile(NamedTuple):
     value: float | None
     unit: str
     second: tuple[float | None, str] | None
-    bound: bool
+    is_lower_bound: bool
     note: str
-    within: float = 0.0
+    half_interval: float = 0.0
 
 
-def of(subject: Subject) -> tuple[Tile, ...]:
+def build_tiles(subject: ProfileView) -> tuple[Tile, ...]:
     """Parameters, MACs, FLOPs, activation memory, latency and receptive field."""
     totals, bounds, train = subject.profile.totals, subject.facts.bounds, subject.profile.mode == "train"
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act, stopped = totals.activation_bytes, subject.profile.failure is not None
     return (
-        Tile("params", "Parameters", totals.params, "count", trainable, stopped, phrases.size(totals.param_bytes)),
+        Tile("params", "Parameters", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
         Tile("macs", "MACs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
-        Tile("flops", "FLOPs", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS),
+        Tile("flops", "FLOPs", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
         Tile(
             key="activation",
             label="Activation memory",
             value=act["float32"],
             unit="bytes",
             second=(act["float16"], "float16"),
-            bound="act_fp32" in bounds,
+            is_lower_bound="act_fp32" in bounds,
             note="float32 | float16",
         ),
         _latency(subject),
@@ -58,31 +58,31 @@ def of(subject: Subject) -> tuple[Tile, ...]:
     )
 
 
-def _latency(subject: Subject) -> Tile:
+def _latency(subject: ProfileView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
     measurement, time = subject.profile.measurement, subject.facts.time
     if measurement is None or time is None:
         return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
     where = measurement.device_name or measurement.device
-    words = f"{elapsed.interval(time)}; {'' if time.stable else 'unstable; '}{where}"
-    return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.within)
+    words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
+    return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.half_interval)
 
 
-def _field(subject: Subject) -> Tile:
+def _field(subject: ProfileView) -> Tile:
     """What one position sees before something mixes all, and where; beside it, what it sees past the global paths."""
-    row, model = subject.widest, subject.fields[0] if subject.fields else None
+    row, model = subject.widest_row, subject.fields[0] if subject.fields else None
     reason = model.reason if model and model.reason else ""
-    size = None if row is None else subject.extent(row)
+    size = None if row is None else subject.field_extent(row)
     local = max((max(field.local) for field in subject.fields if field.local), default=0)
     note = reason or "no layer has one"
     if row is not None:
-        note = f"in {subject.name(row)}{', before ' if reason else ''}{reason}"
+        note = f"in {subject.table_row_name(row)}{', before ' if reason else ''}{reason}"
     return Tile(
         key="field",
         label="Receptive field",
         value=size,
         unit="px",
         second=(local, "without global paths") if local > (size or 0) else None,
-        bound="field" in subject.facts.bounds,
+        is_lower_bound="field" in subject.facts.bounds,
         note=note,
     )

@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archprof.analysis import elapsed
-from archprof.analysis.tables.call_tree import OWN
-from archprof.analysis.tables.columns import Counts, own_counts, rest_lines
+from archprof.analysis.tables.call_tree import OWN_LABEL
+from archprof.analysis.tables.columns import Counts, build_outside_lines, own_counts
 from archprof.facts.records import Profile
 
-METRICS = ("params", "macs", "flops", "act_fp32")
-ALL = (*METRICS, "latency")
+AREA_METRICS = ("params", "macs", "flops", "act_fp32")
+ALL_AREA_METRICS = (*AREA_METRICS, "latency")
 """With the metric, in seconds, that only a measured model has."""
 
-MOST = 2_000
+MAX_BOXES = 2_000
 """A treemap of more boxes than this is slow, and its boxes are too small to see."""
 
 
-class Node(NamedTuple):
+class TreemapNode(NamedTuple):
     """One box: a module by its path, all its calls together.
 
     What a module with parts does itself is a part of its own, "(own)", so `total` is the sum of the totals of the
@@ -55,7 +55,7 @@ class _Box:
     parts: list[_Box] = field(default_factory=list)
 
 
-def of(profile: Profile, most: int = MOST) -> tuple[Node, ...]:
+def build_treemap(profile: Profile, most: int = MAX_BOXES) -> tuple[TreemapNode, ...]:
     """Every module, parents first and parts in the order of their first calls.
 
     With more than `most` boxes, the smallest (by their largest share of any metric) are summed up in one box
@@ -64,12 +64,12 @@ def of(profile: Profile, most: int = MOST) -> tuple[Node, ...]:
     boxes = _boxes(profile)
     if len(boxes) > most:
         _prune(boxes, most)
-    return _numbered(boxes[0], ALL if elapsed.by(profile) else METRICS)
+    return _numbered(boxes[0], ALL_AREA_METRICS if elapsed.find_latency(profile) else AREA_METRICS)
 
 
 def _boxes(profile: Profile) -> list[_Box]:
     """The tree as a list, every box behind the one it is part of, with its sums."""
-    by_path = {"": _Box(profile.model, "", 0, [0] * len(ALL))}
+    by_path = {"": _Box(profile.model, "", 0, [0] * len(ALL_AREA_METRICS))}
     parents: dict[str, str] = {}
     for layer, counts in zip(profile.layers, own_counts(profile), strict=True):
         _place(by_path, parents, layer.path)
@@ -79,7 +79,7 @@ def _boxes(profile: Profile) -> list[_Box]:
     owns = []
     for box in by_path.values():
         if box.parts and any(box.total):
-            owns.append(_Box(OWN, box.kind, box.depth + 1, box.total))
+            owns.append(_Box(OWN_LABEL, box.kind, box.depth + 1, box.total))
             box.parts.append(owns[-1])
     for path in sorted(parents, key=lambda path: -by_path[path].depth):
         above = by_path[parents[path]]
@@ -89,7 +89,7 @@ def _boxes(profile: Profile) -> list[_Box]:
 
 def _rest(profile: Profile, root: _Box) -> list[_Box]:
     """What was measured and belongs to no module, as parts of the model itself."""
-    boxes = [_Box(line.name, "", 1, _measured(line.counts)) for line in rest_lines(profile, "part")]
+    boxes = [_Box(line.name, "", 1, _measured(line.counts)) for line in build_outside_lines(profile, "part")]
     root.parts += boxes
     root.total = [sum(column) for column in zip(root.total, *(box.total for box in boxes), strict=True)]
     return boxes
@@ -103,7 +103,7 @@ def _place(by_path: dict[str, _Box], parents: dict[str, str], path: str) -> None
         path = path.rpartition(".")[0]
     for inner in reversed(missing):
         above = by_path[path]
-        by_path[inner] = _Box(inner.rpartition(".")[2], "", above.depth + 1, [0] * len(ALL))
+        by_path[inner] = _Box(inner.rpartition(".")[2], "", above.depth + 1, [0] * len(ALL_AREA_METRICS))
         above.parts.append(by_path[inner])
         parents[inner], path = path, inner
 
@@ -111,7 +111,7 @@ def _place(by_path: dict[str, _Box], parents: dict[str, str], path: str) -> None
 def _measured(counts: Counts) -> list[float]:
     """Its share of the area; a time below nothing, from taking off what the marks cost, is none."""
     seconds = counts.latency.seconds if counts.latency else 0
-    return [*(getattr(counts, metric) for metric in METRICS), max(seconds, 0)]
+    return [*(getattr(counts, metric) for metric in AREA_METRICS), max(seconds, 0)]
 
 
 def _sum(a: list[float], b: list[float]) -> list[float]:
@@ -147,13 +147,13 @@ def _other(small: list[_Box]) -> _Box:
     return _Box(f"other ({len(small):,})", "", small[0].depth, total)
 
 
-def _numbered(root: _Box, keys: Sequence[str]) -> tuple[Node, ...]:
-    nodes: list[Node] = []
+def _numbered(root: _Box, keys: Sequence[str]) -> tuple[TreemapNode, ...]:
+    nodes: list[TreemapNode] = []
     waiting = [(root, "")]
     while waiting:
         box, parent = waiting.pop()
         total = dict(zip(keys, box.total, strict=False))
         own = dict.fromkeys(keys, 0.0) if box.parts else dict(total)
-        nodes.append(Node(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, own, total))
+        nodes.append(TreemapNode(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, own, total))
         waiting += [(part, nodes[-1].id) for part in reversed(box.parts)]
     return tuple(nodes)

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 
 from archprof.analysis.table import Value
-from archprof.analysis.tables.columns import PEAKS, Counts, Line, add, own_counts
+from archprof.analysis.tables.columns import PEAK_KEYS, CountedLine, Counts, own_counts, sum_counts
 from archprof.facts.records import Layer, Profile
 
-OWN = "(own)"
+OWN_LABEL = "(own)"
 
 
-class Forest:
+class CallTree:
     """The module calls of a profile as a tree, with what each did itself and with all below it.
 
     `shown` are the counts that the table prints: a row that is zero in all of them may be left out. `more` are
@@ -21,73 +21,79 @@ class Forest:
     """
 
     def __init__(self, profile: Profile, shown: tuple[str, ...], more: Sequence[Mapping[str, Value]] = ()) -> None:
-        self.layers, self.shown, self.more = profile.layers, shown, more
-        self.own = own_counts(profile)
+        self.layers, self.shown_keys, self.more_facts = profile.layers, shown, more
+        self.own_counts = own_counts(profile)
         self.parents = _parents(self.layers)
         self.children: list[list[int]] = [[] for _ in self.layers]
         for index, parent in enumerate(self.parents):
             if parent is not None:
                 self.children[parent].append(index)
-        self.stopped = _ancestry(self.parents, profile.failure.layer) if profile.failure else frozenset()
+        self.stopped_rows = _ancestry(self.parents, profile.failure.layer) if profile.failure else frozenset()
 
     @cached_property
     def totals(self) -> list[Counts]:
-        totals = list(self.own)
+        totals = list(self.own_counts)
         for index in reversed(range(len(totals))):
             if (parent := self.parents[index]) is not None:
-                totals[parent] = add((totals[parent], totals[index]))
+                totals[parent] = sum_counts((totals[parent], totals[index]))
         return totals
 
-    def tree(self, limit: int | None) -> Iterator[Line]:
+    def nested_lines(self, limit: int | None) -> Iterator[CountedLine]:
         """Containers with their sums, leaves and own work below them; the model's own row only when it stands alone."""
-        for root in (i for i, parent in enumerate(self.parents) if parent is None and self.seen(i)):
+        for root in (i for i, parent in enumerate(self.parents) if parent is None and self.has_row(i)):
             yield from self._walk(root, limit)
 
-    def _walk(self, index: int, limit: int | None) -> Iterator[Line]:
+    def _walk(self, index: int, limit: int | None) -> Iterator[CountedLine]:
         layer = self.layers[index]
-        children = [child for child in self.children[index] if self.seen(child)]
+        children = [child for child in self.children[index] if self.has_row(child)]
         if not children or layer.depth == limit:
-            yield self.line(index, self.totals[index])
+            yield self.make_line(index, self.totals[index])
             return
         if layer.depth:
-            yield self.line(index, self.totals[index], subtotal=True)
+            yield self.make_line(index, self.totals[index], subtotal=True)
         for child in children:
             yield from self._walk(child, limit)
-        if self.busy(self.own[index]):
-            own = self.line(index, self.own[index])
-            alone = {key: value for key, value in own.facts.items() if key not in PEAKS}
-            yield replace(own, name=f"{own.name} {OWN}", short=OWN, depth=layer.depth, facts=alone)
+        if self.has_work(self.own_counts[index]):
+            own = self.make_line(index, self.own_counts[index])
+            alone = {key: value for key, value in own.facts.items() if key not in PEAK_KEYS}
+            yield replace(own, name=f"{own.name} {OWN_LABEL}", short=OWN_LABEL, depth=layer.depth, facts=alone)
 
-    def flat(self, limit: int | None) -> Iterator[Line]:
+    def flat_lines(self, limit: int | None) -> Iterator[CountedLine]:
         """What each call did itself, in full names; rows deeper than `limit` are folded into the one above."""
         rows = set(self.rows())
         for index, layer in enumerate(self.layers):
-            folds = layer.depth == limit and bool(self.children[index]) and self.seen(index)
+            folds = layer.depth == limit and bool(self.children[index]) and self.has_row(index)
             if folds or (index in rows and (limit is None or layer.depth <= limit)):
-                yield replace(self.line(index, (self.totals if folds else self.own)[index]), depth=0, short=None)
+                yield replace(
+                    self.make_line(index, (self.totals if folds else self.own_counts)[index]), depth=0, short=None
+                )
 
     def rows(self) -> list[int]:
         """The calls that did or own something, and those that have no parts."""
-        return [i for i in range(len(self.layers)) if self.seen(i) and (not self.children[i] or self.busy(self.own[i]))]
+        return [
+            i
+            for i in range(len(self.layers))
+            if self.has_row(i) and (not self.children[i] or self.has_work(self.own_counts[i]))
+        ]
 
-    def line(self, index: int, counts: Counts, subtotal: bool = False) -> Line:
+    def make_line(self, index: int, counts: Counts, subtotal: bool = False) -> CountedLine:
         layer, parent = self.layers[index], self.parents[index]
-        return Line(
+        return CountedLine(
             name=_name(layer, layer.path),
             counts=counts,
-            facts=_facts(layer) | dict(self.more[index] if self.more else {}),
+            facts=_facts(layer) | dict(self.more_facts[index] if self.more_facts else {}),
             short=_name(layer, layer.path if parent is None else _below(layer.path, self.layers[parent].path)),
             depth=max(layer.depth - 1, 0),
             subtotal=subtotal,
-            stopped=index in self.stopped,
+            stopped=index in self.stopped_rows,
         )
 
-    def seen(self, index: int) -> bool:
+    def has_row(self, index: int) -> bool:
         """It was called, or something in it is worth a row."""
-        return bool(self.totals[index].calls) or self.busy(self.totals[index])
+        return bool(self.totals[index].calls) or self.has_work(self.totals[index])
 
-    def busy(self, counts: Counts) -> bool:
-        return any(getattr(counts, key) for key in self.shown)
+    def has_work(self, counts: Counts) -> bool:
+        return any(getattr(counts, key) for key in self.shown_keys)
 
 
 def _parents(layers: Sequence[Layer]) -> list[int | None]:

@@ -49,7 +49,7 @@ COST_KEYS = frozenset({"macs", "flops", "backward_macs", "backward_flops"})
 
 ACTIVATION_KEYS = frozenset({"activation_bytes", "act_fp32", "act_fp16", "act_bf16"})
 
-TIMED = {"": "latency", "eager": "eager", "kernel": "kernel"}
+COLUMN_OF_METHOD = {"": "latency", "eager": "eager", "kernel": "kernel"}
 """Methods whose times stand in a column: the headline, whichever it is, and those two."""
 
 OWNED_KEYS = frozenset({"params", "trainable", "buffers", "param_bytes"})
@@ -57,11 +57,11 @@ WORK_KEYS = COST_KEYS | ACTIVATION_KEYS | OWNED_KEYS | {"activation", "ops", "by
 """What is a lower bound when the forward stopped half-way."""
 
 
-FAMILIES = {"cost": COST_KEYS, "activation": ACTIVATION_KEYS}
+PREFIX_FAMILIES = {"cost": COST_KEYS, "activation": ACTIVATION_KEYS}
 """Columns that are read against each other and so print with one prefix."""
 
 
-def add(counts: Iterable[Counts]) -> Counts:
+def sum_counts(counts: Iterable[Counts]) -> Counts:
     """Their sum, field by field."""
     fields = list(zip(*counts, strict=True))
     return Counts(*(None if None in values else sum(values) for values in fields))  # type: ignore[arg-type]
@@ -73,8 +73,8 @@ def own_counts(profile: Profile) -> list[Counts]:
     for op in profile.ops:
         ops[op.layer] += 1
         moved[op.layer] += op.bytes_read + op.bytes_written
-    times = zip(*(elapsed.own(profile, method) for method in TIMED), strict=True)
-    kernels = elapsed.kernels(profile)
+    times = zip(*(elapsed.collect_row_times(profile, method) for method in COLUMN_OF_METHOD), strict=True)
+    kernels = elapsed.count_kernels(profile)
     return [
         Counts(
             calls=int(layer.call is not None),
@@ -106,7 +106,7 @@ def own_counts(profile: Profile) -> list[Counts]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CountedLine:
     """What one row of a table is about: facts by column key, counts, and its place (see `table.Row`).
 
     `stopped` says that the forward came to its end inside.
@@ -127,27 +127,30 @@ class Line:
         return COST_KEYS if self.counts.unknown else frozenset()
 
     @property
-    def within(self) -> dict[str, float]:
+    def half_intervals(self) -> dict[str, float]:
         """What each measured value is right within."""
-        return {key: one.within for key, one in self._times() if one.within}
+        return {key: one.half_interval for key, one in self._times() if one.half_interval}
 
     @property
-    def under(self) -> dict[str, float]:
+    def below_resolution(self) -> dict[str, float]:
         """What can be told at least, where a value is less."""
-        return {key: one.floor for key, one in self._times() if one.under}
+        return {key: one.resolution for key, one in self._times() if one.below_resolution}
 
     def _times(self) -> Iterator[tuple[str, Elapsed]]:
-        for key in TIMED.values():
+        for key in COLUMN_OF_METHOD.values():
             elapsed = getattr(self.counts, key)
             if elapsed is not None:
-                yield from ((column, elapsed) for column in ([key, *OF_HEADLINE] if key == "latency" else [key]))
+                yield from ((column, elapsed) for column in ([key, *HEADLINE_KEYS] if key == "latency" else [key]))
 
 
-def rest_lines(profile: Profile, key: str) -> list[Line]:
+def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
     """What was measured, took time and belongs to no layer, a line each, named in the column `key`."""
-    found, kernels = [elapsed.rest(profile, method) for method in TIMED], elapsed.kernels(profile)
+    found, kernels = (
+        [elapsed.collect_outside_times(profile, method) for method in COLUMN_OF_METHOD],
+        elapsed.count_kernels(profile),
+    )
     return [
-        Line(
+        CountedLine(
             name,
             Counts(
                 latency=found[0].get(name, Elapsed()),
@@ -161,52 +164,52 @@ def rest_lines(profile: Profile, key: str) -> list[Line]:
     ]
 
 
-class Entry(NamedTuple):
+class ComputedColumn(NamedTuple):
     """A column and its value for a line, given the sum over all lines."""
 
     column: Column
-    value: Callable[[Line, Counts], Value]
+    value: Callable[[CountedLine, Counts], Value]
 
 
-def _fact(key: str, header: str, unit: Unit, rank: int, meaning: str) -> Entry:
-    return Entry(Column(key, header, unit, meaning, rank), lambda line, total: line.facts.get(key))
+def _fact(key: str, header: str, unit: Unit, rank: int, meaning: str) -> ComputedColumn:
+    return ComputedColumn(Column(key, header, unit, meaning, rank), lambda line, total: line.facts.get(key))
 
 
-def _sum(key: str, header: str, unit: Unit, rank: int, meaning: str) -> Entry:
-    value, family = attrgetter(key), next((family for family in FAMILIES if key in FAMILIES[family]), "")
-    return Entry(Column(key, header, unit, meaning, rank, family), lambda line, total: value(line.counts))
+def _sum(key: str, header: str, unit: Unit, rank: int, meaning: str) -> ComputedColumn:
+    value, family = attrgetter(key), next((family for family in PREFIX_FAMILIES if key in PREFIX_FAMILIES[family]), "")
+    return ComputedColumn(Column(key, header, unit, meaning, rank, family), lambda line, total: value(line.counts))
 
 
-def _share(key: str, of: str, header: str, rank: int, meaning: str) -> Entry:
+def _share(key: str, of: str, header: str, rank: int, meaning: str) -> ComputedColumn:
     part = attrgetter(of)
 
-    def value(line: Line, total: Counts) -> float | None:
+    def value(line: CountedLine, total: Counts) -> float | None:
         return part(line.counts) / part(total) if part(total) else None
 
-    return Entry(Column(key, header, "share", meaning, rank), value)
+    return ComputedColumn(Column(key, header, "share", meaning, rank), value)
 
 
-def _time(key: str, header: str, rank: int, meaning: str, of: str = "latency", read: str = "seconds") -> Entry:
+def _time(key: str, header: str, rank: int, meaning: str, of: str = "latency", read: str = "seconds") -> ComputedColumn:
     """Seconds of one method, in the prefix that all of them have."""
     method, part = attrgetter(of), attrgetter(read)
 
-    def value(line: Line, total: Counts) -> float | None:
+    def value(line: CountedLine, total: Counts) -> float | None:
         elapsed = method(line.counts)
         return None if elapsed is None else part(elapsed)
 
-    return Entry(Column(key, header, "seconds", meaning, rank, "latency"), value)
+    return ComputedColumn(Column(key, header, "seconds", meaning, rank, "latency"), value)
 
 
-def _share_latency(line: Line, total: Counts) -> float | None:
+def _share_latency(line: CountedLine, total: Counts) -> float | None:
     return line.counts.latency.seconds / total.latency.seconds if line.counts.latency and total.latency else None
 
 
-def _launch_bound(line: Line, total: Counts) -> float | None:
+def _launch_bound(line: CountedLine, total: Counts) -> float | None:
     eager, kernel = line.counts.eager, line.counts.kernel
-    return 1 - kernel.seconds / eager.seconds if eager and kernel and not eager.under else None
+    return 1 - kernel.seconds / eager.seconds if eager and kernel and not eager.below_resolution else None
 
 
-ENTRIES = (
+COMPUTED_COLUMNS = (
     _fact("layer", "Layer", "path", 0, "path of the module as in state_dict; (own) is what a container's forward did"),
     _fact("stage", "Stage", "text", 0, "spatial size of the outputs in a run of layers"),
     _fact("kind", "Kind", "text", 6, "class of the module"),
@@ -244,10 +247,12 @@ ENTRIES = (
     _time("low", "Low", 2, "the least of the rounds; of a sum, of what its rows took together", read="low"),
     _time("high", "High", 2, "the greatest of the rounds", read="high"),
     _time("least", "Least", 9, "the smallest sample: what nothing disturbed", read="least"),
-    Entry(Column("share_latency", "Latency", "share", "share of the latency of all rows", 3), _share_latency),
+    ComputedColumn(Column("share_latency", "Latency", "share", "share of the latency of all rows", 3), _share_latency),
     _time("eager", "Eager", 5, "measured on the GPU as users run it, launch gaps included", of="eager"),
     _time("kernel", "Kernels", 4, "measured on the GPU: its kernels alone, summed", of="kernel"),
-    Entry(Column("launch_bound", "Gaps", "share", "share of the eager time in which no kernel runs", 6), _launch_bound),
+    ComputedColumn(
+        Column("launch_bound", "Gaps", "share", "share of the eager time in which no kernel runs", 6), _launch_bound
+    ),
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass"),
     _fact(
         "peak_measured",
@@ -259,27 +264,27 @@ ENTRIES = (
     _fact("peak_reserved", "Reserved", "bytes", 9, "the same of what the caching allocator held"),
 )
 
-COLUMNS: dict[str, Entry] = {entry.column.key: entry for entry in ENTRIES}
+COLUMN_BY_KEY: dict[str, ComputedColumn] = {entry.column.key: entry for entry in COMPUTED_COLUMNS}
 """Every column of the layer tables, by key, in the order of the help."""
 
-SUMMED = frozenset(Counts._fields)
+SUMMED_KEYS = frozenset(Counts._fields)
 """The columns that are sums."""
 
-FIELDS = ("rf", "rf_stride", "rf_padding")
+RECEPTIVE_KEYS = ("rf", "rf_stride", "rf_padding")
 """The columns about receptive fields, which are worked out only when asked for."""
 
-OF_HEADLINE = ("low", "high", "least")
-MEASURED = (
+HEADLINE_KEYS = ("low", "high", "least")
+MEASURED_KEYS = (
     "latency", "low", "high", "least", "share_latency", "eager", "kernel", "launch_bound", "n_kernels",
     "peak_measured", "peak_reserved",
 )  # fmt: skip
 """The columns that need a measurement."""
 
-PEAKS = ("peak_measured", "peak_reserved")
+PEAK_KEYS = ("peak_measured", "peak_reserved")
 """Those of them about memory: of a call with all that it calls, so there is no sum of them."""
 
-BACKWARD = ("backward_macs", "backward_flops")
-_WORK = ("macs", "flops", *BACKWARD)
+BACKWARD_KEYS = ("backward_macs", "backward_flops")
+_WORK = ("macs", "flops", *BACKWARD_KEYS)
 _COSTS = ("params", *_WORK, "act_fp32", "act_fp16", "share_macs")
 
 
@@ -289,20 +294,20 @@ class Grouping(NamedTuple):
     Attributes:
         key: the column that names its rows.
         facts: the columns it has beside the sums.
-        shown: the columns that are shown when none are named; those of the backward pass in train mode only.
-        sort: what its rows are sorted by; `None` = they stand in the order of the calls.
+        default_columns: the columns that are shown when none are named; those of the backward pass in train mode only.
+        default_sort: what its rows are sorted by; `None` = they stand in the order of the calls.
     """
 
     key: str
     facts: tuple[str, ...]
-    shown: tuple[str, ...]
-    sort: str | None
+    default_columns: tuple[str, ...]
+    default_sort: str | None
 
 
 GROUPINGS = {
     "layer": Grouping(
         "layer",
-        ("layer", "kind", "call", "input", "output", *FIELDS, *PEAKS),
+        ("layer", "kind", "call", "input", "output", *RECEPTIVE_KEYS, *PEAK_KEYS),
         ("kind", "call", "output", *_COSTS),
         None,
     ),
@@ -314,39 +319,41 @@ _OF_MODULES = {"params", "trainable", "buffers", "param_bytes", "share_params"}
 _OF_STORAGES = {"activation", "activation_bytes", "act_fp32", "act_fp16", "act_bf16"}
 
 
-def available(by: str) -> list[str]:
+def list_columns(by: str) -> list[str]:
     """The keys of the columns that a table by `by` can have; `UnknownName` when nothing is grouped so."""
     if by not in GROUPINGS:
         raise UnknownName("grouping", by, GROUPINGS)
-    absent = _OF_MODULES | _OF_STORAGES | {"ops", *MEASURED} if by == "op" else {"calls"} if by == "layer" else set()
+    absent = (
+        _OF_MODULES | _OF_STORAGES | {"ops", *MEASURED_KEYS} if by == "op" else {"calls"} if by == "layer" else set()
+    )
     facts = GROUPINGS[by].facts
     measures = [
-        key for key, entry in COLUMNS.items()
-        if key in SUMMED or entry.column.unit == "share" or (key in MEASURED and key not in PEAKS)
+        key for key, entry in COLUMN_BY_KEY.items()
+        if key in SUMMED_KEYS or entry.column.unit == "share" or (key in MEASURED_KEYS and key not in PEAK_KEYS)
     ]  # fmt: skip
     return [*facts, *(key for key in measures if key not in absent)]
 
 
-def measured(profile: Profile) -> list[str]:
+def list_measured_columns(profile: Profile) -> list[str]:
     """The measured columns that a table shows when none are named: those that this profile has values for."""
     methods = {one.method for one in profile.measurement.latencies} if profile.measurement else set()
     shown = ["latency", "low", "high", "share_latency"] if methods else []
     shown += [key for key in ("eager", "kernel") if key in methods and len(methods) > 1]
     shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
-    shown += ["n_kernels"] if elapsed.kernels(profile) is not None else []
+    shown += ["n_kernels"] if elapsed.count_kernels(profile) is not None else []
     return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
 
 
-def headed(profile: Profile, column: Column) -> Column:
+def relabel_attributed(profile: Profile, column: Column) -> Column:
     """The column, by another name where its latency was not timed but attributed."""
-    found = elapsed.by(profile)
+    found = elapsed.find_latency(profile)
     if found is None or not found.attributed or column.key not in ("latency", "share_latency"):
         return column
     return replace(column, header="Attributed")
 
 
-def legend(by: str = "layer") -> str:
+def describe_columns(by: str = "layer") -> str:
     """Every column of a table by `by`, one line each: its key and what it means."""
-    keys = available(by)
+    keys = list_columns(by)
     widest = max(map(len, keys))
-    return "".join(f"{key:<{widest}}  {COLUMNS[key].column.meaning}\n" for key in keys)
+    return "".join(f"{key:<{widest}}  {COLUMN_BY_KEY[key].column.meaning}\n" for key in keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from archprof.analysis.table import Column, Row, Table
 from archprof.errors import UsageError
 from archprof.facts.records import CacheTensor, Decoding, Profile, TensorSpec
-from archprof.units import show
+from archprof.units import show_quantity
 
 COLUMNS = (
     Column("layers", "Layers", "path", "which layers keep it", 0),
@@ -17,7 +17,7 @@ COLUMNS = (
 )
 
 
-def table(profile: Profile) -> Table:
+def tabulate_cache(profile: Profile) -> Table:
     """The cache at the end of the context: a row for each run of layers that keep the same.
 
     Raises:
@@ -32,7 +32,7 @@ def table(profile: Profile) -> Table:
     return Table(f"Cache of {profile.model} after {facts.context:,} tokens", COLUMNS, tuple(rows), total, notes)
 
 
-def phase(facts: Decoding, batch: int) -> str:
+def describe_phase(facts: Decoding, batch: int) -> str:
     """The phase in words."""
     each = "" if batch == 1 else f", {batch} sequences side by side"
     if facts.phase == "prefill":
@@ -42,13 +42,18 @@ def phase(facts: Decoding, batch: int) -> str:
 
 def _kept(facts: Decoding) -> str:
     layers = len({tensor.layer for tensor in facts.cache})
-    more = f"each further token adds {show(facts.growth, 'bytes')}" if facts.growth else "further tokens add nothing"
-    return f"The cache of {facts.context:,} tokens takes {show(facts.nbytes, 'bytes')} in {layers} layers; {more}."
+    more = (
+        f"each further token adds {show_quantity(facts.growth, 'bytes')}"
+        if facts.growth
+        else "further tokens add nothing"
+    )
+    size = show_quantity(facts.nbytes, "bytes")
+    return f"The cache of {facts.context:,} tokens takes {size} in {layers} layers; {more}."
 
 
 def _token(facts: Decoding, profile: Profile) -> str:
     tokens = profile.batch * (facts.context if facts.phase == "prefill" else 1)
-    macs, flops = (show(value / tokens, "count") for value in (profile.totals.macs, profile.totals.flops))
+    macs, flops = (show_quantity(value / tokens, "count") for value in (profile.totals.macs, profile.totals.flops))
     least = "" if profile.totals.complete else "at least "
     return f"Per token: {least}{macs} MACs, {flops} FLOPs."
 

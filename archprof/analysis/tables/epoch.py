@@ -24,10 +24,10 @@ COLUMNS = (
 )
 """A row a model and device."""
 
-LEFT_OUT = "Loading data, validation and checkpoints are not in it."
+LEFT_OUT_NOTE = "Loading data, validation and checkpoints are not in it."
 
 
-def table(profiles: Sequence[Profile], images: int) -> Table:
+def tabulate_epochs(profiles: Sequence[Profile], images: int) -> Table:
     """One row for each measured training step.
 
     Args:
@@ -37,16 +37,16 @@ def table(profiles: Sequence[Profile], images: int) -> Table:
     Raises:
         UsageError: a profile is of no measured training step, or there are no images.
     """
-    notes = [line for profile in profiles for line in (*_last(profile, images), *elapsed.method(profile))]
+    notes = [line for profile in profiles for line in (*_last(profile, images), *elapsed.describe_method(profile))]
     return Table(
         title=f"An epoch of {images:,} images",
         columns=COLUMNS,
         rows=tuple(_row(profile, images) for profile in profiles),
-        notes=tuple(dict.fromkeys([*notes, LEFT_OUT])),
+        notes=tuple(dict.fromkeys([*notes, LEFT_OUT_NOTE])),
     )
 
 
-def steps(images: int, batch: int) -> int:
+def count_steps(images: int, batch: int) -> int:
     """Batches in an epoch: 50,000 images at 64 are 782.
 
     Raises:
@@ -58,21 +58,21 @@ def steps(images: int, batch: int) -> int:
 
 
 def _row(profile: Profile, images: int) -> Row:
-    measurement, time = profile.measurement, elapsed.whole(profile)
+    measurement, time = profile.measurement, elapsed.find_model_time(profile)
     if measurement is None or not time or measurement.mode != "train":
         raise UsageError(
             f"{profile.model} holds no measured training step.",
             "An epoch follows from one: forward, backward and optimizer step.",
             "Measure it: archprof table MODEL --train --measure cpu -o step.json",
         )
-    often, device = steps(images, profile.batch), measurement.device_name or measurement.device
+    often, device = count_steps(images, profile.batch), measurement.device_name or measurement.device
     cells: tuple[Value, ...] = (
         profile.model, device, profile.batch, profile.dtype, time.seconds, profile.batch / time.seconds,
         often, often * time.seconds, often * time.low, often * time.high,
     )  # fmt: skip
-    within = {"step": time.within, "rate": profile.batch / time.seconds * time.within / time.seconds}
-    within |= dict.fromkeys(("epoch", "low", "high"), often * time.within)
-    return Row(cells, within={key: value for key, value in within.items() if value})
+    within = {"step": time.half_interval, "rate": profile.batch / time.seconds * time.half_interval / time.seconds}
+    within |= dict.fromkeys(("epoch", "low", "high"), often * time.half_interval)
+    return Row(cells, half_intervals={key: value for key, value in within.items() if value})
 
 
 def _last(profile: Profile, images: int) -> list[str]:

@@ -10,31 +10,31 @@ from archprof.analysis import elapsed
 from archprof.analysis.receptive import fields
 from archprof.analysis.table import Row, Table, Value
 from archprof.analysis.tables import notes, stages
-from archprof.analysis.tables.call_tree import OWN, Forest
+from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree
 from archprof.analysis.tables.columns import (
-    BACKWARD,
-    COLUMNS,
-    FIELDS,
+    BACKWARD_KEYS,
+    COLUMN_BY_KEY,
     GROUPINGS,
-    MEASURED,
-    PEAKS,
-    SUMMED,
+    MEASURED_KEYS,
+    PEAK_KEYS,
+    RECEPTIVE_KEYS,
+    SUMMED_KEYS,
+    CountedLine,
     Counts,
-    Line,
-    add,
-    available,
-    headed,
-    legend,
-    measured,
-    rest_lines,
+    build_outside_lines,
+    describe_columns,
+    list_columns,
+    list_measured_columns,
+    relabel_attributed,
+    sum_counts,
 )
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
 
-NOT_MEASURED = "Nothing was measured here, so measured columns are empty: add --measure cpu or --cuda."
+NOT_MEASURED_NOTE = "Nothing was measured here, so measured columns are empty: add --measure cpu or --cuda."
 
 
-def table(
+def tabulate_layers(
     profile: Profile,
     *,
     by: str = "layer",
@@ -48,7 +48,7 @@ def table(
     Args:
         by: "layer" (a tree, one row a module call), "stage" (runs of one spatial size), "kind" (module class), "op".
         depth: by layer only: fold rows deeper than this into the one above; the model itself is 0.
-        columns: keys of `archprof.analysis.tables.columns.COLUMNS`; the one that names the rows always comes first.
+        columns: keys of `analysis.tables.columns.COLUMN_BY_KEY`; the one that names the rows always comes first.
         sort: a column to sort by, largest first; by layer this gives a flat list of what each call did itself.
         top: show so many rows, by latency or else MACs unless `sort` says otherwise, and the sum of the others in one.
 
@@ -56,32 +56,32 @@ def table(
         UnknownName: for a grouping or column that does not exist here.
         UsageError: for a depth or top that cannot be.
     """
-    check(by=by, depth=depth, columns=columns, sort=sort, top=top)
+    validate_table_options(by=by, depth=depth, columns=columns, sort=sort, top=top)
     keys = _keys(profile, by, columns, sort)
     lines = _lines(profile, by, depth, keys, flat=sort is not None or top is not None)
-    weight = "macs" if by == "op" or elapsed.by(profile) is None else "latency"
-    order = sort or (weight if top is not None or GROUPINGS[by].sort else None)
-    rest = [] if by == "op" else rest_lines(profile, GROUPINGS[by].key)
+    weight = "macs" if by == "op" or elapsed.find_latency(profile) is None else "latency"
+    order = sort or (weight if top is not None or GROUPINGS[by].default_sort else None)
+    rest = [] if by == "op" else build_outside_lines(profile, GROUPINGS[by].key)
     total = _total(profile, [*lines, *rest])
     if order:
         lines = _sorted(lines, order, total)
     if top is not None and top < len(lines):
         lines = [*lines[:top], _others(lines[top:], GROUPINGS[by].key)]
     lines += rest
-    chosen = [headed(profile, COLUMNS[key].column) for key in keys]
-    lacking = [NOT_MEASURED] if profile.measurement is None and set(keys) & set(MEASURED) else []
+    chosen = [relabel_attributed(profile, COLUMN_BY_KEY[key].column) for key in keys]
+    lacking = [NOT_MEASURED_NOTE] if profile.measurement is None and set(keys) & set(MEASURED_KEYS) else []
     if columns:
         chosen = [replace(column, rank=rank) for rank, column in enumerate(chosen)]
     return Table(
         title=f"{profile.model} by {by}",
         columns=tuple(chosen),
         rows=tuple(_row(line, keys, total) for line in lines),
-        total=_row(Line("Total", total, _peak(profile), stopped=profile.failure is not None), keys, total),
-        notes=(*notes.of(profile, own=any(line.short == OWN for line in lines), by=by), *lacking),
+        total=_row(CountedLine("Total", total, _peak(profile), stopped=profile.failure is not None), keys, total),
+        notes=(*notes.collect_notes(profile, own=any(line.short == OWN_LABEL for line in lines), by=by), *lacking),
     )
 
 
-def check(
+def validate_table_options(
     *,
     by: str = "layer",
     depth: int | None = None,
@@ -90,10 +90,10 @@ def check(
     top: int | None = None,
 ) -> None:
     """Raise what `table` would raise for these options: it can be asked before there is a profile."""
-    known = available(by)
+    known = list_columns(by)
     for name in [*(columns or ()), *([] if sort is None else [sort])]:
         if name not in known:
-            raise UnknownName(f"column in a table by {by}", name, known, f"Columns:\n{legend(by).rstrip()}")
+            raise UnknownName(f"column in a table by {by}", name, known, f"Columns:\n{describe_columns(by).rstrip()}")
     if depth is not None and by != "layer":
         raise UsageError(f"A depth ({depth}) was given for a table by {by}.", "Only a table by layer has a depth.")
     if depth is not None and depth < 0:
@@ -102,16 +102,16 @@ def check(
         raise UsageError(f"The top {top} rows were asked for.", "Ask for 1 or more.")
 
 
-def _total(profile: Profile, lines: list[Line]) -> Counts:
+def _total(profile: Profile, lines: list[CountedLine]) -> Counts:
     back = 0 if profile.mode == "train" else None
     nothing = Counts(backward_macs=back, backward_flops=back)
-    return add([nothing, *(line.counts for line in lines if not line.subtotal)])
+    return sum_counts([nothing, *(line.counts for line in lines if not line.subtotal)])
 
 
 def _peak(profile: Profile) -> dict[str, Value]:
     """The measured peaks of the whole pass, which are no sums."""
     whole = profile.measurement.memory_whole if profile.measurement else None
-    return dict(zip(PEAKS, (whole.allocated_peak, whole.reserved_peak), strict=True)) if whole else {}
+    return dict(zip(PEAK_KEYS, (whole.allocated_peak, whole.reserved_peak), strict=True)) if whole else {}
 
 
 def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | None) -> list[str]:
@@ -124,49 +124,49 @@ def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | 
 
 def _shown(profile: Profile, by: str) -> list[str]:
     """What is shown when no columns are named; shares and bars are of the time where that was measured."""
-    known, more = available(by), measured(profile)
-    hidden = {*(() if profile.mode == "train" else BACKWARD), *(("act_fp16", "share_macs") if more else ())}
-    return [key for key in (*GROUPINGS[by].shown, *more) if key in known and key not in hidden]
+    known, more = list_columns(by), list_measured_columns(profile)
+    hidden = {*(() if profile.mode == "train" else BACKWARD_KEYS), *(("act_fp16", "share_macs") if more else ())}
+    return [key for key in (*GROUPINGS[by].default_columns, *more) if key in known and key not in hidden]
 
 
-def _lines(profile: Profile, by: str, depth: int | None, keys: list[str], flat: bool) -> list[Line]:
+def _lines(profile: Profile, by: str, depth: int | None, keys: list[str], flat: bool) -> list[CountedLine]:
     if by == "op":
         return _by_op(profile)
-    counted = {key.removeprefix("share_") for key in keys} | ({"latency"} if set(keys) & set(MEASURED) else set())
-    forest = Forest(profile, tuple(counted & SUMMED - {"calls"}), _facts(profile, keys))
+    counted = {key.removeprefix("share_") for key in keys} | ({"latency"} if set(keys) & set(MEASURED_KEYS) else set())
+    forest = CallTree(profile, tuple(counted & SUMMED_KEYS - {"calls"}), _facts(profile, keys))
     if by == "layer":
-        return list(forest.flat(depth) if flat else forest.tree(depth))
-    return _by_kind(forest) if by == "kind" else stages.lines(profile, forest.own, forest.rows())
+        return list(forest.flat_lines(depth) if flat else forest.nested_lines(depth))
+    return _by_kind(forest) if by == "kind" else stages.build_stage_lines(profile, forest.own_counts, forest.rows())
 
 
 def _facts(profile: Profile, keys: list[str]) -> Sequence[Mapping[str, Value]]:
     """What the columns say of each layer beside its counts."""
     seen: Sequence[Mapping[str, Value]] = ()
-    if set(FIELDS) & set(keys):
-        seen = [fields.cells(field) for field in fields.fields(profile)]
-    if set(PEAKS) & set(keys):
-        peaks = elapsed.peaks(profile)
+    if set(RECEPTIVE_KEYS) & set(keys):
+        seen = [fields.field_cells(field) for field in fields.compute_fields(profile)]
+    if set(PEAK_KEYS) & set(keys):
+        peaks = elapsed.collect_peaks(profile)
         seen = [{**cells, **peak} for cells, peak in zip(seen or [{}] * len(peaks), peaks, strict=True)]
     return seen
 
 
-def _by_kind(forest: Forest) -> list[Line]:
+def _by_kind(forest: CallTree) -> list[CountedLine]:
     """One line a module class."""
     groups: dict[str, list[int]] = {}
     for index in forest.rows():
         groups.setdefault(forest.layers[index].kind, []).append(index)
     return [
-        Line(
+        CountedLine(
             name=kind,
-            counts=add(forest.own[i] for i in rows),
+            counts=sum_counts(forest.own_counts[i] for i in rows),
             facts={"kind": kind},
-            stopped=not forest.stopped.isdisjoint(rows),
+            stopped=not forest.stopped_rows.isdisjoint(rows),
         )
         for kind, rows in groups.items()
     ]
 
 
-def _by_op(profile: Profile) -> list[Line]:
+def _by_op(profile: Profile) -> list[CountedLine]:
     """One line an aten op. `calls` counts the dispatches, forward and backward."""
     train, groups = profile.mode == "train", dict[str, list[Counts]]()
     for op in profile.ops:
@@ -181,31 +181,31 @@ def _by_op(profile: Profile) -> list[Line]:
             unknown=int(op.status == "unknown"),
         )
         groups.setdefault(op.name, []).append(counts)
-    return [Line(name, add(counts), {"op": name}) for name, counts in groups.items()]
+    return [CountedLine(name, sum_counts(counts), {"op": name}) for name, counts in groups.items()]
 
 
-def _sorted(lines: list[Line], key: str, total: Counts) -> list[Line]:
+def _sorted(lines: list[CountedLine], key: str, total: Counts) -> list[CountedLine]:
     """Numbers from large to small, names from a to z, missing values last; ties stay in the order of the calls."""
-    value: Callable[[Line], Any] = lambda line: COLUMNS[key].value(line, total)  # noqa: E731
+    value: Callable[[CountedLine], Any] = lambda line: COLUMN_BY_KEY[key].value(line, total)  # noqa: E731
     present = [line for line in lines if value(line) is not None]
     rest = [line for line in lines if value(line) is None]
-    return sorted(present, key=value, reverse=COLUMNS[key].column.unit not in ("text", "path")) + rest
+    return sorted(present, key=value, reverse=COLUMN_BY_KEY[key].column.unit not in ("text", "path")) + rest
 
 
-def _others(lines: list[Line], key: str) -> Line:
+def _others(lines: list[CountedLine], key: str) -> CountedLine:
     name = f"({len(lines)} other row{'s' if len(lines) > 1 else ''})"
     stopped = any(line.stopped for line in lines)
-    return Line(name, add(line.counts for line in lines), {key: name}, stopped=stopped)
+    return CountedLine(name, sum_counts(line.counts for line in lines), {key: name}, stopped=stopped)
 
 
-def _row(line: Line, keys: list[str], total: Counts) -> Row:
+def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:
     return Row(
-        cells=tuple(COLUMNS[key].value(line, total) for key in keys),
+        cells=tuple(COLUMN_BY_KEY[key].value(line, total) for key in keys),
         name=line.name,
         short=line.short,
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=line.bounds.intersection(keys),
-        within=line.within,
-        under=line.under,
+        half_intervals=line.half_intervals,
+        below_resolution=line.below_resolution,
     )

@@ -9,7 +9,7 @@ from archprof.analysis.table import Column, Row, Table
 from archprof.facts.records import Profile
 
 if TYPE_CHECKING:
-    from archprof.models.registry import Entry
+    from archprof.models.registry import BuiltinModel
 
 COLUMNS = (
     Column("model", "Model", "path", "the name to type", 0),
@@ -23,14 +23,14 @@ COLUMNS = (
 )
 
 
-def table(listed: Iterable[tuple[Entry, Profile]]) -> Table:
+def tabulate_models(listed: Iterable[tuple[BuiltinModel, Profile]]) -> Table:
     """One row a model. Published errors are of the one net unless marked as those of a competition entry."""
     pairs = list(listed)
     rows = tuple(_row(entry, profile) for entry, profile in pairs)
     return Table("Built-in models", COLUMNS, rows, notes=_notes([entry for entry, _ in pairs]))
 
 
-def _row(entry: Entry, profile: Profile) -> Row:
+def _row(entry: BuiltinModel, profile: Profile) -> Row:
     totals = profile.totals
     competition = bool(entry.published) and entry.published[0].kind == "competition entry"
     year = None if entry.year is None else str(entry.year)
@@ -38,7 +38,7 @@ def _row(entry: Entry, profile: Profile) -> Row:
     return Row((entry.name, year, str(entry.depth), entry.input, totals.params, totals.macs, error, entry.about))
 
 
-def _notes(entries: list[Entry]) -> tuple[str, ...]:
+def _notes(entries: list[BuiltinModel]) -> tuple[str, ...]:
     """How it was counted, and every published error of a competition entry."""
     asked = "MACs at batch 1 and the default input; 1 MAC = 2 FLOPs."
     competed = [

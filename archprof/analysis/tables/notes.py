@@ -6,31 +6,31 @@ from archprof.analysis import elapsed
 from archprof.analysis.tables import decoding
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
 
-CONVENTION = "1 MAC = 2 FLOPs; FLOPs also count bias, normalisation, activation, pooling."
-UNCOUNTED = (
+CONVENTION_NOTE = "1 MAC = 2 FLOPs; FLOPs also count bias, normalisation, activation, pooling."
+UNCOUNTED_NOTE = (
     "The totals are lower bounds: archprof has no cost rule for the ops named above. "
     "Shares and ratios are of what was counted."
 )
-OWN_WORK = "A module with parts shows their sum; (own) is what its own forward added."
+OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
 
 
-NOT_BY_OP = "Latency is measured by layer, not by op: see the table by layer."
+NOT_BY_OP_NOTE = "Latency is measured by layer, not by op: see the table by layer."
 
 
-def of(profile: Profile, own: bool = False, by: str = "layer") -> tuple[str, ...]:
+def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tuple[str, ...]:
     """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
-    lines = [_asked(profile), CONVENTION]
+    lines = [_asked(profile), CONVENTION_NOTE]
     if profile.decoding is not None:
-        lines.append(decoding.phase(profile.decoding, profile.batch))
+        lines.append(decoding.describe_phase(profile.decoding, profile.batch))
     if own:
-        lines.append(OWN_WORK)
+        lines.append(OWN_WORK_NOTE)
     if profile.failure is not None:
         lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
     if any(op.status == "unknown" for op in profile.ops):
         lines += _unknown(profile)
     if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
         lines.append(_uncalled(uncalled))
-    timed = elapsed.notes(profile) if by != "op" else [NOT_BY_OP] if profile.measurement else []
+    timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
     return (*lines, *profile.notes, *timed)
 
 
@@ -57,7 +57,7 @@ def _unknown(profile: Profile) -> list[str]:
         lines.append(
             f"Not counted: {name}, {calls}, first in {_named(profile.layers[ops[0].layer])} -> {_shapes(made)}."
         )
-    return [*lines, UNCOUNTED]
+    return [*lines, UNCOUNTED_NOTE]
 
 
 def _uncalled(layers: list[Layer]) -> str:

@@ -14,7 +14,9 @@ COLUMNS = (
 )
 
 
-def table(model: str, applied: Iterable[tuple[str, str, str]], refused: Iterable[tuple[str, str, str]]) -> Table:
+def tabulate_rewrites(
+    model: str, applied: Iterable[tuple[str, str, str]], refused: Iterable[tuple[str, str, str]]
+) -> Table:
     """One row a change or refusal (rewrite, path, what or why), changes first."""
     rows = [(*change, "yes") for change in applied] + [(*refusal, "no") for refusal in refused]
     cells = [(name, path or None, what, done) for name, path, what, done in rows]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from archprof.sweeping.fit import Fit, Step
     from archprof.sweeping.solve_inputs import Answer, Found
 
-BUDGETS = {
+BUDGET_COLUMNS = {
     "params": Column("params", "Params", "count", "parameters", 1),
     "macs": Column("macs", "MACs", "count", "multiply-accumulates of one forward", 1),
     "flops": Column("flops", "FLOPs", "count", "floating-point operations of one forward", 2),
@@ -22,7 +22,7 @@ BUDGETS = {
 """What can be limited."""
 
 
-def inputs(answer: Answer) -> Table:
+def tabulate_inputs(answer: Answer) -> Table:
     """One row an input size that meets the conditions: the layers' sizes, what the model returns, and if it runs."""
     wanted = [
         Column(f"output_{i}", where.path or "the model", "text", f"height and width of the output of {where.path}", 1)
@@ -64,24 +64,24 @@ def _size(size: tuple[int, int] | None) -> str | None:
     return None if size is None else f"{size[0]}x{size[1]}"
 
 
-def fit(result: Fit) -> Table:
+def tabulate_fit(result: Fit) -> Table:
     """The largest setting that fits, its neighbours and their costs; the notes say by how much the next one is over."""
     columns = (
         Column("setting", "Setting", "path", f"the {result.over}", 0),
         Column("fits", "Fits", "text", "whether it runs and breaks no budget", 0),
-        *BUDGETS.values(),
+        *BUDGET_COLUMNS.values(),
     )
     steps = [step for step in (result.below, result.found, result.above, result.smallest) if step is not None]
     rows = tuple(_step(step, result) for step in steps)
-    limits = ", ".join(f"{_shown(key, limit)} {BUDGETS[key].header}" for key, limit in result.budgets.items())
+    limits = ", ".join(f"{_shown(key, limit)} {BUDGET_COLUMNS[key].header}" for key, limit in result.budgets.items())
     title = f"{result.model} over {result.over}, at most {limits}"
     return Table(title, columns, rows, notes=tuple(_fit_notes(result)))
 
 
 def _step(step: Step, result: Fit) -> Row:
     fits = step.problem is None and not step.over(result.budgets)
-    costs = tuple((step.costs or {}).get(key) for key in BUDGETS)
-    bounds = frozenset() if step.complete or step.costs is None else frozenset(BUDGETS)
+    costs = tuple((step.costs or {}).get(key) for key in BUDGET_COLUMNS)
+    bounds = frozenset() if step.complete or step.costs is None else frozenset(BUDGET_COLUMNS)
     return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds)
 
 
@@ -105,10 +105,10 @@ def _why_not(step: Step, result: Fit) -> list[str]:
     for key, over in step.over(result.budgets).items():
         share = tenths_of_percent(Fraction(over, result.budgets[key]))
         lines.append(
-            f"{step.label}{which} is over the budget of {BUDGETS[key].header} by {_shown(key, over)} ({share})."
+            f"{step.label}{which} is over the budget of {BUDGET_COLUMNS[key].header} by {_shown(key, over)} ({share})."
         )
     return lines
 
 
 def _shown(key: str, value: int) -> str:
-    return units.show(value, BUDGETS[key].unit)
+    return units.show_quantity(value, BUDGET_COLUMNS[key].unit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archprof.analysis.tables.columns import Counts, Line, add
+from archprof.analysis.tables.columns import CountedLine, Counts, sum_counts
 from archprof.facts.records import Layer, Profile
 
 Size = tuple[int, ...]
@@ -18,25 +18,25 @@ NEVER_CALLED = "never called"
 
 
 @dataclass(slots=True)
-class Run:
+class StageRun:
     """Consecutive layers of one spatial size; `size` is `None` before the first tensor and for what never ran."""
 
     size: Size | None
     rows: list[int] = field(default_factory=list)
 
 
-def lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[Line]:
+def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line a stage, in the order of the calls; each of `rows` falls into exactly one."""
     layers, failed = profile.layers, profile.failure.layer if profile.failure else None
     calls = [i for i in rows if layers[i].call is not None]
     lengthwise = {op.layer for op in profile.ops if op.window and len(op.window.kernel) == 1}
     runs = _without_gates(_runs(layers, own, _by_end(layers, calls), lengthwise))
-    idle = Run(None, [i for i in rows if layers[i].call is None])
+    idle = StageRun(None, [i for i in rows if layers[i].call is None])
     named = [(_named(run.size), run) for run in runs] + ([(NEVER_CALLED, idle)] if idle.rows else [])
     return [
-        Line(
+        CountedLine(
             name=name,
-            counts=add(own[i] for i in run.rows),
+            counts=sum_counts(own[i] for i in run.rows),
             facts={"stage": name, "first": layers[run.rows[0]].path, "last": layers[max(run.rows)].path},
             stopped=failed in run.rows,
         )
@@ -63,15 +63,15 @@ def _by_end(layers: Sequence[Layer], rows: Sequence[int]) -> list[tuple[int, boo
 
 def _runs(
     layers: Sequence[Layer], own: Sequence[Counts], rows: Sequence[tuple[int, bool]], lengthwise: set[int]
-) -> list[Run]:
+) -> list[StageRun]:
     """A leaf that does work at another size starts a new run; anything else joins the one that is going on."""
-    runs: list[Run] = []
+    runs: list[StageRun] = []
     for index, leaf in rows:
         size = runs[-1].size if runs else None
         if leaf and _works(own[index]) and layers[index].outputs:
             size = _size(layers[index].outputs[0].shape, size, index in lengthwise)
         if not runs or (size != runs[-1].size and runs[-1].size is not None):
-            runs.append(Run(size))
+            runs.append(StageRun(size))
         runs[-1].size = size
         runs[-1].rows.append(index)
     return runs
@@ -99,10 +99,10 @@ def _size(shape: tuple[int, ...], current: Size | None, lengthwise: bool) -> Siz
     return last if len(set(last)) == 1 < len(set(first)) else first
 
 
-def _without_gates(runs: list[Run]) -> list[Run]:
+def _without_gates(runs: list[StageRun]) -> list[StageRun]:
     """A run that looks at the whole map as one vector and then goes on at the same size is no stage of its own:
     squeeze-and-excitation."""
-    kept: list[Run] = []
+    kept: list[StageRun] = []
     for run in runs:
         if len(kept) > 1 and run.size == kept[-2].size and not _spatial(kept[-1].size) and _spatial(run.size):
             kept[-2].rows += kept.pop().rows + run.rows

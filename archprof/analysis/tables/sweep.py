@@ -11,7 +11,7 @@ from archprof.analysis.table import Column, Row, Table, Value
 from archprof.facts.records import Profile
 
 
-class Cell(NamedTuple):
+class SweepCell(NamedTuple):
     """What was asked, and what came of it: a measured profile, or the words why there is none."""
 
     batch: int | str
@@ -35,30 +35,36 @@ COLUMNS = (
 """A row a batch size and dtype."""
 
 
-def table(model: str, cells: Sequence[Cell]) -> Table:
+def tabulate_sweep(model: str, cells: Sequence[SweepCell]) -> Table:
     """The cells in the order in which they were measured; a column that has nothing to say is left out."""
     rows = [_row(cell) for cell in cells]
     said = [i for i, _ in enumerate(COLUMNS) if any(row.cells[i] is not None for row in rows)]
     return Table(
         title=f"{model} by batch size and dtype",
         columns=tuple(COLUMNS[i] for i in said),
-        rows=tuple(Row(tuple(row.cells[i] for i in said), name=str(row.cells[0]), within=row.within) for row in rows),
+        rows=tuple(
+            Row(tuple(row.cells[i] for i in said), name=str(row.cells[0]), half_intervals=row.half_intervals)
+            for row in rows
+        ),
         notes=_notes(cells),
     )
 
 
-def _row(cell: Cell) -> Row:
-    profile, time = cell.profile, elapsed.whole(cell.profile) if cell.profile else None
+def _row(cell: SweepCell) -> Row:
+    profile, time = cell.profile, elapsed.find_model_time(cell.profile) if cell.profile else None
     if profile is None or profile.measurement is None or not time:
         return Row((str(cell.batch), cell.dtype, *[None] * (len(COLUMNS) - 3), cell.failure or "not measured"))
     memory, rate = profile.measurement.memory_whole, profile.batch / time.seconds
     cells: tuple[Value, ...] = (
         str(profile.batch), profile.dtype, time.seconds, time.low, time.high, rate,
         memory and memory.allocated_peak, profile.totals.activation_bytes[profile.dtype],
-        elapsed.gap(profile), _doubt(profile, time),
+        elapsed.compute_gap(profile), _doubt(profile, time),
     )  # fmt: skip
-    within = {**dict.fromkeys(("latency", "low", "high"), time.within), "rate": rate * time.within / time.seconds}
-    return Row(cells, within={key: value for key, value in within.items() if value})
+    within = {
+        **dict.fromkeys(("latency", "low", "high"), time.half_interval),
+        "rate": rate * time.half_interval / time.seconds,
+    }
+    return Row(cells, half_intervals={key: value for key, value in within.items() if value})
 
 
 def _doubt(profile: Profile, time: Elapsed) -> str | None:
@@ -68,15 +74,15 @@ def _doubt(profile: Profile, time: Elapsed) -> str | None:
     return ", ".join(doubts) or None
 
 
-def _notes(cells: Sequence[Cell]) -> tuple[str, ...]:
+def _notes(cells: Sequence[SweepCell]) -> tuple[str, ...]:
     """How it was measured, said once where it was the same."""
     lines = [line for cell in cells if cell.profile for line in _said(cell.profile)]
     return tuple(dict.fromkeys(lines))
 
 
 def _said(profile: Profile) -> Iterator[str]:
-    measurement, headline = profile.measurement, elapsed.by(profile)
+    measurement, headline = profile.measurement, elapsed.find_latency(profile)
     yield f"Input {', '.join(profile.inputs) or 'none'}; {profile.mode} pass."
     if measurement is not None and headline is not None:
-        yield f"{elapsed.where(measurement, headline)}; median of rounds, [low, high] holds every round."
+        yield f"{elapsed.device_words(measurement, headline)}; median of rounds, [low, high] holds every round."
         yield from measurement.notes

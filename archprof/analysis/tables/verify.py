@@ -13,7 +13,7 @@ from archprof.analysis.tables import notes
 from archprof.facts.records import Profile
 
 if TYPE_CHECKING:
-    from archprof.tracing.verify import Count
+    from archprof.tracing.verify import SourceCount
 
 COLUMNS = (
     Column("source", "Source", "text", "who counts", 0),
@@ -28,28 +28,30 @@ AGREES, EXPLAINED, DIFFERS, NOT_RUN = "agrees", "explained", "differs", "not run
 UNEXPLAINED = "unexplained"
 
 
-def table(profile: Profile, counts: Iterable[Count]) -> Table:
+def tabulate_verification(profile: Profile, counts: Iterable[SourceCount]) -> Table:
     """One row a source, and under it the ops that explain its difference, which add up to it exactly.
 
     What they leave over stands in a row of its own, "unexplained".
     """
     totals = profile.totals
     bounds = frozenset[str]() if totals.complete else frozenset({"macs"})
-    own = Row(("archprof", None, totals.params, totals.macs, None, certainty.of(profile)), bounds=bounds)
+    own = Row(
+        ("archprof", None, totals.params, totals.macs, None, certainty.describe_certainty(profile)), bounds=bounds
+    )
     rows = [own, *(row for count in counts for row in _source(profile, count))]
-    return Table(f"{profile.model} counted by others", COLUMNS, tuple(rows), notes=notes.of(profile))
+    return Table(f"{profile.model} counted by others", COLUMNS, tuple(rows), notes=notes.collect_notes(profile))
 
 
-def agrees(compared: Table) -> bool:
+def all_agree(compared: Table) -> bool:
     """Whether a source counted the model, and none differs in what is not explained."""
     verdicts = [row.cells[-1] for row in compared.rows[1:]]
     return DIFFERS not in verdicts and bool({AGREES, EXPLAINED} & set(verdicts))
 
 
-def _source(profile: Profile, count: Count) -> Iterator[Row]:
+def _source(profile: Profile, count: SourceCount) -> Iterator[Row]:
     """The row of one source, then what explains it."""
     difference = None if count.macs is None else count.macs - profile.totals.macs
-    if difference is not None and count.within and abs(difference) <= count.within:
+    if difference is not None and count.rounding and abs(difference) <= count.rounding:
         difference = None
     reasons = [*_params(profile, count), *(_macs(profile, count, difference) if difference else ())]
     open_ends = any(str(row.cells[1]).startswith(UNEXPLAINED) for row in reasons)
@@ -57,17 +59,17 @@ def _source(profile: Profile, count: Count) -> Iterator[Row]:
         verdict = NOT_RUN
     else:
         verdict = DIFFERS if open_ends else EXPLAINED if reasons else AGREES
-    what = count.why or (f"rounded, within {units.show(count.within, 'count')}" if count.within else None)
+    what = count.why or (f"rounded, within {units.show_quantity(count.rounding, 'count')}" if count.rounding else None)
     yield Row((count.source, what, count.params, count.macs, difference, verdict))
     yield from reasons
 
 
-def _reason(count: Count, what: str, *, params: int | None = None, macs: int | None = None) -> Row:
+def _reason(count: SourceCount, what: str, *, params: int | None = None, macs: int | None = None) -> Row:
     """One line of an explanation: so many parameters or MACs of the difference."""
     return Row((count.source, what, params, None, macs, None), name="", depth=1)
 
 
-def _params(profile: Profile, count: Count) -> Iterator[Row]:
+def _params(profile: Profile, count: SourceCount) -> Iterator[Row]:
     """Parameters that a source does not have: those of layers that this pass never called, or nobody knows which."""
     if count.params is None or count.params == profile.totals.params:
         return
@@ -80,7 +82,7 @@ def _params(profile: Profile, count: Count) -> Iterator[Row]:
         yield _reason(count, UNEXPLAINED, params=missing)
 
 
-def _macs(profile: Profile, count: Count, difference: int) -> Iterator[Row]:
+def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Row]:
     """The difference, kind of work by kind of work."""
     left = difference
     for what, amount in _by_rule(profile, count):
@@ -89,25 +91,27 @@ def _macs(profile: Profile, count: Count, difference: int) -> Iterator[Row]:
     for what in _one_way_or_the_other(profile, count, left):
         yield _reason(count, what, macs=left)
         left = 0
-    if abs(left) > count.within:
-        why = printed(profile, count.rule).failure if count.rule else None
+    if abs(left) > count.rounding:
+        why = printed(profile, count.convention).failure if count.convention else None
         yield _reason(count, f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left)
 
 
-def _by_rule(profile: Profile, count: Count) -> Iterator[tuple[str, int]]:
+def _by_rule(profile: Profile, count: SourceCount) -> Iterator[tuple[str, int]]:
     """What the source's own rule counts more or less than archprof's."""
-    if not count.rule:
+    if not count.convention:
         return
-    for line in printed(profile, count.rule).differences():
+    for line in printed(profile, count.convention).differences():
         if line.low == line.high:
             yield line.what, line.low - line.macs
     if unseen := sum(_convolutions(profile, count.unseen)):
         yield 'convolution with padding="same", another node to it', -unseen
 
 
-def _one_way_or_the_other(profile: Profile, count: Count, left: int) -> Iterator[str]:
+def _one_way_or_the_other(profile: Profile, count: SourceCount, left: int) -> Iterator[str]:
     """Work that a source may count otherwise, depending on how it was written, where that can be what is left."""
-    open_lines = [line for line in printed(profile, count.rule).lines if line.low < line.high] if count.rule else []
+    open_lines = (
+        [line for line in printed(profile, count.convention).lines if line.low < line.high] if count.convention else []
+    )
     low, high = sum(line.low - line.macs for line in open_lines), sum(line.high - line.macs for line in open_lines)
     if left and low <= left <= high:
         yield "; ".join(line.what for line in open_lines)

@@ -7,40 +7,42 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from archprof import units
-from archprof.analysis.report.charts import Series
+from archprof.analysis.report.charts import ChartData
 
-LOGARITHMIC = 30.0
+LOG_SPAN = 30.0
 """The span of a scatter's axis, largest by smallest, from which on it is logarithmic."""
 
 
-def scale(label: str, values: Sequence[float]) -> units.Scale:
+def choose_scale(label: str, values: Sequence[float]) -> units.UnitScale:
     """One scale for the values of an axis; the label says which unit they have."""
     if label.endswith("[%]"):
-        return units.Scale("%", 1, 2)
+        return units.UnitScale("%", 1, 2)
     if label.endswith("[s]"):
-        return units.choose(values, "seconds")
-    return units.choose(values, "bytes" if label.endswith("[B]") or label.startswith("live bytes") else "count")
+        return units.choose_unit_scale(values, "seconds")
+    return units.choose_unit_scale(
+        values, "bytes" if label.endswith("[B]") or label.startswith("live bytes") else "count"
+    )
 
 
-def titled(label: str, scale: units.Scale) -> str:
+def label_with_unit(label: str, scale: units.UnitScale) -> str:
     """The label of an axis with the unit its numbers have."""
     name = label.removesuffix(" [B]").removesuffix(" [%]").removesuffix(" [s]")
     return f"{name} [{scale.symbol}]" if scale.symbol else name
 
 
-def scales(series: Series) -> tuple[units.Scale | None, units.Scale]:
+def choose_scales(series: ChartData) -> tuple[units.UnitScale | None, units.UnitScale]:
     """How the numbers of the two axes print; `None` across where the picture has categories."""
     across = [x for points in series.points for x, _, _ in points if not isinstance(x, str)]
     upwards = [y for points in series.points for _, y, _ in points]
-    return (scale(series.x_label, across) if across else None), scale(series.y_label, upwards)
+    return (choose_scale(series.x_label, across) if across else None), choose_scale(series.y_label, upwards)
 
 
-def logarithmic(series: Series, values: Sequence[float]) -> bool:
+def is_logarithmic(series: ChartData, values: Sequence[float]) -> bool:
     """Whether an axis with these values is logarithmic."""
-    return series.kind == "scatter" and bool(values) and min(values) > 0 and max(values) / min(values) >= LOGARITHMIC
+    return series.kind == "scatter" and bool(values) and min(values) > 0 and max(values) / min(values) >= LOG_SPAN
 
 
-def categories(series: Series) -> list[str]:
+def order_categories(series: ChartData) -> list[str]:
     """The texts of an axis, in an order that keeps that of each set: what one lacks stands where others have it."""
     order: list[str] = []
     for points in series.points:
@@ -54,7 +56,7 @@ def categories(series: Series) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Axis:
+class PlotAxis:
     """`low` is drawn at the pixel `start`, `high` at `end`; a `whole` axis counts things."""
 
     low: float
@@ -62,9 +64,9 @@ class Axis:
     start: float
     end: float
     log: bool = False
-    whole: bool = False
+    whole_numbers: bool = False
 
-    def at(self, value: float) -> float:
+    def pixel_of(self, value: float) -> float:
         """The pixel of a value."""
         low, high, here = (self.low, self.high, value)
         if self.log:
@@ -76,19 +78,19 @@ class Axis:
         if self.log:
             return [tick for tick in _decades(self.low, self.high) if self.low <= tick <= self.high]
         step = _round((self.high - self.low) / about)
-        step = max(step, 1.0) if self.whole else step
+        step = max(step, 1.0) if self.whole_numbers else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [step * i for i in range(first, last + 1)]
 
 
-def fitted(values: Sequence[float], start: float, end: float, *, log: bool = False, zero: bool = False) -> Axis:
+def fit_axis(values: Sequence[float], start: float, end: float, *, log: bool = False, zero: bool = False) -> PlotAxis:
     """An axis with all of the values and a little room; from `zero` where asked for."""
     low, high = min(values), max(values)
     if log:
-        return Axis(low / 1.4, high * 1.4, start, end, log=True)
+        return PlotAxis(low / 1.4, high * 1.4, start, end, log=True)
     room = 0.05 * (high - min(low, 0) if zero else high - low) or 1.0
     whole = all(float(value).is_integer() for value in values)
-    return Axis(min(0.0, low) if zero else low - room, high + room, start, end, whole=whole)
+    return PlotAxis(min(0.0, low) if zero else low - room, high + room, start, end, whole_numbers=whole)
 
 
 def _decades(low: float, high: float) -> Iterator[float]:

@@ -6,61 +6,61 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from archprof.analysis.report.charts import Series
+from archprof.analysis.report.charts import ChartData
 from archprof.render.page import axes, svg
-from archprof.render.page.markup import cut, safe, tag
-from archprof.units import MISSING, Scale
+from archprof.render.page.markup import cut_text, escape_text, tag
+from archprof.units import MISSING_MARK, UnitScale
 
-MOST_ROWS = 60
+MAX_NUMBER_ROWS = 60
 """A picture's table has no more rows than this; the table of layers has them all."""
 
-FEW = 8
+MAX_UNIT_TICKS = 8
 """So many things are counted one by one along an axis."""
 
-DASHES = ("solid", "dash", "dot", "dashdot", "3px,2px", "longdash", "longdashdot")
-SYMBOLS = ("circle", "square", "triangle-up", "diamond")
+PLOTLY_DASHES = ("solid", "dash", "dot", "dashdot", "3px,2px", "longdash", "longdashdot")
+PLOTLY_SYMBOLS = ("circle", "square", "triangle-up", "diamond")
 
 
-def figure(series: Series, id: str) -> str:
+def render_figure(series: ChartData, id: str) -> str:
     """The chart with its caption, a text alternative and a table of its numbers."""
-    drawing = svg.chart(series).replace("<svg ", f'<svg role="img" aria-label="{safe(_said(series))}" ', 1)
+    drawing = svg.draw_chart(series).replace("<svg ", f'<svg role="img" aria-label="{escape_text(_said(series))}" ', 1)
     numbers = tag("details", tag("summary", "Numbers") + tag("div", _numbers(series), class_="scroll"))
-    caption = tag("figcaption", safe(series.title))
+    caption = tag("figcaption", escape_text(series.title))
     return tag("figure", caption + tag("div", drawing, class_="pic") + numbers, class_="fig", id=id)
 
 
-def _said(series: Series) -> str:
+def _said(series: ChartData) -> str:
     """The picture in words: what stands against what, and the largest value."""
     points = [(y, f"{label or x}") for points in series.points for x, y, label in points]
     if not points:
         return f"{series.title}: nothing to show."
     largest, where = max(points)
-    value = axes.scale(series.y_label, [largest])
+    value = axes.choose_scale(series.y_label, [largest])
     text = f"{series.title}. {series.y_label} by {series.x_label or 'part'} for {', '.join(series.names)}."
     return f"{text} Largest: {value.format(largest)} {value.symbol} at {where}. The table below holds the numbers."
 
 
-def _numbers(series: Series) -> str:
-    heads, rows = _apart(series) if series.kind == "scatter" else _beside(series)
-    head = tag("tr", "".join(tag("th", safe(text), scope="col") for text in heads))
-    body = "".join(tag("tr", "".join(tag("td", safe(cell)) for cell in row)) for row in rows[:MOST_ROWS])
-    more = f"The first {MOST_ROWS} of {len(rows):,} rows." if len(rows) > MOST_ROWS else ""
+def _numbers(series: ChartData) -> str:
+    heads, rows = _rows_by_point(series) if series.kind == "scatter" else _rows_by_place(series)
+    head = tag("tr", "".join(tag("th", escape_text(text), scope="col") for text in heads))
+    body = "".join(tag("tr", "".join(tag("td", escape_text(cell)) for cell in row)) for row in rows[:MAX_NUMBER_ROWS])
+    more = f"The first {MAX_NUMBER_ROWS} of {len(rows):,} rows." if len(rows) > MAX_NUMBER_ROWS else ""
     table = tag("table", tag("thead", head) + tag("tbody", body), class_="numbers")
     return table + (tag("p", more, class_="note") if more else "")
 
 
-def _beside(series: Series) -> tuple[list[str], list[list[str]]]:
+def _rows_by_place(series: ChartData) -> tuple[list[str], list[list[str]]]:
     """One row a place on the x axis, one column a set; what the point is stands last."""
-    across, upwards = axes.scales(series)
+    across, upwards = axes.choose_scales(series)
     rows: dict[float | str, dict[int, str]] = {}
     labels: dict[float | str, list[str]] = {}
     for i, points in enumerate(series.points):
         for x, y, label in points:
             rows.setdefault(x, {})[i] = upwards.format(y)
             labels.setdefault(x, []).append(label)
-    places: Sequence[float | str] = list(rows) if across else axes.categories(series)
+    places: Sequence[float | str] = list(rows) if across else axes.order_categories(series)
     said = any(str(x) not in names for x, names in labels.items())
-    what = axes.titled(series.y_label, upwards)
+    what = axes.label_with_unit(series.y_label, upwards)
     several = len(series.names) > 1
     heads = [
         series.x_label,
@@ -70,7 +70,7 @@ def _beside(series: Series) -> tuple[list[str], list[list[str]]]:
     cells = [
         [
             across.format(x) if across and not isinstance(x, str) else str(x),
-            *(values.get(i, MISSING) for i in range(len(series.names))),
+            *(values.get(i, MISSING_MARK) for i in range(len(series.names))),
             *([", ".join(dict.fromkeys(labels[x]))] if said else []),
         ]
         for x, values in ((x, rows[x]) for x in places)
@@ -78,15 +78,19 @@ def _beside(series: Series) -> tuple[list[str], list[list[str]]]:
     return heads, cells
 
 
-def _apart(series: Series) -> tuple[list[str], list[list[str]]]:
+def _rows_by_point(series: ChartData) -> tuple[list[str], list[list[str]]]:
     """One row a point."""
-    across, upwards = axes.scales(series)
-    heads = [axes.titled(series.x_label, across) if across else "", axes.titled(series.y_label, upwards), "what"]
+    across, upwards = axes.choose_scales(series)
+    heads = [
+        axes.label_with_unit(series.x_label, across) if across else "",
+        axes.label_with_unit(series.y_label, upwards),
+        "what",
+    ]
     cells = [
         [
             across.format(float(x)) if across else str(x),
             upwards.format(y),
-            f"{label} ({name})" if svg.joined(name) else label,
+            f"{label} ({name})" if svg.is_line(name) else label,
         ]
         for name, points in zip(series.names, series.points, strict=True)
         for x, y, label in points
@@ -94,12 +98,12 @@ def _apart(series: Series) -> tuple[list[str], list[list[str]]]:
     return heads, cells
 
 
-def plotly(series: Series) -> dict[str, Any]:
+def to_plotly(series: ChartData) -> dict[str, Any]:
     """The figure as plotly takes it; the page adds the colours, which change with light and dark."""
-    across, upwards = axes.scales(series)
+    across, upwards = axes.choose_scales(series)
     layout = {
         "margin": {"l": 64, "r": 16, "t": 8, "b": 44},
-        "showlegend": svg.keyed(series) or series.kind == "stack",
+        "showlegend": svg.needs_key(series) or series.kind == "stack",
         "barmode": "stack" if series.kind == "stack" else "group",
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",
@@ -107,7 +111,10 @@ def plotly(series: Series) -> dict[str, Any]:
     }
     upright = {"title": _title(series.y_label, upwards), "exponentformat": "none", "separatethousands": True}
     if across is None:
-        order = {"categoryorder": "array", "categoryarray": [html.escape(name) for name in axes.categories(series)]}
+        order = {
+            "categoryorder": "array",
+            "categoryarray": [html.escape(name) for name in axes.order_categories(series)],
+        }
         layout["xaxis"] = upright
         layout["yaxis"] = {"type": "category", "autorange": "reversed", "automargin": True} | order
     else:
@@ -117,26 +124,26 @@ def plotly(series: Series) -> dict[str, Any]:
     return {"data": [_trace(series, i, across, upwards) for i in range(len(series.names))], "layout": layout}
 
 
-def _title(label: str, scale: Scale) -> dict[str, object]:
-    return {"text": html.escape(axes.titled(label, scale)), "standoff": 10}
+def _title(label: str, scale: UnitScale) -> dict[str, object]:
+    return {"text": html.escape(axes.label_with_unit(label, scale)), "standoff": 10}
 
 
-def _type(series: Series, at: int) -> dict[str, object]:
+def _type(series: ChartData, at: int) -> dict[str, object]:
     """Logarithmic or not; things that are counted have no half between them."""
     values = [float(point[at]) for points in series.points for point in points]
-    if axes.logarithmic(series, values):
+    if axes.is_logarithmic(series, values):
         return {"type": "log"}
-    counted = at == 0 and series.kind != "scatter" and max(values, default=0) <= FEW
+    counted = at == 0 and series.kind != "scatter" and max(values, default=0) <= MAX_UNIT_TICKS
     return {"type": "linear"} | ({"dtick": 1} if counted else {})
 
 
-def _trace(series: Series, index: int, across: Scale | None, upwards: Scale) -> dict[str, Any]:
+def _trace(series: ChartData, index: int, across: UnitScale | None, upwards: UnitScale) -> dict[str, Any]:
     points, name = series.points[index], series.names[index]
     places = [html.escape(x) if isinstance(x, str) else x / across.factor if across else x for x, _, _ in points]
     values = [y / upwards.factor for _, y, _ in points]
     said = [html.escape(f"{label or x}: {upwards.format(y)} {upwards.symbol}") for x, y, label in points]
     trace: dict[str, Any] = {
-        "name": html.escape(cut(name, svg.KEY)),
+        "name": html.escape(cut_text(name, svg.MAX_KEY_CHARACTERS)),
         "text": said,
         "hovertemplate": "%{text}<extra></extra>",
     }
@@ -145,14 +152,14 @@ def _trace(series: Series, index: int, across: Scale | None, upwards: Scale) -> 
     if series.kind in ("bars", "stack"):
         return trace | {"type": "bar", "orientation": "h", "x": values, "y": places, "textposition": "none"}
     trace |= {"type": "scatter", "x": places, "y": values}
-    if series.kind == "scatter" and not svg.joined(name):
-        names = [html.escape(cut(label, svg.KEY)) for _, _, label in points]
-        marker = {"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 10}
+    if series.kind == "scatter" and not svg.is_line(name):
+        names = [html.escape(cut_text(label, svg.MAX_KEY_CHARACTERS)) for _, _, label in points]
+        marker = {"symbol": PLOTLY_SYMBOLS[index % len(PLOTLY_SYMBOLS)], "size": 10}
         hover = {"customdata": said, "hovertemplate": "%{customdata}<extra></extra>", "text": names}
-        named = "markers+text" if len(points) <= svg.NAMED else "markers"
+        named = "markers+text" if len(points) <= svg.MAX_NAMED_POINTS else "markers"
         return trace | hover | {"mode": named, "cliponaxis": False, "textposition": "top center", "marker": marker}
     trace |= {
-        "mode": "lines+markers" if len(points) <= svg.SEEN and series.kind == "line" else "lines",
-        "line": {"dash": DASHES[index % len(DASHES)], "width": 2},
+        "mode": "lines+markers" if len(points) <= svg.MAX_DRAWN_POINTS and series.kind == "line" else "lines",
+        "line": {"dash": PLOTLY_DASHES[index % len(PLOTLY_DASHES)], "width": 2},
     }
     return trace | ({"fill": "tozeroy"} if series.kind == "area" else {})

@@ -17,44 +17,44 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis.compare.findings import Finding
-from archprof.analysis.report.charts import Series
+from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.report.tiles import Tile
 from archprof.render.page import figures, treemap_svg
-from archprof.render.page.html_table import sheet
-from archprof.render.page.markup import data, safe, tag
+from archprof.render.page.html_table import render_html_table
+from archprof.render.page.markup import embed_json, escape_text, tag
 from archprof.version import __version__
 
-Plotly = Literal["inline", "gzip", "none"]
+PlotlyEmbedding = Literal["inline", "gzip", "none"]
 
-DETAILS = ("stage_", "intensity", "activation")
+DETAIL_CHARTS = ("stage_", "intensity", "activation")
 """Pictures, by the start of their keys, that a model has only on a page of its own."""
 
-LINK_WIDE, LINKS_WIDE = 30, 44
+MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def page(report: Report, *, plotly: Plotly = "gzip") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
     """The whole file.
 
     Args:
         plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
             all. The drawn pictures are there in each case, and stay where plotly cannot run.
     """
-    script, style, version = _file("page.js"), _file("page.css") + _bars(), __version__
+    script, style, version = _file("page.js"), _file("page.css") + _bar_styles(), __version__
     pictures = dict(_pictures(report))
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
         policy=_policy([script, library] if library else [script], style, library != ""),
-        version=safe(version),
-        title=safe(report.title),
+        version=escape_text(version),
+        title=escape_text(report.title),
         style=style,
-        badge=safe(report.badge),
-        asked=safe(" · ".join(report.subtitle)),
+        badge=escape_text(report.badge),
+        asked=escape_text(" · ".join(report.subtitle)),
         nav=_nav(report),
         tiles=_tiles(report.models),
         findings=_findings(report),
-        treemap=treemap_svg.switch(report.models, _Rows(report).of_module),
+        treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
         sections=_sections(report),
         appendix=_appendix(report),
         payload=_payload(pictures, library, plotly) + f"<script>{script}</script>",
@@ -65,7 +65,7 @@ def _file(name: str) -> str:
     return files("archprof.render.page").joinpath(name).read_text("utf-8")
 
 
-def _bars() -> str:
+def _bar_styles() -> str:
     """The lengths of the bars in cells as classes, for the policy allows no style in an element."""
     return "".join(f".b{percent}{{--b:{percent}%}}" for percent in range(1, 101))
 
@@ -89,11 +89,11 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _payload(pictures: dict[str, Series], library: str, plotly: Plotly) -> str:
+def _payload(pictures: dict[str, ChartData], library: str, plotly: PlotlyEmbedding) -> str:
     """The figures as data and plotly itself."""
     if plotly == "none":
         return ""
-    drawn = data({id: figures.plotly(series) for id, series in pictures.items()})
+    drawn = embed_json({id: figures.to_plotly(series) for id, series in pictures.items()})
     if plotly == "inline":
         return f'<script type="application/json" id="figures">{drawn}</script><script>{library}</script>'
     return "".join(
@@ -108,24 +108,26 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def _pictures(report: Report) -> Iterator[tuple[str, Series]]:
+def _pictures(report: Report) -> Iterator[tuple[str, ChartData]]:
     """Every picture with the id it has in the page."""
-    for series in report.pictures:
+    for series in report.charts:
         yield f"fig-{series.key}", series
     for i, model in enumerate(report.models):
-        for series in _alone(report, model):
+        for series in _charts_of_model(report, model):
             yield f"fig-m{i}-{series.key}", series
 
 
-def _alone(report: Report, model: ModelPage) -> list[Series]:
+def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
     """The pictures of a model; among several, what all of them have in one picture is not drawn again for each."""
     if report.comparison is None:
-        return list(model.pictures)
-    together = {series.key for series in report.pictures}
-    return [series for series in model.pictures if series.key not in together and not series.key.startswith(DETAILS)]
+        return list(model.charts)
+    together = {series.key for series in report.charts}
+    return [
+        series for series in model.charts if series.key not in together and not series.key.startswith(DETAIL_CHARTS)
+    ]
 
 
-class _Rows:
+class _RowAnchors:
     """Where the page shows what a finding speaks of."""
 
     def __init__(self, report: Report) -> None:
@@ -143,10 +145,10 @@ class _Rows:
                     self.stages.setdefault(name, f"stages-{n}")
         self.summary = "summary" if report.comparison else "m0"
 
-    def of_module(self, model: int, path: str) -> str | None:
+    def find_module_row(self, model: int, path: str) -> str | None:
         return self.models[model].get(path)
 
-    def of(self, finding: Finding) -> list[tuple[str, str]]:
+    def find_finding_rows(self, finding: Finding) -> list[tuple[str, str]]:
         """Name and id of each row; of the summary, where it names none."""
         found = []
         for name in finding.rows:
@@ -158,10 +160,11 @@ class _Rows:
 
 
 def _findings(report: Report) -> str:
-    rows = _Rows(report)
+    rows = _RowAnchors(report)
     said = report.comparison.findings if report.comparison else report.models[0].findings
     items = [
-        tag("li", f"{safe(finding.text)} {tag('span', _links(rows.of(finding)), class_='rows')}") for finding in said
+        tag("li", f"{escape_text(finding.text)} {tag('span', _links(rows.find_finding_rows(finding)), class_='rows')}")
+        for finding in said
     ]
     return tag("ol", "".join(items)) if items else tag("p", "Nothing stands out.")
 
@@ -169,13 +172,13 @@ def _findings(report: Report) -> str:
 def _links(found: Sequence[tuple[str, str]]) -> str:
     """Links to the first rows, as many as have room in a line, and how many more there are."""
     shown: list[str] = []
-    room = LINKS_WIDE
+    room = MAX_LINKS_CHARACTERS
     for name, id in found:
-        short = name if len(name) <= LINK_WIDE else f"…{name[1 - LINK_WIDE :]}"
+        short = name if len(name) <= MAX_LINK_CHARACTERS else f"…{name[1 - MAX_LINK_CHARACTERS :]}"
         room -= len(short) + 2
         if shown and room < 0:
             break
-        shown.append(tag("a", safe(short), href=f"#{id}", title=name if short != name else None))
+        shown.append(tag("a", escape_text(short), href=f"#{id}", title=name if short != name else None))
     more = f"and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
     return " ".join(shown) + (f" {tag('span', more)}" if more else "")
 
@@ -185,7 +188,7 @@ def _nav(report: Report) -> str:
     links += [(f"#model-{i}", f"{_letter(report, i)}{page.profile.model}") for i, page in enumerate(report.models)]
     links = links if report.comparison else [("#model-0", "Layers"), ("#pictures", "Pictures")]
     links += [("#method", "Method")]
-    return tag("nav", "".join(tag("a", safe(text), href=href) for href, text in links), aria_label="Sections")
+    return tag("nav", "".join(tag("a", escape_text(text), href=href) for href, text in links), aria_label="Sections")
 
 
 def _letter(report: Report, i: int) -> str:
@@ -197,7 +200,9 @@ def _tiles(models: Sequence[ModelPage]) -> str:
     tiles = []
     for same in zip(*(model.tiles for model in models), strict=True):
         values = _values(same, models) if len(same) > 1 else _value(same[0])
-        tiles.append(tag("div", tag("dt", safe(same[0].label)) + values, class_="tile", id=f"tile-{same[0].key}"))
+        tiles.append(
+            tag("div", tag("dt", escape_text(same[0].label)) + values, class_="tile", id=f"tile-{same[0].key}")
+        )
     return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles")
 
 
@@ -206,7 +211,7 @@ def _value(tile: Tile) -> str:
     words = tile.note if tile.value is not None else ""
     if tile.second:
         words = f"{words.partition(' | ')[0]}; {_shown(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
-    return main + (tag("dd", safe(words), class_="beside") if words else "")
+    return main + (tag("dd", escape_text(words), class_="beside") if words else "")
 
 
 def _values(tiles: Sequence[Tile], models: Sequence[ModelPage]) -> str:
@@ -223,45 +228,45 @@ def _values(tiles: Sequence[Tile], models: Sequence[ModelPage]) -> str:
 def _amount(tile: Tile, values: Sequence[float | None]) -> str:
     """A number with its unit, or the words why there is none."""
     if tile.value is None:
-        return tag("span", safe(tile.note or units.MISSING), class_="none")
+        return tag("span", escape_text(tile.note or units.MISSING_MARK), class_="none")
     if tile.unit == "px":
         number, symbol = f"{tile.value:,.0f}", "px"
     else:
-        scale = units.choose(values, tile.unit)
-        number, symbol = scale.format(tile.value, tile.within), scale.symbol
-    least = "≥ " if tile.bound else ""
-    return tag("b", safe(least + number), data_v=repr(tile.value)) + tag("small", f" {safe(symbol)}")
+        scale = units.choose_unit_scale(values, tile.unit)
+        number, symbol = scale.format(tile.value, tile.half_interval), scale.symbol
+    least = "≥ " if tile.is_lower_bound else ""
+    return tag("b", escape_text(least + number), data_v=repr(tile.value)) + tag("small", f" {escape_text(symbol)}")
 
 
 def _shown(value: float | None, unit: str) -> str:
-    return f"{value:,.0f} px" if unit == "px" and value is not None else units.show(value, unit)
+    return f"{value:,.0f} px" if unit == "px" and value is not None else units.show_quantity(value, unit)
 
 
 def _sections(report: Report) -> str:
-    return (_together(report) if report.comparison else "") + "".join(
+    return (_joint_section(report) if report.comparison else "") + "".join(
         _model(report, i, model) for i, model in enumerate(report.models)
     )
 
 
-def _together(report: Report) -> str:
+def _joint_section(report: Report) -> str:
     """What is said of all models at once."""
     assert report.comparison is not None
     tables = report.comparison
     parts = [
         tag("h2", "Side by side"),
-        sheet(tables.summary, "summary"),
-        _gallery(report.pictures, "fig"),
-        sheet(tables.stages, "stages"),
-        sheet(tables.layers, "layers"),
+        render_html_table(tables.summary, "summary"),
+        _gallery(report.charts, "fig"),
+        render_html_table(tables.stages, "stages"),
+        render_html_table(tables.layers, "layers"),
     ]
     return tag("section", "".join(parts), id="together")
 
 
 def _model(report: Report, i: int, model: ModelPage) -> str:
     name = model.profile.model
-    heading = tag("h2", safe(f"{_letter(report, i)}{name}") if report.comparison else "Layers")
-    body = sheet(model.table, f"m{i}", f"Every call of every layer of {name}")
-    pictures = _gallery(_alone(report, model), f"fig-m{i}")
+    heading = tag("h2", escape_text(f"{_letter(report, i)}{name}") if report.comparison else "Layers")
+    body = render_html_table(model.table, f"m{i}", f"Every call of every layer of {name}")
+    pictures = _gallery(_charts_of_model(report, model), f"fig-m{i}")
     if report.comparison or not pictures:
         return tag("section", heading + body + pictures, id=f"model-{i}")
     return tag("section", heading + body, id=f"model-{i}") + tag(
@@ -269,8 +274,8 @@ def _model(report: Report, i: int, model: ModelPage) -> str:
     )
 
 
-def _gallery(pictures: Sequence[Series], prefix: str) -> str:
-    shown = [figures.figure(series, f"{prefix}-{series.key}") for series in pictures if any(series.points)]
+def _gallery(pictures: Sequence[ChartData], prefix: str) -> str:
+    shown = [figures.render_figure(series, f"{prefix}-{series.key}") for series in pictures if any(series.points)]
     return tag("div", "".join(shown), class_="gallery") if shown else ""
 
 
@@ -279,10 +284,10 @@ def _appendix(report: Report) -> str:
     for head, text in report.appendix:
         lines = (text,) if isinstance(text, str) else text
         if head.lower().startswith("command"):
-            content = tag("pre", safe("\n".join(lines)))
+            content = tag("pre", escape_text("\n".join(lines)))
         elif isinstance(text, str):
-            content = tag("p", safe(text))
+            content = tag("p", escape_text(text))
         else:
-            content = tag("ul", "".join(tag("li", safe(line)) for line in lines))
-        parts.append(tag("div", tag("h3", safe(head)) + content))
+            content = tag("ul", "".join(tag("li", escape_text(line)) for line in lines))
+        parts.append(tag("div", tag("h3", escape_text(head)) + content))
     return "".join(parts)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archprof.analysis.table import Row, Table
-from archprof.render.page.markup import safe, tag, void
-from archprof.render.printed_columns import Marks, Strip, strips
+from archprof.render.page.markup import escape_text, tag, void_tag
+from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 
-MANY = 1000
+MANY_ROWS = 1000
 """From so many rows on, the browser lays a table out only when it comes near the window."""
 
 
-def sheet(table: Table, id: str, title: str = "") -> str:
+def render_html_table(table: Table, id: str, title: str = "") -> str:
     """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`."""
-    columns = strips(table, Marks(safe))
+    columns = to_printed_columns(table, CellMarks(escape_text))
     largest = [_largest(table, strip) for strip in columns]
     raw = [i for i, column in enumerate(table.columns) if column.unit != "call"]
     head = tag("tr", "".join(_head(strip) for strip in columns))
@@ -23,12 +23,17 @@ def sheet(table: Table, id: str, title: str = "") -> str:
         for n, (row, parent) in enumerate(zip(table.rows, _parents(table.rows), strict=True))
     )
     foot = "" if table.total is None else tag("tfoot", tag("tr", "".join(map(_total, columns))))
-    caption = tag("caption", safe(title or table.title))
+    caption = tag("caption", escape_text(title or table.title))
     inner = tag("table", caption + tag("thead", head) + tag("tbody", body) + foot)
     scroll = tag("div", inner, class_="scroll")
-    notes = tag("ul", "".join(tag("li", safe(note)) for note in table.notes), class_="note") if table.notes else ""
+    notes = (
+        tag("ul", "".join(tag("li", escape_text(note)) for note in table.notes), class_="note") if table.notes else ""
+    )
     return tag(
-        "div", _tools(table, id) + scroll + notes, class_="sheet many" if len(table.rows) > MANY else "sheet", id=id
+        "div",
+        _tools(table, id) + scroll + notes,
+        class_="sheet many" if len(table.rows) > MANY_ROWS else "sheet",
+        id=id,
     )
 
 
@@ -36,18 +41,18 @@ def _tools(table: Table, id: str) -> str:
     """What a script needs; without one it stays hidden."""
     button = [("fold", "Fold all"), ("unfold", "Unfold all")] if any(row.depth for row in table.rows) else []
     button += [("reset", "Original order"), ("csv", "Copy CSV"), ("md", "Copy Markdown")]
-    search = void("input", type="search", placeholder="Filter rows", aria_label=f"Filter rows of {table.title}")
+    search = void_tag("input", type="search", placeholder="Filter rows", aria_label=f"Filter rows of {table.title}")
     buttons = "".join(tag("button", text, type="button", data_do=do) for do, text in button)
     return tag("div", search + buttons + tag("output", "", aria_live="polite"), class_="tools", hidden=True)
 
 
-def _head(strip: Strip) -> str:
+def _head(strip: PrintedColumn) -> str:
     unit = f" {tag('small', strip.symbol)}" if strip.symbol else ""
     kind = "n" if strip.column.numeric else None
     return tag("th", strip.header + unit, scope="col", class_=kind, data_k=strip.column.key, title=strip.column.meaning)
 
 
-def _largest(table: Table, strip: Strip) -> float:
+def _largest(table: Table, strip: PrintedColumn) -> float:
     """What the longest bar of a column stands for: the largest value of a row that is no subtotal."""
     if not strip.column.numeric or "_ratio" in strip.column.key:
         return 0
@@ -57,12 +62,12 @@ def _largest(table: Table, strip: Strip) -> float:
 
 
 def _row(
-    n: int, row: Row, parent: Row | None, columns: list[Strip], raw: list[int], largest: list[float], id: str
+    n: int, row: Row, parent: Row | None, columns: list[PrintedColumn], raw: list[int], largest: list[float], id: str
 ) -> str:
     full, short = row.name, row.short
     first = tag(
         "th",
-        safe(short) if short is not None else columns[0].cells[n],
+        escape_text(short) if short is not None else columns[0].cells[n],
         data_n=None if short is None or full == _derived(row, parent) else full,
     )
     cells = [
@@ -91,7 +96,7 @@ def _derived(row: Row, parent: Row | None) -> str | None:
     return f"{parent.name}{' ' if row.short.startswith('(') else '.'}{row.short}"
 
 
-def _cell(text: str, value: object, strip: Strip, largest: float, subtotal: bool) -> str:
+def _cell(text: str, value: object, strip: PrintedColumn, largest: float, subtotal: bool) -> str:
     if not strip.column.numeric or not isinstance(value, int | float):
         return tag("td", text, class_=None if strip.column.numeric else "t")
     length = 0 if subtotal or not largest else round(100 * value / largest)
@@ -103,5 +108,5 @@ def _cell(text: str, value: object, strip: Strip, largest: float, subtotal: bool
     )
 
 
-def _total(strip: Strip) -> str:
+def _total(strip: PrintedColumn) -> str:
     return tag("td", strip.total or "", class_=None if strip.column.numeric else "t")

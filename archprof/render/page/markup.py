@@ -7,21 +7,21 @@ import json
 import re
 from typing import Any
 
-from archprof.render.printed_columns import printable
+from archprof.render.printed_columns import make_printable
 
-DRAWN = frozenset({"path", "rect", "line"})
+EMPTY_SVG_ELEMENTS = frozenset({"path", "rect", "line"})
 """Elements of SVG that hold nothing; they end in themselves."""
 
-OPEN = frozenset({"td", "th", "tr"})
+UNCLOSED_ELEMENTS = frozenset({"td", "th", "tr"})
 """Elements that end where the next one begins: https://html.spec.whatwg.org/#optional-tags. A page has thousands."""
 
 _BARE = re.compile(r"[A-Za-z0-9_.#-]+")
 """Attribute values that need no quotes: https://html.spec.whatwg.org/#unquoted."""
 
 
-def safe(text: object) -> str:
+def escape_text(text: object) -> str:
     """A text as it may stand between tags or inside a quoted attribute."""
-    return html.escape(printable(str(text)))
+    return html.escape(make_printable(str(text)))
 
 
 def tag(name: str, content: str = "", /, **attributes: object) -> str:
@@ -30,13 +30,13 @@ def tag(name: str, content: str = "", /, **attributes: object) -> str:
     An attribute is left out for `None` and `False`, and has no value for `True`. `class_` is written as `class`,
     `data_v` as `data-v`; a float is a coordinate, and is written with at most one decimal.
     """
-    if name in DRAWN and not content:
+    if name in EMPTY_SVG_ELEMENTS and not content:
         return f"<{name}{_attributes(attributes)} />"
-    end = "" if name in OPEN else f"</{name}>"
+    end = "" if name in UNCLOSED_ELEMENTS else f"</{name}>"
     return f"<{name}{_attributes(attributes)}>{content}{end}"
 
 
-def void(name: str, /, **attributes: object) -> str:
+def void_tag(name: str, /, **attributes: object) -> str:
     """An HTML element that has no content, such as `input`."""
     return f"<{name}{_attributes(attributes)}>"
 
@@ -52,21 +52,21 @@ def _attributes(attributes: dict[str, object]) -> str:
 
 
 def _value(value: object) -> str:
-    text = number(value) if isinstance(value, float) else safe(value)
+    text = coord(value) if isinstance(value, float) else escape_text(value)
     return text if _BARE.fullmatch(text) else f'"{text}"'
 
 
-def cut(text: str, room: int) -> str:
+def cut_text(text: str, room: int) -> str:
     """The text, or so much of it as has room, with an ellipsis."""
     return text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"
 
 
-def number(value: float) -> str:
+def coord(value: float) -> str:
     """A coordinate: as short as it can be with one decimal."""
     text = f"{value:.1f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
 
-def data(value: Any) -> str:
+def embed_json(value: Any) -> str:
     """JSON that may stand inside a `script` element: nothing in it can end that element or open a comment."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c").replace(">", "\\u003e")

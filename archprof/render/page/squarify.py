@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from archprof.analysis.report.treemap import Node
+from archprof.analysis.report.treemap import TreemapNode
 
-SMALLEST = 36.0
+MIN_BOX_AREA = 36.0
 """The area of the smallest box that is drawn, in square pixels; what is smaller goes into one box together."""
 
-HEAD = 15.0
+HEAD_HEIGHT = 15.0
 """The height of the line in which a box that holds others shows its name."""
 
 
@@ -30,58 +30,62 @@ class Rect(NamedTuple):
         return Rect(self.x + by, self.y + by, max(self.width - 2 * by, 0), max(self.height - 2 * by, 0))
 
 
-class Box(NamedTuple):
+class PlacedBox(NamedTuple):
     """One box: of `node`, or of `together` modules that are too small for a box each (`node` holds them).
 
     `head` says that it has a line with its name and holds other boxes, `within` is the id of the nearest such box
     around it, or of the model.
     """
 
-    node: Node
+    node: TreemapNode
     rect: Rect
     value: float
-    within: str
-    head: bool = False
-    together: int = 0
+    container_id: str
+    has_head: bool = False
+    grouped_count: int = 0
 
 
-def boxes(nodes: Sequence[Node], metric: str, rect: Rect) -> list[Box]:
+def place_boxes(nodes: Sequence[TreemapNode], metric: str, rect: Rect) -> list[PlacedBox]:
     """The boxes of one model in `rect`, outer ones first; areas are as the totals of `metric`."""
-    children: dict[str, list[Node]] = defaultdict(list)
+    children: dict[str, list[TreemapNode]] = defaultdict(list)
     for node in nodes[1:]:
         if node.total[metric]:
             children[node.parent].append(node)
     return list(_inside(nodes[0], children, metric, rect, nodes[0].id)) if nodes and nodes[0].total[metric] else []
 
 
-def _inside(node: Node, children: dict[str, list[Node]], metric: str, rect: Rect, within: str) -> Iterator[Box]:
+def _inside(
+    node: TreemapNode, children: dict[str, list[TreemapNode]], metric: str, rect: Rect, within: str
+) -> Iterator[PlacedBox]:
     """The boxes of what `node` holds; of itself, where it holds nothing."""
     parts = sorted(children[node.id], key=lambda part: -part.total[metric])
     if not parts:
-        yield Box(node, rect, node.total[metric], within)
+        yield PlacedBox(node, rect, node.total[metric], within)
         return
     scale = rect.area / sum(part.total[metric] for part in parts)
-    shown = [part for part in parts if part.total[metric] * scale >= SMALLEST]
+    shown = [part for part in parts if part.total[metric] * scale >= MIN_BOX_AREA]
     small = [part.total[metric] for part in parts[len(shown) :]]
     values = [part.total[metric] for part in shown] + ([sum(small)] if small else [])
-    places = squarified(values, rect)
+    places = squarify_values(values, rect)
     for part, place in zip(shown, places, strict=False):
         yield from _nested(part, children, metric, place, within)
     if small and places[-1].area >= 1:
-        yield Box(node, places[-1], sum(small), within, together=len(small))
+        yield PlacedBox(node, places[-1], sum(small), within, grouped_count=len(small))
 
 
-def _nested(node: Node, children: dict[str, list[Node]], metric: str, rect: Rect, within: str) -> Iterator[Box]:
+def _nested(
+    node: TreemapNode, children: dict[str, list[TreemapNode]], metric: str, rect: Rect, within: str
+) -> Iterator[PlacedBox]:
     """A module with parts shows its name where there is room for it."""
     if len(children[node.id]) > 1 and rect.width >= 60 and rect.height >= 50:
-        yield Box(node, rect, node.total[metric], within, head=True)
+        yield PlacedBox(node, rect, node.total[metric], within, has_head=True)
         within = node.id
         inner = rect.inset(2)
-        rect = Rect(inner.x, inner.y + HEAD, inner.width, inner.height - HEAD)
+        rect = Rect(inner.x, inner.y + HEAD_HEIGHT, inner.width, inner.height - HEAD_HEIGHT)
     yield from _inside(node, children, metric, rect, within)
 
 
-def squarified(values: Sequence[float], rect: Rect) -> list[Rect]:
+def squarify_values(values: Sequence[float], rect: Rect) -> list[Rect]:
     """A rectangle for each value, positive and from large to small, together exactly `rect`, each nearly a square."""
     placed: list[Rect] = []
     left = list(values)

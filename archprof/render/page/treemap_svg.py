@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 from archprof import units
 from archprof.analysis.report.page import ModelPage
-from archprof.analysis.report.treemap import Node
-from archprof.render.page.markup import cut, number, safe, tag, void
-from archprof.render.page.squarify import Box, Rect, boxes
+from archprof.analysis.report.treemap import TreemapNode
+from archprof.render.page.markup import coord, cut_text, escape_text, tag, void_tag
+from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
 
-METRICS = {
+METRIC_LABELS = {
     "params": ("Params", "count"),
     "macs": ("MACs", "count"),
     "flops": ("FLOPs", "count"),
@@ -23,10 +23,10 @@ METRICS = {
 }
 """What the area can show, with the name on its switch and its unit."""
 
-DEFAULT = "macs"
-WIDTH, HEIGHT, LABEL, GAP = 760.0, 400.0, 34.0, 12.0
+DEFAULT_METRIC = "macs"
+MAP_WIDTH, MAP_HEIGHT, LABEL_HEIGHT, MAP_GAP = 760.0, 400.0, 34.0, 12.0
 
-FAMILIES = (
+KIND_FAMILIES = (
     ("convolution", ("conv",)),
     ("linear", ("linear",)),
     ("attention", ("attention",)),
@@ -36,28 +36,28 @@ FAMILIES = (
 )
 """Kinds of modules that share a colour, and what their class names have in them; the others are grey."""
 
-OTHER = "other"
-CHARACTER = 6.1
+OTHER_FAMILY = "other"
+MAP_CHARACTER_WIDTH = 6.1
 """The width of a character of a label on average, in pixels."""
 
-Locate = Callable[[int, str], str | None]
+LocateRow = Callable[[int, str], str | None]
 """From a model and the path of a module to the id of its row in the table."""
 
 
-def family(kind: str) -> str:
+def find_family(kind: str) -> str:
     """The kind of work that a module class does, as the legend calls it."""
-    return next((name for name, parts in FAMILIES if any(part in kind.lower() for part in parts)), OTHER)
+    return next((name for name, parts in KIND_FAMILIES if any(part in kind.lower() for part in parts)), OTHER_FAMILY)
 
 
-def switch(models: Sequence[ModelPage], locate: Locate) -> str:
+def draw_switch(models: Sequence[ModelPage], locate: LocateRow) -> str:
     """The treemaps with the radio buttons that choose among them; nothing for models that have no modules."""
-    shown = [metric for metric in METRICS if any(_total(page, metric) for page in models)]
+    shown = [metric for metric in METRIC_LABELS if any(_total(page, metric) for page in models)]
     if not shown:
         return ""
-    first = DEFAULT if DEFAULT in shown else shown[0]
+    first = DEFAULT_METRIC if DEFAULT_METRIC in shown else shown[0]
     buttons = [
-        void("input", type="radio", name="area", id=f"area-{metric}", checked=metric == first)
-        + tag("label", METRICS[metric][0], for_=f"area-{metric}")
+        void_tag("input", type="radio", name="area", id=f"area-{metric}", checked=metric == first)
+        + tag("label", METRIC_LABELS[metric][0], for_=f"area-{metric}")
         for metric in shown
     ]
     maps = "".join(_map(models, metric, locate) for metric in shown)
@@ -70,23 +70,23 @@ def _total(page: ModelPage, metric: str) -> float:
     return page.nodes[0].total.get(metric, 0) if page.nodes else 0
 
 
-def _map(models: Sequence[ModelPage], metric: str, locate: Locate) -> str:
+def _map(models: Sequence[ModelPage], metric: str, locate: LocateRow) -> str:
     """The picture for one metric, with what a reader who cannot see it is told."""
-    unit = METRICS[metric][1]
+    unit = METRIC_LABELS[metric][1]
     totals = [_total(page, metric) for page in models]
-    scale = units.choose(totals, unit)
-    width = (WIDTH - GAP * (len(models) - 1)) / len(models)
+    scale = units.choose_unit_scale(totals, unit)
+    width = (MAP_WIDTH - MAP_GAP * (len(models) - 1)) / len(models)
     pieces, found = [], set[str]()
     for i, (page, total) in enumerate(zip(models, totals, strict=True)):
-        high = HEIGHT * total / max(totals)
-        place = Rect(i * (width + GAP), HEIGHT - high, width, high)
-        drawn = boxes(page.nodes, metric, place) if total else []
-        found |= {family(box.node.kind) for box in drawn if not box.head and not box.together}
-        names = paths(page.nodes)
+        high = MAP_HEIGHT * total / max(totals)
+        place = Rect(i * (width + MAP_GAP), MAP_HEIGHT - high, width, high)
+        drawn = place_boxes(page.nodes, metric, place) if total else []
+        found |= {find_family(box.node.kind) for box in drawn if not box.has_head and not box.grouped_count}
+        names = name_nodes(page.nodes)
         pieces += [_box(box, unit, names, locate(i, names[box.node.id])) for box in drawn]
         if len(models) > 1:
             pieces.append(_name(place, page.profile.model, f"{scale.format(total)} {scale.symbol}".strip()))
-    view = f"0 0 {number(WIDTH)} {number(HEIGHT + (LABEL if len(models) > 1 else 0))}"
+    view = f"0 0 {coord(MAP_WIDTH)} {coord(MAP_HEIGHT + (LABEL_HEIGHT if len(models) > 1 else 0))}"
     said = _said(models, metric)
     picture = tag("svg", "".join(pieces), viewBox=view, role="img", aria_label=said, class_="map")
     scroll = tag("div", picture, class_="pic")
@@ -95,20 +95,20 @@ def _map(models: Sequence[ModelPage], metric: str, locate: Locate) -> str:
 
 def _said(models: Sequence[ModelPage], metric: str) -> str:
     """The picture in words: of each model its total and the largest parts."""
-    label, unit = METRICS[metric]
+    label, unit = METRIC_LABELS[metric]
     sentences = []
     for page in models:
         if not _total(page, metric):
             continue
         root, *others = page.nodes
         parts = sorted((node for node in others if node.parent == root.id), key=lambda node: -node.total[metric])[:3]
-        largest = ", ".join(f"{node.label} {units.show(node.total[metric], unit)}" for node in parts)
-        total = units.show(root.total[metric], unit)
+        largest = ", ".join(f"{node.label} {units.show_quantity(node.total[metric], unit)}" for node in parts)
+        total = units.show_quantity(root.total[metric], unit)
         sentences.append(f"{page.profile.model} {total}" + (f", largest parts {largest}" if largest else ""))
     return f"Treemap of {label} by module: {'; '.join(sentences)}. The table of layers holds every number."
 
 
-def paths(nodes: Sequence[Node]) -> dict[str, str]:
+def name_nodes(nodes: Sequence[TreemapNode]) -> dict[str, str]:
     """What each node is called in the table of layers: its path, and `path (own)`; the model by its own name."""
     root, *others = nodes
     names = {root.id: ""}
@@ -120,51 +120,51 @@ def paths(nodes: Sequence[Node]) -> dict[str, str]:
     return names | {root.id: root.label}
 
 
-def _box(box: Box, unit: str, names: dict[str, str], row: str | None) -> str:
-    place, value = box.rect.inset(0.5), units.show(box.value, unit)
+def _box(box: PlacedBox, unit: str, names: dict[str, str], row: str | None) -> str:
+    place, value = box.rect.inset(0.5), units.show_quantity(box.value, unit)
     name = names[box.node.id]
-    inner = name.removeprefix(names[box.within]).lstrip(". ")
-    if box.together:
-        said = f"{box.together} smaller parts of {name}: {value}"
-        return tag("g", tag("title", safe(said)) + _rect(place), class_=_colour(OTHER))
-    title = tag("title", safe(f"{name} ({box.node.kind}): {value}"))
-    if box.head:
+    inner = name.removeprefix(names[box.container_id]).lstrip(". ")
+    if box.grouped_count:
+        said = f"{box.grouped_count} smaller parts of {name}: {value}"
+        return tag("g", tag("title", escape_text(said)) + _rect(place), class_=_colour(OTHER_FAMILY))
+    title = tag("title", escape_text(f"{name} ({box.node.kind}): {value}"))
+    if box.has_head:
         text = _text(place, inner, box.node.label, 11)
         return tag("g", title + _rect(place) + text, class_="head", data_r=row)
     text = _text(place, inner, box.node.label, 12)
-    if text and place.height >= 32 and len(value) * CHARACTER <= place.width - 8:
-        text += tag("text", safe(value), x=place.x + 5, y=place.y + 26, class_="v")
-    return tag("g", title + _rect(place) + text, class_=_colour(family(box.node.kind)), data_r=row)
+    if text and place.height >= 32 and len(value) * MAP_CHARACTER_WIDTH <= place.width - 8:
+        text += tag("text", escape_text(value), x=place.x + 5, y=place.y + 26, class_="v")
+    return tag("g", title + _rect(place) + text, class_=_colour(find_family(box.node.kind)), data_r=row)
 
 
 def _rect(place: Rect) -> str:
-    wide, high = number(place.width), number(place.height)
-    return tag("path", d=f"M{number(place.x)} {number(place.y)}h{wide}v{high}h-{wide}z")
+    wide, high = coord(place.width), coord(place.height)
+    return tag("path", d=f"M{coord(place.x)} {coord(place.y)}h{wide}v{high}h-{wide}z")
 
 
 def _colour(name: str) -> str:
     """The class of a family: `k1` is the first, `k0` what has none."""
-    return f"k{[*(known for known, _ in FAMILIES)].index(name) + 1 if name != OTHER else 0}"
+    return f"k{[*(known for known, _ in KIND_FAMILIES)].index(name) + 1 if name != OTHER_FAMILY else 0}"
 
 
 def _text(place: Rect, long: str, short: str, down: float) -> str:
     """The longer of two names that fits into the first line of a box; nothing where neither does."""
-    room = (place.width - 8) / CHARACTER
+    room = (place.width - 8) / MAP_CHARACTER_WIDTH
     fits = next((name for name in (long, short) if len(name) <= room), "")
     if not fits and room >= 6:
-        fits = cut(short, int(room))
-    return tag("text", safe(fits), x=place.x + 5, y=place.y + down) if fits and place.height >= 15 else ""
+        fits = cut_text(short, int(room))
+    return tag("text", escape_text(fits), x=place.x + 5, y=place.y + down) if fits and place.height >= 15 else ""
 
 
 def _name(place: Rect, model: str, total: str) -> str:
     """What stands under the treemap of one model among several."""
-    short = cut(model, int(place.width / (CHARACTER + 0.3)))
-    name = tag("text", safe(short), x=place.x, y=HEIGHT + 15, class_="n")
-    return name + tag("text", safe(total), x=place.x, y=HEIGHT + 30, class_="v")
+    short = cut_text(model, int(place.width / (MAP_CHARACTER_WIDTH + 0.3)))
+    name = tag("text", escape_text(short), x=place.x, y=MAP_HEIGHT + 15, class_="n")
+    return name + tag("text", escape_text(total), x=place.x, y=MAP_HEIGHT + 30, class_="v")
 
 
 def _legend(found: set[str]) -> str:
     """The kinds that the picture has, in the order of their colours."""
-    order = [name for name, _ in FAMILIES if name in found] + ([OTHER] if OTHER in found else [])
+    order = [name for name, _ in KIND_FAMILIES if name in found] + ([OTHER_FAMILY] if OTHER_FAMILY in found else [])
     swatch = tag("svg", _rect(Rect(0, 0, 10, 10)), width="10", height="10", aria_hidden="true")
     return tag("ul", "".join(tag("li", swatch + name, class_=_colour(name)) for name in order), class_="legend")

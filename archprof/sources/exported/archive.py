@@ -18,12 +18,12 @@ from typing import Any
 import torch
 
 from archprof.errors import ArchprofError, UsageError
-from archprof.sources.build import READABLE
+from archprof.sources.build import MAX_READABLE_ELEMENTS
 
-SCHEMA = 8
+PT2_SCHEMA = 8
 """The major version of the JSON that is read here, in use since torch 2.5 (torch/_export/serde/schema.py)."""
 
-DTYPES = {
+DTYPE_BY_NUMBER = {
     1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32,
     8: torch.float64, 9: torch.complex32, 10: torch.complex64, 11: torch.complex128, 12: torch.bool,
     13: torch.bfloat16, 28: torch.uint16, 29: torch.float8_e4m3fn, 30: torch.float8_e5m2, 31: torch.float8_e4m3fnuz,
@@ -31,10 +31,10 @@ DTYPES = {
 }  # fmt: skip
 """`ScalarType` of the schema."""
 
-STRIDED = 7
+STRIDED_LAYOUT = 7
 """`Layout.Strided` of the schema."""
 
-LIES = (
+MALFORMED_FILE_ERRORS = (
     LookupError, TypeError, ValueError, AttributeError, StopIteration, RuntimeError, ArithmeticError, EOFError,
     MemoryError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -42,7 +42,7 @@ LIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class TensorFacts:
+class ProgramTensor:
     """A tensor of the program: shape, strides and offset in elements; `path` of its bytes, or `None`."""
 
     shape: tuple[int, ...]
@@ -51,38 +51,38 @@ class TensorFacts:
     offset: int
     dtype: torch.dtype
     trainable: bool
-    path: str | None = None
+    payload_path: str | None = None
 
 
-class Archive:
+class Pt2Archive:
     """An open `.pt2` file.
 
     Attributes:
         program: the JSON of its graph module.
-        stored: parameters, buffers and constants by their names in the model, of the values that were saved.
+        stored_tensors: parameters, buffers and constants by their names in the model, of the values that were saved.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         try:
             with zipfile.ZipFile(Path(path).expanduser()) as self.zip:
-                self.program: Any = self._graph_module()
-                self.stored: dict[str, TensorFacts] = {}
+                self.program: Any = self._read_graph_module()
+                self.stored_tensors: dict[str, ProgramTensor] = {}
                 for folder in ("weights", "constants"):
-                    self.stored |= self._stored(folder)
+                    self.stored_tensors |= self._read_stored_tensors(folder)
         except FileNotFoundError:
             raise UsageError(f"There is no file {path}.") from None
-        except (OSError, *LIES) as error:
-            raise self.unreadable(error) from error
+        except (OSError, *MALFORMED_FILE_ERRORS) as error:
+            raise self.make_unreadable_error(error) from error
 
-    def unreadable(self, error: Exception) -> ArchprofError:
+    def make_unreadable_error(self, error: Exception) -> ArchprofError:
         return ArchprofError(
             f"{self.path} cannot be read as an exported program: {type(error).__name__}: {error}",
             "A file that torch.export.save wrote, by torch 2.9 or newer.",
             "Or profile the module itself: net.py:Net",
         )
 
-    def _graph_module(self) -> Any:
+    def _read_graph_module(self) -> Any:
         names = self.zip.namelist()
         models = [name for name in names if name.partition("/")[2].startswith("models/") and name.endswith(".json")]
         if len(models) != 1:
@@ -93,57 +93,59 @@ class Archive:
         if self.zip.read(f"{self.folder}/byteorder") != b"little":
             raise ValueError("its bytes are in another order")
         saved = json.loads(self.zip.read(models[0]))
-        if saved["schema_version"]["major"] != SCHEMA:
-            raise ValueError(f"its schema is {saved['schema_version']['major']}, and {SCHEMA} is known here")
+        if saved["schema_version"]["major"] != PT2_SCHEMA:
+            raise ValueError(f"its schema is {saved['schema_version']['major']}, and {PT2_SCHEMA} is known here")
         return saved["graph_module"]
 
-    def _stored(self, kind: str) -> dict[str, TensorFacts]:
+    def _read_stored_tensors(self, kind: str) -> dict[str, ProgramTensor]:
         """The tensors of one folder of the archive; custom objects, which have no shape, are left out."""
         config = f"{self.folder}/data/{kind}/{self.name}_{kind}_config.json"
         if config not in self.zip.namelist():
             return {}
         entries = json.loads(self.zip.read(config))["config"]
         return {
-            name: facts(entry["tensor_meta"], None if entry["use_pickle"] else self._payload(kind, entry["path_name"]))
+            name: read_tensor_meta(
+                entry["tensor_meta"], None if entry["use_pickle"] else self._find_payload(kind, entry["path_name"])
+            )
             for name, entry in entries.items()
             if entry.get("tensor_meta")
         }
 
-    def _payload(self, kind: str, name: str) -> str | None:
+    def _find_payload(self, kind: str, name: str) -> str | None:
         """Where the bytes of a tensor are; a model on meta was saved without any."""
         path = f"{self.folder}/data/{kind}/{name}"
         return path if self.zip.getinfo(path).file_size else None
 
-    def tensor(self, name: str, *, values: bool) -> torch.Tensor:
+    def load_tensor(self, name: str, *, values: bool) -> torch.Tensor:
         """A stored tensor: on meta, but for small integers, or with its values (zeros where they are pickled)."""
-        known = self.stored[name]
+        known = self.stored_tensors[name]
         real = values or not (known.dtype.is_floating_point or known.dtype.is_complex)
-        if not values and _numel(known.shape) > READABLE:
+        if not values and _numel(known.shape) > MAX_READABLE_ELEMENTS:
             real = False
-        if not real or known.path is None or not _numel(known.shape):
+        if not real or known.payload_path is None or not _numel(known.shape):
             device = "cpu" if real else "meta"
             return torch.empty_strided(known.shape, known.strides, dtype=known.dtype, device=device).zero_()
         with zipfile.ZipFile(Path(self.path).expanduser()) as archive:
-            content = bytearray(archive.read(known.path))
+            content = bytearray(archive.read(known.payload_path))
         return torch.frombuffer(content, dtype=known.dtype).as_strided(known.shape, known.strides, known.offset)
 
 
-def facts(meta: Mapping[str, Any], path: str | None = None) -> TensorFacts:
+def read_tensor_meta(meta: Mapping[str, Any], path: str | None = None) -> ProgramTensor:
     """`TensorMeta` of the schema, a dynamic size as it was when exported."""
-    if meta["layout"] != STRIDED:
+    if meta["layout"] != STRIDED_LAYOUT:
         raise ValueError(f"it has a tensor of another layout than strided: {meta['layout']}")
-    return TensorFacts(
-        shape=tuple(map(_size, meta["sizes"])),
+    return ProgramTensor(
+        shape=tuple(map(_read_size, meta["sizes"])),
         dynamic=tuple("as_expr" in size for size in meta["sizes"]),
-        strides=tuple(map(_size, meta["strides"])),
-        offset=_size(meta["storage_offset"]),
-        dtype=DTYPES[meta["dtype"]],
+        strides=tuple(map(_read_size, meta["strides"])),
+        offset=_read_size(meta["storage_offset"]),
+        dtype=DTYPE_BY_NUMBER[meta["dtype"]],
         trainable=meta["requires_grad"],
-        path=path,
+        payload_path=path,
     )
 
 
-def _size(size: Mapping[str, Any]) -> int:
+def _read_size(size: Mapping[str, Any]) -> int:
     known = size["as_int"] if "as_int" in size else (size["as_expr"]["hint"] or {}).get("as_int")
     if type(known) is not int or known < 0:
         raise ValueError("a size of it was not known when it was exported")

@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
-from archprof.sources.exported.archive import DTYPES
+from archprof.sources.exported.archive import DTYPE_BY_NUMBER
 
-NAMESPACES = frozenset({"aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao"})
+ALLOWED_NAMESPACES = frozenset({"aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao"})
 """Libraries whose operators a file may name: they compute, and touch no files but for those with a `filename`."""
 
-CHECKS = ("torch.ops.aten._assert_", "torch.ops.aten.sym_constrain_range", "torch.ops.aten._assert_async")
+ASSERTION_OPS = ("torch.ops.aten._assert_", "torch.ops.aten.sym_constrain_range", "torch.ops.aten._assert_async")
 """Ops that only watch over the exported program."""
 
-NUMBERS: dict[str, Callable[..., Any]] = {
+SIZE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{f"_operator.{name}": getattr(operator, name) for name in (
         "add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pos", "eq", "ne", "lt", "le", "gt", "ge", "and_",
         "or_", "not_", "getitem",
@@ -31,7 +31,7 @@ NUMBERS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 """What sizes are computed with."""
 
-WHOLE: dict[str, Callable[..., Any]] = {
+WHOLE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention.default": nn.functional.scaled_dot_product_attention,
     **{
         f"{name}.{kind}": getattr(torch, name)
@@ -41,14 +41,16 @@ WHOLE: dict[str, Callable[..., Any]] = {
 }
 """Ops that the tracer records whole when they are called as torch's functions."""
 
-MEMORY_FORMATS = {
+MEMORY_FORMAT_BY_NUMBER = {
     1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format,
 }  # fmt: skip
-PLAIN = frozenset("as_int as_ints as_bool as_bools as_string as_strings as_int_lists as_float_lists".split())
+PLAIN_ARGUMENT_KINDS = frozenset(
+    "as_int as_ints as_bool as_bools as_string as_strings as_int_lists as_float_lists".split()
+)
 """Kinds of an `Argument` of the schema that are their own value in JSON."""
 
 
-class Lookup:
+class ValueLookup:
     """Values by name: of this call, or held by a module."""
 
     def __init__(self, values: dict[str, Any], tensors: dict[str, tuple[nn.Module, str]]) -> None:
@@ -67,101 +69,101 @@ class Lookup:
         return "meta" if any(tensor.is_meta for tensor in tensors) else "cpu"
 
 
-def run_op(node: Mapping[str, Any], values: Lookup) -> Any:
+def run_op(node: Mapping[str, Any], values: ValueLookup) -> Any:
     """Run one op of the graph."""
-    if node["target"].startswith(CHECKS):
+    if node["target"].startswith(ASSERTION_OPS):
         return None
-    args = [_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") != 2]
-    kwargs = {each["name"]: _argument(each["arg"], values) for each in node["inputs"] if each.get("kind") == 2}
-    return _function(node["target"])(*args, **kwargs)
+    args = [_read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") != 2]
+    kwargs = {each["name"]: _read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") == 2}
+    return _find_function(node["target"])(*args, **kwargs)
 
 
-def _function(target: str) -> Callable[..., Any]:
+def _find_function(target: str) -> Callable[..., Any]:
     """What an op's name stands for; only operators that a file may name."""
-    if target in NUMBERS:
-        return NUMBERS[target]
+    if target in SIZE_FUNCTIONS:
+        return SIZE_FUNCTIONS[target]
     names = target.split(".")[2:]
-    if not target.startswith("torch.ops.") or len(names) != 3 or names[0] not in NAMESPACES:
-        raise refused(target)
-    if names[0] == "aten" and ".".join(names[1:]) in WHOLE:
-        return WHOLE[".".join(names[1:])]
+    if not target.startswith("torch.ops.") or len(names) != 3 or names[0] not in ALLOWED_NAMESPACES:
+        raise make_refusal_error(target)
+    if names[0] == "aten" and ".".join(names[1:]) in WHOLE_FUNCTIONS:
+        return WHOLE_FUNCTIONS[".".join(names[1:])]
     found: Any = torch.ops
     for name in names:
         found = getattr(found, name, None)
-    if not isinstance(found, torch._ops.OpOverload) or not _computes(found):
-        raise refused(target)
+    if not isinstance(found, torch._ops.OpOverload) or not _is_compute_op(found):
+        raise make_refusal_error(target)
     return found
 
 
-def _computes(op: torch._ops.OpOverload) -> bool:
+def _is_compute_op(op: torch._ops.OpOverload) -> bool:
     """Not one of TorchScript's built-ins on strings and lists, `aten::save` among them, nor one that maps a file."""
     name = op.name()  # type: ignore[no-untyped-call]
     return torch._C._dispatch_has_kernel(name) and all(each.name != "filename" for each in op._schema.arguments)
 
 
-def refused(target: str) -> ArchprofError:
+def make_refusal_error(target: str) -> ArchprofError:
     """What is said of a part of a program that is not run."""
     return ArchprofError(
         f"The exported program calls {target}, which archprof does not run from a file.",
-        f"Operators of {', '.join(sorted(NAMESPACES))}.",
+        f"Operators of {', '.join(sorted(ALLOWED_NAMESPACES))}.",
         "Profile the module itself: net.py:Net",
     )
 
 
-def _argument(argument: Mapping[str, Any], values: Lookup) -> Any:
+def _read_argument(argument: Mapping[str, Any], values: ValueLookup) -> Any:
     """The value of an `Argument` of the schema, which is one of many kinds."""
     ((kind, value),) = argument.items()
-    if kind in PLAIN:
+    if kind in PLAIN_ARGUMENT_KINDS:
         return value
     if kind == "as_none":
         return None
     if kind in ("as_name", "as_tensor", "as_optional_tensor"):
-        return values[value] if kind == "as_name" else _named(value, values)
+        return values[value] if kind == "as_name" else _read_tensor_argument(value, values)
     if kind in ("as_tensors", "as_optional_tensors", "as_nested_tensors"):
-        return [_named(each, values) for each in value]
+        return [_read_tensor_argument(each, values) for each in value]
     if kind in ("as_sym_int", "as_sym_bool", "as_sym_float"):
-        return _argument(value, values)
+        return _read_argument(value, values)
     if kind in ("as_sym_ints", "as_sym_bools", "as_sym_floats"):
-        return [_argument(each, values) for each in value]
+        return [_read_argument(each, values) for each in value]
     if kind == "as_device":
         return values.device
-    if kind not in CONSTANTS:
-        raise refused(f"an op with an argument of the kind {kind[3:]}")
-    return CONSTANTS[kind](value)
+    if kind not in CONSTANT_READERS:
+        raise make_refusal_error(f"an op with an argument of the kind {kind[3:]}")
+    return CONSTANT_READERS[kind](value)
 
 
-CONSTANTS: dict[str, Callable[[Any], Any]] = {
+CONSTANT_READERS: dict[str, Callable[[Any], Any]] = {
     "as_float": float,  # also of "Infinity", which JSON cannot write
     "as_floats": lambda values: list(map(float, values)),
-    "as_scalar_type": DTYPES.__getitem__,
-    "as_memory_format": MEMORY_FORMATS.__getitem__,
+    "as_scalar_type": DTYPE_BY_NUMBER.__getitem__,
+    "as_memory_format": MEMORY_FORMAT_BY_NUMBER.__getitem__,
     "as_layout": lambda layout: None,
     "as_complex": lambda value: complex(value["real"], value["imag"]),
 }
 
 
-def _named(value: Any, values: Lookup) -> Any:
+def _read_tensor_argument(value: Any, values: ValueLookup) -> Any:
     """A tensor by its name, a list of them, or `None`."""
     if isinstance(value, list):
-        return [_named(each, values) for each in value]
-    return values[value["name"]] if "name" in value else _argument(value, values)
+        return [_read_tensor_argument(each, values) for each in value]
+    return values[value["name"]] if "name" in value else _read_argument(value, values)
 
 
-def bind(outputs: Sequence[Mapping[str, Any]], result: Any, values: dict[str, Any]) -> None:
+def bind_results(outputs: Sequence[Mapping[str, Any]], result: Any, values: dict[str, Any]) -> None:
     """Give the results of an op their names."""
     results = [result] if len(outputs) == 1 else list(result or ())
     for output, value in zip(outputs, results, strict=True):
-        values.update(zip(names_in(output), value if "as_tensors" in output else [value], strict=False))
+        values.update(zip(find_value_names(output), value if "as_tensors" in output else [value], strict=False))
 
 
-def names_in(arguments: Any) -> Iterator[str]:
+def find_value_names(arguments: Any) -> Iterator[str]:
     """The names of values anywhere in arguments."""
     if isinstance(arguments, list):
         for each in arguments:
-            yield from names_in(each)
+            yield from find_value_names(each)
     elif isinstance(arguments, dict):
         for key, each in arguments.items():
             if key == "as_name" or (key == "name" and isinstance(each, str) and "arg" not in arguments):
                 yield each
             else:
-                yield from names_in(each)
+                yield from find_value_names(each)

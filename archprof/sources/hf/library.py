@@ -12,7 +12,7 @@ from torch import nn
 from archprof.sources.recipe import UnavailableError
 
 
-def transformers() -> Any:
+def import_transformers() -> Any:
     """The package; its parts are imported when they are asked for. `UnavailableError` says why there is none."""
     try:
         import transformers
@@ -23,31 +23,31 @@ def transformers() -> Any:
     return transformers
 
 
-def names() -> list[str]:
+def list_public_names() -> list[str]:
     """Every public name of the package; none is imported for it."""
-    return dir(transformers())
+    return dir(import_transformers())
 
 
-def find(name: str) -> Any:
+def import_public(name: str) -> Any:
     """A class by its public name; `UnavailableError` if its module needs a package that is not there."""
     try:
-        return getattr(transformers(), name)
+        return getattr(import_transformers(), name)
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
         raise UnavailableError(f"{name} cannot be imported: {error}") from error
 
 
-def made(model: nn.Module) -> bool:
+def is_transformers_model(model: nn.Module) -> bool:
     """Whether a model is one of transformers, also a class of the user's own that inherits from one."""
     modules = sys.modules.get("transformers.modeling_utils")
     return modules is not None and isinstance(model, modules.PreTrainedModel)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def quiet_and_offline() -> Iterator[None]:
     """Nothing is downloaded and nothing is said: what the library keeps of both is afterwards as it was."""
     from huggingface_hub import constants
 
-    logging = find("logging")
+    logging = import_public("logging")
     offline, verbosity = constants.HF_HUB_OFFLINE, logging.get_verbosity()
     constants.HF_HUB_OFFLINE = True
     logging.set_verbosity_error()

@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from archprof.tracing.ops.costs import Causal, Count, find
+from archprof.tracing.ops.costs import Causal, OpCost, find_cost_rule
 
 
 def _counts_grouped_queries() -> bool:
@@ -40,8 +40,8 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def count(self, causal: Causal = "full") -> Count | None:
-        rule = find(self.name, causal)
+    def count(self, causal: Causal = "full") -> OpCost | None:
+        rule = find_cost_rule(self.name, causal)
         return None if rule is None else rule(self.result, *self.args, **self.kwargs)
 
     @property

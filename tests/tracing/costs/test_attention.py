@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
-from archprof.tracing.ops.costs import attention, attention_kernels, find
+from archprof.tracing.ops.costs import attention, attention_kernels, find_cost_rule
 
-FORWARD = sorted(attention.FORWARD)
-BACKWARD = sorted(attention.BACKWARD)
+FORWARD = sorted(attention.FORWARD_OPS)
+BACKWARD = sorted(attention.BACKWARD_OPS)
 HEADS_FIRST = [*FORWARD, *BACKWARD]
-KERNELS = [*attention_kernels.FORWARD, *attention_kernels.BACKWARD]
+KERNELS = [*attention_kernels.FORWARD_KERNELS, *attention_kernels.BACKWARD_KERNELS]
 WITH_MASK = {name for name in (*HEADS_FIRST, *KERNELS) if "flash" not in name} | {
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_flash_attention_for_cpu_backward",
@@ -74,9 +74,9 @@ side = st.integers(1, 8)
 def test_the_function_and_its_backward_are_torchs_count(meta, b, kv, group, queries, keys, size, wide):
     q, k, v = (b, kv * group, queries, size), (b, kv, keys, size), (b, kv, keys, wide)
     tensors = [meta(*shape) for shape in (q, k, v)]
-    forward = find("aten.scaled_dot_product_attention")(None, *tensors, enable_gqa=True)
+    forward = find_cost_rule("aten.scaled_dot_product_attention")(None, *tensors, enable_gqa=True)
     assert forward.macs == sdpa_flop_count(q, k, v) // 2
-    backward = find("aten.scaled_dot_product_attention_backward")(None, *tensors, enable_gqa=True)
+    backward = find_cost_rule("aten.scaled_dot_product_attention_backward")(None, *tensors, enable_gqa=True)
     assert backward.macs == sdpa_backward_flop_count((*q[:3], wide), q, k, v) // 2
 
 
@@ -84,15 +84,18 @@ def test_the_function_and_its_backward_are_torchs_count(meta, b, kv, group, quer
 def test_half_counts_exactly_the_scores_that_a_causal_mask_leaves(meta, queries, keys, size):
     tensors = meta(queries, size), meta(keys, size), meta(keys, size)
     left = int(torch.ones(queries, keys).tril().sum())
-    rule = find("aten.scaled_dot_product_attention", "half")
+    rule = find_cost_rule("aten.scaled_dot_product_attention", "half")
     assert rule(None, *tensors, is_causal=True).macs == left * 2 * size
     assert rule(None, *tensors, None, 0.0, True) == rule(None, *tensors, is_causal=True)
     assert rule(None, *tensors).macs == queries * keys * 2 * size
-    assert find("aten.scaled_dot_product_attention")(None, *tensors, is_causal=True).macs == queries * keys * 2 * size
+    assert (
+        find_cost_rule("aten.scaled_dot_product_attention")(None, *tensors, is_causal=True).macs
+        == queries * keys * 2 * size
+    )
 
 
 def test_tensors_may_be_given_by_name_and_batches_broadcast(meta):
-    rule = find("aten.scaled_dot_product_attention")
+    rule = find_cost_rule("aten.scaled_dot_product_attention")
     given = {"query": meta(5, 8), "key": meta(3, 1, 7, 8), "value": meta(3, 2, 7, 4)}
     assert rule(None, **given).macs == 3 * 2 * 5 * 7 * (8 + 4)
     result = torch.nn.functional.scaled_dot_product_attention(**given)
@@ -104,7 +107,7 @@ def test_what_the_math_path_dispatches_has_the_same_macs(dispatched, meta):
     with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         calls = dispatched(lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v))
     unrolled = sum(call.count().macs for call in calls)
-    assert find("aten.scaled_dot_product_attention")(None, q, k, v).macs == unrolled == 2 * 4 * 5 * 7 * 16
+    assert find_cost_rule("aten.scaled_dot_product_attention")(None, q, k, v).macs == unrolled == 2 * 4 * 5 * 7 * 16
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -126,6 +129,6 @@ def test_a_window_or_a_half_filled_cache_is_unknown(by_schema, meta, option):
 
 def test_the_overload_for_8_bit_inputs_is_unknown(meta):
     scale, tensor = meta(1), meta(1, 2, 3, 4)
-    rule = find("aten._scaled_dot_product_flash_attention")
+    rule = find_cost_rule("aten._scaled_dot_product_flash_attention")
     assert rule(None, tensor, tensor, tensor, scale, scale, scale, 0.0, True) is None
     assert rule(None, tensor, tensor, tensor, None, None, None, 0.0, True) is None

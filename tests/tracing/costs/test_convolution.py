@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from archprof.facts.records import Window
-from archprof.tracing.ops.costs.convolution import BACKENDS
+from archprof.tracing.ops.costs.convolution import BACKEND_CONVOLUTIONS
 
 CONVS = (functional.conv1d, functional.conv2d, functional.conv3d)
 TRANSPOSED = (functional.conv_transpose1d, functional.conv_transpose2d, functional.conv_transpose3d)
@@ -172,7 +172,7 @@ def test_complex_channels_cost_four_real_ones(dispatched, meta):
     assert calls[0].count().macs == 4 * (3 * 4) * (2 * 3)
 
 
-NAMES = [name for names in BACKENDS for name in names.split()]
+NAMES = [name for names in BACKEND_CONVOLUTIONS for name in names.split()]
 
 
 @pytest.mark.parametrize("name", NAMES)

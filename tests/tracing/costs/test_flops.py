@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from archprof.tracing.ops.costs import find
+from archprof.tracing.ops.costs import find_cost_rule
 
 F = functional
 LONG = {"dtype": torch.int64}
@@ -161,17 +161,19 @@ def test_batch_norm_backward_has_the_weight_that_the_forward_had(dispatched, met
 
 def test_fused_root_mean_square_norm_is_taken_apart_but_for_its_work_once_a_row(dispatched, meta):
     x, weight = meta(2, 3, 8), meta(8)
-    fused = find("aten._fused_rms_norm")
+    fused = find_cost_rule("aten._fused_rms_norm")
     assert (fused(None, x, (8,), weight).flops, fused(None, x, (8,), None).flops) == (4 * 48, 3 * 48)
     rows = 2 * 3
     assert flops_of(dispatched(lambda: F.rms_norm(x, (8,), weight))) - 4 * 48 == 2 * rows  # add eps, reciprocal root
-    assert find("aten._fused_rms_norm_backward")(None, x, x, (8,), x, weight, [True, True]).flops == 2 * 4 * 48
+    assert (
+        find_cost_rule("aten._fused_rms_norm_backward")(None, x, x, (8,), x, weight, [True, True]).flops == 2 * 4 * 48
+    )
 
 
 def test_dropout_is_the_same_fused_and_taken_apart(dispatched, meta):
     x = meta(2, 3, requires_grad=True)
     apart = flops_of(dispatched(lambda: F.dropout(x.detach())))
-    fused = find("aten.native_dropout")
+    fused = find_cost_rule("aten.native_dropout")
     assert apart == fused(None, x, 0.5, True).flops == 12
     assert fused(None, x, 0.5, False).flops == 0
 

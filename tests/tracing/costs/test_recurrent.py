@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
-from archprof.tracing.ops.costs import find
+from archprof.tracing.ops.costs import find_cost_rule
 
 KINDS = {"lstm": (nn.LSTM, 4), "gru": (nn.GRU, 3), "rnn_tanh": (nn.RNN, 1)}
 POINTWISE = {"lstm": 13, "gru": 10, "rnn_tanh": 2}
@@ -21,7 +21,7 @@ def count_of(name, layer, x, *, packed=None, half=""):
     states = [state, state] if name == "lstm" else state
     common = (params, layer.bias, layer.num_layers, layer.dropout, layer.training, layer.bidirectional)
     args = (x, states, *common, layer.batch_first) if packed is None else (x, packed, states, *common)
-    return find(f"aten.{name}{half}")(None, *args)
+    return find_cost_rule(f"aten.{name}{half}")(None, *args)
 
 
 @settings(max_examples=60, deadline=None)
@@ -120,9 +120,13 @@ def test_mkldnn_backward_finds_its_arguments_where_torchs_schema_has_them(by_sch
 @pytest.mark.parametrize(("name", "flops"), [("lstm", 13 + 8), ("gru", 10 + 6)])
 def test_fused_cells_of_the_gpu(meta, name, flops):
     gates, state, bias = meta(2, 28), meta(2, 7), meta(28)
-    assert find(f"aten._thnn_fused_{name}_cell")(None, gates, gates, state, bias, bias) == (0, flops * 14, None)
+    assert find_cost_rule(f"aten._thnn_fused_{name}_cell")(None, gates, gates, state, bias, bias) == (
+        0,
+        flops * 14,
+        None,
+    )
     without = {"lstm": 13, "gru": 10}[name]
-    assert find(f"aten._thnn_fused_{name}_cell")(None, gates, gates, state).flops == without * 14
+    assert find_cost_rule(f"aten._thnn_fused_{name}_cell")(None, gates, gates, state).flops == without * 14
 
 
 def test_fused_cells_backward(by_schema, meta):

@@ -25,36 +25,36 @@ def _rules_as_they_were(monkeypatch):
     ],
 )
 def test_three_states(name, status):
-    assert costs.status(name) == status
-    assert (costs.find(name) is None) == (status == "unknown")
+    assert costs.find_cost_status(name) == status
+    assert (costs.find_cost_rule(name) is None) == (status == "unknown")
 
 
 def test_an_in_place_op_finds_its_twin_and_an_operator_keeps_its_underscores():
-    assert costs.find("aten.relu_") is costs.find("aten.relu") is not None
-    assert costs.find("aten.__iand__") is not None
-    assert costs.find("aten.relu__") is None
+    assert costs.find_cost_rule("aten.relu_") is costs.find_cost_rule("aten.relu") is not None
+    assert costs.find_cost_rule("aten.__iand__") is not None
+    assert costs.find_cost_rule("aten.relu__") is None
 
 
 def test_two_rules_for_one_op_are_refused():
     with pytest.raises(ValueError, match=r"aten\.mm has a rule already"):
-        costs.rule("aten.mm")(lambda result: costs.Count(0, 0))
+        costs.cost_rule("aten.mm")(lambda result: costs.OpCost(0, 0))
 
 
-@pytest.mark.parametrize("returned", [(3, 7), costs.Count(3, 7)])
+@pytest.mark.parametrize("returned", [(3, 7), costs.OpCost(3, 7)])
 def test_a_registered_cost_may_be_a_pair(returned):
     @costs.register_cost("mylib.my_op")
     def my_op(result, x):
         return returned
 
-    assert costs.find("mylib.my_op")(None, torch.empty(1)) == costs.Count(3, 7, None)
-    assert costs.status("mylib.my_op") == "counted"
+    assert costs.find_cost_rule("mylib.my_op")(None, torch.empty(1)) == costs.OpCost(3, 7, None)
+    assert costs.find_cost_status("mylib.my_op") == "counted"
     assert my_op(None, 1) == returned  # the decorated function itself stays as it was written
 
 
 def test_a_registered_cost_replaces_the_built_in_one_also_for_causal_counts():
     name = "aten.scaled_dot_product_attention"
     costs.register_cost(name)(lambda result, *args, **kwargs: None)
-    assert costs.find(name, "half")(None, 1, 2, 3) is None
+    assert costs.find_cost_rule(name, "half")(None, 1, 2, 3) is None
 
 
 @pytest.mark.parametrize("name", ["my_op", "mylib::my_op"])

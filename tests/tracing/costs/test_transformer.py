@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from archprof.tracing.ops.costs import find
+from archprof.tracing.ops.costs import find_cost_rule
 
 
 def totals(calls):
@@ -56,5 +56,5 @@ def test_the_published_trap(dispatched):
 
 def test_nested_sequences_are_unknown():
     nested = torch.nested.nested_tensor([torch.rand(2, 4), torch.rand(3, 4)])
-    assert find("aten._native_multi_head_attention")(None, nested, nested, nested, 4, 2, 0, 0, 0, 0) is None
-    assert find("aten._transformer_encoder_layer_fwd")(None, nested, 4, 2) is None
+    assert find_cost_rule("aten._native_multi_head_attention")(None, nested, nested, nested, 4, 2, 0, 0, 0, 0) is None
+    assert find_cost_rule("aten._transformer_encoder_layer_fwd")(None, nested, 4, 2) is None

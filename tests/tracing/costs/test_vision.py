@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision import ops
 
-from archprof.tracing.ops.costs import find
+from archprof.tracing.ops.costs import find_cost_rule
 
 
 def test_region_alignment_counts_its_samples(dispatched, meta):
@@ -33,5 +33,5 @@ def test_deformable_convolution(dispatched, masked):
 
 
 def test_suppression_is_ordering_and_region_pooling_unknown():
-    assert find("torchvision.nms")(None, 1, 2, 0.5) == (0, 0, None)
-    assert find("torchvision.roi_pool") is None
+    assert find_cost_rule("torchvision.nms")(None, 1, 2, 0.5) == (0, 0, None)
+    assert find_cost_rule("torchvision.roi_pool") is None

@@ -35,6 +35,14 @@ from archprof.tracing.ops.costs import (  # noqa: F401  (each registers its rule
     transformer,
     vision,
 )
-from archprof.tracing.ops.costs.registry import Causal, Count, Rule, find, register_cost, rule, status
+from archprof.tracing.ops.costs.registry import (
+    Causal,
+    CostRule,
+    OpCost,
+    cost_rule,
+    find_cost_rule,
+    find_cost_status,
+    register_cost,
+)
 
-__all__ = ["Causal", "Count", "Rule", "find", "register_cost", "rule", "status"]
+__all__ = ["Causal", "CostRule", "OpCost", "cost_rule", "find_cost_rule", "find_cost_status", "register_cost"]

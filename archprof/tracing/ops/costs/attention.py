@@ -20,22 +20,22 @@ from itertools import zip_longest
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archprof.tracing.ops.costs.registry import Count, Rule, rule
+from archprof.tracing.ops.costs.registry import CostRule, OpCost, cost_rule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCALE = 1
-MASK = 1
-SOFTMAX = 5
-DROPOUT = 2
-GRADIENT = 4 + SCALE
+SCALE_FLOPS = 1
+MASK_FLOPS = 1
+SOFTMAX_FLOPS_PER_SCORE = 5
+DROPOUT_FLOPS = 2
+GRADIENT_FLOPS = 4 + SCALE_FLOPS
 
-Shape = Sequence[int]
+AttentionShape = Sequence[int]
 """Of queries, keys or values: (…, heads, positions, head size)."""
 
 
-class Places(NamedTuple):
+class AttentionArgPlaces(NamedTuple):
     """Where an op takes its arguments; keys and values follow the query. A mask without a place is a keyword."""
 
     query: int
@@ -44,54 +44,63 @@ class Places(NamedTuple):
     causal: int
 
 
-FORWARD = {
-    "_scaled_dot_product_flash_attention": Places(0, None, 3, 4),
-    "_scaled_dot_product_flash_attention_for_cpu": Places(0, None, 3, 4),
-    "_scaled_dot_product_efficient_attention": Places(0, 3, 5, 6),
-    "_scaled_dot_product_cudnn_attention": Places(0, 3, 5, 6),
-    "_scaled_dot_product_fused_attention_overrideable": Places(0, 3, 4, 5),
+FORWARD_OPS = {
+    "_scaled_dot_product_flash_attention": AttentionArgPlaces(0, None, 3, 4),
+    "_scaled_dot_product_flash_attention_for_cpu": AttentionArgPlaces(0, None, 3, 4),
+    "_scaled_dot_product_efficient_attention": AttentionArgPlaces(0, 3, 5, 6),
+    "_scaled_dot_product_cudnn_attention": AttentionArgPlaces(0, 3, 5, 6),
+    "_scaled_dot_product_fused_attention_overrideable": AttentionArgPlaces(0, 3, 4, 5),
 }
-BACKWARD = {
-    "_scaled_dot_product_flash_attention_backward": Places(1, None, 10, 11),
-    "_scaled_dot_product_flash_attention_for_cpu_backward": Places(1, None, 6, 7),
-    "_scaled_dot_product_efficient_attention_backward": Places(1, 4, 9, 11),
-    "_scaled_dot_product_cudnn_attention_backward": Places(1, 8, 13, 14),
-    "_scaled_dot_product_fused_attention_overrideable_backward": Places(1, 4, 12, 13),
+BACKWARD_OPS = {
+    "_scaled_dot_product_flash_attention_backward": AttentionArgPlaces(1, None, 10, 11),
+    "_scaled_dot_product_flash_attention_for_cpu_backward": AttentionArgPlaces(1, None, 6, 7),
+    "_scaled_dot_product_efficient_attention_backward": AttentionArgPlaces(1, 4, 9, 11),
+    "_scaled_dot_product_cudnn_attention_backward": AttentionArgPlaces(1, 8, 13, 14),
+    "_scaled_dot_product_fused_attention_overrideable_backward": AttentionArgPlaces(1, 4, 12, 13),
 }
 
 
-def forward(query: Shape, key: Shape, value: Shape, mask: object, dropout_p: float, skip_masked: bool) -> Count:
+def count_attention(
+    query: AttentionShape, key: AttentionShape, value: AttentionShape, mask: object, dropout_p: float, skip_masked: bool
+) -> OpCost:
     """The cost of one attention; `mask` may be `None`."""
-    scores = _scores(query, key, value, skip_masked)
+    scores = _count_scores(query, key, value, skip_masked)
     macs = scores * (query[-1] + value[-1])
-    return Count(macs, 2 * macs + scores * _per_score(mask, dropout_p))
+    return OpCost(macs, 2 * macs + scores * _flops_per_score(mask, dropout_p))
 
 
-def backward(query: Shape, key: Shape, value: Shape, mask: object, dropout_p: float, skip_masked: bool) -> Count:
+def count_attention_backward(
+    query: AttentionShape, key: AttentionShape, value: AttentionShape, mask: object, dropout_p: float, skip_masked: bool
+) -> OpCost:
     """The cost of its gradients."""
-    scores = _scores(query, key, value, skip_masked)
+    scores = _count_scores(query, key, value, skip_masked)
     macs = scores * (3 * query[-1] + 2 * value[-1])
-    dropout = DROPOUT if dropout_p else 0
-    return Count(macs, 2 * macs + scores * (_per_score(mask, dropout_p) + GRADIENT + dropout))
+    dropout = DROPOUT_FLOPS if dropout_p else 0
+    return OpCost(macs, 2 * macs + scores * (_flops_per_score(mask, dropout_p) + GRADIENT_FLOPS + dropout))
 
 
-def _per_score(mask: object, dropout_p: float) -> int:
-    return SCALE + SOFTMAX + (MASK if mask is not None else 0) + (DROPOUT if dropout_p else 0)
+def _flops_per_score(mask: object, dropout_p: float) -> int:
+    return (
+        SCALE_FLOPS
+        + SOFTMAX_FLOPS_PER_SCORE
+        + (MASK_FLOPS if mask is not None else 0)
+        + (DROPOUT_FLOPS if dropout_p else 0)
+    )
 
 
-def _scores(query: Shape, key: Shape, value: Shape, skip_masked: bool) -> int:
+def _count_scores(query: AttentionShape, key: AttentionShape, value: AttentionShape, skip_masked: bool) -> int:
     leading = zip_longest(query[-3::-1], key[-3::-1], value[-3::-1], fillvalue=1)
-    each = unmasked(query[-2], key[-2]) if skip_masked else query[-2] * key[-2]
+    each = count_unmasked_scores(query[-2], key[-2]) if skip_masked else query[-2] * key[-2]
     return prod(map(max, leading)) * each
 
 
-def unmasked(queries: int, keys: int) -> int:
+def count_unmasked_scores(queries: int, keys: int) -> int:
     """Scores that a causal mask leaves, its diagonal at the top left: the sum of min(i, keys) for i = 1 … queries."""
     rising = min(queries, keys)
     return rising * (rising + 1) // 2 + (queries - rising) * keys
 
 
-def _called(cost: Rule) -> Rule:
+def _rule_of_function(cost: CostRule) -> CostRule:
     """The rule of torch's function, recorded as one op with the arguments of its call; also of its backward."""
 
     def count(
@@ -106,13 +115,13 @@ def _called(cost: Rule) -> Rule:
         *_: Any,
         half: bool = False,
         **__: Any,
-    ) -> Count | None:
+    ) -> OpCost | None:
         return cost(query.shape, key.shape, value.shape, attn_mask, dropout_p, half and is_causal)
 
     return count
 
 
-def _placed(cost: Rule, places: Places) -> Rule:
+def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
     """The rule of an op that takes its arguments at these places."""
 
     def count(
@@ -124,10 +133,13 @@ def _placed(cost: Rule, places: Places) -> Rule:
         dropout_p: float = 0.0,
         is_causal: bool = False,
         **_: Any,
-    ) -> Count | None:
+    ) -> OpCost | None:
         q = places.query
-        mask = _take(args, places.mask, attn_mask)
-        dropped, masked = _take(args, places.dropout, dropout_p), _take(args, places.causal, is_causal)
+        mask = _take_argument(args, places.mask, attn_mask)
+        dropped, masked = (
+            _take_argument(args, places.dropout, dropout_p),
+            _take_argument(args, places.causal, is_causal),
+        )
         if not isinstance(dropped, (int, float)):
             return None  # the overload for 8-bit inputs takes its scales here
         return cost(args[q].shape, args[q + 1].shape, args[q + 2].shape, mask, dropped, half and masked)
@@ -135,13 +147,13 @@ def _placed(cost: Rule, places: Places) -> Rule:
     return count
 
 
-def _take(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
+def _take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
     return args[place] if place is not None and place < len(args) else otherwise
 
 
-rule("aten.scaled_dot_product_attention", causal=True)(_called(forward))
-rule("aten.scaled_dot_product_attention_backward", causal=True)(_called(backward))
-for _name, _places in FORWARD.items():
-    rule(f"aten.{_name}", causal=True)(_placed(forward, _places))
-for _name, _places in BACKWARD.items():
-    rule(f"aten.{_name}", causal=True)(_placed(backward, _places))
+cost_rule("aten.scaled_dot_product_attention", causal=True)(_rule_of_function(count_attention))
+cost_rule("aten.scaled_dot_product_attention_backward", causal=True)(_rule_of_function(count_attention_backward))
+for _name, _places in FORWARD_OPS.items():
+    cost_rule(f"aten.{_name}", causal=True)(_rule_of_op(count_attention, _places))
+for _name, _places in BACKWARD_OPS.items():
+    cost_rule(f"aten.{_name}", causal=True)(_rule_of_op(count_attention_backward, _places))

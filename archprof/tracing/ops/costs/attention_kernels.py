@@ -11,16 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.tracing.ops.costs import attention
-from archprof.tracing.ops.costs.registry import Count, Rule, rule
+from archprof.tracing.ops.costs.registry import CostRule, OpCost, cost_rule
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HIDDEN = ("seqused_k", "seqlen_k", "block_table", "window_size", "window_size_left", "window_size_right")
+UNCOUNTED_ARGUMENTS = ("seqused_k", "seqlen_k", "block_table", "window_size", "window_size_left", "window_size_right")
 """Arguments that change how many scores there are in a way that is not counted here."""
 
 
-class Places(NamedTuple):
+class KernelArgPlaces(NamedTuple):
     """Where a kernel takes its arguments; keys and values follow the query, the second offsets the first."""
 
     query: int
@@ -30,24 +30,24 @@ class Places(NamedTuple):
     causal: int
 
 
-FORWARD = {
-    "_flash_attention_forward": Places(0, None, 3, 7, 8),
-    "_efficient_attention_forward": Places(0, 3, 4, 8, 9),
+FORWARD_KERNELS = {
+    "_flash_attention_forward": KernelArgPlaces(0, None, 3, 7, 8),
+    "_efficient_attention_forward": KernelArgPlaces(0, 3, 4, 8, 9),
 }
-BACKWARD = {
-    "_flash_attention_backward": Places(1, None, 6, 10, 11),
-    "_efficient_attention_backward": Places(1, 4, 6, 11, 14),
+BACKWARD_KERNELS = {
+    "_flash_attention_backward": KernelArgPlaces(1, None, 6, 10, 11),
+    "_efficient_attention_backward": KernelArgPlaces(1, 4, 6, 11, 14),
 }
 
 
-def _placed(cost: Rule, places: Places) -> Rule:
+def _rule_of_kernel(cost: CostRule, places: KernelArgPlaces) -> CostRule:
     """The rule of a kernel that takes its arguments at these places."""
 
-    def count(result: object, /, *args: Any, half: bool = False, **named: Any) -> Count | None:
+    def count(result: object, /, *args: Any, half: bool = False, **named: Any) -> OpCost | None:
         query, key, value = (_heads_first(tensor) for tensor in args[places.query : places.query + 3])
         skip_masked = half and bool(args[places.causal])
         ragged = any(offsets is not None for offsets in args[places.offsets : places.offsets + 2])
-        hidden = any(named.get(name) is not None for name in HIDDEN)
+        hidden = any(named.get(name) is not None for name in UNCOUNTED_ARGUMENTS)
         if ragged or hidden or (skip_masked and query[-2] != key[-2]):
             return None
         mask = None if places.mask is None else args[places.mask]
@@ -61,7 +61,7 @@ def _heads_first(tensor: Tensor) -> tuple[int, ...]:
     return *batch, heads, positions, size
 
 
-for _name, _places in FORWARD.items():
-    rule(f"aten.{_name}", causal=True)(_placed(attention.forward, _places))
-for _name, _places in BACKWARD.items():
-    rule(f"aten.{_name}", causal=True)(_placed(attention.backward, _places))
+for _name, _places in FORWARD_KERNELS.items():
+    cost_rule(f"aten.{_name}", causal=True)(_rule_of_kernel(attention.count_attention, _places))
+for _name, _places in BACKWARD_KERNELS.items():
+    cost_rule(f"aten.{_name}", causal=True)(_rule_of_kernel(attention.count_attention_backward, _places))

@@ -20,8 +20,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import Window
-from archprof.tracing.ops.costs.registry import Count, Rule, aten, rule
-from archprof.tracing.ops.costs.tensors import numel, spread
+from archprof.tracing.ops.costs.registry import CostRule, OpCost, aten_names, cost_rule
+from archprof.tracing.ops.costs.tensors import numel, spread_over_dims
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Ints = int | Sequence[int]
 
 
-@rule(*aten("convolution _convolution convolution_overrideable"))
-def convolution(
+@cost_rule(*aten_names("convolution _convolution convolution_overrideable"))
+def count_convolution(
     result: Tensor,
     /,
     x: Tensor,
@@ -44,11 +44,11 @@ def convolution(
     groups: int,
     *_: Any,
     **__: Any,
-) -> Count:
-    return _count(result, x, weight, bias, stride, padding, dilation, groups, transposed)
+) -> OpCost:
+    return _count_from_geometry(result, x, weight, bias, stride, padding, dilation, groups, transposed)
 
 
-class Places(NamedTuple):
+class ConvolutionArgPlaces(NamedTuple):
     """Where a backend's convolution takes its arguments (`None`: it has none), and what it does besides."""
 
     bias: int | None
@@ -56,55 +56,57 @@ class Places(NamedTuple):
     padding: int
     dilation: int | None
     transposed: bool = False
-    extra: int = 0  # FLOPs an output element, of an activation or an add in the same op
+    extra_flops: int = 0  # FLOPs an output element, of an activation or an add in the same op
 
 
-BACKENDS = {
-    "cudnn_convolution": Places(None, 3, 2, 4),
-    "cudnn_convolution_transpose": Places(None, 4, 2, 5, transposed=True),
-    "cudnn_convolution_relu miopen_convolution_relu": Places(2, 3, 4, 5, extra=1),
-    "cudnn_convolution_add_relu miopen_convolution_add_relu": Places(4, 5, 6, 7, extra=2),
-    "mkldnn_convolution miopen_convolution miopen_depthwise_convolution": Places(2, 4, 3, 5),
-    "miopen_convolution_transpose": Places(2, 5, 3, 6, transposed=True),
-    "_slow_conv2d_forward thnn_conv2d slow_conv3d slow_conv3d_forward": Places(3, 4, 5, None),
-    "slow_conv_dilated2d slow_conv_dilated3d _conv_depthwise2d conv_depthwise3d": Places(3, 4, 5, 6),
-    "slow_conv_transpose2d slow_conv_transpose3d": Places(3, 4, 5, 7, transposed=True),
-    "_nnpack_spatial_convolution": Places(2, 4, 3, None),
+BACKEND_CONVOLUTIONS = {
+    "cudnn_convolution": ConvolutionArgPlaces(None, 3, 2, 4),
+    "cudnn_convolution_transpose": ConvolutionArgPlaces(None, 4, 2, 5, transposed=True),
+    "cudnn_convolution_relu miopen_convolution_relu": ConvolutionArgPlaces(2, 3, 4, 5, extra_flops=1),
+    "cudnn_convolution_add_relu miopen_convolution_add_relu": ConvolutionArgPlaces(4, 5, 6, 7, extra_flops=2),
+    "mkldnn_convolution miopen_convolution miopen_depthwise_convolution": ConvolutionArgPlaces(2, 4, 3, 5),
+    "miopen_convolution_transpose": ConvolutionArgPlaces(2, 5, 3, 6, transposed=True),
+    "_slow_conv2d_forward thnn_conv2d slow_conv3d slow_conv3d_forward": ConvolutionArgPlaces(3, 4, 5, None),
+    "slow_conv_dilated2d slow_conv_dilated3d _conv_depthwise2d conv_depthwise3d": ConvolutionArgPlaces(3, 4, 5, 6),
+    "slow_conv_transpose2d slow_conv_transpose3d": ConvolutionArgPlaces(3, 4, 5, 7, transposed=True),
+    "_nnpack_spatial_convolution": ConvolutionArgPlaces(2, 4, 3, None),
 }
 
 
-def _placed(places: Places) -> Rule:
+def _rule_of_backend(places: ConvolutionArgPlaces) -> CostRule:
     """The rule of a convolution that takes its arguments at these places."""
 
-    def count(result: Tensor, /, *args: Any, **_: Any) -> Count:
+    def count(result: Tensor, /, *args: Any, **_: Any) -> OpCost:
         x, weight = args[:2]
-        bias = _take(args, places.bias, None)
-        stride, padding = _take(args, places.stride, 1), _take(args, places.padding, 0)
-        dilation = _take(args, places.dilation, 1)
+        bias = _take_argument(args, places.bias, None)
+        stride, padding = _take_argument(args, places.stride, 1), _take_argument(args, places.padding, 0)
+        dilation = _take_argument(args, places.dilation, 1)
         groups = (result if places.transposed else x).shape[1] // weight.shape[1]
-        cost = _count(result, x, weight, bias, stride, padding, dilation, groups, places.transposed)
-        return cost._replace(flops=cost.flops + places.extra * numel(result))
+        cost = _count_from_geometry(result, x, weight, bias, stride, padding, dilation, groups, places.transposed)
+        return cost._replace(flops=cost.flops + places.extra_flops * numel(result))
 
     return count
 
 
-def _take(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
+def _take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
     return args[place] if place is not None and place < len(args) else otherwise
 
 
-for _names, _places in BACKENDS.items():
-    rule(*aten(_names))(_placed(_places))
+for _names, _places in BACKEND_CONVOLUTIONS.items():
+    cost_rule(*aten_names(_names))(_rule_of_backend(_places))
 
 
-@rule(*aten("conv_tbc"))
-def time_batch_channel(result: Tensor, /, x: Tensor, weight: Tensor, bias: Tensor, pad: int = 0, **_: Any) -> Count:
+@cost_rule(*aten_names("conv_tbc"))
+def count_time_batch_channel(
+    result: Tensor, /, x: Tensor, weight: Tensor, bias: Tensor, pad: int = 0, **_: Any
+) -> OpCost:
     """Layout: x (time, batch, in), weight (kernel, in, out)."""
     kernel, channels, _out = weight.shape
     macs = numel(result) * kernel * channels
-    return Count(macs, 2 * macs + numel(result), Window((kernel,), (1,), (pad,), (1,)))
+    return OpCost(macs, 2 * macs + numel(result), Window((kernel,), (1,), (pad,), (1,)))
 
 
-def _count(
+def _count_from_geometry(
     result: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -114,21 +116,26 @@ def _count(
     dilation: Ints,
     groups: int,
     transposed: bool = False,
-) -> Count:
+) -> OpCost:
     outputs = prod(result.shape)
     _, _, *kernel = weight.shape
     macs = (prod(x.shape) if transposed else outputs) * prod(weight.shape[1:])
     dims = len(kernel)
     window = Window(
-        tuple(kernel), spread(stride, dims), spread(padding, dims), spread(dilation, dims), groups, bool(transposed)
+        tuple(kernel),
+        spread_over_dims(stride, dims),
+        spread_over_dims(padding, dims),
+        spread_over_dims(dilation, dims),
+        groups,
+        bool(transposed),
     )
     if x.dtype.is_complex:
         macs *= 4
-    return Count(macs, 2 * macs + (outputs if bias is not None else 0), window)
+    return OpCost(macs, 2 * macs + (outputs if bias is not None else 0), window)
 
 
-@rule(*aten("convolution_backward"))
-def backward(
+@cost_rule(*aten_names("convolution_backward"))
+def count_convolution_backward(
     result: Any,
     /,
     gradient: Tensor,
@@ -143,15 +150,15 @@ def backward(
     groups: int,
     output_mask: Sequence[bool],
     **_: Any,
-) -> Count:
-    forward = _count(gradient, x, weight, None, stride, padding, dilation, groups, transposed)
+) -> OpCost:
+    forward = _count_from_geometry(gradient, x, weight, None, stride, padding, dilation, groups, transposed)
     wanted = bool(output_mask[0]) + bool(output_mask[1])
     bias = numel(gradient) - gradient.shape[1] if output_mask[2] else 0
-    return Count(wanted * forward.macs, wanted * forward.flops + bias, forward.window)
+    return OpCost(wanted * forward.macs, wanted * forward.flops + bias, forward.window)
 
 
-@rule(*aten("convolution_backward_overrideable"))
-def backward_overrideable(
+@cost_rule(*aten_names("convolution_backward_overrideable"))
+def count_overrideable_backward(
     result: Any, /, gradient: Tensor, x: Tensor, weight: Tensor, *geometry: Any, **_: Any
-) -> Count:
-    return backward(result, gradient, x, weight, None, *geometry)
+) -> OpCost:
+    return count_convolution_backward(result, gradient, x, weight, None, *geometry)

@@ -10,29 +10,29 @@ from collections.abc import Sequence
 from math import log2, prod
 from typing import TYPE_CHECKING, Any
 
-from archprof.tracing.ops.costs.registry import NOTHING, Count, aten, rule
+from archprof.tracing.ops.costs.registry import NO_COST, OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@rule(*aten("_fft_c2c"))
-def complex_to_complex(result: Tensor, /, x: Tensor, dim: Sequence[int], *_: Any, **__: Any) -> Count:
-    return _transforms(x, dim, 5.0)
+@cost_rule(*aten_names("_fft_c2c"))
+def complex_to_complex(result: Tensor, /, x: Tensor, dim: Sequence[int], *_: Any, **__: Any) -> OpCost:
+    return _count_transforms(x, dim, 5.0)
 
 
-@rule(*aten("_fft_r2c"))
-def real_to_complex(result: Tensor, /, x: Tensor, dim: Sequence[int], *_: Any, **__: Any) -> Count:
-    return _transforms(x, dim, 2.5)
+@cost_rule(*aten_names("_fft_r2c"))
+def real_to_complex(result: Tensor, /, x: Tensor, dim: Sequence[int], *_: Any, **__: Any) -> OpCost:
+    return _count_transforms(x, dim, 2.5)
 
 
-@rule(*aten("_fft_c2r"))
-def complex_to_real(result: Tensor, /, x: Tensor, dim: Sequence[int], *_: Any, **__: Any) -> Count:
-    return _transforms(result, dim, 2.5)
+@cost_rule(*aten_names("_fft_c2r"))
+def complex_to_real(result: Tensor, /, x: Tensor, dim: Sequence[int], *_: Any, **__: Any) -> OpCost:
+    return _count_transforms(result, dim, 2.5)
 
 
-def _transforms(full: Tensor, dim: Sequence[int], factor: float) -> Count:
+def _count_transforms(full: Tensor, dim: Sequence[int], factor: float) -> OpCost:
     """All transforms of a tensor that holds every point: N of them each, `numel` together."""
     points = prod(full.shape[d] for d in dim)
-    return Count(0, int(factor * numel(full) * log2(points))) if points > 1 else NOTHING
+    return OpCost(0, int(factor * numel(full) * log2(points))) if points > 1 else NO_COST

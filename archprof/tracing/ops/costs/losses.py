@@ -14,53 +14,53 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archprof.tracing.ops.costs.registry import Count, Rule, aten, rule
+from archprof.tracing.ops.costs.registry import CostRule, OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNREDUCED = 0
+UNREDUCED_MODE = 0
 """The value of `reduction` that leaves the losses of the elements as they are; 1 is the mean and 2 the sum."""
 
-PER_ELEMENT = {"mse_loss": 2, "smooth_l1_loss": 4, "huber_loss": 4, "soft_margin_loss": 4}
+FLOPS_PER_ELEMENT = {"mse_loss": 2, "smooth_l1_loss": 4, "huber_loss": 4, "soft_margin_loss": 4}
 
 
-def _loss(flops: int) -> Rule:
-    def count(result: Tensor, /, x: Tensor, target: Tensor, reduction: int = 1, *_: Any, **__: Any) -> Count:
-        return Count(0, numel(x) * (flops + (reduction != UNREDUCED)))
-
-    return count
-
-
-def _loss_backward(flops: int) -> Rule:
-    def count(result: Tensor, /, gradient: Tensor, x: Tensor, *_: Any, **__: Any) -> Count:
-        return Count(0, numel(x) * flops)
+def _loss_rule(flops: int) -> CostRule:
+    def count(result: Tensor, /, x: Tensor, target: Tensor, reduction: int = 1, *_: Any, **__: Any) -> OpCost:
+        return OpCost(0, numel(x) * (flops + (reduction != UNREDUCED_MODE)))
 
     return count
 
 
-for _name, _flops in PER_ELEMENT.items():
-    rule(f"aten.{_name}")(_loss(_flops))
-    rule(f"aten.{_name}_backward")(_loss_backward(_flops))
+def _loss_backward_rule(flops: int) -> CostRule:
+    def count(result: Tensor, /, gradient: Tensor, x: Tensor, *_: Any, **__: Any) -> OpCost:
+        return OpCost(0, numel(x) * flops)
+
+    return count
 
 
-@rule(*aten("binary_cross_entropy"))
+for _name, _flops in FLOPS_PER_ELEMENT.items():
+    cost_rule(f"aten.{_name}")(_loss_rule(_flops))
+    cost_rule(f"aten.{_name}_backward")(_loss_backward_rule(_flops))
+
+
+@cost_rule(*aten_names("binary_cross_entropy"))
 def binary_cross_entropy(
     result: Tensor, /, x: Tensor, target: Tensor, weight: Tensor | None = None, reduction: int = 1
-) -> Count:
-    return Count(0, numel(x) * (7 + (weight is not None) + (reduction != UNREDUCED)))
+) -> OpCost:
+    return OpCost(0, numel(x) * (7 + (weight is not None) + (reduction != UNREDUCED_MODE)))
 
 
-@rule(*aten("binary_cross_entropy_backward"))
+@cost_rule(*aten_names("binary_cross_entropy_backward"))
 def binary_cross_entropy_backward(
     result: Tensor, /, gradient: Tensor, x: Tensor, target: Tensor, weight: Tensor | None = None, *_: Any, **__: Any
-) -> Count:
-    return Count(0, numel(x) * (7 + (weight is not None)))
+) -> OpCost:
+    return OpCost(0, numel(x) * (7 + (weight is not None)))
 
 
-@rule(*aten("binary_cross_entropy_with_logits"))
-def from_logits(
+@cost_rule(*aten_names("binary_cross_entropy_with_logits"))
+def binary_cross_entropy_from_logits(
     result: Tensor,
     /,
     x: Tensor,
@@ -68,11 +68,11 @@ def from_logits(
     weight: Tensor | None = None,
     pos_weight: Tensor | None = None,
     reduction: int = 1,
-) -> Count:
-    return Count(0, numel(x) * (4 + (weight is not None) + (pos_weight is not None) + (reduction != UNREDUCED)))
+) -> OpCost:
+    return OpCost(0, numel(x) * (4 + (weight is not None) + (pos_weight is not None) + (reduction != UNREDUCED_MODE)))
 
 
-@rule(*aten("multi_margin_loss"))
+@cost_rule(*aten_names("multi_margin_loss"))
 def multi_margin(
     result: Tensor,
     /,
@@ -82,37 +82,39 @@ def multi_margin(
     margin: float = 1,
     weight: Any = None,
     reduction: int = 1,
-) -> Count:
-    return Count(0, numel(x) * (4 + (reduction != UNREDUCED)))
+) -> OpCost:
+    return OpCost(0, numel(x) * (4 + (reduction != UNREDUCED_MODE)))
 
 
-@rule(*aten("multi_margin_loss_backward"))
-def multi_margin_backward(result: Tensor, /, gradient: Tensor, x: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(x) * 4)
+@cost_rule(*aten_names("multi_margin_loss_backward"))
+def multi_margin_backward(result: Tensor, /, gradient: Tensor, x: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, numel(x) * 4)
 
 
-@rule(*aten("nll_loss_forward nll_loss2d_forward"))
-def likelihood(result: Any, /, x: Tensor, target: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, 2 * numel(target))
+@cost_rule(*aten_names("nll_loss_forward nll_loss2d_forward"))
+def negative_log_likelihood(result: Any, /, x: Tensor, target: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, 2 * numel(target))
 
 
-@rule(*aten("nll_loss_backward nll_loss2d_backward"))
-def likelihood_backward(result: Tensor, /, gradient: Tensor, x: Tensor, target: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(target))
+@cost_rule(*aten_names("nll_loss_backward nll_loss2d_backward"))
+def negative_log_likelihood_backward(
+    result: Tensor, /, gradient: Tensor, x: Tensor, target: Tensor, *_: Any, **__: Any
+) -> OpCost:
+    return OpCost(0, numel(target))
 
 
-@rule(*aten("_cdist_forward _pdist_forward"))
-def distances(result: Tensor, /, x: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(result) * (3 * x.shape[-1] + 1))
+@cost_rule(*aten_names("_cdist_forward _pdist_forward"))
+def distances(result: Tensor, /, x: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, numel(result) * (3 * x.shape[-1] + 1))
 
 
-@rule(*aten("_cdist_backward _pdist_backward"))
-def distances_backward(result: Tensor, /, gradient: Tensor, x: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, 2 * numel(gradient) * (3 * x.shape[-1] + 1))
+@cost_rule(*aten_names("_cdist_backward _pdist_backward"))
+def distances_backward(result: Tensor, /, gradient: Tensor, x: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, 2 * numel(gradient) * (3 * x.shape[-1] + 1))
 
 
-@rule(*aten("_euclidean_dist"))
-def euclidean(result: Tensor, /, a: Tensor, b: Tensor, **_: Any) -> Count:
+@cost_rule(*aten_names("_euclidean_dist"))
+def euclidean_distances(result: Tensor, /, a: Tensor, b: Tensor, **_: Any) -> OpCost:
     pairs = numel(result)
     macs = pairs * a.shape[-1]
-    return Count(macs, 2 * macs + 4 * pairs + 2 * (numel(a) + numel(b)))
+    return OpCost(macs, 2 * macs + 4 * pairs + 2 * (numel(a) + numel(b)))

@@ -14,53 +14,53 @@ from collections.abc import Sequence
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
-from archprof.tracing.ops.costs.registry import Count, aten, rule
+from archprof.tracing.ops.costs.registry import OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def product(result: Tensor, summed: int, adds: int = 0) -> Count:
+def count_product(result: Tensor, summed: int, adds: int = 0) -> OpCost:
     """A product with this result, each element a sum of `summed` products; then `adds` adds."""
     macs = numel(result) * summed
     if result.dtype.is_complex:
         macs *= 4
-    return Count(macs, 2 * macs + adds)
+    return OpCost(macs, 2 * macs + adds)
 
 
-@rule(*aten("mm bmm mv dot vdot matmul _int_mm"))
-def plain(result: Tensor, /, a: Tensor, *_: Any, **__: Any) -> Count:
-    return product(result, a.shape[-1])
+@cost_rule(*aten_names("mm bmm mv dot vdot matmul _int_mm"))
+def plain_product(result: Tensor, /, a: Tensor, *_: Any, **__: Any) -> OpCost:
+    return count_product(result, a.shape[-1])
 
 
-@rule(*aten("addmm baddbmm addmv"))
-def with_add(result: Tensor, /, added: Tensor, a: Tensor, *_: Any, **__: Any) -> Count:
-    return product(result, a.shape[-1], numel(result))
+@cost_rule(*aten_names("addmm baddbmm addmv"))
+def product_with_add(result: Tensor, /, added: Tensor, a: Tensor, *_: Any, **__: Any) -> OpCost:
+    return count_product(result, a.shape[-1], numel(result))
 
 
-@rule(*aten("addbmm"))
-def with_add_over_batch(result: Tensor, /, added: Tensor, a: Tensor, *_: Any, **__: Any) -> Count:
-    return product(result, a.shape[0] * a.shape[-1], numel(result))
+@cost_rule(*aten_names("addbmm"))
+def product_with_add_over_batch(result: Tensor, /, added: Tensor, a: Tensor, *_: Any, **__: Any) -> OpCost:
+    return count_product(result, a.shape[0] * a.shape[-1], numel(result))
 
 
-@rule(*aten("addr"))
-def outer_with_add(result: Tensor, /, *_: Any, **__: Any) -> Count:
-    return product(result, 1, numel(result))
+@cost_rule(*aten_names("addr"))
+def outer_product_with_add(result: Tensor, /, *_: Any, **__: Any) -> OpCost:
+    return count_product(result, 1, numel(result))
 
 
-@rule(*aten("_addmm_activation"))
-def with_activation(result: Tensor, /, added: Tensor, a: Tensor, *_: Any, **__: Any) -> Count:
-    return product(result, a.shape[-1], 2 * numel(result))
+@cost_rule(*aten_names("_addmm_activation"))
+def product_with_activation(result: Tensor, /, added: Tensor, a: Tensor, *_: Any, **__: Any) -> OpCost:
+    return count_product(result, a.shape[-1], 2 * numel(result))
 
 
-@rule(*aten("linear mkldnn_linear"))
-def linear(result: Tensor, /, x: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any) -> Count:
-    return product(result, weight.shape[-1], numel(result) if bias is not None else 0)
+@cost_rule(*aten_names("linear mkldnn_linear"))
+def linear_layer(result: Tensor, /, x: Tensor, weight: Tensor, bias: Tensor | None = None, **_: Any) -> OpCost:
+    return count_product(result, weight.shape[-1], numel(result) if bias is not None else 0)
 
 
-@rule(*aten("_scaled_mm"))
-def scaled(
+@cost_rule(*aten_names("_scaled_mm"))
+def scaled_product(
     result: Tensor,
     /,
     a: Tensor,
@@ -70,20 +70,20 @@ def scaled(
     bias: Tensor | None = None,
     *_: Any,
     **__: Any,
-) -> Count:
-    return product(result, a.shape[-1], numel(result) if bias is not None else 0)
+) -> OpCost:
+    return count_product(result, a.shape[-1], numel(result) if bias is not None else 0)
 
 
-@rule(*aten("_grouped_mm _scaled_grouped_mm"))
-def grouped(result: Tensor, /, a: Tensor, b: Tensor, *_: Any, **__: Any) -> Count:
+@cost_rule(*aten_names("_grouped_mm _scaled_grouped_mm"))
+def grouped_product(result: Tensor, /, a: Tensor, b: Tensor, *_: Any, **__: Any) -> OpCost:
     """Two matrices: the groups share out the summed dimension, and are taken to cover all of it."""
     if len(a.shape) == len(b.shape) == 2:
         macs = numel(a) * b.shape[-1]
-        return Count(macs, 2 * macs)
-    return product(result, a.shape[-1])
+        return OpCost(macs, 2 * macs)
+    return count_product(result, a.shape[-1])
 
 
-@rule(*aten("_trilinear"))
+@cost_rule(*aten_names("_trilinear"))
 def trilinear(
     result: Tensor,
     /,
@@ -95,15 +95,15 @@ def trilinear(
     expand_c: Sequence[int],
     *_: Any,
     **__: Any,
-) -> Count:
+) -> OpCost:
     operands = zip((a, b, c), (expand_a, expand_b, expand_c), strict=True)
     elements = 1
-    for lengths in zip(*starmap(_expanded, operands), strict=True):
+    for lengths in zip(*starmap(_expand_shape, operands), strict=True):
         elements *= max(lengths)
-    return Count(elements, 3 * elements)
+    return OpCost(elements, 3 * elements)
 
 
-def _expanded(tensor: Tensor, dims: Sequence[int]) -> list[int]:
+def _expand_shape(tensor: Tensor, dims: Sequence[int]) -> list[int]:
     """Its shape with a dimension of 1 put in at each of `dims`."""
     shape = list(tensor.shape)
     for dim in sorted(dims):

@@ -7,16 +7,16 @@ An op that is not declared here and has no rule is unknown, never zero.
 
 from __future__ import annotations
 
-from archprof.tracing.ops.costs.registry import aten, nothing, rule
+from archprof.tracing.ops.costs.registry import aten_names, cost_rule, costs_nothing
 
-VIEWS = """
+VIEW_OPS = """
     view _unsafe_view _reshape_alias reshape as_strided alias detach expand permute transpose t numpy_T squeeze
     unsqueeze select slice narrow diagonal unfold unbind split split_with_sizes unsafe_split unsafe_split_with_sizes
     chunk movedim swapaxes swapdims view_as view_as_real view_as_complex real imag _conj _neg_view _indices _values
     indices values lift lift_fresh resolve_conj resolve_neg _test_autograd_multiple_dispatch_view flatten unflatten
     ravel expand_as contiguous set_data
     """
-COPIES = """
+COPY_OPS = """
     clone copy _to_copy to _copy_from empty_like cat concat concatenate stack _stack hstack vstack dstack
     column_stack repeat repeat_interleave tile roll flip rot90 block_diag tril triu diag_embed diag constant_pad_nd
     pad pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle im2col max_unpool2d max_unpool3d
@@ -30,14 +30,14 @@ COPIES = """
     as_strided_copy alias_copy detach_copy diagonal_copy view_as_real_copy view_as_complex_copy _reshape_copy
     _chunk_cat
     """
-MAKERS = """
+CREATION_OPS = """
     empty empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like new_zeros zero ones ones_like
     new_ones full full_like new_full fill scalar_tensor arange range linspace logspace eye tril_indices triu_indices
     hann_window hamming_window blackman_window bartlett_window kaiser_window _efficientzerotensor
     _new_zeros_with_same_feature_meta rand rand_like randn randn_like randint randint_like randperm random normal
     normal_functional uniform bernoulli multinomial exponential geometric log_normal cauchy poisson
     """
-CHOICES = """
+SELECTION_OPS = """
     where masked_fill masked_select masked_scatter index index_select _unsafe_index gather take take_along_dim
     embedding index_copy index_fill one_hot nonzero nonzero_static all any is_nonzero isin sort argsort msort topk
     kthvalue median nanmedian mode searchsorted bucketize unique_dim unique_consecutive unique_dim_consecutive
@@ -45,4 +45,4 @@ CHOICES = """
     _assert_tensor_metadata histc bincount _is_all_true _is_any_true is_same_size
     """
 
-rule(*aten(VIEWS + COPIES + MAKERS + CHOICES), "torchvision.nms")(nothing)
+cost_rule(*aten_names(VIEW_OPS + COPY_OPS + CREATION_OPS + SELECTION_OPS), "torchvision.nms")(costs_nothing)

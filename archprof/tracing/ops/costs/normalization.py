@@ -13,47 +13,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archprof.tracing.ops.costs.registry import Count, aten, rule
+from archprof.tracing.ops.costs.registry import OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOLDED = 2
-CENTRED = 5
-ROOT_MEAN_SQUARE = 3
+FOLDED_FLOPS = 2
+CENTRED_FLOPS = 5
+RMS_FLOPS = 3
 
 
-def per_element(weight: Tensor | None, bias: Tensor | None) -> int:
+def norm_flops_per_element(weight: Tensor | None, bias: Tensor | None) -> int:
     """FLOPs an element of a norm that takes its statistics from its input."""
-    return CENTRED + (weight is not None) + (bias is not None)
+    return CENTRED_FLOPS + (weight is not None) + (bias is not None)
 
 
-@rule(
-    *aten(
+@cost_rule(
+    *aten_names(
         "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional "
         "cudnn_batch_norm miopen_batch_norm"
     )
 )
-def batch(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any, **_: Any) -> Count:
+def batch_norm(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any, **_: Any) -> OpCost:
     training = rest[
         -3
     ]  # the two numbers after it are the momentum and eps; before it the running statistics may be left out
-    return Count(0, numel(x) * (per_element(weight, bias) if training else FOLDED))
+    return OpCost(0, numel(x) * (norm_flops_per_element(weight, bias) if training else FOLDED_FLOPS))
 
 
-@rule(*aten("_batch_norm_with_update _batch_norm_with_update_functional"))
-def batch_training(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(x) * per_element(weight, bias))
+@cost_rule(*aten_names("_batch_norm_with_update _batch_norm_with_update_functional"))
+def batch_norm_training(
+    result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any
+) -> OpCost:
+    return OpCost(0, numel(x) * norm_flops_per_element(weight, bias))
 
 
-@rule(*aten("_native_batch_norm_legit_no_training _batch_norm_no_update"))
-def batch_evaluation(result: Any, /, x: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(x) * FOLDED)
+@cost_rule(*aten_names("_native_batch_norm_legit_no_training _batch_norm_no_update"))
+def batch_norm_evaluation(result: Any, /, x: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, numel(x) * FOLDED_FLOPS)
 
 
-@rule(*aten("native_batch_norm_backward batch_norm_backward"))
-def batch_backward(
+@cost_rule(*aten_names("native_batch_norm_backward batch_norm_backward"))
+def batch_norm_backward(
     result: Any,
     /,
     gradient: Tensor,
@@ -66,26 +68,26 @@ def batch_backward(
     train: bool,
     *_: Any,
     **__: Any,
-) -> Count:
-    return Count(0, 2 * numel(x) * (per_element(weight, weight) if train else FOLDED))
+) -> OpCost:
+    return OpCost(0, 2 * numel(x) * (norm_flops_per_element(weight, weight) if train else FOLDED_FLOPS))
 
 
-@rule(*aten("cudnn_batch_norm_backward miopen_batch_norm_backward"))
-def batch_backward_training(
+@cost_rule(*aten_names("cudnn_batch_norm_backward miopen_batch_norm_backward"))
+def batch_norm_backward_training(
     result: Any, /, x: Tensor, gradient: Tensor, weight: Tensor | None, *_: Any, **__: Any
-) -> Count:
-    return Count(0, 2 * numel(x) * per_element(weight, weight))
+) -> OpCost:
+    return OpCost(0, 2 * numel(x) * norm_flops_per_element(weight, weight))
 
 
-@rule(*aten("native_layer_norm"))
-def layer(
+@cost_rule(*aten_names("native_layer_norm"))
+def layer_norm(
     result: Any, /, x: Tensor, normalized_shape: Any, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any
-) -> Count:
-    return Count(0, numel(x) * per_element(weight, bias))
+) -> OpCost:
+    return OpCost(0, numel(x) * norm_flops_per_element(weight, bias))
 
 
-@rule(*aten("native_layer_norm_backward"))
-def layer_backward(
+@cost_rule(*aten_names("native_layer_norm_backward"))
+def layer_norm_backward(
     result: Any,
     /,
     gradient: Tensor,
@@ -97,29 +99,31 @@ def layer_backward(
     bias: Tensor | None,
     *_: Any,
     **__: Any,
-) -> Count:
-    return Count(0, 2 * numel(x) * per_element(weight, bias))
+) -> OpCost:
+    return OpCost(0, 2 * numel(x) * norm_flops_per_element(weight, bias))
 
 
-@rule(*aten("native_group_norm"))
-def group(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(x) * per_element(weight, bias))
+@cost_rule(*aten_names("native_group_norm"))
+def group_norm(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, numel(x) * norm_flops_per_element(weight, bias))
 
 
-@rule(*aten("native_group_norm_backward"))
-def group_backward(
+@cost_rule(*aten_names("native_group_norm_backward"))
+def group_norm_backward(
     result: Any, /, gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, weight: Tensor | None, *_: Any, **__: Any
-) -> Count:
-    return Count(0, 2 * numel(x) * per_element(weight, weight))
+) -> OpCost:
+    return OpCost(0, 2 * numel(x) * norm_flops_per_element(weight, weight))
 
 
-@rule(*aten("_fused_rms_norm rms_norm"))
-def rms(result: Any, /, x: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any) -> Count:
-    return Count(0, numel(x) * (ROOT_MEAN_SQUARE + (weight is not None)))
+@cost_rule(*aten_names("_fused_rms_norm rms_norm"))
+def rms_norm(
+    result: Any, /, x: Tensor, normalized_shape: Any, weight: Tensor | None = None, *_: Any, **__: Any
+) -> OpCost:
+    return OpCost(0, numel(x) * (RMS_FLOPS + (weight is not None)))
 
 
-@rule(*aten("_fused_rms_norm_backward"))
-def rms_backward(
+@cost_rule(*aten_names("_fused_rms_norm_backward"))
+def rms_norm_backward(
     result: Any,
     /,
     gradient: Tensor,
@@ -129,15 +133,15 @@ def rms_backward(
     weight: Tensor | None,
     *_: Any,
     **__: Any,
-) -> Count:
-    return Count(0, 2 * numel(x) * (ROOT_MEAN_SQUARE + (weight is not None)))
+) -> OpCost:
+    return OpCost(0, 2 * numel(x) * (RMS_FLOPS + (weight is not None)))
 
 
-@rule(*aten("_weight_norm_interface"))
-def weight_norm(result: Any, /, v: Tensor, g: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, 3 * numel(v) + numel(g))
+@cost_rule(*aten_names("_weight_norm_interface"))
+def weight_norm(result: Any, /, v: Tensor, g: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, 3 * numel(v) + numel(g))
 
 
-@rule(*aten("_weight_norm_interface_backward"))
-def weight_norm_backward(result: Any, /, gradient: Tensor, v: Tensor, g: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, 2 * (3 * numel(v) + numel(g)))
+@cost_rule(*aten_names("_weight_norm_interface_backward"))
+def weight_norm_backward(result: Any, /, gradient: Tensor, v: Tensor, g: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, 2 * (3 * numel(v) + numel(g)))

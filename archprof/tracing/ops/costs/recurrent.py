@@ -18,37 +18,37 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archprof.tracing.ops.costs.registry import Count, Rule, aten, rule
+from archprof.tracing.ops.costs.registry import CostRule, OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Cell(NamedTuple):
+class RecurrentCell(NamedTuple):
     """One kind of cell: rows of its input weight matrix, and FLOPs between its products, each per hidden unit."""
 
-    gates: int
-    flops: int
+    gate_count: int
+    flops_per_unit: int
 
 
-LSTM, GRU, RNN = Cell(4, 13), Cell(3, 10), Cell(1, 2)
-MODES = (RNN, RNN, LSTM, GRU)
+LSTM, GRU, RNN = RecurrentCell(4, 13), RecurrentCell(3, 10), RecurrentCell(1, 2)
+CELL_BY_MODE = (RNN, RNN, LSTM, GRU)
 """By the number that `_cudnn_rnn` and `mkldnn_rnn_layer` are given as `mode`: ReLU, tanh, LSTM, GRU."""
 
 
-def _function(cell: Cell) -> Rule:
+def _rule_of_function(cell: RecurrentCell) -> CostRule:
     """The rule of torch.lstm, gru, rnn_tanh or rnn_relu; a packed sequence has its batch sizes as second argument."""
 
-    def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> Count:
+    def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> OpCost:
         packed = isinstance(args[2], (list, tuple))
         weights, _has_biases, layers, dropout, train, *_rest = args[2:] if packed else args[1:]
-        return _stack(cell, numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
+        return _count_layers(cell, numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
 
     return count
 
 
-def _stack(cell: Cell, rows: int, weights: Sequence[Tensor], layers: int, dropout: float) -> Count:
+def _count_layers(cell: RecurrentCell, rows: int, weights: Sequence[Tensor], layers: int, dropout: float) -> OpCost:
     """All layers and directions; `weights` holds each layer's in turn, its input weight matrix first."""
     shapes = [weight.shape for weight in weights]
     matrices = [shape for shape in shapes if len(shape) == 2]
@@ -56,56 +56,56 @@ def _stack(cell: Cell, rows: int, weights: Sequence[Tensor], layers: int, dropou
     biases = rows * sum(prod(shape) for shape in shapes if len(shape) == 1)
     gates = shapes[0][0]
     cells = sum(shape[0] == gates for shape in matrices) // 2
-    pointwise = rows * cells * (gates // cell.gates) * cell.flops
+    pointwise = rows * cells * (gates // cell.gate_count) * cell.flops_per_unit
     if dropout:
         each = len(shapes) // layers
         pointwise += 2 * rows * sum(shape[1] for shape in shapes[each::each])
-    return Count(macs, 2 * macs + biases + pointwise)
+    return OpCost(macs, 2 * macs + biases + pointwise)
 
 
-def twice(forward: Rule) -> Rule:
+def backward_rule(forward: CostRule) -> CostRule:
     """The rule of a backward that takes its forward's arguments."""
 
-    def count(result: Any, /, *args: Any, **named: Any) -> Count | None:
+    def count(result: Any, /, *args: Any, **named: Any) -> OpCost | None:
         found = forward(result, *args, **named)
-        return found and Count(2 * found.macs, 2 * found.flops)
+        return found and OpCost(2 * found.macs, 2 * found.flops)
 
     return count
 
 
 for _name, _cell in {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}.items():
-    rule(f"aten.{_name}")(_function(_cell))
-    rule(f"aten.{_name}_backward")(twice(_function(_cell)))
+    cost_rule(f"aten.{_name}")(_rule_of_function(_cell))
+    cost_rule(f"aten.{_name}_backward")(backward_rule(_rule_of_function(_cell)))
 
 
-def _cudnn(at: int) -> Rule:
+def _cudnn_rule(at: int) -> CostRule:
     """The rule of cuDNN's op, which takes its mode at that place and its other options from there."""
 
-    def count(result: Any, /, x: Tensor, weights: Sequence[Tensor], *args: Any, **_: Any) -> Count:
+    def count(result: Any, /, x: Tensor, weights: Sequence[Tensor], *args: Any, **_: Any) -> OpCost:
         mode, _hidden, _projection, layers, _batch_first, dropout, train = args[at - 2 : at + 5]
-        return _stack(MODES[mode], numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
+        return _count_layers(CELL_BY_MODE[mode], numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
 
     return count
 
 
-def _mkldnn(at: int) -> Rule:
+def _mkldnn_rule(at: int) -> CostRule:
     """The rule of oneDNN's op, one layer in one direction, which takes its mode at that place."""
 
-    def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> Count:
+    def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> OpCost:
         mode, _hidden, _layers, has_biases = args[at - 1 : at + 3]
         weights = args[:4] if has_biases else args[:2]
-        return _stack(MODES[mode], numel(x) // x.shape[-1], weights, 1, 0.0)
+        return _count_layers(CELL_BY_MODE[mode], numel(x) // x.shape[-1], weights, 1, 0.0)
 
     return count
 
 
-rule("aten._cudnn_rnn")(_cudnn(6))
-rule("aten._cudnn_rnn_backward")(twice(_cudnn(10)))
-rule("aten.mkldnn_rnn_layer")(_mkldnn(9))
-rule("aten.mkldnn_rnn_layer_backward")(twice(_mkldnn(14)))
+cost_rule("aten._cudnn_rnn")(_cudnn_rule(6))
+cost_rule("aten._cudnn_rnn_backward")(backward_rule(_cudnn_rule(10)))
+cost_rule("aten.mkldnn_rnn_layer")(_mkldnn_rule(9))
+cost_rule("aten.mkldnn_rnn_layer_backward")(backward_rule(_mkldnn_rule(14)))
 
 
-@rule(*aten("_thnn_fused_lstm_cell"))
+@cost_rule(*aten_names("_thnn_fused_lstm_cell"))
 def lstm_cell(
     result: Any,
     /,
@@ -115,11 +115,11 @@ def lstm_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
     **_: Any,
-) -> Count:
-    return _joined(LSTM, cx, b_ih)
+) -> OpCost:
+    return _count_cell(LSTM, cx, b_ih)
 
 
-@rule(*aten("_thnn_fused_gru_cell"))
+@cost_rule(*aten_names("_thnn_fused_gru_cell"))
 def gru_cell(
     result: Any,
     /,
@@ -129,20 +129,20 @@ def gru_cell(
     b_ih: Tensor | None = None,
     b_hh: Tensor | None = None,
     **_: Any,
-) -> Count:
-    return _joined(GRU, hx, b_ih)
+) -> OpCost:
+    return _count_cell(GRU, hx, b_ih)
 
 
-def _joined(cell: Cell, state: Tensor, bias: Tensor | None) -> Count:
+def _count_cell(cell: RecurrentCell, state: Tensor, bias: Tensor | None) -> OpCost:
     """What a cell does between its products, which are ops of their own here; there are two biases or none."""
-    return Count(0, numel(state) * (cell.flops + (2 * cell.gates if bias is not None else 0)))
+    return OpCost(0, numel(state) * (cell.flops_per_unit + (2 * cell.gate_count if bias is not None else 0)))
 
 
-@rule(*aten("_thnn_fused_lstm_cell_backward_impl _thnn_fused_lstm_cell_backward"))
-def lstm_cell_backward(result: Any, /, grad_hy: Any, grad_cy: Any, cx: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, 2 * LSTM.flops * numel(cx))
+@cost_rule(*aten_names("_thnn_fused_lstm_cell_backward_impl _thnn_fused_lstm_cell_backward"))
+def lstm_cell_backward(result: Any, /, grad_hy: Any, grad_cy: Any, cx: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, 2 * LSTM.flops_per_unit * numel(cx))
 
 
-@rule(*aten("_thnn_fused_gru_cell_backward"))
-def gru_cell_backward(result: Any, /, grad_hy: Tensor, *_: Any, **__: Any) -> Count:
-    return Count(0, 2 * GRU.flops * numel(grad_hy))
+@cost_rule(*aten_names("_thnn_fused_gru_cell_backward"))
+def gru_cell_backward(result: Any, /, grad_hy: Tensor, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, 2 * GRU.flops_per_unit * numel(grad_hy))

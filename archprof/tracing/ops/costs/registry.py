@@ -17,7 +17,7 @@ from archprof.facts.records import Status, Window
 Causal = Literal["full", "half"]
 
 
-class Count(NamedTuple):
+class OpCost(NamedTuple):
     """What one call of an op costs: multiply-accumulates, floating-point operations, and its window if it has one."""
 
     macs: int
@@ -25,16 +25,16 @@ class Count(NamedTuple):
     window: Window | None = None
 
 
-Rule = Callable[..., Count | None]
+CostRule = Callable[..., OpCost | None]
 AnyRule = TypeVar("AnyRule", bound=Callable[..., Any])
 
-NOTHING = Count(0, 0)
+NO_COST = OpCost(0, 0)
 
-_rules: dict[str, Rule] = {}
+_rules: dict[str, CostRule] = {}
 _causal: set[str] = set()
 
 
-def rule(*names: str, causal: bool = False) -> Callable[[AnyRule], AnyRule]:
+def cost_rule(*names: str, causal: bool = False) -> Callable[[AnyRule], AnyRule]:
     """Register the decorated function as the rule of these ops, named as "aten.convolution".
 
     Args:
@@ -57,17 +57,17 @@ def rule(*names: str, causal: bool = False) -> Callable[[AnyRule], AnyRule]:
     return register
 
 
-def aten(names: str) -> list[str]:
+def aten_names(names: str) -> list[str]:
     """The names of aten ops, from a text that lists them without the namespace."""
     return [f"aten.{name}" for name in names.split()]
 
 
-def nothing(result: object, /, *args: object, **kwargs: object) -> Count:
+def costs_nothing(result: object, /, *args: object, **kwargs: object) -> OpCost:
     """The rule of an op that moves or names data and does no arithmetic."""
-    return NOTHING
+    return NO_COST
 
 
-def find(name: str, causal: Causal = "full") -> Rule | None:
+def find_cost_rule(name: str, causal: Causal = "full") -> CostRule | None:
     """The rule of the op dispatched under this name, or `None` when no rule covers it.
 
     An in-place op costs what its twin costs: "aten.relu_" finds the rule of "aten.relu".
@@ -82,12 +82,12 @@ def find(name: str, causal: Causal = "full") -> Rule | None:
     return found
 
 
-def status(name: str) -> Status:
+def find_cost_status(name: str) -> Status:
     """Whether the op is counted, declared to cost nothing, or unknown."""
-    found = find(name)
+    found = find_cost_rule(name)
     if found is None:
         return "unknown"
-    return "zero" if found is nothing else "counted"
+    return "zero" if found is costs_nothing else "counted"
 
 
 def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
@@ -108,9 +108,9 @@ def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
         raise ValueError(f"{name!r} is not the name of an op: write it as 'mylib.my_op'")
 
     def register(function: AnyRule) -> AnyRule:
-        def counted(result: object, /, *args: object, **kwargs: object) -> Count | None:
+        def counted(result: object, /, *args: object, **kwargs: object) -> OpCost | None:
             count = function(result, *args, **kwargs)
-            return None if count is None else Count(*count)
+            return None if count is None else OpCost(*count)
 
         _rules[name] = counted
         _causal.discard(name)

@@ -13,44 +13,46 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from archprof.tracing.ops.costs.pointwise import each
-from archprof.tracing.ops.costs.registry import Count, aten, rule
+from archprof.tracing.ops.costs.pointwise import per_element_rule
+from archprof.tracing.ops.costs.registry import OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BICUBIC = 31
-MODES = ("linear", "nearest", "bicubic")
+BICUBIC_FLOPS = 31
+GRID_SAMPLE_MODES = ("linear", "nearest", "bicubic")
 """Of `grid_sampler`, by the number it is given."""
 
 
-def linear(dims: int) -> int:
+def interpolation_flops(dims: int) -> int:
     """FLOPs of one linear interpolation between the 2^dims corners round a point."""
     return (2 << dims) - 1
 
 
-def _per_gradient(flops: int) -> Any:
-    def count(result: Tensor, /, gradient: Tensor, *_: Any, **__: Any) -> Count:
-        return Count(0, flops * numel(gradient))
+def _per_gradient_rule(flops: int) -> Any:
+    def count(result: Tensor, /, gradient: Tensor, *_: Any, **__: Any) -> OpCost:
+        return OpCost(0, flops * numel(gradient))
 
     return count
 
 
 for _name, _flops in {
-    "upsample_linear1d": linear(1),
-    "upsample_bilinear2d": linear(2),
-    "upsample_trilinear3d": linear(3),
-    "upsample_bicubic2d": BICUBIC,
+    "upsample_linear1d": interpolation_flops(1),
+    "upsample_bilinear2d": interpolation_flops(2),
+    "upsample_trilinear3d": interpolation_flops(3),
+    "upsample_bicubic2d": BICUBIC_FLOPS,
 }.items():
-    rule(f"aten.{_name}")(each(_flops))
-    rule(f"aten.{_name}_backward")(_per_gradient(_flops))
+    cost_rule(f"aten.{_name}")(per_element_rule(_flops))
+    cost_rule(f"aten.{_name}_backward")(_per_gradient_rule(_flops))
 
 for _dims in (1, 2, 3):
-    rule(*aten(f"upsample_nearest{_dims}d_backward _upsample_nearest_exact{_dims}d_backward"))(_per_gradient(1))
+    cost_rule(*aten_names(f"upsample_nearest{_dims}d_backward _upsample_nearest_exact{_dims}d_backward"))(
+        _per_gradient_rule(1)
+    )
 
 
-def _antialiased(reach: int) -> Any:
+def _antialiased_rule(reach: int) -> Any:
     """The rule of a filter that reaches so many pixels to each side where it enlarges, and `scale` times that else."""
 
     def count(
@@ -61,18 +63,18 @@ def _antialiased(reach: int) -> Any:
         align_corners: bool,
         scale_h: float | None = None,
         scale_w: float | None = None,
-    ) -> Count | None:
+    ) -> OpCost | None:
         if align_corners:
             return None
         (*outer, height, width), (new_height, new_width) = x.shape, result.shape[-2:]
-        across = height * (2 * _taps(width, new_width, scale_w, reach) - new_width)
-        down = new_width * (2 * _taps(height, new_height, scale_h, reach) - new_height)
-        return Count(0, prod(outer) * (across + down))
+        across = height * (2 * _count_taps(width, new_width, scale_w, reach) - new_width)
+        down = new_width * (2 * _count_taps(height, new_height, scale_h, reach) - new_height)
+        return OpCost(0, prod(outer) * (across + down))
 
     return count
 
 
-def _taps(old: int, new: int, factor: float | None, reach: int) -> int:
+def _count_taps(old: int, new: int, factor: float | None, reach: int) -> int:
     """Elements read for all elements of one line: those whose centres the filter covers, clipped at the ends."""
     scale = 1 / factor if factor else old / new
     support = reach * max(scale, 1.0)
@@ -80,31 +82,31 @@ def _taps(old: int, new: int, factor: float | None, reach: int) -> int:
     return sum(min(int(center + support + 0.5), old) - max(int(center - support + 0.5), 0) for center in centers)
 
 
-rule("aten._upsample_bilinear2d_aa")(_antialiased(1))
-rule("aten._upsample_bicubic2d_aa")(_antialiased(2))
+cost_rule("aten._upsample_bilinear2d_aa")(_antialiased_rule(1))
+cost_rule("aten._upsample_bicubic2d_aa")(_antialiased_rule(2))
 
 
-@rule(*aten("grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler"))
-def grid_sample(result: Tensor, /, x: Tensor, grid: Tensor, mode: int = 0, *_: Any, **__: Any) -> Count:
-    return Count(0, _sampled(x, grid, mode))
+@cost_rule(*aten_names("grid_sampler_2d grid_sampler_3d _grid_sampler_2d_cpu_fallback cudnn_grid_sampler"))
+def grid_sample(result: Tensor, /, x: Tensor, grid: Tensor, mode: int = 0, *_: Any, **__: Any) -> OpCost:
+    return OpCost(0, _count_grid_sample(x, grid, mode))
 
 
-@rule(*aten("grid_sampler_2d_backward grid_sampler_3d_backward _grid_sampler_2d_cpu_fallback_backward"))
+@cost_rule(*aten_names("grid_sampler_2d_backward grid_sampler_3d_backward _grid_sampler_2d_cpu_fallback_backward"))
 def grid_sample_backward(
     result: Any, /, gradient: Tensor, x: Tensor, grid: Tensor, mode: int, *_: Any, **__: Any
-) -> Count:
-    return Count(0, 2 * _sampled(x, grid, mode))
+) -> OpCost:
+    return OpCost(0, 2 * _count_grid_sample(x, grid, mode))
 
 
-def _sampled(x: Tensor, grid: Tensor, mode: int) -> int:
+def _count_grid_sample(x: Tensor, grid: Tensor, mode: int) -> int:
     """Layout: x (batch, channels, …), grid (batch, …, coordinates)."""
     dims = grid.shape[-1]
-    flops = {"linear": linear(dims), "nearest": 0, "bicubic": BICUBIC}[MODES[mode]]
+    flops = {"linear": interpolation_flops(dims), "nearest": 0, "bicubic": BICUBIC_FLOPS}[GRID_SAMPLE_MODES[mode]]
     points = numel(grid) // dims
     return points * x.shape[1] * flops + 2 * numel(grid)
 
 
-@rule(*aten("affine_grid_generator"))
-def affine_grid(result: Tensor, /, theta: Tensor, *_: Any, **__: Any) -> Count:
+@cost_rule(*aten_names("affine_grid_generator"))
+def affine_grid(result: Tensor, /, theta: Tensor, *_: Any, **__: Any) -> OpCost:
     macs = numel(result) * theta.shape[-1]
-    return Count(macs, 2 * macs)
+    return OpCost(macs, 2 * macs)

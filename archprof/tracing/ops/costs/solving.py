@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archprof.tracing.ops.costs.registry import Count, aten, rule
+from archprof.tracing.ops.costs.registry import OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@rule(*aten("linalg_solve_triangular"))
-def triangular(result: Tensor, /, matrix: Tensor, right: Tensor, *, unitriangular: bool = False, **_: Any) -> Count:
+@cost_rule(*aten_names("linalg_solve_triangular"))
+def solve_triangular(
+    result: Tensor, /, matrix: Tensor, right: Tensor, *, unitriangular: bool = False, **_: Any
+) -> OpCost:
     unknowns = numel(result)
     macs = unknowns * (matrix.shape[-1] - 1) // 2
-    return Count(macs, 2 * macs + (0 if unitriangular else unknowns))
+    return OpCost(macs, 2 * macs + (0 if unitriangular else unknowns))

@@ -15,23 +15,25 @@ def numel(tensor: Tensor) -> int:
     return prod(tensor.shape)
 
 
-def floating(tensor: Tensor) -> bool:
+def has_floating_dtype(tensor: Tensor) -> bool:
     """Whether its elements are real or complex floating-point numbers."""
     return tensor.dtype.is_floating_point or tensor.dtype.is_complex
 
 
-def computes(result: Tensor, operands: Sequence[Any]) -> bool:
+def is_arithmetic(result: Tensor, operands: Sequence[Any]) -> bool:
     """Whether an op's result, or an operand of it, is floating-point; integer and bool arithmetic is no FLOP."""
-    return floating(result) or any(floating(operand) for operand in operands if hasattr(operand, "dtype"))
+    return has_floating_dtype(result) or any(
+        has_floating_dtype(operand) for operand in operands if hasattr(operand, "dtype")
+    )
 
 
-def first(result: Any) -> Tensor:
+def first_tensor(result: Any) -> Tensor:
     """The main result of an op that may return several tensors."""
     tensor: Tensor = result[0] if isinstance(result, (tuple, list)) else result
     return tensor
 
 
-def spread(values: int | Sequence[int], dims: int) -> tuple[int, ...]:
+def spread_over_dims(values: int | Sequence[int], dims: int) -> tuple[int, ...]:
     """One number a spatial dimension, where torch lets one number stand for all."""
     numbers = (values,) if isinstance(values, int) else tuple(values)
     return numbers * dims if len(numbers) == 1 else numbers

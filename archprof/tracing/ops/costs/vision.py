@@ -15,16 +15,16 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from archprof.facts.records import Window
-from archprof.tracing.ops.costs.registry import Count, rule
-from archprof.tracing.ops.costs.resampling import linear
-from archprof.tracing.ops.costs.tensors import first, numel
+from archprof.tracing.ops.costs.registry import OpCost, cost_rule
+from archprof.tracing.ops.costs.resampling import interpolation_flops
+from archprof.tracing.ops.costs.tensors import first_tensor, numel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@rule("torchvision.roi_align", "torchvision.ps_roi_align")
-def align(
+@cost_rule("torchvision.roi_align", "torchvision.ps_roi_align")
+def roi_align(
     result: Any,
     /,
     x: Tensor,
@@ -35,12 +35,12 @@ def align(
     sampling_ratio: int,
     *_: Any,
     **__: Any,
-) -> Count | None:
-    return _aligned(first(result), sampling_ratio)
+) -> OpCost | None:
+    return _count_roi_align(first_tensor(result), sampling_ratio)
 
 
-@rule("torchvision._roi_align_backward")
-def align_backward(
+@cost_rule("torchvision._roi_align_backward")
+def roi_align_backward(
     result: Tensor,
     /,
     gradient: Tensor,
@@ -55,18 +55,18 @@ def align_backward(
     sampling_ratio: int,
     *_: Any,
     **__: Any,
-) -> Count | None:
-    return _aligned(gradient, sampling_ratio)
+) -> OpCost | None:
+    return _count_roi_align(gradient, sampling_ratio)
 
 
-def _aligned(pooled: Tensor, sampling_ratio: int) -> Count | None:
+def _count_roi_align(pooled: Tensor, sampling_ratio: int) -> OpCost | None:
     if sampling_ratio <= 0:
         return None
-    return Count(0, numel(pooled) * sampling_ratio**2 * (linear(2) + 1))
+    return OpCost(0, numel(pooled) * sampling_ratio**2 * (interpolation_flops(2) + 1))
 
 
-@rule("torchvision.deform_conv2d")
-def deformable(
+@cost_rule("torchvision.deform_conv2d")
+def deformable_convolution(
     result: Any,
     /,
     x: Tensor,
@@ -84,17 +84,17 @@ def deformable(
     offset_groups: int,
     use_mask: bool,
     **_: Any,
-) -> Count:
+) -> OpCost:
     batch, _out_channels, *places = result.shape
     kernel = tuple(weight.shape[2:])
     macs = numel(result) * prod(weight.shape[1:])
     taps = batch * x.shape[1] * prod(kernel) * prod(places)
-    flops = 2 * macs + numel(result) + taps * (linear(2) + bool(use_mask)) + numel(offset)
+    flops = 2 * macs + numel(result) + taps * (interpolation_flops(2) + bool(use_mask)) + numel(offset)
     window = Window(kernel, (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w), groups)
-    return Count(macs, flops, window)
+    return OpCost(macs, flops, window)
 
 
-@rule("torchvision._deform_conv2d_backward")
-def deformable_backward(result: Any, /, gradient: Tensor, *args: Any, **_: Any) -> Count:
-    forward = deformable(gradient, *args)
-    return Count(2 * forward.macs, 2 * forward.flops, forward.window)
+@cost_rule("torchvision._deform_conv2d_backward")
+def deformable_convolution_backward(result: Any, /, gradient: Tensor, *args: Any, **_: Any) -> OpCost:
+    forward = deformable_convolution(gradient, *args)
+    return OpCost(2 * forward.macs, 2 * forward.flops, forward.window)

@@ -17,15 +17,15 @@ from archprof.tracing.ops.shapes import (
     products,
     reductions,
 )
-from archprof.tracing.ops.shapes.registry import Rule, covered, find
+from archprof.tracing.ops.shapes.registry import ShapeRule, find_shape_rule, list_covered_overloads
 
 __all__ = [
-    "Rule",
+    "ShapeRule",
     "arithmetic",
-    "covered",
     "creation",
-    "find",
+    "find_shape_rule",
     "gathering",
+    "list_covered_overloads",
     "normalization",
     "ordering",
     "pointwise",

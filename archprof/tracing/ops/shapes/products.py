@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from archprof.tracing.ops.shapes.registry import FLOATS, empty, rule
-from archprof.tracing.ops.shapes.strides import plain
+from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, shape_rule
+from archprof.tracing.ops.shapes.strides import has_plain_strides
 
-GROUPED = frozenset((torch.bfloat16, torch.float16, torch.float32))
+GROUPED_DTYPES = frozenset((torch.bfloat16, torch.float16, torch.float32))
 """The dtypes of grouped products."""
 
 
-@rule("convolution.default")
+@shape_rule("convolution.default")
 def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
                  output_padding: Any, groups: int) -> Any:  # fmt: skip
     dims = weight.dim() - 2
@@ -26,12 +26,16 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     )
     if x.shape[1] != channels or (bias is not None and (bias.shape != (out,) or bias.dtype is not x.dtype)):
         return None
-    stride, padding, dilation = _each(stride, dims), _each(padding, dims), _each(dilation, dims)
+    stride, padding, dilation = (
+        _per_dimension(stride, dims),
+        _per_dimension(padding, dims),
+        _per_dimension(dilation, dims),
+    )
     if min(stride) < 1 or min(padding) < 0 or min(dilation) < 1:
         return None
     sizes = []
     if transposed:
-        extra = _each(output_padding, dims)
+        extra = _per_dimension(output_padding, dims)
         for size, kernel, s, p, d, e in zip(
             x.shape[2:], weight.shape[2:], stride, padding, dilation, extra, strict=True
         ):
@@ -41,10 +45,10 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     else:
         for size, kernel, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
             sizes.append((size + 2 * p - d * (kernel - 1) - 1) // s + 1)
-    return empty((x.shape[0], out, *sizes), x.dtype) if min(sizes) > 0 else None
+    return make_contiguous((x.shape[0], out, *sizes), x.dtype) if min(sizes) > 0 else None
 
 
-def _each(values: Any, dims: int) -> Any:
+def _per_dimension(values: Any, dims: int) -> Any:
     return values if len(values) == dims else list(values) * dims
 
 
@@ -53,75 +57,86 @@ def _laid_out_plainly(*tensors: Any) -> bool:
     return all(tensor.is_contiguous() or tensor.stride(1) != 1 for tensor in tensors)
 
 
-@rule("convolution_backward.default")
+@shape_rule("convolution_backward.default")
 def _convolution_backward(grad: Any, x: Any, weight: Any, bias_sizes: Any, stride: Any, padding: Any, dilation: Any,
                           transposed: bool, output_padding: Any, groups: int, mask: Any) -> Any:  # fmt: skip
     if not grad.dtype is x.dtype is weight.dtype or grad.dim() != x.dim():
         return None
-    if not (plain(x.shape, x.stride()) and plain(weight.shape, weight.stride())) or (mask[2] and not bias_sizes):
+    if not (has_plain_strides(x.shape, x.stride()) and has_plain_strides(weight.shape, weight.stride())) or (
+        mask[2] and not bias_sizes
+    ):
         return None
     return (
-        empty(x.shape, x.dtype) if mask[0] else None,
-        empty(weight.shape, weight.dtype) if mask[1] else None,
-        empty(bias_sizes, grad.dtype) if mask[2] else None,
+        make_contiguous(x.shape, x.dtype) if mask[0] else None,
+        make_contiguous(weight.shape, weight.dtype) if mask[1] else None,
+        make_contiguous(bias_sizes, grad.dtype) if mask[2] else None,
     )
 
 
-@rule("addmm.default")
+@shape_rule("addmm.default")
 def _addmm(bias: Any, x: Any, y: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     fits = x.dim() == y.dim() == 2 and x.shape[1] == y.shape[0] and x.dtype is y.dtype is bias.dtype
     if not fits or x.dtype not in FLOATS or bias.dim() != 1 or bias.shape[0] not in (1, y.shape[1]):
         return None
-    return empty((x.shape[0], y.shape[1]), x.dtype)
+    return make_contiguous((x.shape[0], y.shape[1]), x.dtype)
 
 
-@rule("mm.default")
+@shape_rule("mm.default")
 def _mm(x: Any, y: Any) -> Any:
     fits = x.dim() == y.dim() == 2 and x.shape[1] == y.shape[0] and x.dtype is y.dtype
-    return empty((x.shape[0], y.shape[1]), x.dtype) if fits else None
+    return make_contiguous((x.shape[0], y.shape[1]), x.dtype) if fits else None
 
 
-@rule("bmm.default")
+@shape_rule("bmm.default")
 def _bmm(x: Any, y: Any) -> Any:
     fits = x.dim() == y.dim() == 3 and x.shape[0] == y.shape[0] and x.shape[2] == y.shape[1] and x.dtype is y.dtype
-    return empty((x.shape[0], x.shape[1], y.shape[2]), x.dtype) if fits else None
+    return make_contiguous((x.shape[0], x.shape[1], y.shape[2]), x.dtype) if fits else None
 
 
-@rule("baddbmm.default")
+@shape_rule("baddbmm.default")
 def _baddbmm(bias: Any, x: Any, y: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     result = _bmm(x, y) if x.dtype is bias.dtype and x.dtype in FLOATS else None
     return result if result is not None and bias.shape == result.shape else None
 
 
-@rule("_grouped_mm.default")
+@shape_rule("_grouped_mm.default")
 def _grouped_mm(x: Any, y: Any, offsets: Any = None, *others: Any) -> Any:
     """Rows of (m, k), each group with its own matrix of (groups, k, n), whose rows need no padding to 16 bytes.
 
     Before torch 2.15 its own kernel on meta refuses float32, which the kernels on devices take.
     """
-    if others or offsets is None or x.dim() != 2 or y.dim() != 3 or x.dtype is not y.dtype or x.dtype not in GROUPED:
+    if (
+        others
+        or offsets is None
+        or x.dim() != 2
+        or y.dim() != 3
+        or x.dtype is not y.dtype
+        or x.dtype not in GROUPED_DTYPES
+    ):
         return None
     groups, width, out = y.shape
     whole = 16 // x.dtype.itemsize
     fits = x.shape[1] == width and offsets.shape == (groups,) and offsets.dtype is torch.int32
     aligned = width % whole == 0 and out % whole == 0 and 0 not in (*x.shape, *y.shape)
-    laid_out = plain(x.shape, x.stride()) and (plain(y.shape, y.stride()) or y.stride() == (width * out, 1, width))
-    return empty((x.shape[0], out), x.dtype) if fits and aligned and laid_out else None
+    laid_out = has_plain_strides(x.shape, x.stride()) and (
+        has_plain_strides(y.shape, y.stride()) or y.stride() == (width * out, 1, width)
+    )
+    return make_contiguous((x.shape[0], out), x.dtype) if fits and aligned and laid_out else None
 
 
-@rule("mv.default")
+@shape_rule("mv.default")
 def _mv(x: Any, y: Any) -> Any:
     fits = x.dim() == 2 and y.dim() == 1 and x.shape[1] == y.shape[0] and x.dtype is y.dtype
-    return empty(x.shape[:1], x.dtype) if fits and x.dtype in FLOATS and 0 not in x.shape else None
+    return make_contiguous(x.shape[:1], x.dtype) if fits and x.dtype in FLOATS and 0 not in x.shape else None
 
 
-@rule("dot.default")
+@shape_rule("dot.default")
 def _dot(x: Any, y: Any) -> Any:
     fits = x.dim() == y.dim() == 1 and x.shape == y.shape and x.dtype is y.dtype
-    return empty((), x.dtype) if fits and x.dtype in FLOATS else None
+    return make_contiguous((), x.dtype) if fits and x.dtype in FLOATS else None
 
 
-@rule("embedding.default")
+@shape_rule("embedding.default")
 def _embedding(weight: Any, indices: Any, *args: Any) -> Any:
     usual = weight.dim() == 2 and indices.dtype in (torch.int64, torch.int32)
-    return empty((*indices.shape, weight.shape[1]), weight.dtype) if usual else None
+    return make_contiguous((*indices.shape, weight.shape[1]), weight.dtype) if usual else None

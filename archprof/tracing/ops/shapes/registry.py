@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from archprof.torchside.tensors import META
-from archprof.tracing.ops.shapes.strides import copied, joint, settled
+from archprof.torchside.tensors import META_DEVICE
+from archprof.tracing.ops.shapes.strides import find_elementwise_layout, find_stable_layout, strides_of_copy
 
 FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 HALVES = frozenset({torch.float16, torch.bfloat16})
@@ -17,26 +17,26 @@ INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.i
 REALS = FLOATS | INTEGERS | {torch.bool}
 """The dtypes that rules answer for; torch answers for the others."""
 
-Rule = Callable[..., Any]
+ShapeRule = Callable[..., Any]
 
-_rules: dict[str, Rule] = {}
+_rules: dict[str, ShapeRule] = {}
 
 
-def find(func: Any) -> Rule | None:
+def find_shape_rule(func: Any) -> ShapeRule | None:
     """The rule for an overload of an aten op, as the dispatcher passes it; `None` when torch must answer."""
     if func is None or func.namespace != "aten":
         return None
     return _rules.get(func.__name__)
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def shape_rule(*names: str) -> Callable[[ShapeRule], ShapeRule]:
     """Register the decorated function for overloads such as "relu.default".
 
     Raises:
         ValueError: an overload has a rule already.
     """
 
-    def register(function: Rule) -> Rule:
+    def register(function: ShapeRule) -> ShapeRule:
         for name in names:
             if name in _rules:
                 raise ValueError(f"{name} has a rule already")
@@ -46,57 +46,57 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
     return register
 
 
-def named(names: str, overload: str) -> list[str]:
+def overload_names(names: str, overload: str) -> list[str]:
     """Overloads of several ops: "relu gelu", "default" -> ["relu.default", "gelu.default"]."""
     return [f"{name}.{overload}" for name in names.split()]
 
 
-def covered() -> tuple[str, ...]:
+def list_covered_overloads() -> tuple[str, ...]:
     """The overloads that have a rule."""
     return tuple(_rules)
 
 
-def empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+def make_contiguous(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """A contiguous meta tensor."""
-    return torch.empty(shape, dtype=dtype, device=META)
+    return torch.empty(shape, dtype=dtype, device=META_DEVICE)
 
 
-def strided(shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+def make_strided(shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """A meta tensor with these strides."""
-    return torch.empty_strided(shape, strides, dtype=dtype, device=META)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=META_DEVICE)
 
 
-def like(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor | None:
+def make_elementwise_like(tensor: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor | None:
     """The result of an elementwise op of one operand, computed in its own dtype."""
-    layout = joint((tensor.shape, tensor.stride()))
-    return None if layout is None else strided(*layout, dtype or tensor.dtype)
+    layout = find_elementwise_layout((tensor.shape, tensor.stride()))
+    return None if layout is None else make_strided(*layout, dtype or tensor.dtype)
 
 
-def elementwise(dtype: torch.dtype, computed: torch.dtype, *operands: torch.Tensor) -> torch.Tensor | None:
+def make_elementwise(dtype: torch.dtype, computed: torch.dtype, *operands: torch.Tensor) -> torch.Tensor | None:
     """The result, in `dtype`, of an elementwise op that first casts its operands to `computed`."""
     wide = torch.float32 if computed in HALVES else computed
-    layout = joint(
+    layout = find_elementwise_layout(
         *[
-            (x.shape, x.stride() if x.dtype is wide else copied(x.shape, x.stride()))
+            (x.shape, x.stride() if x.dtype is wide else strides_of_copy(x.shape, x.stride()))
             for x in operands
         ]
     )  # fmt: skip
-    return None if layout is None else strided(*layout, dtype)
+    return None if layout is None else make_strided(*layout, dtype)
 
 
-def steps(dtype: torch.dtype, *operands: torch.Tensor) -> torch.Tensor | None:
+def make_stepwise(dtype: torch.dtype, *operands: torch.Tensor) -> torch.Tensor | None:
     """The result, in `dtype`, of an elementwise op that torch computes in several steps.
 
     Each step may lay out its result anew, so only layouts are answered that every step keeps: all operands are
     contiguous to the last stride, or all are the same permutation without a dimension of size 1.
     """
     layouts = [(x.shape, x.stride()) for x in operands]
-    layout = settled(*layouts)
-    return None if layout is None else strided(*layout, dtype)
+    layout = find_stable_layout(*layouts)
+    return None if layout is None else make_strided(*layout, dtype)
 
 
-def made_contiguous(x: torch.Tensor) -> torch.Tensor | None:
+def make_after_contiguous(x: torch.Tensor) -> torch.Tensor | None:
     """The result of an op that first makes its operand contiguous, and may then compute in several steps."""
     if 0 in x.shape:
         return None
-    return steps(x.dtype, x) if x.is_contiguous() else empty(x.shape, x.dtype)
+    return make_stepwise(x.dtype, x) if x.is_contiguous() else make_contiguous(x.shape, x.dtype)

@@ -14,7 +14,7 @@ Layout = tuple[Sequence[int], Sequence[int]]
 """Shape and strides of a tensor."""
 
 
-def contiguous(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:
+def contiguous_strides(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:
     """The strides of a gapless tensor whose dimensions lie in memory in `order`, outermost first."""
     strides = [1] * len(shape)
     step = 1
@@ -25,13 +25,13 @@ def contiguous(shape: Sequence[int], order: Sequence[int] | None = None) -> tupl
 
 
 @lru_cache(maxsize=8192)
-def plain(shape: Sequence[int], strides: Sequence[int]) -> bool:
+def has_plain_strides(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether the strides are contiguous to the last one, those of dimensions of size 1 included."""
-    return 0 not in shape and tuple(strides) == contiguous(shape)
+    return 0 not in shape and tuple(strides) == contiguous_strides(shape)
 
 
 @lru_cache(maxsize=8192)
-def joint(*operands: Layout) -> Layout | None:
+def find_elementwise_layout(*operands: Layout) -> Layout | None:
     """The layout of an elementwise result.
 
     `None`: the shapes do not broadcast, there are no elements, or the layout is one that a second op would
@@ -39,27 +39,27 @@ def joint(*operands: Layout) -> Layout | None:
 
     Source: `compute_elementwise_output_logical_to_physical_perm` in torch/_prims_common/__init__.py.
     """
-    shape = broadcast(*[operand[0] for operand in operands])
+    shape = broadcast_shapes(*[operand[0] for operand in operands])
     if shape is None or 0 in shape:
         return None
-    spread = [_expanded(operand, shape) for operand in operands]
-    gapless = all(_lies(shape, strides, range(len(shape))) for strides in spread)
-    channels_last = len(shape) == 4 and all(_lies(shape, strides, (0, 2, 3, 1)) for strides in spread)
+    spread = [_expand_strides(operand, shape) for operand in operands]
+    gapless = all(_is_gapless(shape, strides, range(len(shape))) for strides in spread)
+    channels_last = len(shape) == 4 and all(_is_gapless(shape, strides, (0, 2, 3, 1)) for strides in spread)
     if gapless and not channels_last:
-        return shape, contiguous(shape)
+        return shape, contiguous_strides(shape)
     if channels_last and not gapless:
-        return shape, contiguous(shape, (0, 2, 3, 1))
-    strides = contiguous(shape, _sorted(shape, spread))
-    return (shape, strides) if strides == contiguous(shape, _sorted(shape, [strides])) else None
+        return shape, contiguous_strides(shape, (0, 2, 3, 1))
+    strides = contiguous_strides(shape, _sort_dimensions(shape, spread))
+    return (shape, strides) if strides == contiguous_strides(shape, _sort_dimensions(shape, [strides])) else None
 
 
 @lru_cache(maxsize=8192)
-def copied(shape: Sequence[int], strides: Sequence[int]) -> Sequence[int]:
+def strides_of_copy(shape: Sequence[int], strides: Sequence[int]) -> Sequence[int]:
     """The strides of a copy in another dtype: unchanged where the tensor has no gaps and no repeats."""
-    return strides if dense(shape, strides) else contiguous(shape, _sorted(shape, [strides]))
+    return strides if is_dense(shape, strides) else contiguous_strides(shape, _sort_dimensions(shape, [strides]))
 
 
-def dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
+def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether every element of the storage is one element of the tensor; dimensions of size 1 do not matter."""
     expected = 1
     for stride, size in sorted((stride, size) for stride, size in zip(strides, shape, strict=True) if size != 1):
@@ -69,12 +69,12 @@ def dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return expected > 0
 
 
-def overlapping(shape: Sequence[int], strides: Sequence[int]) -> bool:
+def overlaps_itself(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether an expanded dimension makes several elements share one place."""
     return any(stride == 0 and size > 1 for stride, size in zip(strides, shape, strict=True))
 
 
-def broadcast(*shapes: Sequence[int]) -> tuple[int, ...] | None:
+def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...] | None:
     """The shape that all broadcast to, or `None`."""
     longest = max(shapes, key=len)
     result = list(longest)
@@ -87,7 +87,7 @@ def broadcast(*shapes: Sequence[int]) -> tuple[int, ...] | None:
     return tuple(result)
 
 
-def _expanded(operand: Layout, shape: Sequence[int]) -> Sequence[int]:
+def _expand_strides(operand: Layout, shape: Sequence[int]) -> Sequence[int]:
     """The operand's strides after `expand(shape)`: 0 where it is repeated."""
     own, strides = operand
     if tuple(own) == shape:
@@ -101,7 +101,7 @@ def _expanded(operand: Layout, shape: Sequence[int]) -> Sequence[int]:
     return result
 
 
-def _lies(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
+def _is_gapless(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) -> bool:
     """Whether the strides are gapless in that order, but for dimensions of size 1."""
     expected = 1
     for dim in reversed(order):
@@ -112,13 +112,13 @@ def _lies(shape: Sequence[int], strides: Sequence[int], order: Sequence[int]) ->
     return True
 
 
-def _sorted(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[int]:
+def _sort_dimensions(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[int]:
     """Dimensions from the outermost to the innermost: an insertion sort, since not every pair can be compared."""
     order = list(reversed(range(len(shape))))
     for start in range(1, len(order)):
         place = start
         for before in reversed(range(start)):
-            verdict = _compare(order[before], order[place], shape, operands)
+            verdict = _compare_dimensions(order[before], order[place], shape, operands)
             if verdict > 0:
                 order[before], order[place] = order[place], order[before]
                 place = before
@@ -127,7 +127,7 @@ def _sorted(shape: Sequence[int], operands: Sequence[Sequence[int]]) -> list[int
     return order[::-1]
 
 
-def _compare(inner: int, outer: int, shape: Sequence[int], operands: Sequence[Sequence[int]]) -> int:
+def _compare_dimensions(inner: int, outer: int, shape: Sequence[int], operands: Sequence[Sequence[int]]) -> int:
     """-1 where `inner` does lie further in than `outer`, 1 where it lies further out, 0 where nothing tells."""
     for strides in operands:
         if strides[inner] == 0 or strides[outer] == 0:
@@ -140,13 +140,13 @@ def _compare(inner: int, outer: int, shape: Sequence[int], operands: Sequence[Se
 
 
 @lru_cache(maxsize=8192)
-def settled(*operands: Layout) -> Layout | None:
+def find_stable_layout(*operands: Layout) -> Layout | None:
     """The joint layout where every operand's own layout stays as it is from step to step, else `None`."""
-    shape = broadcast(*[operand[0] for operand in operands])
+    shape = broadcast_shapes(*[operand[0] for operand in operands])
     if shape is None or 0 in shape:
         return None
-    if all(plain(own, strides) for own, strides in operands):
-        return shape, contiguous(shape)
+    if all(has_plain_strides(own, strides) for own, strides in operands):
+        return shape, contiguous_strides(shape)
     (own, strides), *others = operands
     same = all(other == operands[0] for other in others)
-    return (own, strides) if same and 1 not in own and dense(own, strides) else None
+    return (own, strides) if same and 1 not in own and is_dense(own, strides) else None
