@@ -138,7 +138,7 @@ def measure(
 
     counted = _causal(causal)
     target = resolve.resolve(model, inputs, batch=batch if isinstance(batch, int) else 1, dtype=dtype)
-    return run.measure(
+    return run.measure_target(
         target, device=device, batch=batch if isinstance(batch, int) else "auto", dtype=dtype, train=train,
         causal=counted, channels_last=channels_last, compile=compile, rounds=rounds, seconds=seconds, progress=progress,
     )  # fmt: skip

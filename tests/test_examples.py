@@ -16,7 +16,7 @@ import pytest
 from models.lectures import ROWS
 
 import archprof
-from archprof.sweeping.solve_inputs import inputs_for
+from archprof.sweeping.solve_inputs import find_input_sizes
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SCRIPTS = ("alexnet_layer_by_layer", "cifar_ladder", "five_by_five", "vgg16_parameters", "winners")
@@ -148,7 +148,7 @@ def test_d7_about_a_billion_computations() -> None:
 def test_d9_backwards() -> None:
     """The sizes that the search finds: 227 is one, 224 is not."""
     sizes = figures(ALEXNET, r"^55x55 comes out of images of side ([\d ]+)$")
-    assert sizes == [found.size[0] for found in inputs_for("alexnet_2012", "features.0=55x55").found]
+    assert sizes == [found.size[0] for found in find_input_sizes("alexnet_2012", "features.0=55x55").found]
     assert 227 in sizes
 
 

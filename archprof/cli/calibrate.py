@@ -38,9 +38,9 @@ def calibrate(
         if output is not None:
             files.check_writable(output)
         from archprof.measuring import run
-        from archprof.measuring.calibrate import calibrate as measure_roofs
+        from archprof.measuring.calibrate import calibrate_device as measure_roofs
 
-        device = run.DEVICES["cpu" if cpu else "cuda"]()
+        device = run.DEVICE_CLASSES["cpu" if cpu else "cuda"]()
         path = files.check_writable(output or _default_path(device.name))
         with show_waiting("Calibrating"):
             found = measure_roofs(device)

@@ -19,7 +19,7 @@ def validate_convention(name: str, form: str, *, train: bool) -> None:
     """Raise what cannot be shown by the convention `name`, before any work starts."""
     from archprof.analysis import other_tools
 
-    other_tools.check(name)
+    other_tools.validate_tool_name(name)
     if name == OWN_CONVENTION:
         return
     if form not in TABLE_FORMATS:
@@ -32,6 +32,10 @@ def write_by_rule(profiles: Sequence[Profile], name: str, form: str, output: Pat
     """Write what the tool called `name` would print; as text behind `before`, which the other formats leave out."""
     from archprof.analysis.other_tools import tables
 
-    table = tables.one(profiles[0], name) if len(profiles) == 1 else tables.several(profiles, name)
+    table = (
+        tables.tabulate_tool(profiles[0], name)
+        if len(profiles) == 1
+        else tables.tabulate_tool_for_models(profiles, name)
+    )
     text = render_for_terminal(table) if form == "text" and output is None else TABLE_FORMATS[form].render(table)
     write_text(f"{before}\n{text}" if form == "text" and before else text, output)

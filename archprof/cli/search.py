@@ -36,7 +36,7 @@ def inputs(
         with show_waiting(f"Solving {model}"):
             from archprof.sweeping import solve_inputs
 
-            answer = solve_inputs.inputs_for(
+            answer = solve_inputs.find_input_sizes(
                 model,
                 where,
                 lo=low,
@@ -74,7 +74,7 @@ def fit(
         if max_activation is not None:
             budgets["max_activation"] = units.parse_bytes(max_activation)
         with show_waiting(f"Fitting {model}"):
-            from archprof.sweeping.fit import fit as find_largest
+            from archprof.sweeping.fit import fit_to_budgets as find_largest
 
             found = find_largest(model, over=over, inputs=input or None, batch=batch, dtype=dtype, **budgets)
         write_table(search.tabulate_fit(found), form, output)

@@ -12,31 +12,33 @@ from torch.profiler import record_function
 
 from archprof.facts.measured import MeasuredMemory
 from archprof.facts.records import Layer, Profile
-from archprof.measuring.boundaries import Mark, Rows, Trail
-from archprof.measuring.live_model import Subject
-from archprof.measuring.protocols import WHOLE, Memory, Row
+from archprof.measuring.boundaries import Mark, MarkTrail, ModuleMarking
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.protocols import WHOLE_ROW, PassMemory, RowKey
 
-NOTE = "Measured memory is what torch's allocator gave out; what oneDNN and MKL take for themselves is not in it."
+ALLOCATOR_NOTE = (
+    "Measured memory is what torch's allocator gave out; what oneDNN and MKL take for themselves is not in it."
+)
 
-BUSY_NOTE = "Memory was not measured: another profiler was running."
+MEMORY_BUSY_NOTE = "Memory was not measured: another profiler was running."
 
-MARK = "archprof mark "
+MARK_PREFIX = "archprof mark "
 
-Changes = Mapping[int, Sequence[int]]
+ByteChanges = Mapping[int, Sequence[int]]
 """Bytes allocated (freed, if negative), in order, by the handle of the mark after which it happened."""
 
 
-def measured(subject: Subject, profile: Profile) -> Memory:
+def measure_allocations(subject: LiveModel, profile: Profile) -> PassMemory:
     """The peaks of one pass; what was allocated before it is not counted."""
     if profiler._profiler_enabled():
-        return Memory((), None, (BUSY_NOTE,))
-    marks, changes = _watched(subject, Rows(profile))
-    own = peaks(marks, changes)
-    whole = MeasuredMemory(*WHOLE, max(own.values()))
-    return Memory(tuple(inclusive(profile.layers, own)), whole, (NOTE,))
+        return PassMemory((), None, (MEMORY_BUSY_NOTE,))
+    marks, changes = _run_watched(subject, ModuleMarking(profile))
+    own = find_highest_allocated(marks, changes)
+    whole = MeasuredMemory(*WHOLE_ROW, max(own.values()))
+    return PassMemory(tuple(compute_inclusive_peaks(profile.layers, own)), whole, (ALLOCATOR_NOTE,))
 
 
-class _Counter:
+class _CountingMarker:
     """Counts its marks and puts each among the profiler's events."""
 
     def __init__(self) -> None:
@@ -44,37 +46,37 @@ class _Counter:
 
     def mark(self) -> int:
         self.count += 1
-        with record_function(f"{MARK}{self.count}"):
+        with record_function(f"{MARK_PREFIX}{self.count}"):
             return self.count
 
 
-def _watched(subject: Subject, rows: Rows) -> tuple[list[Mark], Changes]:
-    subject.forget()
-    trail = Trail(subject.model, rows.called, _Counter())
+def _run_watched(subject: LiveModel, rows: ModuleMarking) -> tuple[list[Mark], ByteChanges]:
+    subject.drop_gradients()
+    trail = MarkTrail(subject.model, rows.called_rows, _CountingMarker())
     # The profiler without Kineto keeps events in their order, and writes nothing on the terminal.
     config = ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, _ExperimentalConfig())
     profiler._enable_profiler_legacy(config)
     try:
-        subject.run(trail.begins)
+        subject.run_pass(trail.begin_stage)
     finally:
         threads = profiler._disable_profiler_legacy()
-        trail.close()
-    return trail.marks, _changes(max(threads, key=len))  # the pass runs on one thread, which has most events
+        trail.remove_hooks()
+    return trail.marks, _collect_changes(max(threads, key=len))  # the pass runs on one thread, which has most events
 
 
-def _changes(events: Sequence[Any]) -> Changes:
+def _collect_changes(events: Sequence[Any]) -> ByteChanges:
     handle, changes = 0, defaultdict(list)
     for event in events:
         if event.kind() == "memory_alloc":
             changes[handle].append(event.cpu_memory_usage())
-        elif event.kind() == "push" and event.name().startswith(MARK):
-            handle = int(event.name().removeprefix(MARK))
+        elif event.kind() == "push" and event.name().startswith(MARK_PREFIX):
+            handle = int(event.name().removeprefix(MARK_PREFIX))
     return changes
 
 
-def peaks(marks: Iterable[Mark], changes: Changes) -> dict[Row | None, int]:
+def find_highest_allocated(marks: Iterable[Mark], changes: ByteChanges) -> dict[RowKey | None, int]:
     """The most bytes allocated while each row's own work ran; a row that allocates nothing stands at what is there."""
-    most: dict[Row | None, int] = defaultdict(int)
+    most: dict[RowKey | None, int] = defaultdict(int)
     allocated = 0
     for mark in marks:
         most[mark.row] = max(most[mark.row], allocated)
@@ -84,7 +86,7 @@ def peaks(marks: Iterable[Mark], changes: Changes) -> dict[Row | None, int]:
     return dict(most)
 
 
-def inclusive(layers: Sequence[Layer], own: Mapping[Row | None, int]) -> list[MeasuredMemory]:
+def compute_inclusive_peaks(layers: Sequence[Layer], own: Mapping[RowKey | None, int]) -> list[MeasuredMemory]:
     """The peak of each call that ran: that of its own work or of a call inside it."""
     rows, inside = [], dict[int, int]()  # by depth: the highest peak of the calls that wait for their caller
     for layer in reversed(layers):

@@ -19,21 +19,29 @@ import torch
 from torch import nn
 
 from archprof.facts.records import Profile
-from archprof.measuring.live_model import Stage, Subject
-from archprof.measuring.protocols import ACCUMULATION, BETWEEN, OPTIMIZER, OUTSIDE, Clock, Marker, Row
+from archprof.measuring.live_model import LiveModel, PassStage
+from archprof.measuring.protocols import (
+    ACCUMULATION_ROW,
+    BETWEEN_ROW,
+    OPTIMIZER_ROW,
+    OUTSIDE_ROW,
+    Clock,
+    Marker,
+    RowKey,
+)
 
-Kind = Literal["call", "node", "stage"]
+MarkKind = Literal["call", "node", "stage"]
 """What a mark stands at: the border of a module call, of an autograd node, or of a stage of the pass."""
 
-Overhead = Mapping[Kind, float]
+Overhead = Mapping[MarkKind, float]
 """Seconds of one mark."""
 
-FREE: Overhead = {"call": 0.0, "node": 0.0, "stage": 0.0}
+NO_OVERHEAD: Overhead = {"call": 0.0, "node": 0.0, "stage": 0.0}
 
-ROOT: Row = ("", 0)
+ROOT_ROW: RowKey = ("", 0)
 
-STAGES: Mapping[Stage, Row | None] = {
-    "outside": OUTSIDE, "forward": ROOT, "backward": ACCUMULATION, "optimizer": OPTIMIZER, "end": None,
+ROW_BY_STAGE: Mapping[PassStage, RowKey | None] = {
+    "outside": OUTSIDE_ROW, "forward": ROOT_ROW, "backward": ACCUMULATION_ROW, "optimizer": OPTIMIZER_ROW, "end": None,
 }  # fmt: skip
 """Whose the time is while no module and no node runs; in the backward pass that is autograd's own, which sums gradients
 where paths join."""
@@ -42,24 +50,24 @@ where paths join."""
 class Mark(NamedTuple):
     """From `handle` on, the time is that of `row`; `None`: it is not counted."""
 
-    row: Row | None
-    kind: Kind
+    row: RowKey | None
+    kind: MarkKind
     handle: Any
 
 
-class Trail:
+class MarkTrail:
     """The marks of one pass over `model`, whose modules have hooks until `close`.
 
     Give `begins` to `Subject.run`. Rows that are not among `rows` are charged to their caller.
     """
 
-    def __init__(self, model: nn.Module, rows: Collection[Row], clock: Marker) -> None:
+    def __init__(self, model: nn.Module, rows: Collection[RowKey], clock: Marker) -> None:
         self.model, self.rows, self.clock = model, frozenset(rows), clock
         self.marks: list[Mark] = []
-        self.stack: list[tuple[str, Row | None]] = []
-        self.calls: dict[str, int] = defaultdict(int)
-        self.borders: list[tuple[int, Row | None]] = []
-        self.backward = False
+        self.stack: list[tuple[str, RowKey | None]] = []
+        self.call_counts: dict[str, int] = defaultdict(int)
+        self.node_borders: list[tuple[int, RowKey | None]] = []
+        self.in_backward = False
         self.hooks: list[Any] = []
         for path, module in model.named_modules():
             # TorchScript takes no hooks, so that its work is its caller's; the model itself is the stage "forward".
@@ -68,78 +76,78 @@ class Trail:
                 self.hooks.append(module.register_forward_pre_hook(enter, prepend=True))
                 self.hooks.append(module.register_forward_hook(leave))
 
-    def close(self) -> None:
+    def remove_hooks(self) -> None:
         """Take the hooks away."""
         for hook in self.hooks:
             hook.remove()
         self.hooks.clear()
 
-    def begins(self, stage: Stage, loss: torch.Tensor | None) -> None:
+    def begin_stage(self, stage: PassStage, loss: torch.Tensor | None) -> None:
         """A stage of the pass begins: it is what runs while nothing else does."""
         if loss is not None:
-            self._mark(None, "stage")  # our own work, which nobody would do without us
+            self._add_mark(None, "stage")  # our own work, which nobody would do without us
             self._hook_nodes(loss)
-        self.backward = stage == "backward"
-        self.stack = [("", STAGES[stage])]
-        self._mark(STAGES[stage], "stage")
+        self.in_backward = stage == "backward"
+        self.stack = [("", ROW_BY_STAGE[stage])]
+        self._add_mark(ROW_BY_STAGE[stage], "stage")
 
-    def _mark(self, row: Row | None, kind: Kind) -> None:
+    def _add_mark(self, row: RowKey | None, kind: MarkKind) -> None:
         self.marks.append(Mark(row, kind, self.clock.mark()))
-        if not self.backward:
-            self.borders.append((_next_node(), row))
+        if not self.in_backward:
+            self.node_borders.append((_next_sequence_number(), row))
 
     def _enter(self, path: str, module: nn.Module, args: Any) -> None:
-        if self.backward:  # a checkpoint runs it again
-            row: Row = (path, max(0, self.calls[path] - 1))
+        if self.in_backward:  # a checkpoint runs it again
+            row: RowKey = (path, max(0, self.call_counts[path] - 1))
         else:
-            row = (path, self.calls[path])
-            self.calls[path] += 1
+            row = (path, self.call_counts[path])
+            self.call_counts[path] += 1
         charged = row if row in self.rows else self.stack[-1][1]
         self.stack.append((path, charged))
-        self._mark(charged, "call")
+        self._add_mark(charged, "call")
 
     def _leave(self, path: str, module: nn.Module, args: Any, output: Any) -> None:
         while len(self.stack) > 1 and self.stack.pop()[0] != path:
             pass  # an inner call that raised, and whose caller went on
-        self._mark(self.stack[-1][1], "call")
+        self._add_mark(self.stack[-1][1], "call")
 
     def _hook_nodes(self, loss: torch.Tensor) -> None:
         """Put hooks on every node of the graph behind the loss."""
-        numbers, owners = [number for number, _ in self.borders], self._owners()
-        for node in _nodes(loss):
-            row: Row | None
+        numbers, owners = [number for number, _ in self.node_borders], self._find_param_rows()
+        for node in _walk_nodes(loss):
+            row: RowKey | None
             if hasattr(node, "variable"):  # it keeps the gradient of a parameter
-                row = owners.get(id(node.variable), ACCUMULATION)
+                row = owners.get(id(node.variable), ACCUMULATION_ROW)
             else:
-                row = self.borders[max(0, bisect_right(numbers, node._sequence_nr()) - 1)][1]
-            self.hooks.append(node.register_prehook(partial(self._node_starts, row)))
-            self.hooks.append(node.register_hook(self._node_ends))
+                row = self.node_borders[max(0, bisect_right(numbers, node._sequence_nr()) - 1)][1]
+            self.hooks.append(node.register_prehook(partial(self._begin_node, row)))
+            self.hooks.append(node.register_hook(self._end_node))
 
-    def _owners(self) -> dict[int, Row]:
+    def _find_param_rows(self) -> dict[int, RowKey]:
         """The row of each parameter's first owner that was called, by the parameter's id."""
-        owners: dict[int, Row] = {}
+        owners: dict[int, RowKey] = {}
         for path, module in self.model.named_modules():
             for tensor in module._parameters.values():
                 if (path, 0) in self.rows:
                     owners.setdefault(id(tensor), (path, 0))
         return owners
 
-    def _node_starts(self, row: Row | None, gradients: Any) -> None:
+    def _begin_node(self, row: RowKey | None, gradients: Any) -> None:
         self.stack.append(("", row))
-        self._mark(row, "node")
+        self._add_mark(row, "node")
 
-    def _node_ends(self, gradients_in: Any, gradients_out: Any) -> None:
+    def _end_node(self, gradients_in: Any, gradients_out: Any) -> None:
         while len(self.stack) > 1 and self.stack.pop()[0]:
             pass  # a checkpoint stops in the middle of a call when it has what it needs
-        self._mark(self.stack[-1][1], "node")
+        self._add_mark(self.stack[-1][1], "node")
 
 
-def _next_node() -> int:
+def _next_sequence_number() -> int:
     """The sequence number that autograd would give to a node made now on this thread."""
     return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
 
-def _nodes(loss: torch.Tensor) -> Iterator[Any]:
+def _walk_nodes(loss: torch.Tensor) -> Iterator[Any]:
     """Every node of the graph behind a tensor, each once."""
     seen, waiting = set(), [loss.grad_fn]
     while waiting:
@@ -150,9 +158,9 @@ def _nodes(loss: torch.Tensor) -> Iterator[Any]:
             waiting += [following for following, _ in node.next_functions]
 
 
-def own_seconds(marks: Sequence[Mark], clock: Clock, overhead: Overhead = FREE) -> dict[Row, float]:
+def sum_own_seconds(marks: Sequence[Mark], clock: Clock, overhead: Overhead = NO_OVERHEAD) -> dict[RowKey, float]:
     """What each row's stretches took together, without the marks; not below zero."""
-    own: dict[Row, float] = defaultdict(float)
+    own: dict[RowKey, float] = defaultdict(float)
     for mark, following in pairwise(marks):
         if mark.row is not None:
             own[mark.row] += clock.seconds(mark.handle, following.handle) - overhead[mark.kind]
@@ -163,56 +171,60 @@ class Marking(Protocol):
     """Where a pass is marked, and whose the time between marks is.
 
     Attributes:
-        called: the rows that time may be charged to, in order.
+        called_rows: the rows that time may be charged to, in order.
         attributed: marks stand elsewhere than at the borders of rows; `booked` splits what lies between by a rule.
     """
 
-    called: tuple[Row, ...]
+    called_rows: tuple[RowKey, ...]
     attributed: bool
 
-    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+    def run_with_marks(self, subject: LiveModel, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
         """The marks of a pass that was given to the device and may still run.
 
         Args:
             nodes: also at the nodes of the backward pass.
         """
 
-    def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
+    def charge_to_rows(self, own: Mapping[RowKey, float]) -> dict[RowKey, float]:
         """Seconds by the rows of marks -> seconds by the rows of the latency."""
 
 
-class Rows:
+class ModuleMarking:
     """Marks at the borders of modules, which are those of rows: a `Marking`.
 
     Attributes:
-        called: the rows of the profile that were called, in order.
-        idle: containers among them without an op of their own: what passes there is `BETWEEN`.
+        called_rows: the rows of the profile that were called, in order.
+        idle_containers: containers among them without an op of their own: what passes there is `BETWEEN`.
     """
 
     attributed = False
 
     def __init__(self, profile: Profile) -> None:
         layers = profile.layers
-        self.called: tuple[Row, ...] = tuple((layer.path, layer.call) for layer in layers if layer.call is not None)
+        self.called_rows: tuple[RowKey, ...] = tuple(
+            (layer.path, layer.call) for layer in layers if layer.call is not None
+        )
         busy = {op.layer for op in profile.ops}
         containers = (index for index, (a, b) in enumerate(pairwise(layers)) if b.depth > a.depth)
-        self.idle = frozenset((layers[index].path, layers[index].call) for index in containers if index not in busy)
+        self.idle_containers = frozenset(
+            (layers[index].path, layers[index].call) for index in containers if index not in busy
+        )
 
-    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
-        trail = Trail(subject.model, self.called, clock)
+    def run_with_marks(self, subject: LiveModel, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+        trail = MarkTrail(subject.model, self.called_rows, clock)
 
-        def begins(stage: Stage, loss: torch.Tensor | None) -> None:
-            trail.begins(stage, loss if nodes else None)
+        def begins(stage: PassStage, loss: torch.Tensor | None) -> None:
+            trail.begin_stage(stage, loss if nodes else None)
 
         try:
-            subject.run(begins)
+            subject.run_pass(begins)
         finally:
-            trail.close()
+            trail.remove_hooks()
         return trail.marks
 
-    def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
+    def charge_to_rows(self, own: Mapping[RowKey, float]) -> dict[RowKey, float]:
         """The same seconds, with those of idle containers under `BETWEEN`."""
-        booked = {row: 0.0 if row in self.idle else seconds for row, seconds in own.items()}
-        if between := [seconds for row, seconds in own.items() if row in self.idle]:
-            booked[BETWEEN] = sum(between)
+        booked = {row: 0.0 if row in self.idle_containers else seconds for row, seconds in own.items()}
+        if between := [seconds for row, seconds in own.items() if row in self.idle_containers]:
+            booked[BETWEEN_ROW] = sum(between)
         return booked

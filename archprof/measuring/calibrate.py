@@ -19,20 +19,20 @@ import torch
 from archprof.measuring.cuda import CudaDevice
 from archprof.measuring.protocols import Device
 
-ROUNDS, ROUND_SECONDS, WARM_UP_SECONDS = 7, 0.1, 0.5
+CALIBRATION_ROUNDS, ROUND_SECONDS, WARM_UP_SECONDS = 7, 0.1, 0.5
 
-COPIED = 2**29
+COPY_BYTES = 2**29
 """Bytes of the tensor that is copied, many times any cache; a quarter of the free memory where that is less."""
 
-LONG_ENOUGH = 5e-3
+MIN_PRODUCT_SECONDS = 5e-3
 """Seconds of one matrix product, from where on its rate no longer rises; matrices grow until then ..."""
 
-SMALLEST, LARGEST = 256, 8192
+MIN_MATRIX_SIZE, MAX_MATRIX_SIZE = 256, 8192
 """... but have at least and at most so many rows and columns."""
 
-DTYPES = ("float32", "float16", "bfloat16", "float64")
+CALIBRATED_DTYPES = ("float32", "float16", "bfloat16", "float64")
 
-LAUNCHES, MARKS = 2000, 200
+LAUNCH_COUNT, MARK_COUNT = 2000, 200
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,13 @@ class Calibration:
         return {"schema": 1, **asdict(self)}
 
 
-def calibrate(where: Device, now: Callable[[], float] = time.perf_counter) -> Calibration:
+def calibrate_device(where: Device, now: Callable[[], float] = time.perf_counter) -> Calibration:
     """Measure the roofs of a device; about ten seconds."""
-    with torch.inference_mode(), where.settings():
-        copy = _copy(where)
-        products = {dtype: found for dtype in DTYPES if (found := _product(where, dtype)) is not None}
+    with torch.inference_mode(), where.hold_settings():
+        copy = _measure_copy(where)
+        products = {
+            dtype: found for dtype in CALIBRATED_DTYPES if (found := _measure_product(where, dtype)) is not None
+        }
         environment = where.environment()
         return Calibration(
             where.kind,
@@ -84,59 +86,59 @@ def calibrate(where: Device, now: Callable[[], float] = time.perf_counter) -> Ca
             copy,
             {dtype: rate for dtype, (_, rate) in products.items()},
             {dtype: size for dtype, (size, _) in products.items()},
-            _launch(where, now),
-            mark_seconds(where),
+            _measure_launch(where, now),
+            measure_mark_seconds(where),
             environment,
         )
 
 
-def _copy(where: Device) -> Rate:
+def _measure_copy(where: Device) -> Rate:
     free = where.free_bytes()
-    nbytes = COPIED if free is None else min(COPIED, free // 4)
+    nbytes = COPY_BYTES if free is None else min(COPY_BYTES, free // 4)
     source = torch.randn(nbytes // 4, device=where.kind)
     target = torch.empty_like(source)
-    return rate(where, lambda: target.copy_(source), 2 * source.nbytes)
+    return measure_rate(where, lambda: target.copy_(source), 2 * source.nbytes)
 
 
-def _product(where: Device, dtype: str) -> tuple[int, Rate] | None:
+def _measure_product(where: Device, dtype: str) -> tuple[int, Rate] | None:
     """The size of the matrices and the rate of their product; `None` where the device has no such product."""
-    size = SMALLEST
+    size = MIN_MATRIX_SIZE
     try:
-        multiply = _multiply(where, dtype, size)
-        while size < LARGEST and _once(where, multiply) < LONG_ENOUGH:
+        multiply = _prepare_product(where, dtype, size)
+        while size < MAX_MATRIX_SIZE and _time_once(where, multiply) < MIN_PRODUCT_SECONDS:
             size *= 2
-            multiply = _multiply(where, dtype, size)
+            multiply = _prepare_product(where, dtype, size)
     except RuntimeError:
         return None
-    return size, rate(where, multiply, 2 * size**3)
+    return size, measure_rate(where, multiply, 2 * size**3)
 
 
-def _multiply(where: Device, dtype: str, size: int) -> Callable[[], Any]:
+def _prepare_product(where: Device, dtype: str, size: int) -> Callable[[], Any]:
     """A product of two matrices, run once already."""
     a, b = (torch.randn(size, size, device=where.kind, dtype=getattr(torch, dtype)) for _ in range(2))
     out = a @ b
     return lambda: torch.mm(a, b, out=out)
 
 
-def rate(where: Device, work: Callable[[], Any], amount: float) -> Rate:
+def measure_rate(where: Device, work: Callable[[], Any], amount: float) -> Rate:
     """How much `work` does a second if it does `amount` a time: warmed up, in rounds."""
-    once = _once(where, work)
-    _time(where, work, _times(WARM_UP_SECONDS, once))
-    repeats = _times(ROUND_SECONDS, once)
-    rates = [amount * repeats / _time(where, work, repeats) for _ in range(ROUNDS)]
+    once = _time_once(where, work)
+    _time_repeats(where, work, _count_repeats(WARM_UP_SECONDS, once))
+    repeats = _count_repeats(ROUND_SECONDS, once)
+    rates = [amount * repeats / _time_repeats(where, work, repeats) for _ in range(CALIBRATION_ROUNDS)]
     return Rate(statistics.median(rates), min(rates), max(rates))
 
 
-def _once(where: Device, work: Callable[[], Any]) -> float:
-    return min(_time(where, work, 1) for _ in range(4))
+def _time_once(where: Device, work: Callable[[], Any]) -> float:
+    return min(_time_repeats(where, work, 1) for _ in range(4))
 
 
-def _times(wanted: float, once: float) -> int:
+def _count_repeats(wanted: float, once: float) -> int:
     """How often something must run to fill a time."""
     return max(1, math.ceil(wanted / once)) if once > 0 else 1000
 
 
-def _time(where: Device, work: Callable[[], Any], repeats: int) -> float:
+def _time_repeats(where: Device, work: Callable[[], Any], repeats: int) -> float:
     clock = where.clock()
     start = clock.mark()
     for _ in range(repeats):
@@ -146,29 +148,29 @@ def _time(where: Device, work: Callable[[], Any], repeats: int) -> float:
     return clock.seconds(start, end)
 
 
-def _launch(where: Device, now: Callable[[], float]) -> Rate:
+def _measure_launch(where: Device, now: Callable[[], float]) -> Rate:
     """Seconds from one small op to the next on the host, which a GPU does while the host gives the next."""
     tensor = torch.zeros(1, device=where.kind)
 
     def launched() -> float:
         start = now()
-        for _ in range(LAUNCHES):
+        for _ in range(LAUNCH_COUNT):
             tensor.add_(1)
         where.synchronize()
-        return (now() - start) / LAUNCHES
+        return (now() - start) / LAUNCH_COUNT
 
     launched()
-    each = [launched() for _ in range(ROUNDS)]
+    each = [launched() for _ in range(CALIBRATION_ROUNDS)]
     return Rate(statistics.median(each), min(each), max(each))
 
 
-def mark_seconds(where: Device) -> float:
+def measure_mark_seconds(where: Device) -> float:
     """The time between two marks with nothing between them: on a GPU inside a graph, where the host plays no part."""
     clock = where.clock()
     marks: list[Any] = []
 
     def run() -> None:
-        marks[:] = [clock.mark() for _ in range(MARKS)]
+        marks[:] = [clock.mark() for _ in range(MARK_COUNT)]
 
     if isinstance(where, CudaDevice):
         graph = where.gpu.capture(run, clock.settle)

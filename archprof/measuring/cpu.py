@@ -10,11 +10,11 @@ import torch
 
 from archprof.facts.records import Profile
 from archprof.measuring import allocations, host_state
-from archprof.measuring.compiled.inductor import marking
-from archprof.measuring.compiled.kernel_shares import cost_of_borders
-from archprof.measuring.live_model import Subject
-from archprof.measuring.passes import Marked, Whole, cost_of_marks
-from archprof.measuring.protocols import Memory, Way
+from archprof.measuring.compiled.inductor import choose_marking
+from archprof.measuring.compiled.kernel_shares import measure_border_cost
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import MarkedSampler, WholeSampler, measure_mark_cost
+from archprof.measuring.protocols import MeasuredWay, PassMemory
 
 
 class WallClock:
@@ -30,15 +30,15 @@ class WallClock:
         return (end - start) * 1e-9
 
 
-class CPU:
+class CpuDevice:
     """The processor that torch runs on."""
 
     kind = "cpu"
-    refuses = False
+    raises_when_full = False
 
     @property
     def name(self) -> str:
-        return host_state.processor()
+        return host_state.find_processor_name()
 
     def clock(self) -> WallClock:
         return WallClock()
@@ -47,7 +47,7 @@ class CPU:
         """On the CPU, what was called is done."""
 
     @contextmanager
-    def settings(self) -> Iterator[None]:
+    def hold_settings(self) -> Iterator[None]:
         """The number of threads stays what the user set, whatever the model does to it."""
         threads = torch.get_num_threads()
         torch.set_num_threads(threads)
@@ -56,40 +56,40 @@ class CPU:
         finally:
             torch.set_num_threads(threads)
 
-    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+    def make_ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
         clock = self.clock()
-        whole = Whole(subject, clock)
-        rows, notes = marking(subject, profile)
+        whole = WholeSampler(subject, clock)
+        rows, notes = choose_marking(subject, profile)
         if rows is None:
-            return [Way("cpu", None, whole, notes=notes)]
-        overhead = cost_of_borders(clock) if rows.attributed else cost_of_marks(clock, train=subject.train)
-        marked = Marked(subject, rows, clock, overhead)
-        return [Way("cpu", marked, whole, rows.attributed, overhead=overhead["call"], notes=notes)]
+            return [MeasuredWay("cpu", None, whole, notes=notes)]
+        overhead = measure_border_cost(clock) if rows.attributed else measure_mark_cost(clock, train=subject.train)
+        marked = MarkedSampler(subject, rows, clock, overhead)
+        return [MeasuredWay("cpu", marked, whole, rows.attributed, overhead=overhead["call"], notes=notes)]
 
-    def memory(self, subject: Subject, profile: Profile) -> Memory:
+    def measure_memory(self, subject: LiveModel, profile: Profile) -> PassMemory:
         if subject.compiled:
-            return Memory((), None, ("The memory of a compiled model is not measured.",))
-        return allocations.measured(subject, profile)
+            return PassMemory((), None, ("The memory of a compiled model is not measured.",))
+        return allocations.measure_allocations(subject, profile)
 
     def free_bytes(self) -> int | None:
-        return host_state.free_bytes()
+        return host_state.read_free_bytes()
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
-    def release(self) -> None:
+    def release_cache(self) -> None:
         """The CPU's allocator keeps nothing."""
 
     def environment(self) -> dict[str, str]:
         """Threads, instruction set, libraries and the load of other programs."""
-        quota, load = host_state.quota(), host_state.load()
+        quota, load = host_state.read_quota(), host_state.read_load()
         known = {
             "torch": str(torch.__version__),
-            "processor": host_state.processor(),
-            "threads": f"{torch.get_num_threads()} of {host_state.cpus()} processors",
+            "processor": host_state.find_processor_name(),
+            "threads": f"{torch.get_num_threads()} of {host_state.count_cpus()} processors",
             "interop threads": str(torch.get_num_interop_threads()),
             "quota": f"{quota:g} processors" if quota is not None else None,
-            "governor": host_state.governor(),
+            "governor": host_state.read_governor(),
             "load": f"{load:.2f} in the last minute" if load is not None else None,
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "oneDNN": "on" if torch.backends.mkldnn.enabled else "off",

@@ -14,22 +14,28 @@ import torch
 from archprof.errors import ArchprofError
 from archprof.facts.records import Profile
 from archprof.measuring import gpu_state
-from archprof.measuring.allocator_peaks import Allocator, PeakClock, Peaks, measured, own_peaks
-from archprof.measuring.boundaries import Mark, Marking, Rows
-from archprof.measuring.compiled.inductor import marking
-from archprof.measuring.cuda_graph import Graph
-from archprof.measuring.events import Eager, Event, EventClock, Gpu, Replay, Source, event_way
-from archprof.measuring.held_queue import Queue
-from archprof.measuring.live_model import Subject
-from archprof.measuring.profiled.profiler import Profiled
-from archprof.measuring.protocols import Memory, Way
+from archprof.measuring.allocator_peaks import (
+    AllocatorPeaks,
+    PeakCounters,
+    PeakMarker,
+    build_memory,
+    find_own_peaks,
+)
+from archprof.measuring.boundaries import Mark, Marking, ModuleMarking
+from archprof.measuring.compiled.inductor import choose_marking
+from archprof.measuring.cuda_graph import GraphSource
+from archprof.measuring.events import EagerSource, Event, EventClock, Gpu, PassSource, Replay, make_event_way
+from archprof.measuring.held_queue import HeldQueueSource
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.profiled.profiler import ProfiledSampler
+from archprof.measuring.protocols import MeasuredWay, PassMemory
 
-WARM_UPS = 3
+CAPTURE_WARM_UPS = 3
 """Passes before a capture: kernels are chosen and loaded, and events made, in the first."""
 
-NOT_CAPTURED = "Measured with a filled queue instead of a CUDA graph, which could not be captured: {reason}"
+NOT_CAPTURED_NOTE = "Measured with a filled queue instead of a CUDA graph, which could not be captured: {reason}"
 
-FULL = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED")
+OUT_OF_MEMORY_WORDS = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED", "CUFFT_ALLOC_FAILED")
 """In the words of torch and of NVIDIA's libraries."""
 
 
@@ -44,13 +50,13 @@ class NoCuda(ArchprofError):
         )
 
 
-def require() -> None:
+def require_cuda() -> None:
     """Raise `NoCuda`, naming what was found, unless torch can use a GPU."""
     if not torch.cuda.is_available():
-        raise NoCuda(_found())
+        raise NoCuda(_describe_found())
 
 
-def _found() -> str:
+def _describe_found() -> str:
     """What is here instead of a GPU that works."""
     if torch.version.cuda is None and torch.version.hip is None:
         return f"torch {torch.__version__} is built without CUDA."
@@ -89,7 +95,7 @@ class TorchGpu:
         graph, side = torch.cuda.CUDAGraph(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # puts the user's stream back, also where a capture that failed does not
-            for _ in range(WARM_UPS):
+            for _ in range(CAPTURE_WARM_UPS):
                 run()
                 between()
             # A capture that fails in its middle leaves torch's random generators unusable, so look before.
@@ -115,28 +121,28 @@ def _waiting_is_an_error() -> Iterator[None]:
             torch.cuda.set_sync_debug_mode(before)
 
 
-class WithoutGaps:
+class GaplessSource:
     """A graph, or a filled queue where it cannot be captured; a note says why."""
 
-    def __init__(self, subject: Subject, rows: Marking | None, gpu: Gpu) -> None:
+    def __init__(self, subject: LiveModel, rows: Marking | None, gpu: Gpu) -> None:
         self.notes: list[str] = []
-        self._source: Source = Graph(subject, rows, gpu)
-        self._queue = Queue(subject, rows, gpu, self.notes)
+        self._source: PassSource = GraphSource(subject, rows, gpu)
+        self._held_queue = HeldQueueSource(subject, rows, gpu, self.notes)
 
     @property
     def clock(self) -> EventClock:
         return self._source.clock
 
     def prepare(self) -> None:
-        if self._source is self._queue:
+        if self._source is self._held_queue:
             return
-        reason = self._not_prepared()
+        reason = self._why_not_prepared()
         if reason:  # the error is gone by now, and with it the tensors of the pass that it held
-            self._source = self._queue
-            self.notes.append(NOT_CAPTURED.format(reason=reason))
-            self._queue.prepare()
+            self._source = self._held_queue
+            self.notes.append(NOT_CAPTURED_NOTE.format(reason=reason))
+            self._held_queue.prepare()
 
-    def _not_prepared(self) -> str:
+    def _why_not_prepared(self) -> str:
         """Why the graph cannot be had, in the first words of the first error; "" where it can."""
         try:
             self._source.prepare()
@@ -147,22 +153,22 @@ class WithoutGaps:
             return (str(first).splitlines() or [type(first).__name__])[0]
         return ""
 
-    def marked(self) -> Sequence[Mark]:
-        return self._source.marked()
+    def run_marked(self) -> Sequence[Mark]:
+        return self._source.run_marked()
 
-    def bare(self) -> float:
-        return self._source.bare()
+    def run_bare(self) -> float:
+        return self._source.run_bare()
 
 
 class CudaDevice:
     """The GPU that torch uses at the moment. Raises `NoCuda` where there is none."""
 
     kind = "cuda"
-    refuses = True
+    raises_when_full = True
 
     def __init__(self, gpu: Gpu | None = None) -> None:
         if gpu is None:
-            require()
+            require_cuda()
         self.gpu = gpu or TorchGpu()
 
     @property
@@ -175,44 +181,44 @@ class CudaDevice:
     def synchronize(self) -> None:
         self.gpu.synchronize()
 
-    def settings(self) -> AbstractContextManager[None]:
+    def hold_settings(self) -> AbstractContextManager[None]:
         """Nothing is fixed on a GPU: it is measured as the user has set it."""
         return nullcontext()
 
-    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+    def make_ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
         """Without gaps, as users run it, and kernels alone; the wholes alone where passes cannot be marked."""
-        rows, doubts = marking(subject, profile)
-        source = WithoutGaps(subject, rows, self.gpu)
+        rows, doubts = choose_marking(subject, profile)
+        source = GaplessSource(subject, rows, self.gpu)
         source.notes += doubts
-        without_gaps = event_way("gpu", source, rows, source.notes)
-        eager = event_way("eager", Eager(subject, rows, self.gpu), rows, doubts)
+        without_gaps = make_event_way("gpu", source, rows, source.notes)
+        eager = make_event_way("eager", EagerSource(subject, rows, self.gpu), rows, doubts)
         if rows is None:
             return [without_gaps, eager]
-        profiled = Profiled(subject, rows, self.synchronize)
-        whole, kernels, notes = without_gaps.whole, profiled.kernels, profiled.notes
+        profiled = ProfiledSampler(subject, rows, self.synchronize)
+        whole, kernels, notes = without_gaps.whole_sampler, profiled.kernels, profiled.notes
         return [
             without_gaps,
             eager,
-            Way("kernel", profiled, whole, rows.attributed, last=True, kernels=kernels, notes=notes),
+            MeasuredWay("kernel", profiled, whole, rows.attributed, sampled_last=True, kernels=kernels, notes=notes),
         ]
 
-    def memory(self, subject: Subject, profile: Profile) -> Memory:
+    def measure_memory(self, subject: LiveModel, profile: Profile) -> PassMemory:
         """From one pass without marks, and one whose peaks are read at every border."""
-        self._clear(subject)  # workspaces of libraries are there by now
-        before = _peaks()
-        subject.run()
-        whole = _peaks()
+        self._clear_last_pass(subject)  # workspaces of libraries are there by now
+        before = _read_peaks()
+        subject.run_pass()
+        whole = _read_peaks()
         if subject.compiled:
-            return measured((), {}, whole, before)
-        self._clear(subject)
-        clock = PeakClock(Allocator(_peaks, torch.cuda.reset_peak_memory_stats))
-        marks = Rows(profile).walked(subject, clock)
-        return measured(profile.layers, own_peaks(marks, clock.stretches), whole, before)
+            return build_memory((), {}, whole, before)
+        self._clear_last_pass(subject)
+        clock = PeakMarker(PeakCounters(_read_peaks, torch.cuda.reset_peak_memory_stats))
+        marks = ModuleMarking(profile).run_with_marks(subject, clock)
+        return build_memory(profile.layers, find_own_peaks(marks, clock.stretches), whole, before)
 
-    def _clear(self, subject: Subject) -> None:
+    def _clear_last_pass(self, subject: LiveModel) -> None:
         """Nothing is left of the last pass, and the peaks are what is held now."""
-        subject.forget()
-        self.release()
+        subject.drop_gradients()
+        self.release_cache()
         torch.cuda.reset_peak_memory_stats()
 
     def free_bytes(self) -> int | None:
@@ -222,17 +228,17 @@ class CudaDevice:
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, torch.OutOfMemoryError) or (
-            isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
+            isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY_WORDS)
         )
 
-    def release(self) -> None:
+    def release_cache(self) -> None:
         gc.collect()
         torch.cuda.empty_cache()
 
     def environment(self) -> dict[str, str]:
-        return gpu_state.of_torch() | gpu_state.of_device(torch.cuda.current_device())
+        return gpu_state.describe_torch() | gpu_state.describe_gpu(torch.cuda.current_device())
 
 
-def _peaks() -> Peaks:
+def _read_peaks() -> AllocatorPeaks:
     stats = torch.cuda.memory_stats()
-    return Peaks(*(stats.get(f"{kind}_bytes.all.peak", 0) for kind in Peaks._fields))
+    return AllocatorPeaks(*(stats.get(f"{kind}_bytes.all.peak", 0) for kind in AllocatorPeaks._fields))

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from archprof.facts.measured import Method
-from archprof.measuring.boundaries import FREE, Mark, Marking, own_seconds
-from archprof.measuring.live_model import Subject
-from archprof.measuring.protocols import WHOLE, Row, Way
+from archprof.measuring.boundaries import NO_OVERHEAD, Mark, Marking, sum_own_seconds
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.protocols import WHOLE_ROW, MeasuredWay, RowKey
 
 
 class Event(Protocol):
@@ -84,7 +84,7 @@ class EventClock:
         return start.elapsed_time(end) / 1000
 
 
-class Source(Protocol):
+class PassSource(Protocol):
     """A way to get passes run, with and without marks."""
 
     @property
@@ -93,68 +93,68 @@ class Source(Protocol):
     def prepare(self) -> None:
         """Whatever passes need; called at least once before them."""
 
-    def marked(self) -> Sequence[Mark]:
+    def run_marked(self) -> Sequence[Mark]:
         """One pass with marks; it is over, and they can be read."""
 
-    def bare(self) -> float:
+    def run_bare(self) -> float:
         """Seconds of one pass without marks."""
 
 
-class Eager:
+class EagerSource:
     """Passes as users run them: the gaps in which the GPU waits for the host are part of the time."""
 
-    def __init__(self, subject: Subject, rows: Marking | None, gpu: Gpu) -> None:
-        self.subject, self.rows, self.clock = subject, rows, EventClock(gpu)
+    def __init__(self, subject: LiveModel, rows: Marking | None, gpu: Gpu) -> None:
+        self.subject, self.marking, self.clock = subject, rows, EventClock(gpu)
 
     def prepare(self) -> None:
         """Nothing is needed."""
 
-    def marked(self) -> Sequence[Mark]:
-        assert self.rows is not None
-        marks = self.rows.walked(self.subject, self.clock)
+    def run_marked(self) -> Sequence[Mark]:
+        assert self.marking is not None
+        marks = self.marking.run_with_marks(self.subject, self.clock)
         self.clock.settle()
         return marks
 
-    def bare(self) -> float:
+    def run_bare(self) -> float:
         start = self.clock.mark()
-        self.subject.run()
+        self.subject.run_pass()
         end = self.clock.mark()
         self.clock.settle()
         return self.clock.seconds(start, end)
 
 
-class EventRows:
+class EventRowSampler:
     """Samples the rows of a source, of which each mark costs `overhead` seconds."""
 
     name = "pass with events"
 
-    def __init__(self, source: Source, rows: Marking, overhead: float) -> None:
-        self.source, self.rows = source, rows
-        self.overhead = dict.fromkeys(FREE, overhead)
+    def __init__(self, source: PassSource, rows: Marking, overhead: float) -> None:
+        self.source, self.marking = source, rows
+        self.overhead = dict.fromkeys(NO_OVERHEAD, overhead)
 
     def prepare(self) -> None:
         """The source was prepared when the overhead was measured."""
 
-    def sample(self) -> dict[Row, float]:
-        return self.rows.booked(own_seconds(self.source.marked(), self.source.clock, self.overhead))
+    def sample(self) -> dict[RowKey, float]:
+        return self.marking.charge_to_rows(sum_own_seconds(self.source.run_marked(), self.source.clock, self.overhead))
 
 
-class EventWhole:
+class EventWholeSampler:
     """Samples the whole of a source, without marks inside."""
 
     name = "pass between two events"
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PassSource) -> None:
         self.source = source
 
     def prepare(self) -> None:
         """The source was prepared when its way was made."""
 
-    def sample(self) -> dict[Row, float]:
-        return {WHOLE: self.source.bare()}
+    def sample(self) -> dict[RowKey, float]:
+        return {WHOLE_ROW: self.source.run_bare()}
 
 
-def event_way(method: Method, source: Source, rows: Marking | None, notes: list[str]) -> Way:
+def make_event_way(method: Method, source: PassSource, rows: Marking | None, notes: list[str]) -> MeasuredWay:
     """Prepare a source, and make the way that samples its rows and its whole; without `rows` the whole alone.
 
     Args:
@@ -162,37 +162,42 @@ def event_way(method: Method, source: Source, rows: Marking | None, notes: list[
     """
     source.prepare()
     if rows is None:
-        return Way(method, None, EventWhole(source), notes=notes)
-    overhead = cost_in_place(source)
-    return Way(
-        method, EventRows(source, rows, overhead), EventWhole(source), rows.attributed, overhead=overhead, notes=notes
+        return MeasuredWay(method, None, EventWholeSampler(source), notes=notes)
+    overhead = measure_cost_in_place(source)
+    return MeasuredWay(
+        method,
+        EventRowSampler(source, rows, overhead),
+        EventWholeSampler(source),
+        rows.attributed,
+        overhead=overhead,
+        notes=notes,
     )
 
 
-TRIES = 15
+OVERHEAD_TRIES = 15
 """Passes of each kind from which the cost of a mark is taken ..."""
 
-PATIENCE = 2.0
+OVERHEAD_SECONDS = 2.0
 """... or as many as fit into these seconds, but three ..."""
 
-RAMP = 0.3
+RAMP_UP_SECONDS = 0.3
 """... after so many seconds of passes, in which the GPU's clock rises."""
 
 
-def cost_in_place(source: Source, now: Callable[[], float] = time.perf_counter) -> float:
+def measure_cost_in_place(source: PassSource, now: Callable[[], float] = time.perf_counter) -> float:
     """Seconds that one mark adds to a pass of this source: passes with marks against passes without, in turns.
 
     Measured on the pass itself, since it depends on what is around: a host that is ahead of the GPU hides what it does
     for a mark, and the event alone is left.
     """
     start = now()
-    while now() - start < RAMP:
-        source.bare()
+    while now() - start < RAMP_UP_SECONDS:
+        source.run_bare()
     start, with_marks, without, stretches = now(), list[float](), list[float](), 0
-    while len(without) < TRIES and (len(without) < 3 or now() - start < PATIENCE):
-        without.append(source.bare())
-        marks = source.marked()
-        with_marks.append(sum(own_seconds(marks, source.clock).values()))
+    while len(without) < OVERHEAD_TRIES and (len(without) < 3 or now() - start < OVERHEAD_SECONDS):
+        without.append(source.run_bare())
+        marks = source.run_marked()
+        with_marks.append(sum(sum_own_seconds(marks, source.clock).values()))
         stretches = sum(mark.row is not None for mark in marks[:-1])
     more = statistics.median(with_marks) - statistics.median(without)
     return max(0.0, more / max(1, stretches - 1))  # a bare pass is one stretch, and has its mark

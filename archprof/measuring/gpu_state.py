@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-REASONS = {
+CLOCK_REASONS = {
     0x1: "idle",
     0x2: "clocks set by an application",
     0x4: "power cap",
@@ -27,14 +27,22 @@ REASONS = {
 }
 """Why a GPU does not run at its highest clock: `nvmlClocksEventReasons` of NVIDIA's nvml.h."""
 
-QUERY = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.draw", "power.limit", "temperature.gpu")
+SMI_FIELDS = (
+    "driver_version",
+    "clocks.sm",
+    "clocks.max.sm",
+    "clocks.mem",
+    "power.draw",
+    "power.limit",
+    "temperature.gpu",
+)
 """Asked of nvidia-smi."""
 
-HELD_BACK = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+SMI_REASON_FIELDS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 """The same by its new and its old name: nvidia-smi answers nothing at all when it does not know one name of a query."""
 
 
-class Card(NamedTuple):
+class CardState(NamedTuple):
     """What the driver says of a GPU at this moment: MHz, watts, degrees Celsius; `None` where it says nothing."""
 
     driver: str | None = None
@@ -48,7 +56,7 @@ class Card(NamedTuple):
     processes: tuple[int, ...] | None = None
 
 
-def of_torch() -> dict[str, str]:
+def describe_torch() -> dict[str, str]:
     """The versions and settings that decide which kernels torch picks; needs no GPU and starts none."""
     backends: Any = torch.backends
     asked: dict[str, Callable[[], Any]] = {
@@ -65,13 +73,13 @@ def of_torch() -> dict[str, str]:
         "cudnn.benchmark": lambda: backends.cudnn.benchmark,
         "cudnn.deterministic": lambda: backends.cudnn.deterministic,
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled,
-        "attention kernels allowed": _attention,
+        "attention kernels allowed": _list_attention_kernels,
         "allocator": lambda: os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
     }
-    return {name: text for name, ask in asked.items() if (text := _answer(ask)) is not None}
+    return {name: text for name, ask in asked.items() if (text := _ask_text(ask)) is not None}
 
 
-def of_device(index: int) -> dict[str, str]:
+def describe_gpu(index: int) -> dict[str, str]:
     """The GPU itself, and its state at this moment."""
     properties = torch.cuda.get_device_properties(index)
     found = {
@@ -79,43 +87,43 @@ def of_device(index: int) -> dict[str, str]:
         "compute capability": f"{properties.major}.{properties.minor}",
         "multiprocessors": str(properties.multi_processor_count),
         "gpu memory": f"{properties.total_memory} B",
-        "L2 cache": _answer(lambda: f"{properties.L2_cache_size} B"),
+        "L2 cache": _ask_text(lambda: f"{properties.L2_cache_size} B"),
     }
     known = {name: text for name, text in found.items() if text is not None}
-    return known | words(card(_answer(lambda: properties.uuid)))
+    return known | describe_card(read_card(_ask_text(lambda: properties.uuid)))
 
 
-def words(card: Card) -> dict[str, str]:
+def describe_card(card: CardState) -> dict[str, str]:
     """A card's state by name, with units; without what is not known."""
     others = None if card.processes is None else [pid for pid in card.processes if pid != os.getpid()]
     found = {
         "driver": card.driver,
-        "gpu clock": _of(card.clock, card.highest_clock, "MHz"),
-        "gpu memory clock": _of(card.memory_clock, None, "MHz"),
-        "gpu power": _of(card.power, card.power_limit, "W"),
-        "gpu temperature": _of(card.temperature, None, "°C"),
-        "clocks held back by": None if card.reasons is None else reasons(card.reasons),
+        "gpu clock": _show_with_limit(card.clock, card.highest_clock, "MHz"),
+        "gpu memory clock": _show_with_limit(card.memory_clock, None, "MHz"),
+        "gpu power": _show_with_limit(card.power, card.power_limit, "W"),
+        "gpu temperature": _show_with_limit(card.temperature, None, "°C"),
+        "clocks held back by": None if card.reasons is None else describe_reasons(card.reasons),
         "other processes on the gpu": None if others is None else ", ".join(map(str, others)) or "none",
     }
     return {name: text for name, text in found.items() if text is not None}
 
 
-def reasons(mask: int) -> str:
+def describe_reasons(mask: int) -> str:
     """The words of a mask of `nvmlClocksEventReasons`: "nothing" for 0."""
-    known = [name for bit, name in REASONS.items() if mask & bit]
-    unknown = mask & ~sum(REASONS)
+    known = [name for bit, name in CLOCK_REASONS.items() if mask & bit]
+    unknown = mask & ~sum(CLOCK_REASONS)
     return ", ".join([*known, *([f"reason {unknown:#x}"] if unknown else [])]) or "nothing"
 
 
-def card(uuid: str | None) -> Card:
+def read_card(uuid: str | None) -> CardState:
     """The state of the GPU with this identifier, by NVIDIA's library or else its tool; empty without either."""
     if uuid is None:
-        return Card()
+        return CardState()
     name = uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"
-    return by_library(name) or by_tool(name) or Card()
+    return read_by_nvml(name) or read_by_nvidia_smi(name) or CardState()
 
 
-def by_library(uuid: str) -> Card | None:
+def read_by_nvml(uuid: str) -> CardState | None:
     """Through pynvml (the package nvidia-ml-py), if it is there."""
     try:
         nvml: Any = import_module("pynvml")
@@ -125,11 +133,11 @@ def by_library(uuid: str) -> Card | None:
         return None
 
     def ask(name: str, *arguments: Any, scale: float = 1.0) -> float | None:
-        value: float | None = _tried(lambda: getattr(nvml, name)(handle, *arguments) * scale)
+        value: float | None = _ask_safely(lambda: getattr(nvml, name)(handle, *arguments) * scale)
         return value
 
-    driver = _tried(nvml.nvmlSystemGetDriverVersion)
-    return Card(
+    driver = _ask_safely(nvml.nvmlSystemGetDriverVersion)
+    return CardState(
         driver=driver.decode() if isinstance(driver, bytes) else driver,
         clock=ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
         highest_clock=ask("nvmlDeviceGetMaxClockInfo", nvml.NVML_CLOCK_SM),
@@ -137,37 +145,37 @@ def by_library(uuid: str) -> Card | None:
         power=ask("nvmlDeviceGetPowerUsage", scale=1e-3),
         power_limit=ask("nvmlDeviceGetEnforcedPowerLimit", scale=1e-3),
         temperature=ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
-        reasons=_tried(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
-        processes=_tried(lambda: tuple(one.pid for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle))),
+        reasons=_ask_safely(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)),
+        processes=_ask_safely(lambda: tuple(one.pid for one in nvml.nvmlDeviceGetComputeRunningProcesses(handle))),
     )
 
 
-def by_tool(uuid: str) -> Card | None:
+def read_by_nvidia_smi(uuid: str) -> CardState | None:
     """Through nvidia-smi, if it is on the path."""
-    answer = _nvidia_smi(uuid, "--query-gpu=" + ",".join(QUERY))
+    answer = _ask_nvidia_smi(uuid, "--query-gpu=" + ",".join(SMI_FIELDS))
     if answer is None:
         return None
     fields = [field.strip() for field in answer.split(",")]
-    if len(fields) != len(QUERY):
+    if len(fields) != len(SMI_FIELDS):
         return None
-    held_back = (_nvidia_smi(uuid, f"--query-gpu={name}") for name in HELD_BACK)
+    held_back = (_ask_nvidia_smi(uuid, f"--query-gpu={name}") for name in SMI_REASON_FIELDS)
     mask = next((text for text in held_back if text is not None), "")
-    processes = _nvidia_smi(uuid, "--query-compute-apps=pid")
+    processes = _ask_nvidia_smi(uuid, "--query-compute-apps=pid")
     driver, clock, highest, memory, power, limit, temperature = fields
-    return Card(
+    return CardState(
         driver=driver,
-        clock=_number(clock),
-        highest_clock=_number(highest),
-        memory_clock=_number(memory),
-        power=_number(power),
-        power_limit=_number(limit),
-        temperature=_number(temperature),
-        reasons=_tried(lambda: int(mask, 16)),
-        processes=None if processes is None else tuple(_pids(processes)),
+        clock=_parse_number(clock),
+        highest_clock=_parse_number(highest),
+        memory_clock=_parse_number(memory),
+        power=_parse_number(power),
+        power_limit=_parse_number(limit),
+        temperature=_parse_number(temperature),
+        reasons=_ask_safely(lambda: int(mask, 16)),
+        processes=None if processes is None else tuple(_parse_pids(processes)),
     )
 
 
-def _nvidia_smi(uuid: str, query: str) -> str | None:
+def _ask_nvidia_smi(uuid: str, query: str) -> str | None:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
@@ -179,13 +187,13 @@ def _nvidia_smi(uuid: str, query: str) -> str | None:
     return done.stdout.strip()
 
 
-def _pids(lines: str) -> Iterator[int]:
+def _parse_pids(lines: str) -> Iterator[int]:
     for line in lines.splitlines():
         if line.strip().isdigit():
             yield int(line)
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     """nvidia-smi writes "[N/A]" for what a card does not have."""
     try:
         return float(text)
@@ -193,7 +201,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _attention() -> str:
+def _list_attention_kernels() -> str:
     cuda: Any = torch.backends.cuda
     allowed = {
         "flash": cuda.flash_sdp_enabled(),
@@ -204,21 +212,21 @@ def _attention() -> str:
     return ", ".join(name for name, on in allowed.items() if on)
 
 
-def _of(value: float | None, most: float | None, unit: str) -> str | None:
+def _show_with_limit(value: float | None, most: float | None, unit: str) -> str | None:
     if value is None:
         return None
     return f"{value:g} {unit}" if most is None else f"{value:g} of {most:g} {unit}"
 
 
-def _answer(ask: Callable[[], Any]) -> str | None:
+def _ask_text(ask: Callable[[], Any]) -> str | None:
     """What was asked, as text; on and off for a switch."""
-    value = _tried(ask)
+    value = _ask_safely(ask)
     if isinstance(value, bool):
         return "on" if value else "off"
     return None if value is None else str(value)
 
 
-def _tried(ask: Callable[[], Any]) -> Any:
+def _ask_safely(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except Exception:  # an older torch, driver or card does not know it; it is then left out

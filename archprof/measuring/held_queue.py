@@ -13,15 +13,15 @@ from typing import TypeVar
 
 from archprof.measuring.boundaries import Mark, Marking
 from archprof.measuring.events import Event, EventClock, Gpu
-from archprof.measuring.live_model import Subject
+from archprof.measuring.live_model import LiveModel
 
-CYCLES = 20_000_000
+TRIAL_CYCLES = 20_000_000
 """A sleep long enough to tell how many cycles are a second: about 10 ms."""
 
-LEAST, MOST = 1e-3, 0.5
+MIN_HOLD_SECONDS, MAX_HOLD_SECONDS = 1e-3, 0.5
 """Seconds that a sleep takes."""
 
-LAUNCH_BOUND = (
+LAUNCH_BOUND_NOTE = (
     "launch-bound: the host needed up to {host:.1f} ms to enqueue a pass, longer than the queue was held, "
     "so that gaps between launches are part of these times"
 )
@@ -29,81 +29,81 @@ LAUNCH_BOUND = (
 Result = TypeVar("Result")
 
 
-class Queue:
+class HeldQueueSource:
     """Passes behind a sleep."""
 
     def __init__(
         self,
-        subject: Subject,
+        subject: LiveModel,
         rows: Marking | None,
         gpu: Gpu,
         notes: list[str],
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.subject, self.rows, self.gpu, self.notes, self.now = subject, rows, gpu, notes, now
+        self.subject, self.marking, self.gpu, self.notes, self.now = subject, rows, gpu, notes, now
         self.clock = EventClock(gpu)
-        self.cycles = 0
-        self.slowest = 0.0
+        self.hold_cycles = 0
+        self.slowest_host_seconds = 0.0
         self._note: str | None = None
 
     def prepare(self) -> None:
         """Find out how long the queue must be held: twice what the host needs."""
-        if self.cycles:
+        if self.hold_cycles:
             return
-        per_second = self._cycles_per_second()
+        per_second = self._measure_cycles_per_second()
         for _ in range(3):
             start = self.now()
             self._enqueue()
             host = self.now() - start
             self.clock.settle()
-        self.cycles = round(per_second * min(MOST, LEAST + 2 * host))
+        self.hold_cycles = round(per_second * min(MAX_HOLD_SECONDS, MIN_HOLD_SECONDS + 2 * host))
 
-    def marked(self) -> Sequence[Mark]:
-        assert self.rows is not None
-        rows = self.rows
-        return self._behind_sleep(lambda: rows.walked(self.subject, self.clock))
+    def run_marked(self) -> Sequence[Mark]:
+        assert self.marking is not None
+        rows = self.marking
+        return self._run_behind_sleep(lambda: rows.run_with_marks(self.subject, self.clock))
 
-    def bare(self) -> float:
-        start, end = self._behind_sleep(self._between_events)
+    def run_bare(self) -> float:
+        start, end = self._run_behind_sleep(self._run_between_events)
         return self.clock.seconds(start, end)
 
-    def _between_events(self) -> tuple[Event, Event]:
+    def _run_between_events(self) -> tuple[Event, Event]:
         start = self.clock.mark()
-        self.subject.run()
+        self.subject.run_pass()
         return start, self.clock.mark()
 
     def _enqueue(self) -> None:
-        if self.rows is None:
-            self.subject.run()
+        if self.marking is None:
+            self.subject.run_pass()
         else:
-            self.rows.walked(self.subject, self.clock)
+            self.marking.run_with_marks(self.subject, self.clock)
 
-    def _behind_sleep(self, enqueue: Callable[[], Result]) -> Result:
+    def _run_behind_sleep(self, enqueue: Callable[[], Result]) -> Result:
         before = self.clock.mark()
-        self.gpu.sleep(self.cycles)
+        self.gpu.sleep(self.hold_cycles)
         after = self.clock.mark()
         start = self.now()
         result = enqueue()
         host = self.now() - start
         self.clock.settle()
         if host > self.clock.seconds(before, after):
-            self._too_slow(host)
+            self._note_launch_bound(host)
         return result
 
-    def _too_slow(self, host: float) -> None:
+    def _note_launch_bound(self, host: float) -> None:
         """Say so once, with the longest time."""
-        self.slowest = max(self.slowest, host)
+        self.slowest_host_seconds = max(self.slowest_host_seconds, host)
         if self._note in self.notes:
             self.notes.remove(self._note)
-        self._note = LAUNCH_BOUND.format(host=self.slowest * 1000)
+        self._note = LAUNCH_BOUND_NOTE.format(host=self.slowest_host_seconds * 1000)
         self.notes.append(self._note)
 
-    def _cycles_per_second(self) -> float:
+    def _measure_cycles_per_second(self) -> float:
         seconds = 0.0
         for _ in range(2):  # the first loads the kernel
             start = self.clock.mark()
-            self.gpu.sleep(CYCLES)
+            self.gpu.sleep(TRIAL_CYCLES)
             end = self.clock.mark()
             self.clock.settle()
             seconds = self.clock.seconds(start, end)
-        return CYCLES / seconds
+        return TRIAL_CYCLES / seconds

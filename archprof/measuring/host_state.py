@@ -7,55 +7,55 @@ import platform
 import re
 from pathlib import Path
 
-SYSTEM = Path("/")
+SYSTEM_ROOT = Path("/")
 """Where /proc and /sys are."""
 
 
-def processor(system: Path = SYSTEM) -> str:
+def find_processor_name(system: Path = SYSTEM_ROOT) -> str:
     """The name of the processor."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _read(system / "proc/cpuinfo") or "", re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.+)$", _read_text(system / "proc/cpuinfo") or "", re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
-def cpus() -> int:
+def count_cpus() -> int:
     """Logical processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def quota(system: Path = SYSTEM) -> float | None:
+def read_quota(system: Path = SYSTEM_ROOT) -> float | None:
     """Processors' worth of time that the control group gives, which a container shows nowhere else."""
-    limit, _, period = (_read(system / "sys/fs/cgroup/cpu.max") or "").partition(" ")
+    limit, _, period = (_read_text(system / "sys/fs/cgroup/cpu.max") or "").partition(" ")
     if not period:  # control groups of version 1 have a file each
-        limit = _read(system / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "max"
-        period = _read(system / "sys/fs/cgroup/cpu/cpu.cfs_period_us") or "100000"
+        limit = _read_text(system / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "max"
+        period = _read_text(system / "sys/fs/cgroup/cpu/cpu.cfs_period_us") or "100000"
     return int(limit) / int(period) if limit.isdigit() else None
 
 
-def governor(system: Path = SYSTEM) -> str | None:
+def read_governor(system: Path = SYSTEM_ROOT) -> str | None:
     """What chooses the clock speed: "performance", "powersave" …"""
-    return _read(system / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return _read_text(system / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
-def load() -> float | None:
+def read_load() -> float | None:
     """Processes that wanted to run in the last minute, on average."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def free_bytes(system: Path = SYSTEM) -> int | None:
+def read_free_bytes(system: Path = SYSTEM_ROOT) -> int | None:
     """Memory that can still be had: what the machine has, or what the control group leaves if that is less."""
-    found = re.search(r"^MemAvailable:\s*(\d+) kB$", _read(system / "proc/meminfo") or "", re.MULTILINE)
+    found = re.search(r"^MemAvailable:\s*(\d+) kB$", _read_text(system / "proc/meminfo") or "", re.MULTILINE)
     left = [int(found[1]) * 1024] if found else []
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
-        most, now = (_read(system / "sys/fs/cgroup" / name) or "" for name in (limit, used))
+        most, now = (_read_text(system / "sys/fs/cgroup" / name) or "" for name in (limit, used))
         if most.isdigit() and now.isdigit():
             left.append(max(0, int(most) - int(now)))
     return min(left, default=None)
 
 
-def _read(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text().strip() or None
     except OSError:

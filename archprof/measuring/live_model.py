@@ -14,10 +14,10 @@ from archprof.sources.target import Target
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 
-Stage = Literal["outside", "forward", "backward", "optimizer", "end"]
+PassStage = Literal["outside", "forward", "backward", "optimizer", "end"]
 """The parts of a pass; "outside" is what a training step does beside them: clearing gradients, the loss."""
 
-Begins = Callable[[Stage, torch.Tensor | None], None]
+StageListener = Callable[[PassStage, torch.Tensor | None], None]
 """Told that a stage begins; with "backward" comes the loss."""
 
 TRAINING_NOTE = (
@@ -26,11 +26,11 @@ TRAINING_NOTE = (
 )
 
 
-def _nobody(stage: Stage, loss: torch.Tensor | None) -> None:
+def _ignore(stage: PassStage, loss: torch.Tensor | None) -> None:
     """Nobody wants to know."""
 
 
-class Subject:
+class LiveModel:
     """A model, its inputs, and how one pass is run.
 
     Attributes:
@@ -54,49 +54,49 @@ class Subject:
     ) -> None:
         self.train, self.compiled = train, compile
         self.notes: list[str] = []
-        self.model = _live(target, device, getattr(torch, dtype))
-        _set_mode(self.model, train)
+        self.model = _make_live_copy(target, device, getattr(torch, dtype))
+        _set_train_flags(self.model, train)
         self.args, self.kwargs = (
-            _moved(make_input_tensors(tree, device="cpu", batch=batch, dtype=dtype), device, channels_last)
+            _move_inputs(make_input_tensors(tree, device="cpu", batch=batch, dtype=dtype), device, channels_last)
             for tree in (target.args, target.kwargs)
         )
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.call: Callable[..., Any] = torch.compile(self.model) if compile else self.model
-        self.optimizer = _optimizer(self.model, target.name) if train else None
+        self.callable_model: Callable[..., Any] = torch.compile(self.model) if compile else self.model
+        self.optimizer = _make_optimizer(self.model, target.name) if train else None
 
-    def run(self, begins: Begins = _nobody) -> None:
+    def run_pass(self, begins: StageListener = _ignore) -> None:
         """One pass. What it made is gone before "end" begins."""
         if self.optimizer is None:
-            self._forward(begins)
+            self._run_forward(begins)
         else:
-            self._step(self.optimizer, begins)
+            self._run_training_step(self.optimizer, begins)
         begins("end", None)
 
-    def forget(self) -> None:
+    def drop_gradients(self) -> None:
         """Drop the gradients that the last pass left."""
         if self.optimizer is not None:
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _forward(self, begins: Begins) -> None:
+    def _run_forward(self, begins: StageListener) -> None:
         with torch.no_grad():
             begins("forward", None)
-            self.call(*self.args, **self.kwargs)
+            self.callable_model(*self.args, **self.kwargs)
 
-    def _step(self, optimizer: torch.optim.Optimizer, begins: Begins) -> None:
+    def _run_training_step(self, optimizer: torch.optim.Optimizer, begins: StageListener) -> None:
         with torch.enable_grad():
             begins("outside", None)
             optimizer.zero_grad(set_to_none=True)
             begins("forward", None)
-            output = self.call(*self.args, **self.kwargs)
+            output = self.callable_model(*self.args, **self.kwargs)
             begins("outside", None)
-            loss = self._loss(output)
+            loss = self._find_loss(output)
             begins("backward", loss)
             loss.backward()  # type: ignore[no-untyped-call]
             begins("optimizer", None)
             optimizer.step()
 
-    def _loss(self, output: Any) -> torch.Tensor:
+    def _find_loss(self, output: Any) -> torch.Tensor:
         """What the model calls its loss, else the sum of the means of its outputs."""
         own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         if not self.notes:
@@ -110,7 +110,7 @@ class Subject:
         return torch.stack(means).sum() if len(means) > 1 else means[0]
 
 
-def _live(target: Target, device: str, dtype: torch.dtype) -> nn.Module:
+def _make_live_copy(target: Target, device: str, dtype: torch.dtype) -> nn.Module:
     """A copy of the target's model with real tensors on the device."""
     if target.rebuild is None:
         return make_stand_in(target.model, device=device, dtype=dtype)
@@ -120,7 +120,7 @@ def _live(target: Target, device: str, dtype: torch.dtype) -> nn.Module:
     return make_stand_in(built, device=device, dtype=dtype)
 
 
-def _set_mode(model: nn.Module, train: bool) -> None:
+def _set_train_flags(model: nn.Module, train: bool) -> None:
     """Evaluation, or training with the flags the user set, as the trace does."""
     if not train:
         model.eval()
@@ -128,22 +128,22 @@ def _set_mode(model: nn.Module, train: bool) -> None:
         model.train()
 
 
-def _optimizer(model: nn.Module, name: str) -> torch.optim.Optimizer:
+def _make_optimizer(model: nn.Module, name: str) -> torch.optim.Optimizer:
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not trainable:
         raise ArchprofError(f"{name} has no trainable parameter: there is no training step to measure.")
     return torch.optim.SGD(trainable, lr=0.0)
 
 
-def _moved(tree: Any, device: str, channels_last: bool) -> Any:
+def _move_inputs(tree: Any, device: str, channels_last: bool) -> Any:
     """The same tree with its tensors on the device, images as channels last where that is asked for."""
     if isinstance(tree, torch.Tensor):
         image = channels_last and tree.dim() == 4 and tree.is_floating_point()
         return tree.to(device, memory_format=torch.channels_last if image else torch.preserve_format)
     if isinstance(tree, dict):
-        return {key: _moved(value, device, channels_last) for key, value in tree.items()}
+        return {key: _move_inputs(value, device, channels_last) for key, value in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_moved(value, device, channels_last) for value in tree))
+        return type(tree)(*(_move_inputs(value, device, channels_last) for value in tree))
     if isinstance(tree, tuple | list):
-        return type(tree)(_moved(value, device, channels_last) for value in tree)
+        return type(tree)(_move_inputs(value, device, channels_last) for value in tree)
     return tree

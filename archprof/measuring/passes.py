@@ -7,89 +7,100 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from archprof.measuring.boundaries import FREE, Kind, Marking, Overhead, Trail, own_seconds
-from archprof.measuring.live_model import Subject
-from archprof.measuring.protocols import WHOLE, Clock, Row
+from archprof.measuring.boundaries import (
+    NO_OVERHEAD,
+    Marking,
+    MarkKind,
+    MarkTrail,
+    Overhead,
+    sum_own_seconds,
+)
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.protocols import WHOLE_ROW, Clock, RowKey
 
-CHAIN = 200
+CHAIN_LENGTH = 200
 """Modules, and nodes, in the chain on which the cost of a mark is measured."""
 
-REPEATS = 15
+CHAIN_REPEATS = 15
 """Passes over that chain; the fastest counts, since noise only adds."""
 
 
-class Whole:
+class WholeSampler:
     """The pass as a user runs it, without any marks."""
 
     name = "whole pass"
 
-    def __init__(self, subject: Subject, clock: Clock) -> None:
+    def __init__(self, subject: LiveModel, clock: Clock) -> None:
         self.subject, self.clock = subject, clock
 
     def prepare(self) -> None:
         """Nothing is needed."""
 
-    def sample(self) -> dict[Row, float]:
+    def sample(self) -> dict[RowKey, float]:
         start = self.clock.mark()
-        self.subject.run()
+        self.subject.run_pass()
         end = self.clock.mark()
         self.clock.settle()
-        return {WHOLE: self.clock.seconds(start, end)}
+        return {WHOLE_ROW: self.clock.seconds(start, end)}
 
 
-class Marked:
+class MarkedSampler:
     """A pass with a mark at every border, whose cost is subtracted."""
 
     name = "pass with marks"
 
-    def __init__(self, subject: Subject, rows: Marking, clock: Clock, overhead: Overhead = FREE) -> None:
-        self.subject, self.rows, self.clock, self.overhead = subject, rows, clock, overhead
+    def __init__(self, subject: LiveModel, rows: Marking, clock: Clock, overhead: Overhead = NO_OVERHEAD) -> None:
+        self.subject, self.marking, self.clock, self.overhead = subject, rows, clock, overhead
 
     def prepare(self) -> None:
         """Nothing is needed."""
 
-    def sample(self) -> dict[Row, float]:
-        marks = self.rows.walked(self.subject, self.clock)
+    def sample(self) -> dict[RowKey, float]:
+        marks = self.marking.run_with_marks(self.subject, self.clock)
         self.clock.settle()
-        return self.rows.booked(own_seconds(marks, self.clock, self.overhead))
+        return self.marking.charge_to_rows(sum_own_seconds(marks, self.clock, self.overhead))
 
 
-def cost_of_marks(clock: Clock, *, train: bool) -> dict[Kind, float]:
+def measure_mark_cost(clock: Clock, *, train: bool) -> dict[MarkKind, float]:
     """Seconds that one mark adds to a pass: a chain of nothing with marks, less the same chain without."""
     with torch.enable_grad():
-        return {"call": _cost(clock, _calls), "node": _cost(clock, _nodes) if train else 0.0, "stage": 0.0}
+        return {
+            "call": _measure_chain_cost(clock, _time_calls),
+            "node": _measure_chain_cost(clock, _time_nodes) if train else 0.0,
+            "stage": 0.0,
+        }
 
 
-def _cost(clock: Clock, chain: Callable[[Clock, bool], float]) -> float:
-    marked, plain = (min(chain(clock, marks) for _ in range(REPEATS)) for marks in (True, False))
-    return max(0.0, (marked - plain) / (2 * CHAIN))
+def _measure_chain_cost(clock: Clock, chain: Callable[[Clock, bool], float]) -> float:
+    marked, plain = (min(chain(clock, marks) for _ in range(CHAIN_REPEATS)) for marks in (True, False))
+    return max(0.0, (marked - plain) / (2 * CHAIN_LENGTH))
 
 
-def _calls(clock: Clock, marks: bool) -> float:
+def _time_calls(clock: Clock, marks: bool) -> float:
     """Seconds for a chain of modules that do nothing."""
-    model, tensor = nn.Sequential(*(nn.Identity() for _ in range(CHAIN))), torch.empty(0)
-    trail = Trail(model if marks else nn.Identity(), (), clock)
-    trail.begins("forward", None)
+    model, tensor = nn.Sequential(*(nn.Identity() for _ in range(CHAIN_LENGTH))), torch.empty(0)
+    trail = MarkTrail(model if marks else nn.Identity(), (), clock)
+    trail.begin_stage("forward", None)
     model(tensor)
-    trail.begins("end", None)
-    return _length(trail, clock)
+    trail.begin_stage("end", None)
+    return _read_stage_seconds(trail, clock)
 
 
-def _nodes(clock: Clock, marks: bool) -> float:
+def _time_nodes(clock: Clock, marks: bool) -> float:
     """Seconds for the backward pass of a chain of the smallest ops."""
     loss = torch.ones((), requires_grad=True)
-    for _ in range(CHAIN - 1):  # the last node keeps the gradient
+    for _ in range(CHAIN_LENGTH - 1):  # the last node keeps the gradient
         loss = loss.neg()
-    trail = Trail(nn.Identity(), (), clock)
-    trail.begins("backward", loss if marks else None)
+    trail = MarkTrail(nn.Identity(), (), clock)
+    trail.begin_stage("backward", loss if marks else None)
     loss.backward()  # type: ignore[no-untyped-call]
-    trail.begins("end", None)
-    return _length(trail, clock)
+    trail.begin_stage("end", None)
+    return _read_stage_seconds(trail, clock)
 
 
-def _length(trail: Trail, clock: Clock) -> float:
+def _read_stage_seconds(trail: MarkTrail, clock: Clock) -> float:
     """From the mark of the last stage before the end to the end."""
-    trail.close()
+    trail.remove_hooks()
     clock.settle()
     start, end = [mark.handle for mark in trail.marks if mark.kind == "stage"][-2:]
     return clock.seconds(start, end)

@@ -17,20 +17,20 @@ from archprof.facts.measured import Kernel, MeasuredMemory, Method
 from archprof.facts.records import Profile
 
 if TYPE_CHECKING:
-    from archprof.measuring.live_model import Subject
+    from archprof.measuring.live_model import LiveModel
 
-Row = tuple[str, int | None]
+RowKey = tuple[str, int | None]
 """A row by path and call, as in `Layer`; a row that is no layer has a path in parentheses and no call."""
 
-Sample = Mapping[Row, float]
+Sample = Mapping[RowKey, float]
 """Seconds of one pass: own work, by row. A row that a sample leaves out took no time in it."""
 
-WHOLE: Row = ("(whole)", None)
-BETWEEN: Row = ("(between layers)", None)
-OUTSIDE: Row = ("(outside modules)", None)
-OPTIMIZER: Row = ("(optimizer step)", None)
-ACCUMULATION: Row = ("(gradient accumulation)", None)
-UNATTRIBUTED: Row = ("(unattributed)", None)
+WHOLE_ROW: RowKey = ("(whole)", None)
+BETWEEN_ROW: RowKey = ("(between layers)", None)
+OUTSIDE_ROW: RowKey = ("(outside modules)", None)
+OPTIMIZER_ROW: RowKey = ("(optimizer step)", None)
+ACCUMULATION_ROW: RowKey = ("(gradient accumulation)", None)
+UNATTRIBUTED_ROW: RowKey = ("(unattributed)", None)
 
 Progress = Callable[[float, float], None]
 """Called with the fraction done, 0 to 1, and the seconds that are left."""
@@ -75,33 +75,33 @@ class Sampler(Protocol):
 
 
 @dataclass
-class Way:
+class MeasuredWay:
     """One method: the rows, the whole that their sum is held against, and what became known on the way.
 
     Attributes:
         method: names the latency that comes of it.
-        rows: samples the rows; a row that it is wrong to time (a container without work) is simply not in the sample.
+        row_sampler: samples the rows; a row that it is wrong to time (a container without work) is simply not in the sample.
             `None`: this way cannot tell rows apart (a compiled model may be so); `notes` say why.
-        whole: samples `WHOLE`, without any marks. Several ways may share one object: it is then sampled once a turn.
+        whole_sampler: samples `WHOLE`, without any marks. Several ways may share one object: it is then sampled once a turn.
         attributed: the rows were not timed; what was, was split over them by a rule.
-        last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
+        sampled_last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
         overhead: seconds of one mark, which `rows` has subtracted.
         kernels: by "path#call"; set while sampling.
         notes: what the reader must know; added to while measuring.
     """
 
     method: Method
-    rows: Sampler | None
-    whole: Sampler
+    row_sampler: Sampler | None
+    whole_sampler: Sampler
     attributed: bool = False
-    last: bool = False
+    sampled_last: bool = False
     overhead: float | None = None
     kernels: dict[str, tuple[Kernel, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Memory:
+class PassMemory:
     """What the passes of one subject allocated: by row, and over all."""
 
     rows: tuple[MeasuredMemory, ...]
@@ -115,11 +115,11 @@ class Device(Protocol):
     Attributes:
         kind: as the user says it, and as `torch.device` takes it.
         name: what the device calls itself.
-        refuses: an allocation that does not fit raises; elsewhere the system may end the program instead.
+        raises_when_full: an allocation that does not fit raises; elsewhere the system may end the program instead.
     """
 
     kind: str
-    refuses: bool
+    raises_when_full: bool
 
     @property
     def name(self) -> str: ...
@@ -129,13 +129,13 @@ class Device(Protocol):
     def synchronize(self) -> None:
         """Wait for all work that was given to the device."""
 
-    def settings(self) -> AbstractContextManager[None]:
+    def hold_settings(self) -> AbstractContextManager[None]:
         """Measuring happens inside: what it fixes (threads) is put back after."""
 
-    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
+    def make_ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
         """The methods of this device for this subject, the headline first."""
 
-    def memory(self, subject: Subject, profile: Profile) -> Memory:
+    def measure_memory(self, subject: LiveModel, profile: Profile) -> PassMemory:
         """What each row's call allocated at most, from passes of its own."""
 
     def free_bytes(self) -> int | None:
@@ -144,7 +144,7 @@ class Device(Protocol):
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Whether an exception says that the device's memory is full."""
 
-    def release(self) -> None:
+    def release_cache(self) -> None:
         """Give cached memory back, after a pass that did not fit."""
 
     def environment(self) -> dict[str, str]:

@@ -12,11 +12,11 @@ from archprof.errors import DoesNotFit, UsageError
 from archprof.facts.measured import Measurement
 from archprof.facts.records import Profile
 from archprof.measuring import schedule
-from archprof.measuring.batches import largest
-from archprof.measuring.live_model import Subject
+from archprof.measuring.batches import find_largest_batch
+from archprof.measuring.live_model import LiveModel
 from archprof.measuring.protocols import Device, Progress
-from archprof.measuring.schedule import Plan
-from archprof.measuring.session import Session
+from archprof.measuring.schedule import SamplingPlan
+from archprof.measuring.session import MeasurementSession
 from archprof.sources.inputs import find_input_specs
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
@@ -26,9 +26,9 @@ from archprof.units import show_quantity
 
 
 def _open_cpu() -> Device:
-    from archprof.measuring.cpu import CPU
+    from archprof.measuring.cpu import CpuDevice
 
-    return CPU()
+    return CpuDevice()
 
 
 def _open_cuda() -> Device:
@@ -37,13 +37,13 @@ def _open_cuda() -> Device:
     return CudaDevice()
 
 
-DEVICES: dict[str, Callable[[], Device]] = {"cpu": _open_cpu, "cuda": _open_cuda}
+DEVICE_CLASSES: dict[str, Callable[[], Device]] = {"cpu": _open_cpu, "cuda": _open_cuda}
 
-ROOM = 0.9
+USABLE_MEMORY_SHARE = 0.9
 """The share of the free memory that the counted bytes may take: workspaces and other programs need some, too."""
 
 
-def measure(
+def measure_target(
     target: Target,
     *,
     device: str = "cpu",
@@ -72,113 +72,115 @@ def measure(
         ArchprofError: the model does not run on the device.
         TraceError: its forward fails even without values.
     """
-    if device not in DEVICES:
-        raise UsageError(f"Nothing can be measured on {device!r}.", f"Devices: {', '.join(DEVICES)}.")
+    if device not in DEVICE_CLASSES:
+        raise UsageError(f"Nothing can be measured on {device!r}.", f"Devices: {', '.join(DEVICE_CLASSES)}.")
     if target.decoding is not None and target.decoding.phase == "decode":
         raise UsageError(
             f"One step of decoding {target.name} cannot be repeated: its cache grows with every pass.",
             "Allowed: the prefill phase, or no phase.",
         )
-    plan = Plan(rounds=rounds, seconds=seconds)
-    where = DEVICES[device]()
-    bench = _Bench(target, where, dtype, train, causal, channels_last, compile)
+    plan = SamplingPlan(rounds=rounds, seconds=seconds)
+    where = DEVICE_CLASSES[device]()
+    bench = _DeviceBench(target, where, dtype, train, causal, channels_last, compile)
     generators = [torch.cuda.current_device()] if where.kind == "cuda" else []
 
     def run() -> Profile:
-        with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.settings():
-            return bench.measured(bench.largest() if batch == "auto" else batch, plan, progress or schedule.silent)
+        with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.hold_settings():
+            return bench.measure_batch(
+                bench.find_largest_batch() if batch == "auto" else batch, plan, progress or schedule.ignore_progress
+            )
 
     return run_untouched(run)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Bench:
+class _DeviceBench:
     """One target on one device, with everything that is the same for every batch."""
 
     target: Target
-    where: Device
+    device: Device
     dtype: str | None
     train: bool
     causal: Causal
     channels_last: bool
-    compile: bool
+    compiled: bool
 
-    def measured(self, batch: int, plan: Plan, progress: Progress) -> Profile:
-        profile = self._counted(batch)
-        if why := self._room(profile):
-            raise self._too_large(batch, why)
-        measurement = self._tried(profile, plan, progress)
+    def measure_batch(self, batch: int, plan: SamplingPlan, progress: Progress) -> Profile:
+        profile = self._trace_batch(batch)
+        if why := self._why_no_room(profile):
+            raise self._make_too_large_error(batch, why)
+        measurement = self._measure_if_it_fits(profile, plan, progress)
         if measurement is None:  # by now the tensors of the pass are gone
-            self.where.release()
-            raise self._too_large(batch)
+            self.device.release_cache()
+            raise self._make_too_large_error(batch)
         return dataclasses.replace(profile, measurement=measurement)
 
-    def _tried(self, profile: Profile, plan: Plan, progress: Progress) -> Measurement | None:
+    def _measure_if_it_fits(self, profile: Profile, plan: SamplingPlan, progress: Progress) -> Measurement | None:
         """The measurement; `None` where the device's memory was full."""
-        session = Session(self.where, profile, plan, progress)
+        session = MeasurementSession(self.device, profile, plan, progress)
         try:
-            session.run(lambda: self._subject(profile))
+            session.run(lambda: self._make_live_model(profile))
         except Exception as error:
-            if self.where.is_out_of_memory(error):
+            if self.device.is_out_of_memory(error):
                 return None
             raise
-        return session.measurement()
+        return session.build_measurement()
 
-    def largest(self) -> int:
+    def find_largest_batch(self) -> int:
         """The largest batch of which one pass fits."""
         if not any(spec.batched for spec in find_input_specs([*self.target.args, *self.target.kwargs.values()])):
             raise UsageError(
                 f"No batch can be found for {self.target.name}: every input has its exact shape.",
                 "The batch is put in front of inputs written without it: 3x224x224.",
             )
-        found = largest(self._fits)
+        found = find_largest_batch(self._fits)
         if found is None:
-            raise self._too_large(1)
+            raise self._make_too_large_error(1)
         return found
 
     def _fits(self, batch: int) -> bool:
         """Whether there is room for the counted bytes or, where the device itself says so, for a real pass."""
-        profile = self._counted(batch)
-        if not self.where.refuses:
-            return self._room(profile) is None
-        fits = self._runs(profile)
+        profile = self._trace_batch(batch)
+        if not self.device.raises_when_full:
+            return self._why_no_room(profile) is None
+        fits = self._runs_once(profile)
         if not fits:
-            self.where.release()
+            self.device.release_cache()
         return fits
 
-    def _runs(self, profile: Profile) -> bool:
+    def _runs_once(self, profile: Profile) -> bool:
         try:
-            self._subject(profile).run()
-            self.where.synchronize()
+            self._make_live_model(profile).run_pass()
+            self.device.synchronize()
         except Exception as error:
-            if self.where.is_out_of_memory(error):
+            if self.device.is_out_of_memory(error):
                 return False
             raise
         return True
 
-    def _counted(self, batch: int) -> Profile:
+    def _trace_batch(self, batch: int) -> Profile:
         return trace(self.target, batch=batch, dtype=self.dtype, train=self.train, causal=self.causal)
 
-    def _subject(self, profile: Profile) -> Subject:
-        return Subject(
+    def _make_live_model(self, profile: Profile) -> LiveModel:
+        return LiveModel(
             self.target,
-            device=self.where.kind,
+            device=self.device.kind,
             batch=profile.batch,
             dtype=profile.dtype,
             train=self.train,
             channels_last=self.channels_last,
-            compile=self.compile,
+            compile=self.compiled,
         )
 
-    def _room(self, profile: Profile) -> str | None:
+    def _why_no_room(self, profile: Profile) -> str | None:
         """Why there is no room, where running out of memory may end the whole program; `None` if there is."""
         from archprof.facts import liveness
 
-        free = self.where.free_bytes()
+        free = self.device.free_bytes()
         needed: int = liveness.compute_peak_bytes(profile)
-        if self.where.refuses or free is None or needed <= ROOM * free:
+        if self.device.raises_when_full or free is None or needed <= USABLE_MEMORY_SHARE * free:
             return None
         return f"It holds {show_quantity(needed, 'bytes')} at its peak; {show_quantity(free, 'bytes')} are free."
 
-    def _too_large(self, batch: int, why: str = "") -> DoesNotFit:
-        return DoesNotFit(self.target.name, self.where.kind, batch, why)
+    def _make_too_large_error(self, batch: int, why: str = "") -> DoesNotFit:
+        return DoesNotFit(self.target.name, self.device.kind, batch, why)

@@ -17,31 +17,31 @@ from dataclasses import dataclass, field
 from archprof.errors import UsageError
 from archprof.measuring.protocols import Progress, Sample, Sampler, Unmeasurable
 
-STABLE = 0.02
+STABLE_SHARE = 0.02
 """The passes are warm when the last `LOOK_BACK` of them lie within this of their median."""
 
-LOOK_BACK = 5
+STEADY_PASSES = 5
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplingPlan:
     """How much is sampled.
 
     Attributes:
         rounds: 7 give an interval that holds the true median with 98.4 % (see `Timing.low`).
         seconds: all rounds together should not take longer; at the least, every sampler is sampled once.
-        samples: a round has at least so many of each sampler ...
+        min_samples: a round has at least so many of each sampler ...
         round_seconds: ... and of a short pass as many as fill this time ...
-        most: ... but never more than this.
+        max_samples: ... but never more than this.
         warmup_passes, warmup_seconds: at least so many, and so long, are thrown away ...
         warmup_cap: ... and no longer than this many seconds.
     """
 
     rounds: int = 7
     seconds: float = 20.0
-    samples: int = 15
+    min_samples: int = 15
     round_seconds: float = 0.05
-    most: int = 100
+    max_samples: int = 100
     warmup_passes: int = 3
     warmup_seconds: float = 0.5
     warmup_cap: float = 5.0
@@ -54,7 +54,7 @@ class Plan:
 
 
 @dataclass
-class Outcome:
+class SamplingOutcome:
     """What was sampled.
 
     Attributes:
@@ -71,18 +71,18 @@ class Outcome:
     interrupted: bool = False
 
 
-def silent(done: float, left: float) -> None:
+def ignore_progress(done: float, left: float) -> None:
     """Nobody watches."""
 
 
-def run(
+def sample_in_rounds(
     samplers: Sequence[Sampler],
-    plan: Plan,
+    plan: SamplingPlan,
     *,
     last: Sequence[Sampler] = (),
-    progress: Progress = silent,
+    progress: Progress = ignore_progress,
     now: Callable[[], float] = time.perf_counter,
-) -> Outcome:
+) -> SamplingOutcome:
     """Prepare all samplers, warm up, and sample them in rounds.
 
     Args:
@@ -95,7 +95,7 @@ def run(
     try:
         turns.prepare()
         _warm_up(turns, len(samplers))
-        _sample(turns, len(samplers))
+        _sample_rounds(turns, len(samplers))
     except KeyboardInterrupt:
         turns.outcome.interrupted = True
     return turns.outcome
@@ -104,37 +104,39 @@ def run(
 class _Turns:
     """Takes samples, and keeps what each took last, which plans the rest."""
 
-    def __init__(self, samplers: Sequence[Sampler], plan: Plan, progress: Progress, now: Callable[[], float]) -> None:
+    def __init__(
+        self, samplers: Sequence[Sampler], plan: SamplingPlan, progress: Progress, now: Callable[[], float]
+    ) -> None:
         self.samplers, self.plan, self.progress, self.now = samplers, plan, progress, now
-        self.outcome = Outcome([[] for _ in samplers])
-        self.costs = [0.0] * len(samplers)
+        self.outcome = SamplingOutcome([[] for _ in samplers])
+        self.last_seconds = [0.0] * len(samplers)
         self.started = now()
 
     def prepare(self) -> None:
         for index, sampler in enumerate(self.samplers):
-            with self._dropped_if_it_fails(index):
+            with self._drop_on_failure(index):
                 sampler.prepare()
 
-    def take(self, index: int) -> Sample | None:
+    def take_sample(self, index: int) -> Sample | None:
         """One sample; `None` where the sampler cannot go on."""
         if index in self.outcome.failed:
             return None
         start = self.now()
-        with self._dropped_if_it_fails(index):
+        with self._drop_on_failure(index):
             sample = self.samplers[index].sample()
-            self.costs[index] = self.now() - start
+            self.last_seconds[index] = self.now() - start
             return sample
         return None
 
     @contextmanager
-    def _dropped_if_it_fails(self, index: int) -> Iterator[None]:
+    def _drop_on_failure(self, index: int) -> Iterator[None]:
         try:
             yield
         except Unmeasurable as error:
             self.outcome.failed[index] = error
-            self.costs[index] = 0.0
+            self.last_seconds[index] = 0.0
 
-    def tell(self, left: float) -> None:
+    def report_progress(self, left: float) -> None:
         elapsed = self.now() - self.started
         self.progress(elapsed / (elapsed + left) if elapsed + left > 0 else 1.0, left)
 
@@ -144,48 +146,48 @@ def _warm_up(turns: _Turns, rotating: int) -> None:
     plan, start, took = turns.plan, turns.now(), list[float]()
     cap = min(plan.warmup_cap, plan.seconds / 4)
     while True:
-        samples = [turns.take(index) for index in range(rotating)]
-        took.append(sum(turns.costs))
+        samples = [turns.take_sample(index) for index in range(rotating)]
+        took.append(sum(turns.last_seconds))
         elapsed = turns.now() - start
         turns.outcome.warmup_passes += sum(sample is not None for sample in samples)
         turns.outcome.warmup_seconds = elapsed
-        turns.tell(plan.seconds + max(0.0, cap - elapsed))
+        turns.report_progress(plan.seconds + max(0.0, cap - elapsed))
         enough = len(took) >= plan.warmup_passes and elapsed >= plan.warmup_seconds
-        if elapsed >= cap or (enough and _steady(took)):
+        if elapsed >= cap or (enough and _is_steady(took)):
             return
 
 
-def _steady(took: Sequence[float]) -> bool:
-    recent = took[-LOOK_BACK:]
+def _is_steady(took: Sequence[float]) -> bool:
+    recent = took[-STEADY_PASSES:]
     middle = statistics.median(recent)
-    return len(recent) == LOOK_BACK and all(abs(seconds - middle) <= STABLE * middle for seconds in recent)
+    return len(recent) == STEADY_PASSES and all(abs(seconds - middle) <= STABLE_SHARE * middle for seconds in recent)
 
 
-def _sample(turns: _Turns, rotating: int) -> None:
-    plan, costs, kept = turns.plan, turns.costs[:rotating], turns.outcome.rounds
+def _sample_rounds(turns: _Turns, rotating: int) -> None:
+    plan, costs, kept = turns.plan, turns.last_seconds[:rotating], turns.outcome.rounds
     share = plan.seconds / plan.rounds / rotating  # of one sampler in one round
-    counts = [_count(cost, share, plan) for cost in costs]
+    counts = [_count_samples(cost, share, plan) for cost in costs]
     rounds = max(1, min(plan.rounds, int(plan.seconds / (sum(costs) or plan.seconds / plan.rounds))))
-    order = list(schedule(counts, rounds, range(rotating, len(turns.samplers))))
-    left = sum(turns.costs[index] for _, index in order)
+    order = list(order_samples(counts, rounds, range(rotating, len(turns.samplers))))
+    left = sum(turns.last_seconds[index] for _, index in order)
     for number, index in order:
-        left = max(0.0, left - turns.costs[index])
-        sample = turns.take(index)
+        left = max(0.0, left - turns.last_seconds[index])
+        sample = turns.take_sample(index)
         if sample is not None:
             if len(kept[index]) <= number:
                 kept[index].append([])
             kept[index][number].append(sample)
-        turns.tell(left)
+        turns.report_progress(left)
 
 
-def _count(cost: float, share: float, plan: Plan) -> int:
+def _count_samples(cost: float, share: float, plan: SamplingPlan) -> int:
     """How many samples a round has of a sampler that takes `cost` seconds and may take `share` in all."""
-    wanted = max(plan.samples, math.ceil(plan.round_seconds / cost)) if cost > 0 else plan.most
-    affordable = int(share / cost) if cost > 0 else plan.most
-    return max(1, min(wanted, plan.most, affordable))
+    wanted = max(plan.min_samples, math.ceil(plan.round_seconds / cost)) if cost > 0 else plan.max_samples
+    affordable = int(share / cost) if cost > 0 else plan.max_samples
+    return max(1, min(wanted, plan.max_samples, affordable))
 
 
-def schedule(counts: Sequence[int], rounds: int, last: Iterable[int] = ()) -> Iterator[tuple[int, int]]:
+def order_samples(counts: Sequence[int], rounds: int, last: Iterable[int] = ()) -> Iterator[tuple[int, int]]:
     """Which sampler is next, as (round, index): in a round they alternate until each has its count of samples.
 
     The order shifts by one from round to round. Those in `last` follow after all rounds, once a round.

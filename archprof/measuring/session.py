@@ -11,11 +11,19 @@ from archprof.errors import ArchprofError
 from archprof.facts.measured import Latency, Measurement
 from archprof.facts.records import Profile
 from archprof.measuring import schedule
-from archprof.measuring.live_model import Subject
-from archprof.measuring.passes import Whole
-from archprof.measuring.protocols import WHOLE, Device, Memory, Progress, Sample, Sampler, Way
-from archprof.measuring.schedule import Outcome, Plan
-from archprof.measuring.to_latency import latency
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import WholeSampler
+from archprof.measuring.protocols import (
+    WHOLE_ROW,
+    Device,
+    MeasuredWay,
+    PassMemory,
+    Progress,
+    Sample,
+    Sampler,
+)
+from archprof.measuring.schedule import SamplingOutcome, SamplingPlan
+from archprof.measuring.to_latency import build_latency
 
 FAST_PATH_NOTE = (
     "Without marks, torch runs each TransformerEncoderLayer here as one fused op; with marks it runs its parts, as the "
@@ -23,79 +31,84 @@ FAST_PATH_NOTE = (
 )
 
 
-class Session:
+class MeasurementSession:
     """One measurement: what is known so far is in its attributes, since Ctrl-C may end it anywhere."""
 
-    def __init__(self, where: Device, profile: Profile, plan: Plan, progress: Progress) -> None:
-        self.where, self.profile, self.plan, self.progress = where, profile, plan, progress
-        self.first_call: float | None = None
-        self.ways: list[Way] = []
+    def __init__(self, where: Device, profile: Profile, plan: SamplingPlan, progress: Progress) -> None:
+        self.device, self.profile, self.plan, self.progress = where, profile, plan, progress
+        self.first_call_seconds: float | None = None
+        self.ways: list[MeasuredWay] = []
         self.samplers: list[Sampler] = []
-        self.outcome = Outcome([])
-        self.memory = Memory((), None)
+        self.outcome = SamplingOutcome([])
+        self.memory = PassMemory((), None)
         self.notes: list[str] = []
         self.interrupted = False
 
-    def run(self, make: Callable[[], Subject]) -> None:
+    def run(self, make: Callable[[], LiveModel]) -> None:
         try:
             subject = make()
-            self.first_call = self._first_call(subject)
+            self.first_call_seconds = self._time_first_call(subject)
             self.notes += subject.notes
             if not subject.compiled and not subject.train and _fuses_encoders(subject.model):
                 self.notes.append(FAST_PATH_NOTE)
-            self.ways = self.where.ways(subject, self.profile)
-            self._sample()
+            self.ways = self.device.make_ways(subject, self.profile)
+            self._sample_ways()
             if not self.interrupted:
-                self.memory = self.where.memory(subject, self.profile)
+                self.memory = self.device.measure_memory(subject, self.profile)
         except KeyboardInterrupt:
             self.interrupted = True
 
-    def _first_call(self, subject: Subject) -> float:
+    def _time_first_call(self, subject: LiveModel) -> float:
         try:
-            return Whole(subject, self.where.clock()).sample()[WHOLE]
+            return WholeSampler(subject, self.device.clock()).sample()[WHOLE_ROW]
         except ArchprofError:
             raise
         except Exception as error:
-            if self.where.is_out_of_memory(error):
+            if self.device.is_out_of_memory(error):
                 raise
             raise ArchprofError(
-                f"{self.profile.model} does not run on the {self.where.kind} in {self.profile.dtype}.",
+                f"{self.profile.model} does not run on the {self.device.kind} in {self.profile.dtype}.",
                 f"{type(error).__name__}: {error}",
             ) from error
 
-    def _sample(self) -> None:
+    def _sample_ways(self) -> None:
         """Every sampler once, although ways may share one; those of the last ways apart."""
-        first = [sampler for way in self.ways if not way.last for sampler in (way.whole, way.rows)]
-        last = [way.rows for way in self.ways if way.last]
+        first = [
+            sampler for way in self.ways if not way.sampled_last for sampler in (way.whole_sampler, way.row_sampler)
+        ]
+        last = [way.row_sampler for way in self.ways if way.sampled_last]
         turns, closing = _distinct(first), _distinct(last)
         self.samplers = turns + closing
-        self.outcome = schedule.run(turns, self.plan, last=closing, progress=self.progress)
+        self.outcome = schedule.sample_in_rounds(turns, self.plan, last=closing, progress=self.progress)
         self.interrupted = self.outcome.interrupted
 
-    def measurement(self) -> Measurement:
+    def build_measurement(self) -> Measurement:
         """What is known so far."""
-        found = [self._latency(way) for way in self.ways]
+        found = [self._build_latency(way) for way in self.ways]
         failed = [str(error) for error in self.outcome.failed.values()]
         return Measurement(
-            device=self.where.kind,
-            device_name=self.where.name,
+            device=self.device.kind,
+            device_name=self.device.name,
             mode=self.profile.mode,
             latencies=tuple(latency for latency in found if latency is not None),
             memory=self.memory.rows,
             memory_whole=self.memory.whole,
             warmup_passes=self.outcome.warmup_passes,
             warmup_seconds=self.outcome.warmup_seconds,
-            first_call_seconds=self.first_call,
+            first_call_seconds=self.first_call_seconds,
             interrupted=self.interrupted,
-            environment=self.where.environment(),
+            environment=self.device.environment(),
             notes=(*self.notes, *failed, *self.memory.notes),
         )
 
-    def _latency(self, way: Way) -> Latency | None:
-        whole, rows = self._rounds(way.whole), self._rounds(way.rows) if way.rows is not None else None
-        return latency(way, whole, rows, self.profile, self.plan)
+    def _build_latency(self, way: MeasuredWay) -> Latency | None:
+        whole, rows = (
+            self._find_rounds(way.whole_sampler),
+            self._find_rounds(way.row_sampler) if way.row_sampler is not None else None,
+        )
+        return build_latency(way, whole, rows, self.profile, self.plan)
 
-    def _rounds(self, sampler: Sampler) -> list[list[Sample]]:
+    def _find_rounds(self, sampler: Sampler) -> list[list[Sample]]:
         """What was sampled; nothing of a sampler that was never reached, or that failed."""
         known = dict(zip(map(id, self.samplers), self.outcome.rounds, strict=False))
         failed = {id(self.samplers[index]) for index in self.outcome.failed}

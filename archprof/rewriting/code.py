@@ -16,19 +16,19 @@ from torch import fx, nn
 from torch.nn import functional
 
 from archprof.errors import ArchprofError
-from archprof.rewriting.layers import arguments, layer_class
+from archprof.rewriting.layers import layer_class, read_arguments
 
-INFIX = {
+INFIX_SIGNS = {
     "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "matmul": "@", "pow": "**",
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and_": "&", "or_": "|",
     "iadd": "+=", "isub": "-=", "imul": "*=", "itruediv": "/=",
 }  # fmt: skip
 """The functions of `operator` that have a sign."""
 
-PLACES = ((torch, "torch"), (functional, "functional"), (math, "math"))
+FUNCTION_PLACES = ((torch, "torch"), (functional, "functional"), (math, "math"))
 """Where functions are looked for, and how the written module calls it."""
 
-GROUP = '''
+GROUP_SOURCE = '''
 
 def group(**layers: nn.Module | torch.Tensor) -> nn.Module:
     """Layers and tensors under one name; `Net.forward` calls them one by one."""
@@ -42,29 +42,29 @@ def group(**layers: nn.Module | torch.Tensor) -> nn.Module:
 '''
 """What the written module needs where it has layers under names."""
 
-SMALL = 64
+MAX_WRITTEN_NUMBERS = 64
 """Numbers that a constant tensor may have to be written out."""
 
 
-def plain(name: str) -> bool:
+def is_plain_name(name: str) -> bool:
     """Whether a name can stand in code as it is."""
     return name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")
 
 
-def attribute(holder: str, name: str) -> str:
-    return f"{holder}.{name}" if plain(name) else f"getattr({holder}, {name!r})"
+def write_attribute(holder: str, name: str) -> str:
+    return f"{holder}.{name}" if is_plain_name(name) else f"getattr({holder}, {name!r})"
 
 
-def access(root: nn.Module, path: str) -> str:
+def write_access(root: nn.Module, path: str) -> str:
     """The expression for what stands at a path, inside a method."""
     holder, code = root, "self"
     for name in path.split("."):
-        code = f"{code}[{name}]" if _is_list(holder) and holder is not root else attribute(code, name)
+        code = f"{code}[{name}]" if _is_numbered(holder) and holder is not root else write_attribute(code, name)
         holder = getattr(holder, name)
     return code
 
 
-def literal(value: Any, names: dict[fx.Node, str]) -> str:
+def write_literal(value: Any, names: dict[fx.Node, str]) -> str:
     """An argument of a call; nodes by their names."""
     if isinstance(value, fx.Node):
         return names[value]
@@ -77,81 +77,81 @@ def literal(value: Any, names: dict[fx.Node, str]) -> str:
     if isinstance(value, torch.device):
         return repr(str(value))
     if isinstance(value, slice):
-        return f"slice({', '.join(literal(part, names) for part in (value.start, value.stop, value.step))})"
+        return f"slice({', '.join(write_literal(part, names) for part in (value.start, value.stop, value.step))})"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{literal(key, names)}: {literal(item, names)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{write_literal(key, names)}: {write_literal(item, names)}' for key, item in value.items())}}}"
     if isinstance(value, list | tuple):
-        items = ", ".join(literal(item, names) for item in value)
+        items = ", ".join(write_literal(item, names) for item in value)
         return f"[{items}]" if isinstance(value, list) else f"({items},)" if len(value) == 1 else f"({items})"
     raise ArchprofError(f"A value of type {type(value).__name__} cannot be written as code.")
 
 
-def index(value: Any, names: dict[fx.Node, str]) -> str:
+def write_index(value: Any, names: dict[fx.Node, str]) -> str:
     """What stands between brackets."""
     if isinstance(value, tuple) and value:
-        return ", ".join(index(item, names) for item in value)
+        return ", ".join(write_index(item, names) for item in value)
     if isinstance(value, slice) and not isinstance(value.step, fx.Node) and value.step is None:
-        return ":".join("" if part is None else literal(part, names) for part in (value.start, value.stop))
-    return literal(value, names)
+        return ":".join("" if part is None else write_literal(part, names) for part in (value.start, value.stop))
+    return write_literal(value, names)
 
 
-def call(node: fx.Node, names: dict[fx.Node, str], imports: set[str]) -> str:
+def write_call(node: fx.Node, names: dict[fx.Node, str], imports: set[str]) -> str:
     """The expression of a call of a function or method."""
-    args = [literal(value, names) for value in node.args]
+    args = [write_literal(value, names) for value in node.args]
     if node.op == "call_method":
-        return f"{args[0]}.{_checked(str(node.target))}({_joined(args[1:], node, names)})"
+        return f"{args[0]}.{_check_name(str(node.target))}({_write_arguments(args[1:], node, names)})"
     function: Any = node.target
     if function is builtins.getattr:
-        return f"{args[0]}.{_checked(str(node.args[1]))}"
+        return f"{args[0]}.{_check_name(str(node.args[1]))}"
     if function is operator.getitem:
-        return f"{args[0]}[{index(node.args[1], names)}]"
+        return f"{args[0]}[{write_index(node.args[1], names)}]"
     name = getattr(function, "__name__", "")
-    if getattr(operator, name, None) is function and name in INFIX:
-        return f" {INFIX[name]} ".join(f"({arg})" if arg.startswith("-") else arg for arg in args)
+    if getattr(operator, name, None) is function and name in INFIX_SIGNS:
+        return f" {INFIX_SIGNS[name]} ".join(f"({arg})" if arg.startswith("-") else arg for arg in args)
     if function is operator.neg:
         return f"-{args[0]}"
-    return f"{_function(function, name, imports)}({_joined(args, node, names)})"
+    return f"{_write_function(function, name, imports)}({_write_arguments(args, node, names)})"
 
 
-def _joined(args: list[str], node: fx.Node, names: dict[fx.Node, str]) -> str:
+def _write_arguments(args: list[str], node: fx.Node, names: dict[fx.Node, str]) -> str:
     """The arguments of a call; dropout follows the mode of the written module."""
     keywords = [
-        f"{_checked(key)}={'self.training' if key == 'training' else literal(value, names)}"
+        f"{_check_name(key)}={'self.training' if key == 'training' else write_literal(value, names)}"
         for key, value in node.kwargs.items()
     ]
     return ", ".join([*args, *keywords])
 
 
-def _checked(name: str) -> str:
-    if not plain(name):
+def _check_name(name: str) -> str:
+    if not is_plain_name(name):
         raise ArchprofError(f"The name {name!r} cannot be written as code.")
     return name
 
 
-def _function(function: Callable[..., Any], name: str, imports: set[str]) -> str:
+def _write_function(function: Callable[..., Any], name: str, imports: set[str]) -> str:
     """How the written module calls a function of torch, torchvision or math."""
-    for place, called in PLACES:
-        if plain(name) and getattr(place, name, None) is function:
+    for place, called in FUNCTION_PLACES:
+        if is_plain_name(name) and getattr(place, name, None) is function:
             imports.add("from torch.nn import functional" if called == "functional" else f"import {called}")
             return f"{called}.{name}"
     home = getattr(function, "__module__", None) or ""
-    known = home.split(".")[0] in ("torch", "torchvision") and all(map(plain, [*home.split("."), name]))
+    known = home.split(".")[0] in ("torch", "torchvision") and all(map(is_plain_name, [*home.split("."), name]))
     if known and getattr(sys.modules.get(home), name, None) is function:
         imports.add(f"from {home} import {name}")
         return name
     raise ArchprofError(f"{name or function} is neither torch's nor torchvision's.")
 
 
-def layer(module: nn.Module, imports: set[str]) -> str:
+def write_layer(module: nn.Module, imports: set[str]) -> str:
     """The constructor call of a layer."""
     kind = layer_class(module)
     assert kind is not None
-    values = arguments(module)
+    values = read_arguments(module)
     shown = []
     for name, value in values.items():
-        text = literal(value, {})
+        text = write_literal(value, {})
         positional = name in ("in_channels", "out_channels", "in_features", "out_features", "num_features")
-        shown.append(text if positional else f"{_checked(name)}={text}")
+        shown.append(text if positional else f"{_check_name(name)}={text}")
     known = getattr(nn, kind.__name__, None) is kind
     if known:
         return f"nn.{kind.__name__}({', '.join(shown)})"
@@ -159,51 +159,51 @@ def layer(module: nn.Module, imports: set[str]) -> str:
     return f"{kind.__name__}({', '.join(shown)})"
 
 
-def tensor(value: torch.Tensor, name: str) -> str:
+def write_tensor(value: torch.Tensor, name: str) -> str:
     """A parameter or constant that no layer has. Trained values are not kept: a scale starts at one, a bias at zero."""
-    shape = literal(tuple(value.shape), {})
+    shape = write_literal(tuple(value.shape), {})
     if isinstance(value, nn.Parameter):
         start = f"torch.ones({shape})" if name == "weight" and value.dim() == 1 else f"0.02 * torch.randn({shape})"
         return f"nn.Parameter({f'torch.zeros({shape})' if name == 'bias' else start})"
-    if value.is_meta or value.numel() > SMALL:
+    if value.is_meta or value.numel() > MAX_WRITTEN_NUMBERS:
         raise ArchprofError(f"The constant {name!r} of {value.numel()} numbers cannot be written as code.")
-    return f"torch.tensor({literal(value.tolist(), {})}, dtype={value.dtype})"
+    return f"torch.tensor({write_literal(value.tolist(), {})}, dtype={value.dtype})"
 
 
-def construction(module: nn.Module, indent: str, imports: set[str]) -> str:
+def write_construction(module: nn.Module, indent: str, imports: set[str]) -> str:
     """The expression that makes a layer or a container with all it holds, over several lines if it is a container."""
     if layer_class(module) is not None:
-        return layer(module, imports)
+        return write_layer(module, imports)
     deeper = indent + "    "
-    held = _held(module)
+    held = _list_held(module)
     items = {
-        name: construction(value, deeper, imports) if isinstance(value, nn.Module) else tensor(value, name)
+        name: write_construction(value, deeper, imports) if isinstance(value, nn.Module) else write_tensor(value, name)
         for name, value in held.items()
     }
     if isinstance(module, nn.Sequential):
-        if _is_list(module):
-            return _lines("nn.Sequential(", list(items.values()), ")", indent)
+        if _is_numbered(module):
+            return _write_lines("nn.Sequential(", list(items.values()), ")", indent)
         imports.add("from collections import OrderedDict")
         pairs = [f"({name!r}, {item})" for name, item in items.items()]
-        return _lines("nn.Sequential(OrderedDict([", pairs, "]))", indent)
-    if _is_list(module):
+        return _write_lines("nn.Sequential(OrderedDict([", pairs, "]))", indent)
+    if _is_numbered(module):
         ordered = [items[str(i)] for i in range(len(items))]
-        return _lines("nn.ModuleList([", ordered, "])", indent)
-    imports.add(GROUP)
-    named = [f"{name}={item}" for name, item in items.items() if plain(name)]
-    others = [f"**{{{name!r}: {item}}}" for name, item in items.items() if not plain(name)]
-    return _lines("group(", [*named, *others], ")", indent)
+        return _write_lines("nn.ModuleList([", ordered, "])", indent)
+    imports.add(GROUP_SOURCE)
+    named = [f"{name}={item}" for name, item in items.items() if is_plain_name(name)]
+    others = [f"**{{{name!r}: {item}}}" for name, item in items.items() if not is_plain_name(name)]
+    return _write_lines("group(", [*named, *others], ")", indent)
 
 
-def _held(module: nn.Module) -> OrderedDict[str, nn.Module | torch.Tensor]:
+def _list_held(module: nn.Module) -> OrderedDict[str, nn.Module | torch.Tensor]:
     return OrderedDict([*module._parameters.items(), *module._buffers.items(), *module._modules.items()])  # type: ignore[list-item]
 
 
-def _is_list(module: nn.Module) -> bool:
+def _is_numbered(module: nn.Module) -> bool:
     """Whether what a container holds is called 0, 1, 2 …"""
-    names = set(_held(module))
+    names = set(_list_held(module))
     return not module._parameters and not module._buffers and names == {str(i) for i in range(len(names))}
 
 
-def _lines(start: str, items: list[str], end: str, indent: str) -> str:
+def _write_lines(start: str, items: list[str], end: str, indent: str) -> str:
     return "\n".join([start, *(f"{indent}    {item}," for item in items), f"{indent}{end}"])

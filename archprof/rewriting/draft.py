@@ -45,11 +45,11 @@ class Draft:
     changes: list[Change] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
-    def layer(self, node: fx.Node) -> nn.Module | None:
+    def find_layer(self, node: fx.Node) -> nn.Module | None:
         """The layer that a node calls, if it calls one."""
         return self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
 
-    def calls(self) -> Iterator[tuple[str, list[fx.Node], nn.Module]]:
+    def iterate_layers(self) -> Iterator[tuple[str, list[fx.Node], nn.Module]]:
         """Every layer once: its path, the nodes that call it, itself."""
         nodes: dict[str, list[fx.Node]] = {}
         for node in self.graph.nodes:
@@ -58,18 +58,18 @@ class Draft:
         for path, users in nodes.items():
             yield path, users, self.root.get_submodule(path)
 
-    def convolutions(self) -> Iterator[tuple[str, list[fx.Node], Any]]:
-        return ((path, nodes, layer) for path, nodes, layer in self.calls() if isinstance(layer, CONVOLUTIONS))
+    def iterate_convolutions(self) -> Iterator[tuple[str, list[fx.Node], Any]]:
+        return ((path, nodes, layer) for path, nodes, layer in self.iterate_layers() if isinstance(layer, CONVOLUTIONS))
 
-    def put(self, path: str, layer: nn.Module) -> None:
+    def set_layer(self, path: str, layer: nn.Module) -> None:
         """Set the layer at a path."""
         holder, _, name = path.rpartition(".")
         setattr(self.root.get_submodule(holder), name, layer)
 
-    def replace(self, path: str, layers: Sequence[nn.Module]) -> None:
+    def replace_layer(self, path: str, layers: Sequence[nn.Module]) -> None:
         """Put several layers, called one after the other, in the place of one."""
-        calls = next(nodes for known, nodes, _ in self.calls() if known == path)
-        self.put(path, nn.Sequential(*layers))
+        calls = next(nodes for known, nodes, _ in self.iterate_layers() if known == path)
+        self.set_layer(path, nn.Sequential(*layers))
         for call in calls:
             last = call.args[0]
             with self.graph.inserting_before(call):
@@ -78,26 +78,26 @@ class Draft:
             call.replace_all_uses_with(last)  # type: ignore[arg-type]
             self.graph.erase_node(call)
 
-    def often(self, path: str) -> str:
+    def explain_reuse(self, path: str) -> str:
         """That a layer is called more than once, so that no call of it can be changed alone, or ""."""
         times = sum(node.op == "call_module" and node.target == path for node in self.graph.nodes)
         return f"it is called {times} times" if times > 1 else ""
 
-    def free_name(self, wanted: str) -> str:
+    def find_free_name(self, wanted: str) -> str:
         """An attribute name that the model does not use yet."""
         while hasattr(self.root, wanted):
             wanted += "_"
         return wanted
 
-    def measure(self) -> Any:
+    def note_shapes(self) -> Any:
         """Note the shape of every value; the output of the forward on tensors without values."""
         with torch.no_grad():
-            return Shapes(self.root, graph=self.graph).run(*self.inputs)
+            return ShapeInterpreter(self.root, graph=self.graph).run(*self.inputs)
 
-    def change(self, rewrite: str, path: str, what: str) -> None:
+    def note_change(self, rewrite: str, path: str, what: str) -> None:
         self.changes.append(Change(rewrite, path, what))
 
-    def refuse(self, rewrite: str, path: str, why: str) -> None:
+    def note_refusal(self, rewrite: str, path: str, why: str) -> None:
         refusal = Refusal(rewrite, path, why)
         if refusal not in self.refusals:  # a layer that is called again is refused once
             self.refusals.append(refusal)
@@ -141,7 +141,7 @@ class Net(nn.Module):
         return PlainInterpreter(self, graph=self._graph).run(*inputs)
 
 
-class Shapes(PlainInterpreter):
+class ShapeInterpreter(PlainInterpreter):
     """Runs a graph and notes the shape of every tensor in it."""
 
     def run_node(self, node: fx.Node) -> Any:
@@ -150,7 +150,7 @@ class Shapes(PlainInterpreter):
         return result
 
 
-def shape(node: fx.Node) -> tuple[int, ...] | None:
+def shape_of_node(node: fx.Node) -> tuple[int, ...] | None:
     """The shape of a node's tensor; `None` where its value is no tensor."""
     known: tuple[int, ...] | None = node.meta.get("shape")
     return known
@@ -167,18 +167,18 @@ def function_name(node: fx.Node) -> str:
     return getattr(node.target, "__name__", "") if node.op == "call_function" else ""
 
 
-def activation(net: Draft, node: fx.Node | None) -> nn.Module | None:
+def find_activation(net: Draft, node: fx.Node | None) -> nn.Module | None:
     """The activation that a node applies, as a layer; `None` if it applies none that is known."""
     if node is None:
         return None
-    layer = net.layer(node)
+    layer = net.find_layer(node)
     if layer is not None:
         return layer if isinstance(layer, tuple(ACTIVATIONS.values())) else None
     kind = ACTIVATIONS.get(function_name(node).rstrip("_"))
     return kind() if kind else None
 
 
-def norm_after(net: Draft, node: fx.Node) -> fx.Node | None:
+def find_norm_after(net: Draft, node: fx.Node) -> fx.Node | None:
     """The normalisation that follows, at once or after a change of the order of dimensions."""
     after = sole_user(node)
     while after is not None and function_name(after) == "permute":
@@ -186,4 +186,4 @@ def norm_after(net: Draft, node: fx.Node) -> fx.Node | None:
     if after is None:
         return None
     named = function_name(after) in ("batch_norm", "layer_norm", "group_norm", "instance_norm")
-    return after if named or isinstance(net.layer(after), NORMS) else None
+    return after if named or isinstance(net.find_layer(after), NORMS) else None

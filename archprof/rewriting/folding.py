@@ -10,13 +10,13 @@ from torch import fx, nn
 from archprof.rewriting.draft import Draft, sole_user
 
 
-def fold(net: Draft) -> None:
+def fold_sequentials(net: Draft) -> None:
     """Call every `nn.Sequential` that still runs as one as one: its layers keep their paths."""
     containers = [path for path, module in net.root.named_modules() if path and _is_sequential(module)]
     for path in sorted(containers, key=lambda path: -path.count(".")):
         nodes = [node for node in net.graph.nodes if str(node.target).startswith(f"{path}.")]
         if nodes and _is_chain(path, nodes):
-            _fold(net, path, nodes)
+            _fold_nodes(net, path, nodes)
 
 
 def _is_sequential(module: nn.Module) -> bool:
@@ -32,9 +32,9 @@ def _is_chain(path: str, nodes: list[fx.Node]) -> bool:
     return direct and simple and linked and len(children) == len(nodes)
 
 
-def _fold(net: Draft, path: str, nodes: list[fx.Node]) -> None:
-    layers = OrderedDict((str(node.target).rpartition(".")[2], net.layer(node)) for node in nodes)
-    net.put(path, nn.Sequential(layers).eval())  # type: ignore[arg-type]
+def _fold_nodes(net: Draft, path: str, nodes: list[fx.Node]) -> None:
+    layers = OrderedDict((str(node.target).rpartition(".")[2], net.find_layer(node)) for node in nodes)
+    net.set_layer(path, nn.Sequential(layers).eval())  # type: ignore[arg-type]
     with net.graph.inserting_before(nodes[0]):
         call = net.graph.call_module(path, nodes[0].args)
     nodes[-1].replace_all_uses_with(call)

@@ -38,16 +38,16 @@ def layer_class(module: nn.Module) -> type[nn.Module] | None:
     """The class of torch.nn (or torchvision.ops) whose forward this module runs; `None` if it has its own."""
     for base in type(module).__mro__:
         if base.__module__.startswith("torch.nn.modules.") or base.__module__ == "torchvision.ops.stochastic_depth":
-            own = all(_same(type(module), base, name) for name in ("forward", "_conv_forward"))
+            own = all(_shares_method(type(module), base, name) for name in ("forward", "_conv_forward"))
             return base if own and base is not nn.Module and base not in CONTAINERS else None
     return None
 
 
-def _same(kind: type, base: type, name: str) -> bool:
+def _shares_method(kind: type, base: type, name: str) -> bool:
     return getattr(kind, name, None) is getattr(base, name, None)
 
 
-def arguments(module: nn.Module) -> dict[str, Any]:
+def read_arguments(module: nn.Module) -> dict[str, Any]:
     """What its class is called with to make the same layer, without those that have their default.
 
     Raises:
@@ -56,13 +56,13 @@ def arguments(module: nn.Module) -> dict[str, Any]:
     kind = layer_class(module)
     assert kind is not None
     found = {}
-    for name, parameter in _parameters(kind).items():
-        value = _value(module, name)
-        value = _short(value) if isinstance(module, nn.modules.conv._ConvNd) else value
+    for name, parameter in _list_parameters(kind).items():
+        value = _read_argument(module, name)
+        value = _shorten_tuple(value) if isinstance(module, nn.modules.conv._ConvNd) else value
         if value is not _MISSING and not _is_default(value, parameter.default):
             found[name] = value
     try:
-        same = _facts(_made(kind, found, module)) == _facts(module)
+        same = _describe_layer(_make_layer(kind, found, module)) == _describe_layer(module)
     except (TypeError, ValueError):
         same = False
     if not same:
@@ -70,33 +70,33 @@ def arguments(module: nn.Module) -> dict[str, Any]:
     return found
 
 
-def obstacle(module: nn.Module) -> str:
+def find_obstacle(module: nn.Module) -> str:
     """Why a layer cannot be made again with other arguments, or ""."""
     try:
-        arguments(module)
+        read_arguments(module)
     except ArchprofError:
         return f"a {type(module).__name__} does not keep what it was made with"
     return ""
 
 
-def remade(module: nn.Module, **changes: Any) -> Any:
+def remake_layer(module: nn.Module, **changes: Any) -> Any:
     """The same layer with other arguments, without values; its dtype and mode stay, and what is frozen."""
     kind = layer_class(module)
     assert kind is not None
-    return _made(kind, {**arguments(module), **changes}, module)
+    return _make_layer(kind, {**read_arguments(module), **changes}, module)
 
 
-def _made(kind: type[nn.Module], values: dict[str, Any], like: nn.Module) -> nn.Module:
+def _make_layer(kind: type[nn.Module], values: dict[str, Any], like: nn.Module) -> nn.Module:
     with torch.device("meta"):
         new = kind(**values)
     floating = next((tensor.dtype for tensor in like.parameters() if tensor.is_floating_point()), None)
     known = dict(like.named_parameters())
     for name, parameter in new.named_parameters():
-        parameter.requires_grad_(known[name].requires_grad if name in known else _learns(like))
+        parameter.requires_grad_(known[name].requires_grad if name in known else _is_trainable(like))
     return new.to(floating).train(like.training)
 
 
-def _learns(module: nn.Module) -> bool:
+def _is_trainable(module: nn.Module) -> bool:
     """Whether not all parameters are frozen."""
     parameters = list(module.parameters())
     return not parameters or any(parameter.requires_grad for parameter in parameters)
@@ -105,14 +105,14 @@ def _learns(module: nn.Module) -> bool:
 _MISSING = object()
 
 
-def _parameters(kind: type[nn.Module]) -> dict[str, inspect.Parameter]:
+def _list_parameters(kind: type[nn.Module]) -> dict[str, inspect.Parameter]:
     recurrent = issubclass(kind, nn.RNNBase)
     signature = inspect.signature(nn.RNNBase.__init__ if recurrent else kind.__init__)
     skipped = {"self", "device", "dtype", *(["mode"] if recurrent else [])}
     return {name: parameter for name, parameter in signature.parameters.items() if name not in skipped}
 
 
-def _value(module: nn.Module, name: str) -> Any:
+def _read_argument(module: nn.Module, name: str) -> Any:
     """The argument `name`, read from the attribute that keeps it."""
     if isinstance(module, nn.MultiheadAttention) and name in ("bias", "add_bias_kv"):
         return (module.in_proj_bias if name == "bias" else module.bias_k) is not None
@@ -126,10 +126,10 @@ def _is_default(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
-def _short(value: Any) -> Any:
+def _shorten_tuple(value: Any) -> Any:
     """(3, 3) as 3."""
     return value[0] if isinstance(value, tuple) and value and len(set(value)) == 1 else value
 
 
-def _facts(module: nn.Module) -> tuple[str, dict[str, torch.Size]]:
+def _describe_layer(module: nn.Module) -> tuple[str, dict[str, torch.Size]]:
     return module.extra_repr(), {name: tensor.shape for name, tensor in module.state_dict().items()}

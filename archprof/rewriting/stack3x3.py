@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from archprof.rewriting.draft import Draft, activation, norm_after, sole_user
-from archprof.rewriting.layers import obstacle, remade
+from archprof.rewriting.draft import Draft, find_activation, find_norm_after, sole_user
+from archprof.rewriting.layers import find_obstacle, remake_layer
 
-NAME = "stack3x3"
-NOTHING = "no convolution has a kernel larger than 3x3"
+STACK3X3 = "stack3x3"
+NO_CONVOLUTION_TO_STACK = "no convolution has a kernel larger than 3x3"
 
 
-def stack3x3(net: Draft, middle: int | None = None) -> None:
+def stack_convolutions(net: Draft, middle: int | None = None) -> None:
     """Put (k - 1) / 2 convolutions of 3x3 in the place of every k x k one, k = 5, 7, 9, 11 …
 
     n of them see 1 + 2 n = k pixels when only the last has the stride. The output is floor((H + 2p - k) / s) + 1 high
@@ -24,22 +24,24 @@ def stack3x3(net: Draft, middle: int | None = None) -> None:
     Args:
         middle: channels between; left out, those of the output, so that kernels are compared at one width.
     """
-    for path, nodes, layer in list(net.convolutions()):
+    for path, nodes, layer in list(net.iterate_convolutions()):
         if max(layer.kernel_size) <= 3:
             continue
-        why = _obstacle(layer, middle) or net.often(path) or obstacle(layer)
+        why = _find_stack_obstacle(layer, middle) or net.explain_reuse(path) or find_obstacle(layer)
         if why:
-            net.refuse(NAME, path, why)
+            net.note_refusal(STACK3X3, path, why)
             continue
-        between = activation(net, sole_user(norm_after(net, nodes[0]) or nodes[0])) or nn.ReLU(inplace=True)
-        widths = _widths(layer, middle)
-        layers = _stack(layer, widths, between)
+        between = find_activation(net, sole_user(find_norm_after(net, nodes[0]) or nodes[0])) or nn.ReLU(inplace=True)
+        widths = _list_stack_widths(layer, middle)
+        layers = _make_stack(layer, widths, between)
         size = layer.kernel_size[0]
-        net.replace(path, layers)
-        net.change(NAME, path, f"{size}x{size} {widths[0]}->{widths[-1]}: now 3x3 {'->'.join(map(str, widths))}")
+        net.replace_layer(path, layers)
+        net.note_change(
+            STACK3X3, path, f"{size}x{size} {widths[0]}->{widths[-1]}: now 3x3 {'->'.join(map(str, widths))}"
+        )
 
 
-def _obstacle(layer: Any, middle: int | None) -> str:
+def _find_stack_obstacle(layer: Any, middle: int | None) -> str:
     """Why a convolution cannot become a stack, or ""."""
     if not isinstance(layer, nn.Conv2d):
         return "it is not a 2-d convolution"
@@ -55,19 +57,19 @@ def _obstacle(layer: Any, middle: int | None) -> str:
     return ""
 
 
-def _widths(layer: nn.Conv2d, middle: int | None) -> list[int]:
+def _list_stack_widths(layer: nn.Conv2d, middle: int | None) -> list[int]:
     """Channels before, between and after the convolutions of the stack."""
     count = (layer.kernel_size[0] - 1) // 2
     return [layer.in_channels, *[middle or layer.out_channels] * (count - 1), layer.out_channels]
 
 
-def _stack(layer: nn.Conv2d, widths: list[int], between: nn.Module) -> list[nn.Module]:
+def _make_stack(layer: nn.Conv2d, widths: list[int], between: nn.Module) -> list[nn.Module]:
     count = len(widths) - 1
-    paddings = list(zip(*(_spread(total, count) for total in _padding(layer)), strict=True))
+    paddings = list(zip(*(_spread_evenly(total, count) for total in _padding_in_pixels(layer)), strict=True))
     layers: list[nn.Module] = []
     for i in range(count):
         last = i == count - 1
-        new = remade(
+        new = remake_layer(
             layer,
             in_channels=widths[i],
             out_channels=widths[i + 1],
@@ -79,7 +81,7 @@ def _stack(layer: nn.Conv2d, widths: list[int], between: nn.Module) -> list[nn.M
     return layers
 
 
-def _padding(layer: nn.Conv2d) -> tuple[int, int]:
+def _padding_in_pixels(layer: nn.Conv2d) -> tuple[int, int]:
     """The padding of both dimensions in pixels."""
     if isinstance(layer.padding, str):
         size = (layer.kernel_size[0] - 1) // 2 if layer.padding == "same" else 0
@@ -87,6 +89,6 @@ def _padding(layer: nn.Conv2d) -> tuple[int, int]:
     return layer.padding[0], layer.padding[1]
 
 
-def _spread(total: int, count: int) -> list[int]:
+def _spread_evenly(total: int, count: int) -> list[int]:
     """`total` in `count` even parts, the larger ones first: 2 over 5 is 1 1 0 0 0."""
     return [total // count + (i < total % count) for i in range(count)]

@@ -20,14 +20,14 @@ from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
 from archprof.torchside.stand_in import make_stand_in
 
-IN_PLACE = ("iadd", "isub", "imul", "itruediv")
+IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv")
 """Operators that torch.fx turns into their out-of-place kin, which would cost memory that the model does not take."""
 
-PLAIN = (type(None), bool, int, float, str)
+FIXED_ARGUMENT_KINDS = (type(None), bool, int, float, str)
 """Types of arguments that a graph can have built in."""
 
 
-def capture(target: Target, *, batch: int = 1, dtype: torch.dtype | None = None) -> Draft:
+def capture_graph(target: Target, *, batch: int = 1, dtype: torch.dtype | None = None) -> Draft:
     """The forward of a model in evaluation mode as a graph; the model itself is only read.
 
     Raises:
@@ -37,16 +37,16 @@ def capture(target: Target, *, batch: int = 1, dtype: torch.dtype | None = None)
     odd = next((name for name, _ in root.named_modules() if re.search(r"[^\w.\- ]", name)), None)
     if odd is not None:
         raise ArchprofError(f"{target.name} has a layer called {odd!r}.", "Letters, digits, _, - and spaces.")
-    inputs, fixed = _arguments(target, root, batch)
+    inputs, fixed = _split_arguments(target, root, batch)
     try:
         with torch.no_grad():
-            graph = Tracer().trace(root, concrete_args=fixed or None)
+            graph = LayerTracer().trace(root, concrete_args=fixed or None)
         net = Draft(root, graph, tuple(inputs.values()))
         _drop_fixed(graph, fixed)
-        net.measure()
+        net.note_shapes()
     except Exception as error:
         raise ArchprofError(
-            f"The forward of {target.name} cannot be made a graph to rewrite{_place(error)}.",
+            f"The forward of {target.name} cannot be made a graph to rewrite{_locate_error(error)}.",
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
             "A forward that branches or loops on the values of its tensors has no one graph.",
         ) from error
@@ -54,7 +54,7 @@ def capture(target: Target, *, batch: int = 1, dtype: torch.dtype | None = None)
     return net
 
 
-class Tracer(fx.Tracer):
+class LayerTracer(fx.Tracer):
     """Layers of torch.nn stay whole; whatever else has a forward is looked into."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -68,16 +68,16 @@ class InPlaceProxy(fx.Proxy):
     """Keeps `x += y` in place."""
 
 
-def _in_place(name: str) -> Callable[[fx.Proxy, Any], Any]:
+def _make_in_place(name: str) -> Callable[[fx.Proxy, Any], Any]:
     function = getattr(operator, name)
     return lambda self, other: self.tracer.create_proxy("call_function", function, (self, other), {})
 
 
-for _name in IN_PLACE:
-    setattr(InPlaceProxy, f"__{_name}__", _in_place(_name))
+for _name in IN_PLACE_OPERATORS:
+    setattr(InPlaceProxy, f"__{_name}__", _make_in_place(_name))
 
 
-def _arguments(target: Target, root: nn.Module, batch: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _split_arguments(target: Target, root: nn.Module, batch: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors that go in, by the name of the parameter, and the other arguments with their fixed values."""
     dtype = next((str(p.dtype).removeprefix("torch.") for p in root.parameters() if p.is_floating_point()), "float32")
     args, kwargs = (
@@ -87,7 +87,7 @@ def _arguments(target: Target, root: nn.Module, batch: int) -> tuple[dict[str, t
     bound.apply_defaults()
     tensors = {name: value for name, value in bound.arguments.items() if isinstance(value, torch.Tensor)}
     fixed = {name: value for name, value in bound.arguments.items() if name not in tensors and value not in ((), {})}
-    odd = next((name for name, value in fixed.items() if type(value) not in PLAIN), None)
+    odd = next((name for name, value in fixed.items() if type(value) not in FIXED_ARGUMENT_KINDS), None)
     if odd is not None:
         raise ArchprofError(
             f"The forward of {target.name} cannot be made a graph: {odd} is of type {type(fixed[odd]).__name__}.",
@@ -107,13 +107,13 @@ def _drop_fixed(graph: fx.Graph, fixed: dict[str, Any]) -> None:
             graph.erase_node(node)
 
 
-def _place(error: BaseException) -> str:
+def _locate_error(error: BaseException) -> str:
     """The line of the model's own code in which an error arose."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _internal(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_internal(frame.filename)]
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
-def _internal(file: str) -> bool:
+def _is_internal(file: str) -> bool:
     return file.startswith(("<", str(Path(torch.__file__).parent), str(Path(__file__).parents[1])))
 
 
@@ -122,13 +122,13 @@ def _note_losses(net: Draft) -> None:
     used = {str(node.target) for node in net.graph.nodes if node.op in ("call_module", "get_attr")}
     for path, module in net.root.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
-            net.refuse("graph", path, "its hooks are no part of the graph and are lost")
+            net.note_refusal("graph", path, "its hooks are no part of the graph and are lost")
         own = {f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)}
-        if own and path not in used and not own & used and not _inside(path, used):
-            net.change("graph", path, "is never called in evaluation mode and is left out")
+        if own and path not in used and not own & used and not _is_inside(path, used):
+            net.note_change("graph", path, "is never called in evaluation mode and is left out")
 
 
-def _inside(path: str, used: set[str]) -> bool:
+def _is_inside(path: str, used: set[str]) -> bool:
     """Whether a layer is part of one that stays whole."""
     parts = path.split(".")
     return any(".".join(parts[:n]) in used for n in range(1, len(parts)))

@@ -19,8 +19,8 @@ from archprof.rewriting import separable as _separable
 from archprof.rewriting import stack3x3 as _stack3x3
 from archprof.rewriting import width as _width
 from archprof.rewriting.draft import Change, Draft, Net, Refusal
-from archprof.rewriting.folding import fold
-from archprof.rewriting.tracing import capture
+from archprof.rewriting.folding import fold_sequentials
+from archprof.rewriting.tracing import capture_graph
 from archprof.sources.inputs import make_spec
 from archprof.sources.resolve import check_traceable, resolve
 from archprof.sources.target import Target
@@ -82,33 +82,38 @@ def whatif(
         ArchprofError: its forward cannot be made a graph.
     """
     check_traceable(model)
-    _check(stack3x3, middle, width, num_classes)
+    _validate_options(stack3x3, middle, width, num_classes)
     target = resolve(model, inputs, batch=batch, dtype=dtype)
     before = trace(replace(target, owned=False), batch=batch, dtype=dtype)
-    net = capture(target, batch=batch, dtype=getattr(torch, dtype) if dtype else None)
+    net = capture_graph(target, batch=batch, dtype=getattr(torch, dtype) if dtype else None)
     if stack3x3:
-        _apply(net, _stack3x3.NAME, _stack3x3.NOTHING, partial(_stack3x3.stack3x3, middle=middle))
+        _apply_rewrite(
+            net,
+            _stack3x3.STACK3X3,
+            _stack3x3.NO_CONVOLUTION_TO_STACK,
+            partial(_stack3x3.stack_convolutions, middle=middle),
+        )
     if add_bn:
-        _apply(net, _add_bn.NAME, _add_bn.NOTHING, _add_bn.add_bn)
+        _apply_rewrite(net, _add_bn.ADD_BN, _add_bn.NO_CONVOLUTION_TO_NORMALISE, _add_bn.add_batch_norms)
     if residual:
-        _apply(net, _residual.NAME, _residual.NOTHING, _residual.residual)
+        _apply_rewrite(net, _residual.RESIDUAL, _residual.NO_CONVOLUTION_PAIR, _residual.add_shortcuts)
     if separable:
-        _apply(net, _separable.NAME, _separable.NOTHING, _separable.separable)
+        _apply_rewrite(net, _separable.SEPARABLE, _separable.NO_CONVOLUTION_TO_SPLIT, _separable.split_convolutions)
     if no_fc:
-        _no_fc.no_fc(net)
-        net.measure()
+        _no_fc.replace_fc(net)
+        net.note_shapes()
     if width is not None:
-        _apply(net, _width.NAME, _width.NOTHING, partial(_width.width, factor=width))
+        _apply_rewrite(net, _width.WIDTH, _width.NO_WIDTH_TO_CHANGE, partial(_width.scale_width, factor=width))
     if num_classes is not None:
-        _no_fc.num_classes(net, num_classes)
-    fold(net)
+        _no_fc.set_num_classes(net, num_classes)
+    fold_sequentials(net)
     rewritten = Net(net).eval()
-    after = trace(_target(target.name, rewritten, net), batch=batch)
+    after = trace(_make_target(target.name, rewritten, net), batch=batch)
     before = replace(before, inputs=after.inputs)  # the same tensors, whose exact shapes the graph is made for
     return Rewritten(before, after, rewritten, net.graph, tuple(net.changes), tuple(net.refusals))
 
 
-def _check(stack3x3: bool, middle: int | None, width: float | None, num_classes: int | None) -> None:
+def _validate_options(stack3x3: bool, middle: int | None, width: float | None, num_classes: int | None) -> None:
     if middle is not None and not stack3x3:
         raise UsageError(f"middle is {middle}, and nothing is stacked.", "It says how wide stack3x3 is in the middle.")
     for name, value in (("middle", middle), ("width", width), ("num_classes", num_classes)):
@@ -116,15 +121,15 @@ def _check(stack3x3: bool, middle: int | None, width: float | None, num_classes:
             raise UsageError(f"{name} is {value}.", "More than 0.")
 
 
-def _apply(net: Draft, name: str, nothing: str, rewrite: Callable[[Draft], None]) -> None:
+def _apply_rewrite(net: Draft, name: str, nothing: str, rewrite: Callable[[Draft], None]) -> None:
     """Do one rewrite and note the new shapes; say `nothing` where it found nothing to do."""
     said = len(net.changes) + len(net.refusals)
     rewrite(net)
     if said == len(net.changes) + len(net.refusals):
-        net.refuse(name, "", nothing)
-    net.measure()
+        net.note_refusal(name, "", nothing)
+    net.note_shapes()
 
 
-def _target(name: str, model: nn.Module, net: Draft) -> Target:
+def _make_target(name: str, model: nn.Module, net: Draft) -> Target:
     """The rewritten model with the same inputs, ready to be traced."""
     return Target(f"{name} rewritten", model, tuple(map(make_spec, net.inputs)), {}, owned=False, rebuild=None)

@@ -28,10 +28,10 @@ from archprof.sources.resolve import check_traceable, resolve
 from archprof.sources.target import Target
 from archprof.tracing.trace import trace
 
-WIDTHS = ("width_mult", "width_multiplier", "width", "base_width", "width_per_group")
+WIDTH_KEYWORDS = ("width_mult", "width_multiplier", "width", "base_width", "width_per_group")
 """Keywords that set how wide a model is; a multiplier is searched in hundredths, the others in whole numbers."""
 
-DEPTHS = ("depth", "num_layers", "repeats")
+DEPTH_KEYWORDS = ("depth", "num_layers", "repeats")
 """Keywords that set how deep a model is."""
 
 
@@ -42,7 +42,7 @@ class Attempt(NamedTuple):
     problem: str | None = None
 
 
-def attempt(make: Callable[[], Target], *, batch: int = 1, dtype: str | None = None) -> Attempt:
+def try_trace(make: Callable[[], Target], *, batch: int = 1, dtype: str | None = None) -> Attempt:
     """Make a target and trace it."""
     try:
         return Attempt(trace(make(), batch=batch, dtype=dtype))
@@ -52,37 +52,40 @@ def attempt(make: Callable[[], Target], *, batch: int = 1, dtype: str | None = N
         return Attempt(None, " ".join(error.given.split()))
 
 
-class Sizes:
+class ResizableModel:
     """A model at other sizes of its one image input.
 
     Attributes:
         target: the model at the size it was asked for with, or its default.
         height, width: that size.
-        plain: the bare forward runs at that size, so that it tells where the forward fails.
+        can_run_bare: the bare forward runs at that size, so that it tells where the forward fails.
     """
 
     def __init__(self, model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> None:
         check_traceable(model)
         self.model, self.batch, self.dtype = model, batch, dtype
         self.target = resolve(model, inputs, batch=batch, dtype=dtype)
-        self.place, self.image = _image(self.target)
+        self.image_position, self.image = _find_image(self.target)
         self.height, self.width = self.image.shape[-2:]
-        self.plain = (
-            self.target.owned and dtype is None and not is_blocks(model) and self._runs(self.height, self.width)
+        self.can_run_bare = (
+            self.target.owned
+            and dtype is None
+            and not is_block_spec(model)
+            and self._runs_bare(self.height, self.width)
         )
 
-    def at(self, height: int, width: int) -> Attempt:
+    def trace_at(self, height: int, width: int) -> Attempt:
         """The model traced at this size."""
         image = replace(self.image, shape=(*self.image.shape[:-2], height, width))
-        return attempt(partial(self._sized, image), batch=self.batch, dtype=self.dtype)
+        return try_trace(partial(self._make_target, image), batch=self.batch, dtype=self.dtype)
 
-    def fails(self, height: int, width: int) -> bool:
+    def surely_fails(self, height: int, width: int) -> bool:
         """Whether the forward surely fails at this size; much quicker than a trace, which alone knows if it runs."""
-        return self.plain and not self._runs(height, width)
+        return self.can_run_bare and not self._runs_bare(height, width)
 
-    def _runs(self, height: int, width: int) -> bool:
+    def _runs_bare(self, height: int, width: int) -> bool:
         """Whether the bare forward comes to its end, on tensors without values."""
-        target = self._sized(replace(self.image, shape=(*self.image.shape[:-2], height, width)))
+        target = self._make_target(replace(self.image, shape=(*self.image.shape[:-2], height, width)))
         args, kwargs = (
             make_input_tensors(tree, device="meta", batch=self.batch, dtype="float32")
             for tree in (target.args, target.kwargs)
@@ -94,22 +97,22 @@ class Sizes:
             return False
         return True
 
-    def _sized(self, image: InputSpec) -> Target:
-        if is_blocks(self.model):  # such a net fits itself to its input
+    def _make_target(self, image: InputSpec) -> Target:
+        if is_block_spec(self.model):  # such a net fits itself to its input
             return resolve(self.model, image, batch=self.batch, dtype=self.dtype)
         args, kwargs = list(self.target.args), dict(self.target.kwargs)
-        if isinstance(self.place, int):
-            args[self.place] = image
+        if isinstance(self.image_position, int):
+            args[self.image_position] = image
         else:
-            kwargs[self.place] = image
+            kwargs[self.image_position] = image
         return replace(self.target, args=tuple(args), kwargs=kwargs)
 
 
-def is_blocks(model: Any) -> bool:
+def is_block_spec(model: Any) -> bool:
     return isinstance(model, str) and looks_like_blocks(model)
 
 
-def _image(target: Target) -> tuple[int | str, InputSpec]:
+def _find_image(target: Target) -> tuple[int | str, InputSpec]:
     """Where the image stands among the inputs (position or keyword), and its shape; there must be exactly one."""
     places: list[tuple[int | str, Any]] = [*enumerate(target.args), *target.kwargs.items()]
     images = [(place, leaf) for place, leaf in places if isinstance(leaf, InputSpec) and _is_image(leaf)]
@@ -127,29 +130,29 @@ def _is_image(leaf: InputSpec) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class SweepAxis:
     """Something of a model that can be made larger step by step.
 
     Attributes:
-        label: how a step is written: 224 -> "224x224".
-        at: the model traced at a step.
-        most: the last step that is tried.
-        fails: a quick way to know that a step does not run.
+        label_step: how a step is written: 224 -> "224x224".
+        trace_at: the model traced at a step.
+        last_step: the last step that is tried.
+        surely_fails: a quick way to know that a step does not run.
     """
 
-    label: Callable[[int], str]
-    at: Callable[[int], Attempt]
-    most: int
-    fails: Callable[[int], bool] = lambda n: False
+    label_step: Callable[[int], str]
+    trace_at: Callable[[int], Attempt]
+    last_step: int
+    surely_fails: Callable[[int], bool] = lambda n: False
 
 
-def setting(over: str, model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+def find_axis(over: str, model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
     """The setting called `over`; `UsageError` where the model has it not, naming those that it has."""
     check_traceable(model)
     try:
-        return SETTINGS[over](model, inputs, batch, dtype)
+        return SWEEP_AXES[over](model, inputs, batch, dtype)
     except _AbsentError as error:
-        others = ", ".join(_present(model, inputs, batch, dtype, but=over))
+        others = ", ".join(_list_present(model, inputs, batch, dtype, but=over))
         raise UsageError(error.given, error.allowed, f"This model can be searched over: {others}.") from None
 
 
@@ -157,8 +160,8 @@ class _AbsentError(UsageError):
     """The model has no such setting."""
 
 
-def _present(model: Any, inputs: Any, batch: int, dtype: str | None, but: str) -> Iterator[str]:
-    for name, make in SETTINGS.items():
+def _list_present(model: Any, inputs: Any, batch: int, dtype: str | None, but: str) -> Iterator[str]:
+    for name, make in SWEEP_AXES.items():
         if name != but:
             try:
                 make(model, inputs, batch, dtype)
@@ -167,14 +170,14 @@ def _present(model: Any, inputs: Any, batch: int, dtype: str | None, but: str) -
             yield name
 
 
-def _resolution(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
-    sizes = Sizes(model, inputs, batch=batch, dtype=dtype)
-    return Setting(lambda n: f"{n}x{n}", lambda n: sizes.at(n, n), 4096, lambda n: sizes.fails(n, n))
+def _make_resolution_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+    sizes = ResizableModel(model, inputs, batch=batch, dtype=dtype)
+    return SweepAxis(lambda n: f"{n}x{n}", lambda n: sizes.trace_at(n, n), 4096, lambda n: sizes.surely_fails(n, n))
 
 
-def _batch(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+def _make_batch_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
     def at(n: int) -> Attempt:
-        return attempt(lambda: resolve(model, inputs, batch=n, dtype=dtype), batch=n, dtype=dtype)
+        return try_trace(lambda: resolve(model, inputs, batch=n, dtype=dtype), batch=n, dtype=dtype)
 
     resolve(model, inputs, dtype=dtype)
     try:
@@ -184,26 +187,30 @@ def _batch(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
     one, two = at(1).profile, at(2).profile
     if one and two and one.totals == two.totals:
         raise _AbsentError(f"The input of {one.model} is exact, so that a batch changes nothing.", "Try 3x224x224.")
-    return Setting(lambda n: f"batch {n}", at, 2**16)
+    return SweepAxis(lambda n: f"batch {n}", at, 2**16)
 
 
-def _width(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
-    return _keyword("width", WIDTHS, model, inputs, batch, dtype)
+def _make_width_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+    return _make_keyword_axis("width", WIDTH_KEYWORDS, model, inputs, batch, dtype)
 
 
-def _depth(model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
-    if is_blocks(model):
-        return _repetition(model, inputs, batch, dtype)
-    return _keyword("depth", DEPTHS, model, inputs, batch, dtype)
+def _make_depth_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+    if is_block_spec(model):
+        return _make_repetition_axis(model, inputs, batch, dtype)
+    return _make_keyword_axis("depth", DEPTH_KEYWORDS, model, inputs, batch, dtype)
 
 
-def _keyword(over: str, names: tuple[str, ...], model: Any, inputs: Any, batch: int, dtype: str | None) -> Setting:
+def _make_keyword_axis(
+    over: str, names: tuple[str, ...], model: Any, inputs: Any, batch: int, dtype: str | None
+) -> SweepAxis:
     """The first of `names` that the factory of `model` takes and that changes what the model costs."""
-    factory = not isinstance(model, nn.Module) and not is_blocks(model)
-    taken = [name for name in names if factory and _takes(model, name, inputs)]
+    factory = not isinstance(model, nn.Module) and not is_block_spec(model)
+    taken = [name for name in names if factory and _takes_keyword(model, name, inputs)]
     for name in taken:
-        found = Setting(partial(_label, name), partial(_with, model, name, inputs, batch, dtype), 1024)
-        few, many = (found.at(n) for n in ((2, 8) if names is DEPTHS else (64, 192)))
+        found = SweepAxis(
+            partial(_label_keyword, name), partial(_trace_with_keyword, model, name, inputs, batch, dtype), 1024
+        )
+        few, many = (found.trace_at(n) for n in ((2, 8) if names is DEPTH_KEYWORDS else (64, 192)))
         if few.problem or many.problem or few.profile.totals != many.profile.totals:  # type: ignore[union-attr]
             return found
     what = f"{model if isinstance(model, str) else 'This model'} has no setting for its {over}"
@@ -211,17 +218,17 @@ def _keyword(over: str, names: tuple[str, ...], model: Any, inputs: Any, batch: 
     raise _AbsentError(f"{what}.", f"{ignored}It needs a factory that takes one of: {', '.join(names)}.")
 
 
-def _label(name: str, n: int) -> str:
-    return f"{name}={_value(name, n):g}"
+def _label_keyword(name: str, n: int) -> str:
+    return f"{name}={_keyword_value(name, n):g}"
 
 
-def _with(model: Any, name: str, inputs: Any, batch: int, dtype: str | None, n: int) -> Attempt:
+def _trace_with_keyword(model: Any, name: str, inputs: Any, batch: int, dtype: str | None, n: int) -> Attempt:
     """The model traced with the keyword `name` at step n."""
-    called = _called(model, name, _value(name, n))
-    return attempt(lambda: resolve(called, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+    called = _add_keyword(model, name, _keyword_value(name, n))
+    return try_trace(lambda: resolve(called, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
 
 
-def _value(name: str, n: int) -> float:
+def _keyword_value(name: str, n: int) -> float:
     return n / 100 if _is_multiplier(name) else n
 
 
@@ -229,16 +236,16 @@ def _is_multiplier(name: str) -> bool:
     return "mult" in name
 
 
-def _takes(model: Any, name: str, inputs: Any) -> bool:
+def _takes_keyword(model: Any, name: str, inputs: Any) -> bool:
     """Whether the factory of `model` knows a keyword; its value may still be refused."""
     try:
-        resolve(_called(model, name, 1.0 if _is_multiplier(name) else 1), inputs)
+        resolve(_add_keyword(model, name, 1.0 if _is_multiplier(name) else 1), inputs)
     except ArchprofError as error:
         return not re.search(rf"(no|keyword) argument '{name}'", error.given)
     return True
 
 
-def _called(model: Any, name: str, value: float) -> Any:
+def _add_keyword(model: Any, name: str, value: float) -> Any:
     """MODEL, or a factory, with one more keyword argument."""
     if not isinstance(model, str):
         factory = partial(model, **{name: value})
@@ -250,10 +257,10 @@ def _called(model: Any, name: str, value: float) -> Any:
     return f"{place}{spec.name}({kwargs}){revision}"
 
 
-def _repetition(model: str, inputs: Any, batch: int, dtype: str | None) -> Setting:
+def _make_repetition_axis(model: str, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
     """The number behind the only repetition of a block spec."""
     net = parse_blocks(model)
-    found = _repeats(net.items)
+    found = _count_repeats(net.items)
     if found != 1:
         raise _AbsentError(
             f"{model} has {found or 'no'} repetition{'s' if found > 1 else ''}.",
@@ -261,32 +268,34 @@ def _repetition(model: str, inputs: Any, batch: int, dtype: str | None) -> Setti
         )
 
     def at(n: int) -> Attempt:
-        text = str(BlockSpec(_repeated(net.items, n)))
-        return attempt(lambda: resolve(text, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+        text = str(BlockSpec(_set_repeats(net.items, n)))
+        return try_trace(lambda: resolve(text, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
 
     resolve(model, inputs, batch=batch, dtype=dtype)  # says now what is wrong at any depth
-    return Setting(lambda n: f"x{n}", at, 1024)
+    return SweepAxis(lambda n: f"x{n}", at, 1024)
 
 
-def _repeats(items: tuple[BlockItem, ...]) -> int:
+def _count_repeats(items: tuple[BlockItem, ...]) -> int:
     """Repetitions as they are written, nested ones too."""
-    return sum(isinstance(item, RepeatSpec) + _repeats(item.items) for item in items if not isinstance(item, LayerSpec))
+    return sum(
+        isinstance(item, RepeatSpec) + _count_repeats(item.items) for item in items if not isinstance(item, LayerSpec)
+    )
 
 
-def _repeated(items: tuple[BlockItem, ...], times: int) -> tuple[BlockItem, ...]:
+def _set_repeats(items: tuple[BlockItem, ...], times: int) -> tuple[BlockItem, ...]:
     """The same items with every repetition `times` times."""
     changed: list[BlockItem] = []
     for item in items:
         if not isinstance(item, LayerSpec):
-            item = replace(item, items=_repeated(item.items, times))
+            item = replace(item, items=_set_repeats(item.items, times))
         changed.append(replace(item, times=times) if isinstance(item, RepeatSpec) else item)
     return tuple(changed)
 
 
-SETTINGS: dict[str, Callable[[Any, Any, int, str | None], Setting]] = {
-    "resolution": _resolution,
-    "width": _width,
-    "depth": _depth,
-    "batch": _batch,
+SWEEP_AXES: dict[str, Callable[[Any, Any, int, str | None], SweepAxis]] = {
+    "resolution": _make_resolution_axis,
+    "width": _make_width_axis,
+    "depth": _make_depth_axis,
+    "batch": _make_batch_axis,
 }
 """What a model can be searched over."""

@@ -9,14 +9,14 @@ from itertools import pairwise
 from typing import Any
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
-from archprof.sweeping.axes import SETTINGS, Attempt, setting
+from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
 
-PAST = 64
+MAX_STEPS_ABOVE = 64
 """How far above the answer to look for the next setting that runs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FitStep:
     """One setting and what it costs.
 
     Attributes:
@@ -34,7 +34,7 @@ class Step:
     complete: bool
     problem: str | None
 
-    def over(self, budgets: dict[str, int]) -> dict[str, int]:
+    def find_overruns(self, budgets: dict[str, int]) -> dict[str, int]:
         """By how much each budget that breaks is broken."""
         costs = self.costs or {}
         return {key: costs[key] - limit for key, limit in budgets.items() if key in costs and costs[key] > limit}
@@ -60,14 +60,14 @@ class Fit:
     over: str
     budgets: dict[str, int]
     dtype: str
-    found: Step | None
-    above: Step | None
-    below: Step | None
-    smallest: Step | None
+    found: FitStep | None
+    above: FitStep | None
+    below: FitStep | None
+    smallest: FitStep | None
     tried: int
 
 
-def fit(
+def fit_to_budgets(
     model: Any,
     *,
     over: str = "resolution",
@@ -96,19 +96,19 @@ def fit(
     """
     limits = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
     budgets = {key: limit for key, limit in limits.items() if limit is not None}
-    if over not in SETTINGS:
-        raise UnknownName("setting", over, SETTINGS)
+    if over not in SWEEP_AXES:
+        raise UnknownName("setting", over, SWEEP_AXES)
     if not budgets or min(budgets.values()) < 1:
         raise UsageError("There is no budget to fit into.", "One of params, macs, flops, activation: 1 or more.")
-    knob = setting(over, model, inputs, batch, dtype)
+    knob = find_axis(over, model, inputs, batch, dtype)
     tried: list[Attempt] = []
 
-    def at(n: int) -> Step:
-        tried.append(knob.at(n))
-        return _step(n, knob.label(n), tried[-1])
+    def at(n: int) -> FitStep:
+        tried.append(knob.trace_at(n))
+        return _make_step(n, knob.label_step(n), tried[-1])
 
-    steps = _Steps(cache(at), knob.fails, knob.most, budgets)
-    found, above, below, smallest = steps.answer()
+    steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
+    found, above, below, smallest = steps.search()
     profile = next((attempt.profile for attempt in tried if attempt.profile), None)
     if profile is None:
         raise ArchprofError(f"No {over} could be built: {tried[0].problem}")
@@ -116,69 +116,69 @@ def fit(
     return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried))
 
 
-def _step(value: int, label: str, tried: Attempt) -> Step:
+def _make_step(value: int, label: str, tried: Attempt) -> FitStep:
     if tried.profile is None:
-        return Step(value, label, None, False, tried.problem)
+        return FitStep(value, label, None, False, tried.problem)
     totals = tried.profile.totals
     activation = totals.activation_bytes[tried.profile.dtype]
     costs = {"params": totals.params, "macs": totals.macs, "flops": totals.flops, "activation": activation}
-    return Step(value, label, costs, totals.complete, tried.problem)
+    return FitStep(value, label, costs, totals.complete, tried.problem)
 
 
-class _Steps:
+class _FitSearch:
     """The settings 1 to `most`, each tried when it is asked for."""
 
     def __init__(
-        self, at: Callable[[int], Step], fails: Callable[[int], bool], most: int, budgets: dict[str, int]
+        self, at: Callable[[int], FitStep], fails: Callable[[int], bool], most: int, budgets: dict[str, int]
     ) -> None:
-        self.at, self.fails, self.most, self.budgets = at, fails, most, budgets
-        self.seen: dict[int, Step] = {}
+        self.try_at, self.surely_fails, self.last_step, self.budgets = at, fails, most, budgets
+        self.tried_steps: dict[int, FitStep] = {}
 
-    def answer(self) -> tuple[Step | None, Step | None, Step | None, Step | None]:
+    def search(self) -> tuple[FitStep | None, FitStep | None, FitStep | None, FitStep | None]:
         """(found, above, below, smallest) as in `Fit`."""
-        top = self._top()
+        top = self._find_top()
         for beyond in (2 * top or 2, 4 * top or 4):  # do costs fall there?
-            if beyond <= self.most:
-                self._step(beyond)
+            if beyond <= self.last_step:
+                self._try_step(beyond)
         found = next((n for n in range(top, 0, -1) if self._fits(n)), None)
-        if not self._rises():
-            found = max((n for n in range(1, self.most + 1) if self._fits(n)), default=None)
+        if not self._costs_never_fall():
+            found = max((n for n in range(1, self.last_step + 1) if self._fits(n)), default=None)
         if found is None:
-            smallest = next((n for n in range(1, self.most + 1) if self._runs(n)), None)
-            return None, None, None, self._step(smallest or 1)
-        return self._step(found), self._above(found), self._step(found - 1) if found > 1 else None, None
+            smallest = next((n for n in range(1, self.last_step + 1) if self._runs(n)), None)
+            return None, None, None, self._try_step(smallest or 1)
+        return self._try_step(found), self._find_above(found), self._try_step(found - 1) if found > 1 else None, None
 
-    def _top(self) -> int:
+    def _find_top(self) -> int:
         """A setting that breaks no budget while the next one does; costs up to a failure count as lower bounds."""
         low, high = 0, 1
-        while high <= self.most and not self._breaks(high):
+        while high <= self.last_step and not self._breaks(high):
             low, high = high, 2 * high
-        high = min(high, self.most + 1)
+        high = min(high, self.last_step + 1)
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._breaks(middle) else (middle, high)
         return low
 
-    def _above(self, found: int) -> Step | None:
+    def _find_above(self, found: int) -> FitStep | None:
         """The next larger setting that runs, or else the next larger."""
-        near = range(found + 1, min(found + PAST, self.most) + 1)
+        near = range(found + 1, min(found + MAX_STEPS_ABOVE, self.last_step) + 1)
         running = next((n for n in near if self._runs(n)), None)
-        return self._step(running or found + 1) if near else None
+        return self._try_step(running or found + 1) if near else None
 
-    def _rises(self) -> bool:
+    def _costs_never_fall(self) -> bool:
         """Whether no cost falls from one tried setting to the next."""
-        run = [step.costs for _, step in sorted(self.seen.items()) if step.problem is None and step.costs]
+        run = [step.costs for _, step in sorted(self.tried_steps.items()) if step.problem is None and step.costs]
         return all(a[key] <= b[key] for a, b in pairwise(run) for key in self.budgets)
 
     def _fits(self, n: int) -> bool:
         return self._runs(n) and not self._breaks(n)
 
     def _runs(self, n: int) -> bool:
-        return not self.fails(n) and self._step(n).problem is None
+        return not self.surely_fails(n) and self._try_step(n).problem is None
 
     def _breaks(self, n: int) -> bool:
-        return bool(self._step(n).over(self.budgets))
+        return bool(self._try_step(n).find_overruns(self.budgets))
 
-    def _step(self, n: int) -> Step:
-        self.seen[n] = self.at(n)
-        return self.seen[n]
+    def _try_step(self, n: int) -> FitStep:
+        self.tried_steps[n] = self.try_at(n)
+        return self.tried_steps[n]

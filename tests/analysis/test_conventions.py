@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archprof
-from archprof.analysis.other_tools import CONVENTIONS, check, printed
-from archprof.analysis.other_tools.tool_view import Reading
+from archprof.analysis.other_tools import CONVENTIONS, count_as_tool, validate_tool_name
+from archprof.analysis.other_tools.tool_view import ToolView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Layer, Profile
 
@@ -55,7 +55,7 @@ def profile_of(name: str) -> Profile:
 
 @pytest.mark.parametrize("line", read(), ids=lambda line: f"{line.tool}-{line.model}")
 def test_what_the_tool_printed(line: Printed) -> None:
-    tally = printed(profile_of(line.model), line.tool)
+    tally = count_as_tool(profile_of(line.model), line.tool)
     assert tally.convention.version == line.version
     if (line.tool, line.model) in RAISES:
         assert line.why
@@ -65,7 +65,7 @@ def test_what_the_tool_printed(line: Printed) -> None:
     assert tally.low is not None
     assert tally.high is not None
     assert tally.low <= value <= tally.high
-    assert tally.exact == ((line.tool, line.model) not in OPEN)
+    assert tally.is_exact == ((line.tool, line.model) not in OPEN)
 
 
 def test_every_tool_and_model_was_run() -> None:
@@ -78,19 +78,19 @@ def test_every_tool_and_model_was_run() -> None:
 
 @pytest.mark.parametrize("tool", EIGHT)
 def test_one_net_many_totals(tool: str) -> None:
-    tally = printed(profile_of("small net"), tool)
+    tally = count_as_tool(profile_of("small net"), tool)
     assert (tally.low, tally.high) == (EIGHT[tool], EIGHT[tool])
 
 
 @pytest.mark.parametrize("tool", CONVENTIONS)
 def test_the_lines_hold_all_that_archprof_counts(tool: str) -> None:
     for name in MODELS:
-        profile, tally = profile_of(name), printed(profile_of(name), tool)
+        profile, tally = profile_of(name), count_as_tool(profile_of(name), tool)
         assert tally.failure is None, name
         assert sum(line.macs for line in tally.lines) == profile.totals.macs, name
         assert all(line.low <= line.high for line in tally.lines), name
-        differs = sum(line.low - line.macs for line in tally.differences())
-        assert profile.totals.macs + differs == tally.low // tally.convention.scale, name
+        differs = sum(line.low - line.macs for line in tally.find_differences())
+        assert profile.totals.macs + differs == tally.low // tally.convention.per_mac, name
 
 
 LAYERS = st.one_of(
@@ -129,33 +129,33 @@ def test_fvcore_and_torch_on_stacks_of_random_layers(layers: list[nn.Module]) ->
     profile = archprof.profile(net, x)
     for tool in ("fvcore", "torch"):
         really = TOOLS[tool][1](copy.deepcopy(net), (x,))
-        assert printed(profile, tool).low == really == printed(profile, tool).high
+        assert count_as_tool(profile, tool).low == really == count_as_tool(profile, tool).high
 
 
 def test_a_forward_that_stopped_has_no_total() -> None:
-    tally = printed(builders.stopped(), "thop")
-    assert (tally.low, tally.high, tally.exact) == (None, None, False)
+    tally = count_as_tool(builders.stopped(), "thop")
+    assert (tally.low, tally.high, tally.is_exact) == (None, None, False)
     assert tally.failure == "the forward of the model stopped before its end"
 
 
 def test_attention_without_a_batch_makes_ptflops_raise() -> None:
     x = torch.zeros(10, 64)
-    tally = printed(archprof.profile(nn.MultiheadAttention(64, 4), (x, x, x)), "ptflops")
+    tally = count_as_tool(archprof.profile(nn.MultiheadAttention(64, 4), (x, x, x)), "ptflops")
     assert tally.low is None
     assert "raises" in str(tally.failure)
 
 
 def test_a_training_pass_is_refused() -> None:
     with pytest.raises(UsageError, match="evaluation"):
-        printed(builders.trained(), "fvcore")
+        count_as_tool(builders.trained(), "fvcore")
 
 
 def test_an_unknown_name_is_met_with_the_known_ones() -> None:
     with pytest.raises(UnknownName, match="ptflops"):
-        check("ptflop")
+        validate_tool_name("ptflop")
     with pytest.raises(UnknownName):
-        printed(builders.profile(), "archprof")
-    check("archprof")
+        count_as_tool(builders.profile(), "archprof")
+    validate_tool_name("archprof")
 
 
 def test_a_module_held_by_two_is_told_by_its_callers() -> None:
@@ -168,8 +168,8 @@ def test_a_module_held_by_two_is_told_by_its_callers() -> None:
         Layer("first.0", "Linear", 1, 2),
     )
     profile = builders.profile(layers=layers, ops=(), tensors=(), storages=())
-    assert [row.holders for row in Reading(profile).rows] == [1, 1, 2, 1, 2, 2]
-    assert [row.leaf for row in Reading(profile).rows] == [False, False, True, False, True, True]
+    assert [row.holder_count for row in ToolView(profile).module_calls] == [1, 1, 2, 1, 2, 2]
+    assert [row.is_leaf for row in ToolView(profile).module_calls] == [False, False, True, False, True, True]
 
 
 @pytest.mark.parametrize("tool", CONVENTIONS)
@@ -183,11 +183,11 @@ def test_a_saved_profile_says_the_same(tool: str, tmp_path: Path) -> None:
         "activations",
     ):
         profile_of(name).save(tmp_path / "x.json")
-        assert printed(archprof.load(tmp_path / "x.json"), tool) == printed(profile_of(name), tool)
+        assert count_as_tool(archprof.load(tmp_path / "x.json"), tool) == count_as_tool(profile_of(name), tool)
 
 
 def test_a_linear_layer_of_a_class_that_ptflops_does_not_know_is_told_too() -> None:
     """`nn.MultiheadAttention` keeps its last projection in such a class, and never calls it."""
     layer = nn.modules.linear.NonDynamicallyQuantizableLinear(4, 3)
-    (line,) = printed(archprof.profile(layer, torch.zeros(1, 4)), "ptflops").lines
+    (line,) = count_as_tool(archprof.profile(layer, torch.zeros(1, 4)), "ptflops").lines
     assert (line.low, line.high, line.macs) == (0, 0, 12)

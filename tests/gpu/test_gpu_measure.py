@@ -13,7 +13,7 @@ import archprof
 from archprof.errors import DoesNotFit
 from archprof.facts.measured import Latency
 from archprof.facts.records import Profile
-from archprof.measuring.calibrate import calibrate
+from archprof.measuring.calibrate import calibrate_device
 from archprof.measuring.cuda import CudaDevice
 
 pytestmark = [
@@ -196,7 +196,7 @@ def test_a_compiled_model_has_its_wholes():
 
 def test_a_calibration_takes_less_than_a_minute():
     start = time.perf_counter()
-    found = calibrate(CudaDevice())
+    found = calibrate_device(CudaDevice())
     assert time.perf_counter() - start < 60
     assert {"float32", "float16"} <= set(found.matmul_flop_per_second)
     assert found.matmul_flop_per_second["float16"].p50 > found.matmul_flop_per_second["float32"].p50

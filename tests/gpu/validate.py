@@ -29,7 +29,7 @@ from archprof.cli.calibrate import make_slug
 from archprof.errors import ArchprofError
 from archprof.facts.measured import Latency, Timing
 from archprof.facts.records import Profile
-from archprof.measuring.cuda import CudaDevice, require
+from archprof.measuring.cuda import CudaDevice, require_cuda
 
 MODELS = ("resnet50", "vgg16", "vit_b_16", "mobilenet_v3_large")
 SAVED = ("alexnet", "vgg16", "resnet50", "vit_b_16")
@@ -317,7 +317,7 @@ def main() -> None:
     if given.one:
         return work(given.one, given.seconds)
     try:
-        require()
+        require_cuda()
     except ArchprofError as error:
         sys.exit(str(error))
     device = make_slug(CudaDevice().name).removeprefix("nvidia-")

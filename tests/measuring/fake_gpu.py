@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from archprof.measuring.cuda import CudaDevice
-from archprof.measuring.protocols import Memory
+from archprof.measuring.protocols import PassMemory
 
 CYCLE = 1
 """Nanoseconds of one clock cycle."""
@@ -104,8 +104,8 @@ class Played(CudaDevice):
     def __init__(self) -> None:
         super().__init__(GPU)
 
-    def memory(self, subject: Any, profile: Any) -> Memory:
-        return Memory((), None)
+    def memory(self, subject: Any, profile: Any) -> PassMemory:
+        return PassMemory((), None)
 
     def free_bytes(self) -> None:
         return None

@@ -17,9 +17,9 @@ from torch import nn
 from torch.profiler import ProfilerActivity
 
 import archprof
-from archprof.measuring.boundaries import Rows
-from archprof.measuring.profiled.profiler import recorded
-from archprof.measuring.protocols import Row
+from archprof.measuring.boundaries import ModuleMarking
+from archprof.measuring.profiled.profiler import record_trace
+from archprof.measuring.protocols import RowKey
 
 KEPT = ("External id", "Sequence number", "Fwd thread id")
 
@@ -79,9 +79,9 @@ class Step:
 def record(passes: int = 2) -> dict[str, Any]:
     """The trace and the rows of its marks."""
     step = Step()
-    rows = Rows(archprof.profile(Model(), torch.zeros(5, 6)))
+    rows = ModuleMarking(archprof.profile(Model(), torch.zeros(5, 6)))
     step.run()
-    text, owners = recorded(step, rows, lambda: None, passes, [ProfilerActivity.CPU])  # type: ignore[arg-type]
+    text, owners = record_trace(step, rows, lambda: None, passes, [ProfilerActivity.CPU])  # type: ignore[arg-type]
     return {"torch": torch.__version__, "rows": owners, "traceEvents": stripped(json.loads(text)["traceEvents"])}
 
 
@@ -97,7 +97,7 @@ def stripped(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return kept
 
 
-def load(path: Path) -> tuple[str, list[Row | None]]:
+def load(path: Path) -> tuple[str, list[RowKey | None]]:
     """The text of a recorded trace, and the rows of its marks."""
     text = path.read_text()
     return text, [row and (row[0], row[1]) for row in json.loads(text)["rows"]]

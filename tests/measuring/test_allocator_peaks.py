@@ -9,8 +9,14 @@ from torch import nn
 
 import archprof
 from archprof.facts.measured import MeasuredMemory
-from archprof.measuring.allocator_peaks import Allocator, PeakClock, Peaks, measured, own_peaks
-from archprof.measuring.boundaries import Rows
+from archprof.measuring.allocator_peaks import (
+    AllocatorPeaks,
+    PeakCounters,
+    PeakMarker,
+    build_memory,
+    find_own_peaks,
+)
+from archprof.measuring.boundaries import ModuleMarking
 
 BEFORE = 1000
 
@@ -27,14 +33,14 @@ class FakeAllocator:
         self.live += -(-nbytes // 512) * 512
         self.asked += nbytes
         self.held = max(self.held, -(-self.live // 2048) * 2048)
-        self.peak = Peaks(*map(max, self.peak, (self.live, self.held, self.asked)))
+        self.peak = AllocatorPeaks(*map(max, self.peak, (self.live, self.held, self.asked)))
 
     def free(self, nbytes: int) -> None:
         self.live -= -(-nbytes // 512) * 512
         self.asked -= nbytes
 
     def reset(self) -> None:
-        self.peak = Peaks(self.live, self.held, self.asked)
+        self.peak = AllocatorPeaks(self.live, self.held, self.asked)
 
 
 MEMORY = FakeAllocator()
@@ -60,10 +66,12 @@ def test_a_call_has_the_peak_of_its_own_work_and_of_calls_inside(monkeypatch):
     memory = FakeAllocator()
     monkeypatch.setitem(globals(), "MEMORY", memory)
     monkeypatch.setattr(fake_gpu, "GPU", FakeGpu())
-    clock = PeakClock(Allocator(lambda: memory.peak, memory.reset))
+    clock = PeakMarker(PeakCounters(lambda: memory.peak, memory.reset))
     before = memory.peak
-    marks = Rows(profile).walked(FakeSubject(model), clock)  # type: ignore[arg-type]
-    result = measured(profile.layers, own_peaks(marks, clock.stretches), Peaks(7168, 8192, 6010), before)
+    marks = ModuleMarking(profile).run_with_marks(FakeSubject(model), clock)  # type: ignore[arg-type]
+    result = build_memory(
+        profile.layers, find_own_peaks(marks, clock.stretches), AllocatorPeaks(7168, 8192, 6010), before
+    )
     # 0: 512 + 1024. 1.0: on the 1024 that 0 left, 4096 + 512. 1.1: 1024 + 512 that are left, and 512.
     rows = {(row.path, row.call): (row.allocated_peak, row.reserved_peak) for row in result.rows}
     assert rows == {

@@ -11,28 +11,44 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from archprof.facts.records import Profile
-from archprof.measuring.boundaries import FREE, ROOT, Overhead, Rows, Trail, own_seconds
-from archprof.measuring.live_model import Subject
-from archprof.measuring.passes import Marked, Whole, cost_of_marks
-from archprof.measuring.protocols import ACCUMULATION, BETWEEN, OPTIMIZER, OUTSIDE, WHOLE, Row
+from archprof.measuring.boundaries import (
+    NO_OVERHEAD,
+    ROOT_ROW,
+    MarkTrail,
+    ModuleMarking,
+    Overhead,
+    sum_own_seconds,
+)
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import MarkedSampler, WholeSampler, measure_mark_cost
+from archprof.measuring.protocols import (
+    ACCUMULATION_ROW,
+    BETWEEN_ROW,
+    OPTIMIZER_ROW,
+    OUTSIDE_ROW,
+    WHOLE_ROW,
+    RowKey,
+)
 from archprof.sources.resolve import resolve
 from archprof.tracing.trace import trace
 
 SHAPE = (2, 3)
 
 
-def measured(model: nn.Module, time: Time, *, train: bool = False, overhead: Overhead = FREE) -> dict[Row, float]:
+def measured(
+    model: nn.Module, time: Time, *, train: bool = False, overhead: Overhead = NO_OVERHEAD
+) -> dict[RowKey, float]:
     """The seconds of one marked pass, and that a pass without marks takes as long as all of them together."""
     profile, subject = both(model, train=train)
-    sample = Marked(subject, Rows(profile), time, overhead).sample()
-    assert Whole(subject, time).sample() == {WHOLE: pytest.approx(sum(sample.values()))}
+    sample = MarkedSampler(subject, ModuleMarking(profile), time, overhead).sample()
+    assert WholeSampler(subject, time).sample() == {WHOLE_ROW: pytest.approx(sum(sample.values()))}
     return {row: seconds for row, seconds in sample.items() if seconds}
 
 
-def both(model: nn.Module, *, train: bool = False) -> tuple[Profile, Subject]:
+def both(model: nn.Module, *, train: bool = False) -> tuple[Profile, LiveModel]:
     target = resolve(model, SHAPE)
     profile = trace(target, train=train)
-    return profile, Subject(target, device="cpu", batch=1, dtype="float32", train=train)
+    return profile, LiveModel(target, device="cpu", batch=1, dtype="float32", train=train)
 
 
 def test_each_call_has_its_own_work_and_a_container_what_it_adds() -> None:
@@ -62,8 +78,8 @@ class Glue(nn.Module):
 def test_time_in_a_container_without_an_op_is_between_layers() -> None:
     time = Time()
     model = nn.Sequential(Glue(time, Work(time, 3.0)), Glue(time, Work(time, 4.0)))
-    assert measured(model, time) == {("0.inner", 0): 3, ("1.inner", 0): 4, BETWEEN: 4}
-    assert measured(nn.Sequential(Residual(time, Glue(time, nn.ReLU()))), time) == {("0", 0): 1, BETWEEN: 2}
+    assert measured(model, time) == {("0.inner", 0): 3, ("1.inner", 0): 4, BETWEEN_ROW: 4}
+    assert measured(nn.Sequential(Residual(time, Glue(time, nn.ReLU()))), time) == {("0", 0): 1, BETWEEN_ROW: 2}
 
 
 class Direct(nn.Module):
@@ -80,18 +96,18 @@ class Direct(nn.Module):
 def test_work_that_no_call_shows_is_its_callers() -> None:
     time = Time()
     assert measured(nn.Sequential(Direct(Work(time, 3.0))), time) == {("0", 0): 3}
-    assert measured(Work(time, 3.0), time) == {ROOT: 3}
+    assert measured(Work(time, 3.0), time) == {ROOT_ROW: 3}
 
 
 def test_a_row_that_the_profile_does_not_know_is_charged_to_its_caller() -> None:
     time = Time()
     model = nn.Sequential(Work(time, 3.0), Work(time, 4.0))
-    trail = Trail(model, [ROOT, ("1", 0)], time)
-    trail.begins("forward", None)
+    trail = MarkTrail(model, [ROOT_ROW, ("1", 0)], time)
+    trail.begin_stage("forward", None)
     model(torch.ones(SHAPE))
-    trail.begins("end", None)
-    trail.close()
-    assert own_seconds(trail.marks, time) == {ROOT: 3, ("1", 0): 4}
+    trail.begin_stage("end", None)
+    trail.remove_hooks()
+    assert sum_own_seconds(trail.marks, time) == {ROOT_ROW: 3, ("1", 0): 4}
 
 
 class Stumbles(nn.Module):
@@ -121,13 +137,18 @@ class Fails(nn.Module):
 def test_a_call_that_raises_and_is_caught_leaves_the_others_right() -> None:
     time = Time()
     model = Stumbles(time)
-    trail = Trail(model, [ROOT, ("first", 0), ("first.inner", 0), ("second", 0)], time)
-    trail.begins("forward", None)
+    trail = MarkTrail(model, [ROOT_ROW, ("first", 0), ("first.inner", 0), ("second", 0)], time)
+    trail.begin_stage("forward", None)
     model(torch.ones(SHAPE))
-    trail.begins("end", None)
-    trail.close()
+    trail.begin_stage("end", None)
+    trail.remove_hooks()
     # Nobody sees where the call that raised ended: what its caller does next is still charged to it.
-    assert own_seconds(trail.marks, time) == {ROOT: 0, ("first", 0): 2, ("first.inner", 0): 11, ("second", 0): 4}
+    assert sum_own_seconds(trail.marks, time) == {
+        ROOT_ROW: 0,
+        ("first", 0): 2,
+        ("first.inner", 0): 11,
+        ("second", 0): 4,
+    }
 
 
 def test_a_training_step_books_the_way_back_with_the_layer() -> None:
@@ -153,7 +174,7 @@ def test_a_checkpoint_is_charged_to_the_layer_it_repeats(reentrant: bool) -> Non
     time = Time()
     took = measured(Repeated(time, reentrant), time, train=True)
     if reentrant:  # its graph is hidden inside one node of the caller's
-        assert took == {ROOT: 6, ("before", 0): 3, ("inner.0", 0): 6}
+        assert took == {ROOT_ROW: 6, ("before", 0): 3, ("inner.0", 0): 6}
     else:
         assert took == {("before", 0): 3, ("inner.0", 0): 12}
 
@@ -166,9 +187,9 @@ def test_what_lies_outside_the_modules_has_rows_of_its_own(monkeypatch: pytest.M
     monkeypatch.setattr(subject.optimizer, "zero_grad", lambda set_to_none: time.spend(13.0))
     monkeypatch.setattr(subject, "_loss", lambda output: Spend.apply(output.sum(), time, 17.0, 19.0))
     next(subject.model.parameters()).register_hook(lambda gradient: time.spend(23.0))
-    sample = Marked(subject, Rows(profile), time).sample()
+    sample = MarkedSampler(subject, ModuleMarking(profile), time).sample()
     assert {row: seconds for row, seconds in sample.items() if row[1] is None} == {
-        OUTSIDE: 13 + 17 + 19, OPTIMIZER: 11, ACCUMULATION: 23, BETWEEN: 0,
+        OUTSIDE_ROW: 13 + 17 + 19, OPTIMIZER_ROW: 11, ACCUMULATION_ROW: 23, BETWEEN_ROW: 0,
     }  # fmt: skip
     assert (sample[("0", 0)], sample[("1", 0)]) == (9, 3)
 
@@ -176,11 +197,11 @@ def test_what_lies_outside_the_modules_has_rows_of_its_own(monkeypatch: pytest.M
 @pytest.mark.parametrize("train", [False, True])
 def test_what_marks_cost_is_found_and_subtracted(train: bool) -> None:
     time = Time(cost=0.25)
-    overhead = cost_of_marks(time, train=train)
+    overhead = measure_mark_cost(time, train=train)
     assert overhead == {"call": 0.25, "node": 0.25 if train else 0.0, "stage": 0.0}
     model = nn.Sequential(Work(time, 3.0, 6.0), Work(time, 5.0, 10.0))
     profile, subject = both(model, train=train)
-    sample = Marked(subject, Rows(profile), time, overhead).sample()
+    sample = MarkedSampler(subject, ModuleMarking(profile), time, overhead).sample()
     assert (sample[("0", 0)], sample[("1", 0)]) == ((9, 15) if train else (3, 5))
 
 
@@ -188,7 +209,7 @@ def test_a_row_never_takes_less_than_nothing() -> None:
     time = Time()
     profile, subject = both(nn.Sequential(nn.ReLU(), nn.ReLU()))
     overhead: Overhead = {"call": 1.0, "node": 1.0, "stage": 0.0}
-    assert set(Marked(subject, Rows(profile), time, overhead).sample().values()) == {0.0}
+    assert set(MarkedSampler(subject, ModuleMarking(profile), time, overhead).sample().values()) == {0.0}
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -196,9 +217,9 @@ def test_marks_leave_nothing_behind_and_change_no_gradient(train: bool) -> None:
     time = Time()
     model = nn.Sequential(Work(time, 1.0), nn.ReLU(inplace=True), Residual(time, nn.Linear(3, 3)))
     profile, subject = both(model, train=train)
-    subject.run()
+    subject.run_pass()
     plain = [parameter.grad for parameter in subject.model.parameters()]
-    Marked(subject, Rows(profile), time).sample()
+    MarkedSampler(subject, ModuleMarking(profile), time).sample()
     for before, parameter in zip(plain, subject.model.parameters(), strict=True):
         assert (before is None) == (parameter.grad is None)
         assert before is None or torch.equal(before, parameter.grad)
@@ -210,13 +231,13 @@ def test_a_pass_that_fails_leaves_no_hooks() -> None:
     profile, subject = both(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
     subject.args = (torch.ones(2, 7),)
     with pytest.raises(RuntimeError):
-        Marked(subject, Rows(profile), time).sample()
+        MarkedSampler(subject, ModuleMarking(profile), time).sample()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in subject.model.modules())
 
 
 def test_every_called_row_of_a_real_model_is_in_the_sample() -> None:
     target = resolve("resnet18", "3x32x32")
     profile = trace(target, batch=2, train=True)
-    subject = Subject(target, device="cpu", batch=2, dtype="float32", train=True)
-    sample = Marked(subject, Rows(profile), Time()).sample()
-    assert [row for row in sample if row[1] is not None] == list(Rows(profile).called)
+    subject = LiveModel(target, device="cpu", batch=2, dtype="float32", train=True)
+    sample = MarkedSampler(subject, ModuleMarking(profile), Time()).sample()
+    assert [row for row in sample if row[1] is not None] == list(ModuleMarking(profile).called_rows)

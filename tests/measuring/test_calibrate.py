@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from archprof.cli import app
 from archprof.cli.calibrate import describe_calibration, make_slug
 from archprof.measuring import calibrate
-from archprof.measuring.calibrate import Calibration, Rate, mark_seconds, rate
+from archprof.measuring.calibrate import Calibration, Rate, measure_mark_seconds, measure_rate
 from archprof.measuring.cuda import CudaDevice
 
 
@@ -67,7 +67,7 @@ def test_a_rate_is_the_median_of_rounds_after_a_warm_up(played):
         took.append(0.004 if played.time < 0.5 else 0.002)  # the clock ramps up
         played.time += took[-1]
 
-    found = rate(played, work, 10)
+    found = measure_rate(played, work, 10)
     assert (found.p50, found.low, found.high) == pytest.approx((5000, 5000, 5000), rel=1e-6)
     assert took.count(0.002) >= 7 * math.ceil(0.1 / 0.004)
 
@@ -78,7 +78,7 @@ def test_low_and_high_are_the_least_and_the_greatest_round(played):
     def work() -> None:
         played.time += next(lengths)
 
-    found = rate(played, work, 1)
+    found = measure_rate(played, work, 1)
     assert (found.p50, found.low, found.high) == pytest.approx((1 / 0.11, 5, 20), rel=1e-5)
 
 
@@ -90,7 +90,7 @@ def test_matrices_grow_until_a_product_is_long_enough(played, monkeypatch):
         played.time += 2 * a.shape[0] ** 3 / 1e12
 
     monkeypatch.setattr(torch, "mm", mm)
-    size, found = calibrate._product(played, "float32")
+    size, found = calibrate._measure_product(played, "float32")
     assert size == 2048
     assert found.p50 == pytest.approx(1e12, rel=1e-4)
 
@@ -100,24 +100,24 @@ def test_a_dtype_without_a_product_is_left_out(played, monkeypatch):
         raise RuntimeError("\"addmm_impl\" not implemented for 'Half'")
 
     monkeypatch.setattr(torch, "randn", refuses)
-    assert calibrate._product(played, "float16") is None
+    assert calibrate._measure_product(played, "float16") is None
 
 
 def test_a_copy_counts_what_is_read_and_what_is_written(played, monkeypatch):
     amounts: list[float] = []
     monkeypatch.setattr(calibrate, "rate", lambda where, work, amount: amounts.append(amount))
-    calibrate._copy(played)
+    calibrate._measure_copy(played)
     assert amounts == [2 * 2**20]  # a quarter of the free 4 MiB, both ways
 
 
 def test_a_mark_on_a_gpu_is_timed_in_a_graph():
     gpu = FakeGpu(record=3000, event_cost=1500)
-    assert mark_seconds(CudaDevice(gpu)) == pytest.approx(1.5e-6)
+    assert measure_mark_seconds(CudaDevice(gpu)) == pytest.approx(1.5e-6)
     assert gpu.captures == 1
 
 
 def test_a_mark_elsewhere_is_timed_as_it_is_made(played):
-    assert mark_seconds(played) == pytest.approx(0.0, abs=1e-12)
+    assert measure_mark_seconds(played) == pytest.approx(0.0, abs=1e-12)
 
 
 FOUND = Calibration(

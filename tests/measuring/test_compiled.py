@@ -20,19 +20,27 @@ import archprof
 from archprof.facts.records import Layer, Op, Profile
 from archprof.measuring.compiled import inductor, kernel_border
 from archprof.measuring.compiled.kernel_shares import (
-    ATTRIBUTED,
-    FusedRows,
-    Piece,
-    cost_of_borders,
-    counted,
-    shares,
+    ATTRIBUTED_NOTE,
+    KernelMarking,
+    KernelWork,
+    compute_shares,
+    count_bytes_by_row,
+    measure_border_cost,
 )
-from archprof.measuring.compiled.lowered_graph import Buffer, Kernel, Owners, ran
-from archprof.measuring.live_model import Subject
-from archprof.measuring.passes import Marked
-from archprof.measuring.protocols import ACCUMULATION, OPTIMIZER, OUTSIDE, UNATTRIBUTED, WHOLE, Row, Way
-from archprof.measuring.schedule import Plan
-from archprof.measuring.to_latency import latency
+from archprof.measuring.compiled.lowered_graph import KernelResult, LoweredKernel, OpOwners, find_ops_run
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import MarkedSampler
+from archprof.measuring.protocols import (
+    ACCUMULATION_ROW,
+    OPTIMIZER_ROW,
+    OUTSIDE_ROW,
+    UNATTRIBUTED_ROW,
+    WHOLE_ROW,
+    MeasuredWay,
+    RowKey,
+)
+from archprof.measuring.schedule import SamplingPlan
+from archprof.measuring.to_latency import build_latency
 from archprof.sources.resolve import resolve
 
 CONV, NORM, RELU, FC = rows = [("conv", 0), ("norm", 0), ("relu", 0), ("fc", 0)]
@@ -50,10 +58,10 @@ def counted_pass() -> Profile:
 
 
 PIECES = [
-    Piece("convolution", "forward", {CONV: 500}),
-    Piece("fused_norm_relu", "forward", {NORM: 160, RELU: 30, UNATTRIBUTED: 10}),
-    Piece("fused_relu_fc", "forward", {RELU: 30, FC: 300}),
-    Piece("copy", "forward", {UNATTRIBUTED: 0}),
+    KernelWork("convolution", "forward", {CONV: 500}),
+    KernelWork("fused_norm_relu", "forward", {NORM: 160, RELU: 30, UNATTRIBUTED_ROW: 10}),
+    KernelWork("fused_relu_fc", "forward", {RELU: 30, FC: 300}),
+    KernelWork("copy", "forward", {UNATTRIBUTED_ROW: 0}),
 ]
 
 
@@ -67,9 +75,9 @@ class Ran:
         begins("forward", None)
         self.time.spend(0.25)  # guards
         for number, seconds in self.kernels.items():
-            kernel_border.passed(number)
+            kernel_border.kernel_begins(number)
             self.time.spend(seconds)
-        kernel_border.passed(kernel_border.END)
+        kernel_border.kernel_begins(kernel_border.GRAPH_END)
         self.time.spend(0.5)
         for stage in ("outside", "backward", "optimizer") if self.train else ():
             begins(stage, None)
@@ -77,9 +85,9 @@ class Ran:
         begins("end", None)
 
 
-def fused(kernels: Mapping[int, float], **options: bool) -> tuple[FusedRows, Time]:
+def fused(kernels: Mapping[int, float], **options: bool) -> tuple[KernelMarking, Time]:
     time = Time()
-    return FusedRows(counted_pass(), PIECES, Ran(time, kernels, **options)), time  # type: ignore[arg-type]
+    return KernelMarking(counted_pass(), PIECES, Ran(time, kernels, **options)), time  # type: ignore[arg-type]
 
 
 def near(expected: Mapping[Any, float]) -> Any:
@@ -91,24 +99,24 @@ def test_a_kernel_is_split_by_the_bytes_of_its_layers() -> None:
 
     40 and 20, and 10 of nobody, of 70. In the third kernel 20 of relu and all 300 of fc.
     """
-    assert shares(PIECES, counted(counted_pass())) == [
+    assert compute_shares(PIECES, count_bytes_by_row(counted_pass())) == [
         {CONV: 1.0},
-        near({NORM: 40 / 70, RELU: 20 / 70, UNATTRIBUTED: 10 / 70}),
+        near({NORM: 40 / 70, RELU: 20 / 70, UNATTRIBUTED_ROW: 10 / 70}),
         near({RELU: 20 / 320, FC: 300 / 320}),
-        {UNATTRIBUTED: 1.0},
+        {UNATTRIBUTED_ROW: 1.0},
     ]
 
 
 def test_what_moves_nothing_has_no_part() -> None:
-    views = [Piece("views", "forward", {NORM: 0, RELU: 0}), Piece("one", "forward", {NORM: 0})]
-    assert shares(views, {}) == [{UNATTRIBUTED: 1.0}, {NORM: 1.0}]
-    assert shares([Piece("both", "forward", {NORM: 0, RELU: 4})], {}) == [{RELU: 1.0}]
+    views = [KernelWork("views", "forward", {NORM: 0, RELU: 0}), KernelWork("one", "forward", {NORM: 0})]
+    assert compute_shares(views, {}) == [{UNATTRIBUTED_ROW: 1.0}, {NORM: 1.0}]
+    assert compute_shares([KernelWork("both", "forward", {NORM: 0, RELU: 4})], {}) == [{RELU: 1.0}]
 
 
 def test_the_bytes_are_those_of_the_phase() -> None:
-    backward = Piece("backward", "backward", {NORM: 10, RELU: 10})
+    backward = KernelWork("backward", "backward", {NORM: 10, RELU: 10})
     nbytes = {(NORM, "forward"): 1, (RELU, "forward"): 7, (NORM, "backward"): 3, (RELU, "backward"): 1}
-    assert shares([backward._replace(phase="forward"), backward], nbytes) == [  # type: ignore[arg-type]
+    assert compute_shares([backward._replace(phase="forward"), backward], nbytes) == [  # type: ignore[arg-type]
         near({NORM: 1 / 8, RELU: 7 / 8}),
         near({NORM: 3 / 4, RELU: 1 / 4}),
     ]
@@ -117,58 +125,58 @@ def test_the_bytes_are_those_of_the_phase() -> None:
 def test_kernels_with_known_times_become_rows() -> None:
     """8, 7, 3.2 and 1 s of kernels; 0.75 s are outside of them."""
     marking, time = fused({0: 8.0, 1: 7.0, 2: 3.2, 3: 1.0})
-    sample = Marked(marking.subject, marking, time).sample()
+    sample = MarkedSampler(marking.subject, marking, time).sample()
     assert sample == near({("", 0): 0.0, CONV: 8.0, NORM: 4.0, RELU: 2.2, FC: 3.0})
-    assert marking.notes == [ATTRIBUTED]
+    assert marking.notes == [ATTRIBUTED_NOTE]
     assert time.now == near(0.75 + 19.2)  # type: ignore[arg-type]
 
 
 def test_a_step_has_its_stages_beside_the_kernels() -> None:
     marking, time = fused({0: 8.0}, train=True)
-    sample = Marked(marking.subject, marking, time).sample()
-    assert {row: sample[row] for row in (CONV, OUTSIDE, ACCUMULATION, OPTIMIZER)} == near(
-        {CONV: 8.0, OUTSIDE: 1.0, ACCUMULATION: 1.0, OPTIMIZER: 1.0}
+    sample = MarkedSampler(marking.subject, marking, time).sample()
+    assert {row: sample[row] for row in (CONV, OUTSIDE_ROW, ACCUMULATION_ROW, OPTIMIZER_ROW)} == near(
+        {CONV: 8.0, OUTSIDE_ROW: 1.0, ACCUMULATION_ROW: 1.0, OPTIMIZER_ROW: 1.0}
     )
-    assert UNATTRIBUTED not in sample
+    assert UNATTRIBUTED_ROW not in sample
 
 
 def test_a_layer_without_a_kernel_is_named() -> None:
-    marking = FusedRows(counted_pass(), PIECES[:2], Ran(Time(), {}))  # type: ignore[arg-type]
+    marking = KernelMarking(counted_pass(), PIECES[:2], Ran(Time(), {}))  # type: ignore[arg-type]
     assert marking.notes[1].startswith("1 rows have ops that were found in no kernel, the first is fc")
-    assert marking.known
-    assert not FusedRows(counted_pass(), PIECES[3:], Ran(Time(), {})).known  # type: ignore[arg-type]
+    assert marking.knows_rows
+    assert not KernelMarking(counted_pass(), PIECES[3:], Ran(Time(), {})).knows_rows  # type: ignore[arg-type]
 
 
 def test_the_cost_of_a_border_is_that_of_a_mark() -> None:
-    assert set(cost_of_borders(Time(cost=0.125)).values()) == {0.125}
+    assert set(measure_border_cost(Time(cost=0.125)).values()) == {0.125}
 
 
 def test_nobody_hears_a_border_outside() -> None:
     heard: list[int] = []
-    with kernel_border.heard(heard.append):
-        kernel_border.passed(3)
-    kernel_border.passed(4)
+    with kernel_border.listening(heard.append):
+        kernel_border.kernel_begins(3)
+    kernel_border.kernel_begins(4)
     assert heard == [3]
 
 
-MOVES = st.dictionaries(st.sampled_from([*rows, UNATTRIBUTED]), st.integers(0, 10**12), min_size=1)
+MOVES = st.dictionaries(st.sampled_from([*rows, UNATTRIBUTED_ROW]), st.integers(0, 10**12), min_size=1)
 SECONDS = st.integers(0, 2**40).map(lambda n: n / 2**20)
 
 
 @given(st.lists(st.tuples(MOVES, SECONDS), max_size=8))
-def test_no_second_is_lost_or_counted_twice(drawn: list[tuple[dict[Row, int], float]]) -> None:
+def test_no_second_is_lost_or_counted_twice(drawn: list[tuple[dict[RowKey, int], float]]) -> None:
     """The rows and the rest sum to the whole, and what has a row is no more than the kernels took."""
-    time, pieces = Time(), [Piece("any", "forward", moved) for moved, _ in drawn]
+    time, pieces = Time(), [KernelWork("any", "forward", moved) for moved, _ in drawn]
     subject: Any = Ran(time, dict(enumerate(seconds for _, seconds in drawn)))
-    marking = FusedRows(counted_pass(), pieces, subject)
-    sample = Marked(subject, marking, time).sample()
+    marking = KernelMarking(counted_pass(), pieces, subject)
+    sample = MarkedSampler(subject, marking, time).sample()
     kernels = sum(seconds for _, seconds in drawn)
     assert min(sample.values()) >= 0
     assert sum(sample.values()) <= kernels * (1 + 1e-9)
-    if not any(UNATTRIBUTED in share for share in marking.shares.values()):
+    if not any(UNATTRIBUTED_ROW in share for share in marking.shares_by_kernel.values()):
         assert sum(sample.values()) == pytest.approx(kernels)
-    way = Way("cpu", None, None, attributed=True, notes=marking.notes)  # type: ignore[arg-type]
-    found = latency(way, [[{WHOLE: time.now}]], [[sample]], counted_pass(), Plan())
+    way = MeasuredWay("cpu", None, None, attributed=True, notes=marking.notes)  # type: ignore[arg-type]
+    found = build_latency(way, [[{WHOLE_ROW: time.now}]], [[sample]], counted_pass(), SamplingPlan())
     assert found is not None
     assert found.attributed
     rest = sum(row.p50 for row in (*found.layers, *found.rest))
@@ -213,34 +221,34 @@ def lowered() -> SimpleNamespace:
 def test_a_kernel_runs_what_is_between_the_results_of_others(lowered: SimpleNamespace) -> None:
     """Inductor names conv for all of them: a union of everything that came before would charge it four times."""
     n = lowered
-    copy = Kernel("copy", False, [Buffer(None, [n.conv], 5)])
-    conv = Kernel("conv", True, [Buffer(n.conv, [n.conv], 100)])
-    fused = Kernel("fused", False, [Buffer(n.relu, [n.relu, n.mul, n.sub, n.conv], 100)])
-    fc = Kernel("fc", True, [Buffer(n.fc, [n.fc, n.view, n.relu, n.mul, n.sub], 7)])
+    copy = LoweredKernel("copy", False, [KernelResult(None, [n.conv], 5)])
+    conv = LoweredKernel("conv", True, [KernelResult(n.conv, [n.conv], 100)])
+    fused = LoweredKernel("fused", False, [KernelResult(n.relu, [n.relu, n.mul, n.sub, n.conv], 100)])
+    fc = LoweredKernel("fc", True, [KernelResult(n.fc, [n.fc, n.view, n.relu, n.mul, n.sub], 7)])
     exact = {n.conv, n.relu, n.fc}
-    assert ran(copy, exact) == {n.conv: 10}  # 5 bytes read, 5 written
-    assert ran(conv, exact) == {n.conv: 115}
-    assert ran(fused, exact) == {n.relu: 200, n.mul: 200, n.sub: 200}
-    assert ran(fc, exact) == {n.fc: 107}
+    assert find_ops_run(copy, exact) == {n.conv: 10}  # 5 bytes read, 5 written
+    assert find_ops_run(conv, exact) == {n.conv: 115}
+    assert find_ops_run(fused, exact) == {n.relu: 200, n.mul: 200, n.sub: 200}
+    assert find_ops_run(fc, exact) == {n.fc: 107}
 
 
 def test_a_result_of_no_op_is_of_the_last_named(lowered: SimpleNamespace) -> None:
     """The weights of conv are copied in the kernel that makes its input: that is work of conv."""
     n = lowered
-    both = Kernel("both", False, [Buffer(None, [n.sub, n.conv], 6), Buffer(n.conv, [n.conv], 100)])
-    assert ran(both, {n.conv}) == {n.conv: 115, n.sub: 12}
-    several = Kernel("library", True, [Buffer(None, [n.fc, n.view, n.relu], 0)])
-    assert ran(several, set()) == {n.fc: 107}
+    both = LoweredKernel("both", False, [KernelResult(None, [n.sub, n.conv], 6), KernelResult(n.conv, [n.conv], 100)])
+    assert find_ops_run(both, {n.conv}) == {n.conv: 115, n.sub: 12}
+    several = LoweredKernel("library", True, [KernelResult(None, [n.fc, n.view, n.relu], 0)])
+    assert find_ops_run(several, set()) == {n.fc: 107}
 
 
 def test_a_view_that_is_computed_in_moves_nothing(lowered: SimpleNamespace) -> None:
     n = lowered
-    kernel = Kernel("fused", False, [Buffer(n.fc, [n.fc, n.view, n.relu], 7)])
-    assert ran(kernel, {n.fc}) == {n.fc: 107, n.view: 0, n.relu: 200}
+    kernel = LoweredKernel("fused", False, [KernelResult(n.fc, [n.fc, n.view, n.relu], 7)])
+    assert find_ops_run(kernel, {n.fc}) == {n.fc: 107, n.view: 0, n.relu: 200}
 
 
-def owners(model: nn.Module) -> Owners:
-    return Owners(model, archprof.profile(model, (1, 3, 8, 8)))
+def owners(model: nn.Module) -> OpOwners:
+    return OpOwners(model, archprof.profile(model, (1, 3, 8, 8)))
 
 
 def noted(**meta: Any) -> fx.Node:
@@ -254,35 +262,35 @@ def test_an_op_is_of_the_innermost_module_that_torch_noted() -> None:
     known, key = owners(model), {name: str(id(module)) for name, module in model.named_modules()}
     outer = {key[""]: ("L['self']", Net)}
 
-    def row(**meta: Any) -> Row:
-        return known.row(noted(**meta))
+    def row(**meta: Any) -> RowKey:
+        return known.find_row(noted(**meta))
 
     assert row(nn_module_stack=outer | {key["conv"]: ("any name", nn.Conv2d)}) == ("conv", 0)
     assert row(fwd_nn_module_stack=outer | {key["norm"]: ("", nn.Module)}) == ("norm", 0)
     assert row(nn_module_stack=outer) == ("", 0)
     assert row(nn_module_stack=outer | {"12": ("of no layer", nn.Module)}) == ("", 0)
-    assert row(nn_module_stack={"12": ("of no layer", nn.Module)}) == UNATTRIBUTED
+    assert row(nn_module_stack={"12": ("of no layer", nn.Module)}) == UNATTRIBUTED_ROW
     again = outer | {f"{key['relu']}@1": ("", nn.ReLU)}
     assert row(nn_module_stack=outer | {key["relu"]: ("", nn.ReLU)}) == ("relu", 0)
     assert row(nn_module_stack=again) == ("relu", 1)
-    assert row(nn_module_stack=outer | {f"{key['relu']}@2": ("", nn.ReLU)}) == UNATTRIBUTED
+    assert row(nn_module_stack=outer | {f"{key['relu']}@2": ("", nn.ReLU)}) == UNATTRIBUTED_ROW
     assert row(stack_trace="File net.py") == ("", 0)
-    assert row(stack_trace="File net.py", is_gradient_acc=True) == ACCUMULATION
-    assert row() == UNATTRIBUTED
+    assert row(stack_trace="File net.py", is_gradient_acc=True) == ACCUMULATION_ROW
+    assert row() == UNATTRIBUTED_ROW
 
 
 def test_calls_under_two_names_cannot_be_told_apart() -> None:
     model = Net()
     model.other = model.relu
     stack = {str(id(model.relu)): ("", nn.ReLU)}
-    assert owners(model).row(noted(nn_module_stack=stack)) == UNATTRIBUTED
+    assert owners(model).find_row(noted(nn_module_stack=stack)) == UNATTRIBUTED_ROW
 
 
 def test_a_kernel_that_runs_twice_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = inductor._Compiler(Net(), counted_pass())
     compiler._pieces = list(PIECES)
-    assert compiler.pieces({0: 1, 1: 2, 2: 1})[1].moved == {UNATTRIBUTED: 0}
-    assert [piece.moved for piece in compiler.pieces({0: 1})] == [piece.moved for piece in PIECES]
+    assert compiler.list_pieces({0: 1, 1: 2, 2: 1})[1].moved_by_row == {UNATTRIBUTED_ROW: 0}
+    assert [piece.moved_by_row for piece in compiler.list_pieces({0: 1})] == [piece.moved_by_row for piece in PIECES]
 
 
 class Breaks(nn.Linear):
@@ -292,9 +300,9 @@ class Breaks(nn.Linear):
 
 
 def marked(model: nn.Module) -> tuple[Any, list[str]]:
-    subject = Subject(resolve(model, (2, 3)), device="cpu", batch=1, dtype="float32")
+    subject = LiveModel(resolve(model, (2, 3)), device="cpu", batch=1, dtype="float32")
     subject.compiled = True
-    return inductor.marking(subject, archprof.profile(model, (2, 3)))
+    return inductor.choose_marking(subject, archprof.profile(model, (2, 3)))
 
 
 def test_of_parts_nobody_knows_which_modules_they_are_of() -> None:
@@ -315,7 +323,7 @@ def test_code_without_borders_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda model, **options: model)
     marking, (note,) = marked(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
     assert marking is None
-    assert inductor.NOTHING_WRITTEN in note
+    assert inductor.NO_KERNELS_WRITTEN in note
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler")
@@ -333,7 +341,7 @@ def test_torch_compiles_and_every_layer_gets_its_part(monkeypatch: pytest.Monkey
     found = profile.measurement.latency
     assert found is not None, profile.measurement
     assert found.attributed, found.notes
-    assert found.notes[0] == ATTRIBUTED
+    assert found.notes[0] == ATTRIBUTED_NOTE
     taken = {row[:2]: row.p50 for row in found.layers}
     assert set(taken) == {("", 0), CONV, NORM, RELU, ("relu", 1), FC}
     assert all(seconds > 0 for seconds in taken.values()), taken

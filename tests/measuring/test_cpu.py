@@ -14,11 +14,11 @@ import archprof
 from archprof.facts.measured import MeasuredMemory, Measurement
 from archprof.facts.records import Layer, Profile
 from archprof.measuring import host_state
-from archprof.measuring.allocations import BUSY_NOTE, inclusive, peaks
+from archprof.measuring.allocations import MEMORY_BUSY_NOTE, compute_inclusive_peaks, find_highest_allocated
 from archprof.measuring.boundaries import Mark
-from archprof.measuring.cpu import CPU, WallClock
-from archprof.measuring.live_model import Subject
-from archprof.measuring.protocols import WHOLE
+from archprof.measuring.cpu import CpuDevice, WallClock
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.protocols import WHOLE_ROW
 from archprof.sources.resolve import resolve
 from archprof.tracing.trace import trace
 
@@ -94,17 +94,19 @@ def test_counted_and_measured_memory_agree() -> None:
 
 def test_peaks_of_marks_and_changes_on_paper() -> None:
     marks = [Mark(("", 0), "stage", 1), Mark(("a", 0), "call", 2), Mark(("", 0), "call", 3), Mark(None, "stage", 4)]
-    assert peaks(marks, {1: [10], 2: [5, -5, 7], 4: [-12]}) == {("", 0): 17, ("a", 0): 17, None: 17}
+    assert find_highest_allocated(marks, {1: [10], 2: [5, -5, 7], 4: [-12]}) == {("", 0): 17, ("a", 0): 17, None: 17}
     layers = (Layer("", "Net", 0, 0), Layer("a", "A", 1, 0), Layer("a.b", "B", 2, 0), Layer("c", "C", 1, None))
     own = {("", 0): 3, ("a.b", 0): 9}
-    assert inclusive(layers, own) == [MeasuredMemory(*row) for row in (("", 0, 9), ("a", 0, 9), ("a.b", 0, 9))]
+    assert compute_inclusive_peaks(layers, own) == [
+        MeasuredMemory(*row) for row in (("", 0, 9), ("a", 0, 9), ("a.b", 0, 9))
+    ]
 
 
 def test_memory_is_left_alone_while_the_user_profiles() -> None:
     with torch.autograd.profiler.profile(use_kineto=False):
         _, measurement = measured(nn.Linear(3, 3), (2, 3))
     assert (measurement.memory, measurement.memory_whole) == ((), None)
-    assert BUSY_NOTE in measurement.notes
+    assert MEMORY_BUSY_NOTE in measurement.notes
 
 
 def test_threads_are_held_and_put_back() -> None:
@@ -140,15 +142,17 @@ class Busy(nn.Module):
 
 def test_a_layer_takes_as_long_as_it_is_busy() -> None:
     target = resolve(nn.Sequential(Busy(0.0005), Busy(0.002)), (2, 3))
-    profile, subject = trace(target), Subject(target, device="cpu", batch=1, dtype="float32")
-    (way,) = CPU().ways(subject, profile)
-    assert way.rows is not None
+    profile, subject = trace(target), LiveModel(target, device="cpu", batch=1, dtype="float32")
+    (way,) = CpuDevice().make_ways(subject, profile)
+    assert way.row_sampler is not None
     assert way.overhead is not None
     assert 0 < way.overhead < 50e-6
-    samples = [way.rows.sample() for _ in range(100)]  # the fastest counts: other programs run on this machine, too
+    samples = [
+        way.row_sampler.sample() for _ in range(100)
+    ]  # the fastest counts: other programs run on this machine, too
     assert min(sample[("0", 0)] for sample in samples) == pytest.approx(0.0005, rel=0.05)
     assert min(sample[("1", 0)] for sample in samples) == pytest.approx(0.002, rel=0.02)
-    assert min(way.whole.sample()[WHOLE] for _ in range(100)) == pytest.approx(0.0025, rel=0.04)
+    assert min(way.whole_sampler.sample()[WHOLE_ROW] for _ in range(100)) == pytest.approx(0.0025, rel=0.04)
 
 
 @pytest.mark.parametrize(("dtype", "channels_last"), [("bfloat16", False), ("float32", True), ("float64", True)])
@@ -224,7 +228,7 @@ def test_the_wall_clock_counts_seconds() -> None:
 
 
 def test_what_the_cpu_says_when_memory_is_full() -> None:
-    cpu = CPU()
+    cpu = CpuDevice()
     with pytest.raises(RuntimeError) as full:
         torch.empty(2**60, dtype=torch.uint8)
     assert cpu.is_out_of_memory(full.value)
@@ -248,24 +252,24 @@ def machine(root: Path, **files: str) -> Path:
 
 def test_what_the_system_says(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
-    assert (host_state.quota(nothing), host_state.governor(nothing), host_state.free_bytes(nothing)) == (
+    assert (host_state.read_quota(nothing), host_state.read_governor(nothing), host_state.read_free_bytes(nothing)) == (
         None,
         None,
         None,
     )
-    assert host_state.processor(nothing)
+    assert host_state.find_processor_name(nothing)
     root = machine(
         tmp_path, cpuinfo="processor : 0\nmodel name\t: Some CPU @ 2 GHz\n", quota="150000 100000\n",
         meminfo="MemTotal: 9 kB\nMemAvailable:    2048 kB\n", limit="max\n", used="7\n", governor="powersave\n",
     )  # fmt: skip
-    assert host_state.processor(root) == "Some CPU @ 2 GHz"
-    assert (host_state.quota(root), host_state.governor(root), host_state.free_bytes(root)) == (
+    assert host_state.find_processor_name(root) == "Some CPU @ 2 GHz"
+    assert (host_state.read_quota(root), host_state.read_governor(root), host_state.read_free_bytes(root)) == (
         1.5,
         "powersave",
         2048 * KIB,
     )
     machine(tmp_path, limit="1000\n", quota="max 100000\n")
-    assert (host_state.quota(root), host_state.free_bytes(root)) == (None, 993)
+    assert (host_state.read_quota(root), host_state.read_free_bytes(root)) == (None, 993)
     old = machine(tmp_path / "old", old_quota="50000\n", old_period="100000\n")
-    assert host_state.quota(old) == 0.5
-    assert host_state.quota(machine(tmp_path / "old", old_quota="-1\n")) is None
+    assert host_state.read_quota(old) == 0.5
+    assert host_state.read_quota(machine(tmp_path / "old", old_quota="-1\n")) is None

@@ -18,14 +18,21 @@ from torch import nn
 
 import archprof
 from archprof.measuring import cuda, events, run
-from archprof.measuring.boundaries import Rows
+from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.compiled import kernel_border
-from archprof.measuring.compiled.kernel_shares import FusedRows, Piece
-from archprof.measuring.cuda import CudaDevice, NoCuda, TorchGpu, WithoutGaps
-from archprof.measuring.cuda_graph import Graph
-from archprof.measuring.events import Eager, EventClock, EventRows, EventWhole, cost_in_place, event_way
-from archprof.measuring.held_queue import Queue
-from archprof.measuring.protocols import BETWEEN, WHOLE
+from archprof.measuring.compiled.kernel_shares import KernelMarking, KernelWork
+from archprof.measuring.cuda import CudaDevice, GaplessSource, NoCuda, TorchGpu
+from archprof.measuring.cuda_graph import GraphSource
+from archprof.measuring.events import (
+    EagerSource,
+    EventClock,
+    EventRowSampler,
+    EventWholeSampler,
+    make_event_way,
+    measure_cost_in_place,
+)
+from archprof.measuring.held_queue import HeldQueueSource
+from archprof.measuring.protocols import BETWEEN_ROW, WHOLE_ROW
 
 US = 1000
 """Nanoseconds."""
@@ -52,8 +59,8 @@ def subject(gpu: FakeGpu) -> FakeSubject:
 
 
 @pytest.fixture
-def rows(subject: FakeSubject) -> Rows:
-    rows = Rows(archprof.profile(subject.model, torch.zeros(2)))
+def rows(subject: FakeSubject) -> ModuleMarking:
+    rows = ModuleMarking(archprof.profile(subject.model, torch.zeros(2)))
     subject.model(torch.zeros(2))
     fake_gpu.GPU.synchronize()
     return rows
@@ -64,36 +71,42 @@ def near(truth: dict, *, within: float = 1e-12) -> object:
 
 
 def test_a_graph_times_kernels_alone(gpu, subject, rows):
-    source = Graph(subject, rows, gpu)
-    way = event_way("gpu", source, rows, [])
+    source = GraphSource(subject, rows, gpu)
+    way = make_event_way("gpu", source, rows, [])
     assert way.overhead == pytest.approx(2e-6, abs=1e-12)  # an event in the stream
-    assert way.rows is not None
-    sample = way.rows.sample()
-    assert sample[BETWEEN] == pytest.approx(0.0, abs=1e-12)  # the Sequential has nothing of its own
+    assert way.row_sampler is not None
+    sample = way.row_sampler.sample()
+    assert sample[BETWEEN_ROW] == pytest.approx(0.0, abs=1e-12)  # the Sequential has nothing of its own
     assert {row: sample[row] for row in TRUTH} == near(TRUTH)
 
 
 def test_the_whole_of_a_graph_is_without_marks_and_without_its_launch(gpu, subject, rows):
-    source = Graph(subject, rows, gpu)
+    source = GraphSource(subject, rows, gpu)
     source.prepare()
-    assert EventWhole(source).sample() == near({WHOLE: 157e-6 + 2e-6})  # one of the two events lies between the moments
+    assert EventWholeSampler(source).sample() == near(
+        {WHOLE_ROW: 157e-6 + 2e-6}
+    )  # one of the two events lies between the moments
 
 
 def test_a_graph_is_captured_once_and_replayed(gpu, subject, rows):
-    source = Graph(subject, rows, gpu)
-    event_way("gpu", source, rows, [])
+    source = GraphSource(subject, rows, gpu)
+    make_event_way("gpu", source, rows, [])
     source.prepare()
     assert gpu.captures == 2  # with marks and without
     before = gpu.host
-    EventWhole(source).sample()
+    EventWholeSampler(source).sample()
     assert gpu.host - before == 5 * US + (157 + 2 + 2) * US  # one launch, and waiting for the work
 
 
 def test_hooks_are_gone_after_every_pass(gpu, subject, rows):
-    for source in (Graph(subject, rows, gpu), Eager(subject, rows, gpu), Queue(subject, rows, gpu, [], gpu.now)):
+    for source in (
+        GraphSource(subject, rows, gpu),
+        EagerSource(subject, rows, gpu),
+        HeldQueueSource(subject, rows, gpu, [], gpu.now),
+    ):
         source.prepare()
-        source.marked()
-        source.bare()
+        source.run_marked()
+        source.run_bare()
         assert not any(m._forward_hooks or m._forward_pre_hooks for m in subject.model.modules())
 
 
@@ -101,49 +114,49 @@ def test_eager_passes_contain_the_gaps_of_launches(gpu, subject, rows):
     gpu.launch_cost = 200 * US  # longer than any kernel: the GPU waits for the host
     # The first event is over at 3 + 2; the last kernel starts when the host has launched it at 3 + 4 x 200, takes 7,
     # and the last event 2.
-    assert Eager(subject, rows, gpu).bare() == pytest.approx((803 + 7 + 2 - 5) * 1e-6, abs=1e-12)
+    assert EagerSource(subject, rows, gpu).run_bare() == pytest.approx((803 + 7 + 2 - 5) * 1e-6, abs=1e-12)
 
 
 def test_eager_passes_of_a_busy_gpu_are_those_of_the_graph(gpu, subject, rows):
     gpu.launch_cost = gpu.record = 0  # the host is never waited for
-    source = Eager(subject, rows, gpu)
-    sample = EventRows(source, rows, cost_in_place(source)).sample()
+    source = EagerSource(subject, rows, gpu)
+    sample = EventRowSampler(source, rows, measure_cost_in_place(source)).sample()
     assert {row: sample[row] for row in TRUTH} == near(TRUTH)
 
 
 def test_a_filled_queue_has_no_gaps(gpu, subject, rows):
     notes: list[str] = []
-    source = Queue(subject, rows, gpu, notes, gpu.now)
+    source = HeldQueueSource(subject, rows, gpu, notes, gpu.now)
     source.prepare()
-    sample = EventRows(source, rows, cost_in_place(source)).sample()
+    sample = EventRowSampler(source, rows, measure_cost_in_place(source)).sample()
     assert {row: sample[row] for row in TRUTH} == near(TRUTH)
-    assert EventWhole(source).sample() == near({WHOLE: 157e-6 + 2e-6})
+    assert EventWholeSampler(source).sample() == near({WHOLE_ROW: 157e-6 + 2e-6})
     assert notes == []
 
 
 def test_the_queue_is_held_for_twice_what_the_host_needs(gpu, subject, rows):
-    source = Queue(subject, rows, gpu, [], gpu.now)
+    source = HeldQueueSource(subject, rows, gpu, [], gpu.now)
     source.prepare()
     host = 4 * 5 + 10 * 3  # microseconds: four launches, and ten events at the borders
     # 1 cycle is 1 ns; between the events that calibrate, the launch and an event make the 20 ms 5 us longer.
-    assert source.cycles == pytest.approx((1000 + 2 * host) * US / (1 + 5 / 20_000), abs=1)
+    assert source.hold_cycles == pytest.approx((1000 + 2 * host) * US / (1 + 5 / 20_000), abs=1)
 
 
 def test_a_host_that_is_too_slow_is_told_as_launch_bound(gpu, subject, rows):
     notes: list[str] = []
-    source = Queue(subject, rows, gpu, notes, gpu.now)
+    source = HeldQueueSource(subject, rows, gpu, notes, gpu.now)
     source.prepare()
     gpu.launch_cost = 400 * US  # four launches are now longer than the sleep
-    source.bare()
+    source.run_bare()
     gpu.launch_cost = 800 * US
-    source.bare()
+    source.run_bare()
     [note] = notes
     assert note.startswith("launch-bound: the host needed up to 3.2 ms")
 
 
 def test_what_cannot_be_captured_is_measured_with_a_filled_queue(gpu, subject, rows):
     gpu.refuses_capture = "called a synchronizing CUDA operation\nand more"
-    source = WithoutGaps(subject, rows, gpu)
+    source = GaplessSource(subject, rows, gpu)
     source.prepare()
     source.prepare()
     assert source.notes == [
@@ -151,7 +164,7 @@ def test_what_cannot_be_captured_is_measured_with_a_filled_queue(gpu, subject, r
         "called a synchronizing CUDA operation"
     ]
     assert len(gpu.sleeps) == 2  # calibrated once
-    assert source.bare() == pytest.approx(159e-6, abs=1e-12)
+    assert source.run_bare() == pytest.approx(159e-6, abs=1e-12)
 
 
 def test_the_first_error_says_why_there_is_no_graph(gpu, subject, rows, monkeypatch):
@@ -162,7 +175,7 @@ def test_the_first_error_says_why_there_is_no_graph(gpu, subject, rows, monkeypa
             raise RuntimeError("operation failed due to a previous error during capture")  # noqa: B904  as torch does
 
     monkeypatch.setattr(gpu, "capture", capture)
-    source = WithoutGaps(subject, rows, gpu)
+    source = GaplessSource(subject, rows, gpu)
     source.prepare()
     assert source.notes[0].endswith(": operation not permitted when stream is capturing")
 
@@ -172,7 +185,7 @@ def test_a_mark_costs_what_it_adds_to_this_pass(gpu, subject, rows):
     # By hand, in microseconds. Without marks, as above: 807. With the 10 marks of the hooks the last kernel starts at
     # 6 x 3 + 4 x 200 and ends at 825, the four events behind it are over at 833, the first was at 5: 9 stretches take
     # 828, and 8 of their marks were not in the pass without.
-    assert cost_in_place(Eager(subject, rows, gpu)) == pytest.approx((828 - 807) / 8 * 1e-6, abs=1e-12)
+    assert measure_cost_in_place(EagerSource(subject, rows, gpu)) == pytest.approx((828 - 807) / 8 * 1e-6, abs=1e-12)
 
 
 def test_events_are_used_again(gpu):
@@ -196,19 +209,19 @@ def test_events_can_be_read_until_the_next_pass(gpu):
 
 def test_the_ways_of_a_gpu(gpu, subject):
     profile = archprof.profile(subject.model, torch.zeros(2))
-    ways = CudaDevice(gpu).ways(subject, profile)
+    ways = CudaDevice(gpu).make_ways(subject, profile)
     assert [way.method for way in ways] == ["gpu", "eager", "kernel"]
-    assert [way.last for way in ways] == [False, False, True]
-    assert ways[2].whole is ways[0].whole  # kernels are held against the pass without gaps
+    assert [way.sampled_last for way in ways] == [False, False, True]
+    assert ways[2].whole_sampler is ways[0].whole_sampler  # kernels are held against the pass without gaps
     assert ways[0].overhead == pytest.approx(2e-6, abs=1e-12)
 
 
 def test_a_compiled_model_has_wholes_alone(gpu, subject):
     subject.compiled = True
     profile = archprof.profile(subject.model, torch.zeros(2))
-    ways = CudaDevice(gpu).ways(subject, profile)
-    assert [(way.method, way.rows) for way in ways] == [("gpu", None), ("eager", None)]
-    assert ways[0].whole.sample() == near({WHOLE: 159e-6})
+    ways = CudaDevice(gpu).make_ways(subject, profile)
+    assert [(way.method, way.row_sampler) for way in ways] == [("gpu", None), ("eager", None)]
+    assert ways[0].whole_sampler.sample() == near({WHOLE_ROW: 159e-6})
     assert gpu.captures == 1
     assert all("compiled" in way.notes[0] for way in ways)
 
@@ -216,35 +229,35 @@ def test_a_compiled_model_has_wholes_alone(gpu, subject):
 class Compiled:
     """Runs two compiled kernels: the first is of layer 0, the second of the residual and of what is inside."""
 
-    pieces = (Piece("a", "forward", {("0", 0): 1}), Piece("b", "forward", {("1", 0): 5, ("1.inner", 0): 9}))
+    pieces = (KernelWork("a", "forward", {("0", 0): 1}), KernelWork("b", "forward", {("1", 0): 5, ("1.inner", 0): 9}))
 
     def run(self, begins: Any) -> None:
         begins("forward", None)
         for number, length in enumerate((50, 100)):
-            kernel_border.passed(number)
+            kernel_border.kernel_begins(number)
             fake_gpu.GPU.launch(length * US)
-        kernel_border.passed(kernel_border.END)
+        kernel_border.kernel_begins(kernel_border.GRAPH_END)
         begins("end", None)
 
 
 def test_the_kernels_of_compiled_code_are_split_over_rows(gpu, subject, monkeypatch):
     """The sum of two tensors moves 24 bytes, the layer inside 16: 60 and 40 of the 100 us."""
     profile = archprof.profile(subject.model, torch.zeros(2))
-    fused = FusedRows(profile, Compiled.pieces, Compiled())
+    fused = KernelMarking(profile, Compiled.pieces, Compiled())
     monkeypatch.setattr(cuda, "marking", lambda subject, profile: (fused, list(fused.notes)))
     monkeypatch.setattr(events, "cost_in_place", lambda source: 2e-6)
-    ways = CudaDevice(gpu).ways(subject, profile)
-    assert [(way.method, way.attributed, way.last) for way in ways] == [
+    ways = CudaDevice(gpu).make_ways(subject, profile)
+    assert [(way.method, way.attributed, way.sampled_last) for way in ways] == [
         ("gpu", True, False), ("eager", True, False), ("kernel", True, True),
     ]  # fmt: skip
     split = {("", 0): 0.0, ("0", 0): 50e-6, ("1", 0): 60e-6, ("1.inner", 0): 40e-6, ("2", 0): 0.0}
-    assert ways[0].rows.sample() == near(split)
-    assert ways[2].rows.rows is fused
+    assert ways[0].row_sampler.sample() == near(split)
+    assert ways[2].row_sampler.rows is fused
     assert fused.booked({("(kernel 0)", None): 50e-6, ("(kernel 1)", None): 100e-6}) == near(split)
 
 
 def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):
-    monkeypatch.setitem(run.DEVICES, "cuda", fake_gpu.Played)
+    monkeypatch.setitem(run.DEVICE_CLASSES, "cuda", fake_gpu.Played)
     profile = archprof.measure(model(), torch.zeros(2), device="cuda", rounds=3, seconds=0.5)
     profile.check()
     found = profile.measurement
@@ -262,7 +275,7 @@ def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):
 
 def test_a_training_step_has_its_backward(gpu, monkeypatch):
     """Marks stand at autograd's nodes, too; the graph holds them like all others."""
-    monkeypatch.setitem(run.DEVICES, "cuda", fake_gpu.Played)
+    monkeypatch.setitem(run.DEVICE_CLASSES, "cuda", fake_gpu.Played)
     net = nn.Sequential(nn.Linear(2, 2), Kernels(30 * US))
     profile = archprof.measure(net, torch.zeros(1, 2), device="cuda", rounds=3, seconds=0.5, train=True)
     profile.check()
@@ -303,7 +316,7 @@ def test_without_a_device_the_error_says_what_torch_says(monkeypatch, said, visi
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     with pytest.raises(NoCuda) as error:
-        cuda.require()
+        cuda.require_cuda()
     assert error.value.given.endswith(f"is built for CUDA 13.0, {found}")
 
 
@@ -414,12 +427,12 @@ def test_a_capture_that_fails_leaves_the_users_stream_and_mode(monkeypatch, wher
 def test_ways_hold_no_cycle_that_keeps_the_memory_of_a_model(gpu, subject):
     """A sweep measures the next batch at once: what the last one took must be gone by then."""
     profile = archprof.profile(subject.model, torch.zeros(2))
-    ways = CudaDevice(gpu).ways(subject, profile)
-    ways[0].rows.sample()
+    ways = CudaDevice(gpu).make_ways(subject, profile)
+    ways[0].row_sampler.sample()
     gc.collect()
     gc.disable()
     try:
-        held = [weakref.ref(way.rows) for way in ways]
+        held = [weakref.ref(way.row_sampler) for way in ways]
         del ways
         assert [reference() for reference in held] == [None] * 3
     finally:

@@ -12,7 +12,13 @@ import pytest
 import torch
 
 from archprof.measuring import gpu_state
-from archprof.measuring.gpu_state import Card, card, of_torch, reasons, words
+from archprof.measuring.gpu_state import (
+    CardState,
+    describe_card,
+    describe_reasons,
+    describe_torch,
+    read_card,
+)
 
 UUID = "0b5a2c1e-0000-1111-2222-333344445555"
 
@@ -41,9 +47,9 @@ def put_tool(folder: Path, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
 @pytest.mark.parametrize("held", ["clocks_event_reasons.active", "clocks_throttle_reasons.active"])
 def test_nvidia_smi_is_asked_in_its_new_and_its_old_words(tmp_path, monkeypatch, no_library, held):
     put_tool(tmp_path, monkeypatch, held)
-    found = card(UUID)
-    assert found == Card("580.159.03", 1980, 1980, 3201, 123.45, 700, None, 0x44, (4711, os.getpid()))
-    assert words(found) == {
+    found = read_card(UUID)
+    assert found == CardState("580.159.03", 1980, 1980, 3201, 123.45, 700, None, 0x44, (4711, os.getpid()))
+    assert describe_card(found) == {
         "driver": "580.159.03",
         "gpu clock": "1980 of 1980 MHz",
         "gpu memory clock": "3201 MHz",
@@ -55,14 +61,14 @@ def test_nvidia_smi_is_asked_in_its_new_and_its_old_words(tmp_path, monkeypatch,
 
 def test_a_tool_that_does_not_know_this_card_says_nothing(tmp_path, monkeypatch, no_library):
     put_tool(tmp_path, monkeypatch, "none")
-    assert card("another") == Card()
-    assert words(Card()) == {}
+    assert read_card("another") == CardState()
+    assert describe_card(CardState()) == {}
 
 
 def test_without_library_and_tool_nothing_is_known(tmp_path, monkeypatch, no_library):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert card(UUID) == Card()
-    assert card(None) == Card()
+    assert read_card(UUID) == CardState()
+    assert read_card(None) == CardState()
 
 
 def library(**more: object) -> ModuleType:
@@ -95,7 +101,7 @@ def library(**more: object) -> ModuleType:
 
 def test_the_library_is_asked_first(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", library())
-    assert words(card(UUID)) == {
+    assert describe_card(read_card(UUID)) == {
         "driver": "550.54.15",
         "gpu clock": "1755 of 1980 MHz",
         "gpu memory clock": "2619 MHz",
@@ -109,7 +115,7 @@ def test_the_library_is_asked_first(monkeypatch):
 def test_what_the_library_does_not_tell_is_left_out(monkeypatch):
     missing = library(nvmlDeviceGetPowerUsage=None, nvmlDeviceGetComputeRunningProcesses=None)
     monkeypatch.setitem(sys.modules, "pynvml", missing)
-    found = words(card(UUID))
+    found = describe_card(read_card(UUID))
     assert "gpu power" not in found
     assert "other processes on the gpu" not in found
     assert found["gpu clock"] == "1755 of 1980 MHz"
@@ -117,7 +123,7 @@ def test_what_the_library_does_not_tell_is_left_out(monkeypatch):
 
 @pytest.mark.parametrize(("mask", "text"), [(0, "nothing"), (0x1, "idle"), (0x404, "power cap, reason 0x400")])
 def test_masks_are_told_in_words(mask, text):
-    assert reasons(mask) == text
+    assert describe_reasons(mask) == text
 
 
 @pytest.mark.parametrize(("on", "word"), [(True, "on"), (False, "off")])
@@ -126,7 +132,7 @@ def test_the_settings_of_torch_are_told(on, word):
     before = matmul.allow_tf32, cudnn.benchmark
     try:
         matmul.allow_tf32 = cudnn.benchmark = on
-        found = of_torch()
+        found = describe_torch()
     finally:
         matmul.allow_tf32, cudnn.benchmark = before
     assert found["tf32 in matrix products"] == found["cudnn.benchmark"] == word
@@ -143,7 +149,7 @@ def test_a_setting_that_torch_refuses_to_tell_is_left_out(monkeypatch):
             raise RuntimeError("mix of the legacy and new APIs")
 
     monkeypatch.setattr(torch.backends.cuda, "matmul", Mixed())
-    found = of_torch()
+    found = describe_torch()
     assert "tf32 in matrix products" not in found
     assert "tf32 in cudnn" in found
 
@@ -153,8 +159,8 @@ def test_a_device_is_told_with_its_state(monkeypatch):
         name="NVIDIA H200", major=9, minor=0, multi_processor_count=132, total_memory=150_000_000_000, uuid=UUID
     )
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    monkeypatch.setattr(gpu_state, "card", lambda uuid: Card(driver="580" if uuid == UUID else None))
-    assert gpu_state.of_device(0) == {
+    monkeypatch.setattr(gpu_state, "card", lambda uuid: CardState(driver="580" if uuid == UUID else None))
+    assert gpu_state.describe_gpu(0) == {
         "gpu": "NVIDIA H200",
         "compute capability": "9.0",
         "multiprocessors": "132",

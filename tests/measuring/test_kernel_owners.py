@@ -15,17 +15,22 @@ from hypothesis import strategies as st
 
 import archprof
 from archprof.facts.measured import Kernel
-from archprof.measuring.boundaries import Rows
+from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.profiled import profiler
-from archprof.measuring.profiled.kernel_owners import Attribution, Charged, by_name, seconds
-from archprof.measuring.profiled.profiler import Profiled
-from archprof.measuring.profiled.profiler_trace import Work, read
+from archprof.measuring.profiled.kernel_owners import (
+    ChargedWork,
+    WorkAttribution,
+    collect_kernels,
+    sum_seconds_by_row,
+)
+from archprof.measuring.profiled.profiler import ProfiledSampler
+from archprof.measuring.profiled.profiler_trace import DeviceWork, parse_trace
 from archprof.measuring.protocols import (
-    ACCUMULATION,
-    BETWEEN,
-    OPTIMIZER,
-    OUTSIDE,
-    UNATTRIBUTED,
+    ACCUMULATION_ROW,
+    BETWEEN_ROW,
+    OPTIMIZER_ROW,
+    OUTSIDE_ROW,
+    UNATTRIBUTED_ROW,
     Unmeasurable,
 )
 
@@ -34,8 +39,8 @@ RECORDED = Path(__file__).parents[1] / "data" / "kineto-cpu-train.json"
 NODE = "autograd::engine::evaluate_function: "
 
 BACKWARD = [
-    ("MeanBackward0", OUTSIDE),
-    ("ExpBackward0", OUTSIDE),
+    ("MeanBackward0", OUTSIDE_ROW),
+    ("ExpBackward0", OUTSIDE_ROW),
     ("AddmmBackward0", ("last", 0)),
     ("TBackward0", ("last", 0)),
     ("AddBackward0", ("", 0)),
@@ -52,21 +57,21 @@ BACKWARD = [
 
 
 @pytest.fixture(scope="module", params=["recorded by torch 2.11", "by the torch of this test"])
-def attribution(request: pytest.FixtureRequest) -> Attribution:
+def attribution(request: pytest.FixtureRequest) -> WorkAttribution:
     if request.param.startswith("recorded"):
         text, rows = record_trace.load(RECORDED)
     else:
         trace = record_trace.record()
         text, rows = json.dumps(trace), trace["rows"]
-    return Attribution(read(text), rows)
+    return WorkAttribution(parse_trace(text), rows)
 
 
-def spans(attribution: Attribution) -> list[Any]:
+def spans(attribution: WorkAttribution) -> list[Any]:
     return [span for thread in attribution.trace.spans.values() for span in thread]
 
 
-def rows_of(attribution: Attribution, name: str) -> list[Any]:
-    return [attribution.row_at((span.thread, span.start)) for span in spans(attribution) if span.name == name]
+def rows_of(attribution: WorkAttribution, name: str) -> list[Any]:
+    return [attribution.find_row((span.thread, span.start)) for span in spans(attribution) if span.name == name]
 
 
 def test_forward_ops_belong_to_the_call_that_ran_them(attribution):
@@ -75,7 +80,7 @@ def test_forward_ops_belong_to_the_call_that_ran_them(attribution):
     assert rows_of(attribution, "aten::sigmoid") == [("first", 0)] * 2
     assert rows_of(attribution, "aten::argmax") == [("first", 0)] * 2
     assert rows_of(attribution, "aten::tanh") == [("act", 0)] * 2
-    assert rows_of(attribution, "aten::exp") == [OUTSIDE] * 2
+    assert rows_of(attribution, "aten::exp") == [OUTSIDE_ROW] * 2
 
 
 def test_backward_nodes_belong_to_the_call_that_made_them(attribution):
@@ -97,11 +102,11 @@ def test_a_layer_after_one_that_ends_without_a_node_keeps_its_backward(attributi
 def test_gradients_are_added_up_outside_the_layers(attribution):
     # Eight uses of the six weights and biases of three layers, of which `twice` is used two times but adds once: each
     # parameter has one node that accumulates.
-    assert rows_of(attribution, NODE + "torch::autograd::AccumulateGrad") == [ACCUMULATION] * 6 * 2
+    assert rows_of(attribution, NODE + "torch::autograd::AccumulateGrad") == [ACCUMULATION_ROW] * 6 * 2
 
 
 def test_the_step_of_the_optimizer_is_its_own(attribution):
-    assert rows_of(attribution, "Optimizer.step#SGD.step") == [OPTIMIZER] * 2
+    assert rows_of(attribution, "Optimizer.step#SGD.step") == [OPTIMIZER_ROW] * 2
 
 
 @settings(deadline=None, max_examples=25)
@@ -116,11 +121,11 @@ def test_every_kernel_is_charged_once(seed):
     for number, (op, length) in enumerate(zip(ops, lengths, strict=False)):
         event = kernel("k", op["ts"] + 5000, length / 1000, External=op["args"]["External id"], correlation=number)
         trace["traceEvents"].append(event)
-    charged = Attribution(read(json.dumps(trace)), rows).charged()
+    charged = WorkAttribution(parse_trace(json.dumps(trace)), rows).charge_work()
     assert len(charged) == len(ops)
-    total = sum(sum(seconds(charged, turn).values()) for turn in (0, 1))
+    total = sum(sum(sum_seconds_by_row(charged, turn).values()) for turn in (0, 1))
     assert total == pytest.approx(sum(lengths[: len(ops)]) / 1e9, rel=1e-12)
-    assert UNATTRIBUTED not in {one.row for one in charged}
+    assert UNATTRIBUTED_ROW not in {one.row for one in charged}
 
 
 # Traces written by hand, in the format of Kineto: microseconds; GPU events have their device as pid, stream as tid.
@@ -156,12 +161,12 @@ FORWARD = [
 ROWS = [A, B, None]
 
 
-def charge(*events: dict[str, Any], rows: list[Any] = ROWS) -> list[Charged]:
+def charge(*events: dict[str, Any], rows: list[Any] = ROWS) -> list[ChargedWork]:
     text = json.dumps({"traceEvents": [*FORWARD, *events]})
-    return Attribution(read(text), rows).charged()
+    return WorkAttribution(parse_trace(text), rows).charge_work()
 
 
-def by_kernel(charged: list[Charged]) -> dict[str, Any]:
+def by_kernel(charged: list[ChargedWork]) -> dict[str, Any]:
     return {one.work.name: one.row for one in charged}
 
 
@@ -171,7 +176,7 @@ def test_a_kernel_is_led_back_by_the_number_of_its_op():
         kernel("mul", 105, 2, External=5, correlation=2),
         kernel("sum", 107, 1, External=7, correlation=3),
     )
-    assert by_kernel(charged) == {"sgemm": A, "mul": B, "sum": OUTSIDE}
+    assert by_kernel(charged) == {"sgemm": A, "mul": B, "sum": OUTSIDE_ROW}
 
 
 def test_a_kernel_is_led_back_by_its_launch():
@@ -188,7 +193,7 @@ def test_a_kernel_is_led_back_by_its_launch():
     assert by_kernel(charged) == {
         "by the number of the launch": A,
         "by the time of the launch": B,
-        "Memcpy HtoD": OUTSIDE,
+        "Memcpy HtoD": OUTSIDE_ROW,
         "Memset (Device)": A,
     }
 
@@ -217,7 +222,7 @@ def test_what_leads_nowhere_is_said_so():
         host("cudaLaunchKernel", 15, 2, tid=55, cat="cuda_runtime", correlation=1),
         kernel("from a strange thread", 110, 5, correlation=1),
     )
-    assert set(by_kernel(charged).values()) == {UNATTRIBUTED}
+    assert set(by_kernel(charged).values()) == {UNATTRIBUTED_ROW}
     assert len(charged) == 3
 
 
@@ -250,7 +255,11 @@ def test_the_backward_thread_is_led_back_to_the_forward_thread():
         host("autograd::engine::evaluate_function: GoneBackward0", 260, 9, tid=12, external=40, sequence=9, forward=1),
         kernel("of an op before the session", 320, 5, External=40, correlation=7),
     )
-    assert by_kernel(charged) == {"mul backward": B, "add": ACCUMULATION, "of an op before the session": UNATTRIBUTED}
+    assert by_kernel(charged) == {
+        "mul backward": B,
+        "add": ACCUMULATION_ROW,
+        "of an op before the session": UNATTRIBUTED_ROW,
+    }
 
 
 def test_the_last_op_with_a_number_made_the_node():
@@ -259,7 +268,7 @@ def test_the_last_op_with_a_number_made_the_node():
         host("autograd::engine::evaluate_function: SumBackward0", 200, 20, tid=12, external=20, sequence=42, forward=1),
         kernel("sum backward", 300, 5, External=20, correlation=5),
     )
-    assert by_kernel(charged) == {"sum backward": OUTSIDE}
+    assert by_kernel(charged) == {"sum backward": OUTSIDE_ROW}
 
 
 def test_two_forward_threads_have_numbers_of_their_own():
@@ -307,13 +316,13 @@ def test_passes_are_told_apart():
         kernel("split", 2508, 1, External=92, correlation=4),
         rows=[*ROWS, A],
     )
-    assert [one.turn for one in charged] == [0, 1, 1, 1]
-    assert seconds(charged, 0) == {A: pytest.approx(5e-6)}
-    assert seconds(charged, 1) == {A: pytest.approx(9e-6)}
-    assert by_name(charged, [1]) == {
+    assert [one.pass_index for one in charged] == [0, 1, 1, 1]
+    assert sum_seconds_by_row(charged, 0) == {A: pytest.approx(5e-6)}
+    assert sum_seconds_by_row(charged, 1) == {A: pytest.approx(9e-6)}
+    assert collect_kernels(charged, [1]) == {
         "a#0": (Kernel("sgemm", 1, pytest.approx(7e-6)), Kernel("split", 2, pytest.approx(2e-6)))
     }
-    [first, second] = by_name(charged, [0, 1])["a#0"]
+    [first, second] = collect_kernels(charged, [0, 1])["a#0"]
     assert first == Kernel("sgemm", 1, pytest.approx(6e-6))  # the average pass
     assert second.seconds == pytest.approx(1e-6)
 
@@ -323,27 +332,27 @@ def test_large_time_stamps_keep_their_nanoseconds():
     text = json.dumps({"traceEvents": [kernel("k", 0, 0.001, External=1)]}).replace(
         '"ts": 0', '"ts": 1790857026000000.123'
     )
-    [work] = read(text).work
+    [work] = parse_trace(text).work
     assert (work.start, work.nanoseconds) == (1790857026000000123, 1)
 
 
-def charged_by_hand(turn: int) -> list[Charged]:
-    def work(row: Any, nanoseconds: int) -> Charged:
-        return Charged(turn, row, Work("k", 0, 7, 0, nanoseconds, None, None))
+def charged_by_hand(turn: int) -> list[ChargedWork]:
+    def work(row: Any, nanoseconds: int) -> ChargedWork:
+        return ChargedWork(turn, row, DeviceWork("k", 0, 7, 0, nanoseconds, None, None))
 
-    return [work(("1.inner", 0), 100 * (turn + 1)), work(("", 0), 7), work(UNATTRIBUTED, 3)]
+    return [work(("1.inner", 0), 100 * (turn + 1)), work(("", 0), 7), work(UNATTRIBUTED_ROW, 3)]
 
 
-def profiled(monkeypatch: pytest.MonkeyPatch, charged: list[Charged]) -> tuple[Profiled, list[int]]:
+def profiled(monkeypatch: pytest.MonkeyPatch, charged: list[ChargedWork]) -> tuple[ProfiledSampler, list[int]]:
     model = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Sequential(torch.nn.Tanh()))
     sessions: list[int] = []
 
-    def session(subject: Any, rows: Any, synchronize: Any, passes: int) -> list[Charged]:
+    def session(subject: Any, rows: Any, synchronize: Any, passes: int) -> list[ChargedWork]:
         sessions.append(passes)
         return charged
 
     monkeypatch.setattr(profiler, "session", session)
-    sampler = Profiled(None, Rows(archprof.profile(model, torch.zeros(2))), lambda: None)  # type: ignore[arg-type]
+    sampler = ProfiledSampler(None, ModuleMarking(archprof.profile(model, torch.zeros(2))), lambda: None)  # type: ignore[arg-type]
     return sampler, sessions
 
 
@@ -355,9 +364,9 @@ def test_one_session_serves_seven_samples(monkeypatch):
     assert sessions == [8]
     assert [sample["1.0", 0] for sample in samples] == pytest.approx([turn * 1e-7 for turn in range(2, 9)])
     for sample in samples:
-        assert sample[BETWEEN] == pytest.approx(7e-9)  # a kernel of a container without ops of its own
+        assert sample[BETWEEN_ROW] == pytest.approx(7e-9)  # a kernel of a container without ops of its own
         assert sample["0", 0] == 0.0  # it was called, and had no kernel
-        assert UNATTRIBUTED not in sample
+        assert UNATTRIBUTED_ROW not in sample
     assert sampler.notes == ["Kernels that lead back to no layer stand under (unattributed): k."]
     assert sampler.kernels["1.0#0"] == (Kernel("k", 1, pytest.approx(5e-7)),)
     sampler.sample()
@@ -372,10 +381,10 @@ def test_a_profiler_that_sees_nothing_gives_no_number(monkeypatch):
 
 def test_another_profiler_is_left_alone():
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]), pytest.raises(Unmeasurable):
-        profiler.session(None, None, lambda: None, 1)  # type: ignore[arg-type]
+        profiler.profile_passes(None, None, lambda: None, 1)  # type: ignore[arg-type]
 
 
 def test_a_trace_that_cannot_be_read_is_no_measurement(monkeypatch):
     monkeypatch.setattr(profiler, "recorded", lambda *_: ('{"traceEvents": [', []))
     with pytest.raises(Unmeasurable, match="cannot be read"):
-        profiler.session(None, None, lambda: None, 1)  # type: ignore[arg-type]
+        profiler.profile_passes(None, None, lambda: None, 1)  # type: ignore[arg-type]

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from archprof.measuring.live_model import Stage, Subject
+from archprof.measuring.live_model import LiveModel, PassStage
 from archprof.sources.resolve import resolve
 
 
-def subject(model: Any, inputs: Any, **options: Any) -> Subject:
-    return Subject(resolve(model, inputs), **{"device": "cpu", "batch": 2, "dtype": "float32"} | options)
+def subject(model: Any, inputs: Any, **options: Any) -> LiveModel:
+    return LiveModel(resolve(model, inputs), **{"device": "cpu", "batch": 2, "dtype": "float32"} | options)
 
 
-def stages(subject: Subject) -> list[tuple[Stage, bool, bool]]:
+def stages(subject: LiveModel) -> list[tuple[PassStage, bool, bool]]:
     """Each stage, whether it came with a loss, and whether gradients were on."""
-    seen: list[tuple[Stage, bool, bool]] = []
-    subject.run(lambda stage, loss: seen.append((stage, loss is not None, torch.is_grad_enabled())))
+    seen: list[tuple[PassStage, bool, bool]] = []
+    subject.run_pass(lambda stage, loss: seen.append((stage, loss is not None, torch.is_grad_enabled())))
     return seen
 
 
@@ -40,7 +40,7 @@ def test_a_step_goes_through_its_stages_and_moves_no_weight() -> None:
     for parameter, old in zip(one.model.parameters(), before, strict=True):
         assert torch.equal(parameter, old)
         assert parameter.grad is not None
-    one.forget()
+    one.drop_gradients()
     assert all(parameter.grad is None for parameter in one.model.parameters())
 
 
@@ -54,7 +54,7 @@ def test_the_loss_is_the_sum_of_the_means_of_the_outputs() -> None:
             return {"a": self.first(tensor), "b": [self.second(tensor), tensor.argmax()]}
 
     one = subject(Heads(), "3", train=True)
-    one.run()
+    one.run_pass()
     # The mean over 2 x 4 outputs: the gradient of each bias is 2 / 8.
     assert torch.allclose(one.model.first.bias.grad, torch.full((4,), 1 / 4))  # type: ignore[union-attr, arg-type]
     assert torch.allclose(one.model.second.bias.grad, torch.full((5,), 1 / 5))  # type: ignore[union-attr, arg-type]
@@ -74,7 +74,7 @@ def test_a_loss_of_the_models_own_is_taken(pack: Callable[..., Any]) -> None:
             return pack(logits.sum(), logits)
 
     one = subject(Own(3, 4), "3", train=True)
-    one.run()
+    one.run_pass()
     assert torch.equal(one.model.bias.grad, torch.full((4,), 2.0))  # type: ignore[arg-type]
     assert "the one that the model returns" in one.notes[0]
 
@@ -104,5 +104,5 @@ def test_inputs_of_every_form_reach_the_device_and_keep_their_form() -> None:
 
     shapes = {"pair": ("[4,3]", "[4,3]"), "ids": "int64[4]<7", "flag": True}
     one = subject(Takes(), shapes, channels_last=True)
-    one.run()
+    one.run_pass()
     assert one.kwargs["pair"][0].dtype == torch.float32

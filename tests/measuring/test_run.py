@@ -20,11 +20,11 @@ import archprof
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
-from archprof.measuring.batches import MOST, largest
-from archprof.measuring.boundaries import Rows
-from archprof.measuring.live_model import Subject
-from archprof.measuring.passes import Marked, Whole
-from archprof.measuring.protocols import Memory, Unmeasurable, Way
+from archprof.measuring.batches import MAX_BATCH, find_largest_batch
+from archprof.measuring.boundaries import ModuleMarking
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import MarkedSampler, WholeSampler
+from archprof.measuring.protocols import MeasuredWay, PassMemory, Unmeasurable
 from archprof.sources.resolve import resolve
 
 TIME = Time()
@@ -45,13 +45,13 @@ class Device:
     def settings(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def ways(self, subject: Subject, profile: Profile) -> list[Way]:
-        whole = Whole(subject, TIME)
-        ways = [Way("cpu", Marked(subject, Rows(profile), TIME), whole, overhead=0.5)]
-        return [*ways, Way("kernel", Broken(), whole, last=True)] if self.broken else ways
+    def ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
+        whole = WholeSampler(subject, TIME)
+        ways = [MeasuredWay("cpu", MarkedSampler(subject, ModuleMarking(profile), TIME), whole, overhead=0.5)]
+        return [*ways, MeasuredWay("kernel", Broken(), whole, sampled_last=True)] if self.broken else ways
 
-    def memory(self, subject: Subject, profile: Profile) -> Memory:
-        return Memory((), None, ("Memory is made of paper.",))
+    def memory(self, subject: LiveModel, profile: Profile) -> PassMemory:
+        return PassMemory((), None, ("Memory is made of paper.",))
 
     def free_bytes(self) -> int | None:
         return self.free
@@ -79,8 +79,10 @@ class Broken:
 @pytest.fixture(autouse=True)
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Device]]:
     """Devices and planning both live in `TIME`."""
-    monkeypatch.setitem(run.DEVICES, "cpu", Device)
-    monkeypatch.setattr(run.schedule.run, "__kwdefaults__", run.schedule.run.__kwdefaults__ | {"now": TIME})
+    monkeypatch.setitem(run.DEVICE_CLASSES, "cpu", Device)
+    monkeypatch.setattr(
+        run.schedule.sample_in_rounds, "__kwdefaults__", run.schedule.sample_in_rounds.__kwdefaults__ | {"now": TIME}
+    )
     TIME.now = 0.0
     for name in ("fits", "free", "broken", "refuses"):
         monkeypatch.setattr(Device, name, getattr(Device, name))
@@ -160,7 +162,7 @@ def test_what_cannot_be_repeated_is_refused() -> None:
         archprof.measure("resnet50.json")
     step = dataclasses.replace(resolve(Full(), "3"), decoding=Decoding("decode", 8, (), 4))
     with pytest.raises(UsageError, match="cache grows with every pass"):
-        run.measure(step)
+        run.measure_target(step)
 
 
 class Slowing(nn.Module):
@@ -295,7 +297,7 @@ def test_the_users_model_and_torch_are_as_they_were() -> None:
         assert torch.is_inference_mode_enabled()
 
 
-@given(st.integers(1, MOST))
+@given(st.integers(1, MAX_BATCH))
 def test_the_largest_batch_is_found(limit: int) -> None:
     tried: list[int] = []
 
@@ -303,11 +305,11 @@ def test_the_largest_batch_is_found(limit: int) -> None:
         tried.append(batch)
         return batch <= limit
 
-    assert largest(fits) == limit
+    assert find_largest_batch(fits) == limit
     assert len(tried) <= 2 * limit.bit_length() + 1
-    assert max(tried) <= min(2 * limit, MOST) or limit == 1
+    assert max(tried) <= min(2 * limit, MAX_BATCH) or limit == 1
 
 
 def test_nothing_may_fit_and_everything_may() -> None:
-    assert largest(lambda batch: False) is None
-    assert largest(lambda batch: True) == MOST
+    assert find_largest_batch(lambda batch: False) is None
+    assert find_largest_batch(lambda batch: True) == MAX_BATCH

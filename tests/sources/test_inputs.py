@@ -255,7 +255,8 @@ def test_describes(tree: Any, title: str) -> None:
 def test_meta_inputs_do_not_load_the_compiler() -> None:
     code = (
         "import sys; from archprof.sources.inputs import make_input_tensors, normalise_inputs;"
-        "make_input_tensors(normalise_inputs(['3x8x8', 'm=int64[1,9]<5']).args, device='meta', batch=1, dtype='float32');"
+        "args = normalise_inputs(['3x8x8', 'm=int64[1,9]<5']).args;"
+        "make_input_tensors(args, device='meta', batch=1, dtype='float32');"
         "assert 'torch._dynamo' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from archprof.analysis.other_tools import deepspeed, flop_counter, fvcore, ptflops, thop, torchinfo
-from archprof.analysis.other_tools.tool_count import Convention, Tally, tally
-from archprof.analysis.other_tools.tool_view import Reading
+from archprof.analysis.other_tools.tool_count import Convention, ToolCount, count_by_convention
+from archprof.analysis.other_tools.tool_view import ToolView
 from archprof.errors import UnknownName, UsageError
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
 
-OWN = "archprof"
+OWN_CONVENTION = "archprof"
 
 CONVENTIONS: dict[str, Convention] = {
     module.CONVENTION.tool: module.CONVENTION for module in (flop_counter, fvcore, ptflops, thop, torchinfo, deepspeed)
@@ -24,13 +24,13 @@ CONVENTIONS: dict[str, Convention] = {
 """By the name that `--convention` takes."""
 
 
-def check(name: str) -> None:
+def validate_tool_name(name: str) -> None:
     """Raise `UnknownName` unless `name` is "archprof" or a tool whose rule is known."""
-    if name != OWN and name not in CONVENTIONS:
-        raise UnknownName("convention", name, [OWN, *CONVENTIONS])
+    if name != OWN_CONVENTION and name not in CONVENTIONS:
+        raise UnknownName("convention", name, [OWN_CONVENTION, *CONVENTIONS])
 
 
-def printed(profile: Profile, name: str) -> Tally:
+def count_as_tool(profile: Profile, name: str) -> ToolCount:
     """What the tool called `name` would print for this model and input.
 
     Raises:
@@ -43,5 +43,5 @@ def printed(profile: Profile, name: str) -> Tally:
         raise UsageError(f"{name} counts a forward in evaluation mode.", hint="Leave out --train.")
     convention = CONVENTIONS[name]
     if profile.failure is not None:
-        return Tally(convention, failure="the forward of the model stopped before its end")
-    return tally(convention, Reading(profile))
+        return ToolCount(convention, failure="the forward of the model stopped before its end")
+    return count_by_convention(convention, ToolView(profile))

@@ -12,52 +12,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from archprof.analysis.other_tools.tool_count import Convention, Part
-from archprof.analysis.other_tools.tool_view import BY_VECTOR, Reading, Row, product
+from archprof.analysis.other_tools.tool_count import Convention, WorkPart
+from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
-PRODUCTS = frozenset({"aten.addmm", "aten.mm", "aten.linear", "aten.baddbmm", "aten.scaled_dot_product_attention"})
-CELLS = frozenset({"LSTMCell", "GRUCell", "RNNCell"})
+FULLY_COUNTED_OPS = frozenset(
+    {"aten.addmm", "aten.mm", "aten.linear", "aten.baddbmm", "aten.scaled_dot_product_attention"}
+)
+CELL_KINDS = frozenset({"LSTMCell", "GRUCell", "RNNCell"})
 
 
-def parts(reading: Reading) -> Iterator[Part]:
-    for row in reading.rows:
+def count_parts(reading: ToolView) -> Iterator[WorkPart]:
+    for row in reading.module_calls:
         for op in row.ops:
             if not op.macs:
                 continue
-            if row.kind in CELLS:
-                yield Part("recurrent cell, 0 MACs there", 0, 0, op.macs)
+            if row.kind in CELL_KINDS:
+                yield WorkPart("recurrent cell, 0 MACs there", 0, 0, op.macs)
             elif op.name == "aten.convolution":
-                yield _convolution(reading, row, op, op.macs)
+                yield _count_convolution(reading, row, op, op.macs)
             elif op.name == "aten.bmm":
-                yield _batched(reading, op, op.macs)
-            elif op.name in PRODUCTS:
-                yield Part(op.name, op.macs, op.macs, op.macs)
-            elif op.name in BY_VECTOR:
-                most = product(reading.shape(op.inputs[0])) * reading.numel(op.inputs[1])
-                yield Part(f"{op.name}, 0 MACs there unless it was written as matmul", 0, most, op.macs)
+                yield _count_bmm(reading, op, op.macs)
+            elif op.name in FULLY_COUNTED_OPS:
+                yield WorkPart(op.name, op.macs, op.macs, op.macs)
+            elif op.name in VECTOR_PRODUCT_OPS:
+                most = count_elements(reading.shape(op.inputs[0])) * reading.numel(op.inputs[1])
+                yield WorkPart(f"{op.name}, 0 MACs there unless it was written as matmul", 0, most, op.macs)
             else:
-                yield Part(f"{op.name}, 0 MACs there", 0, 0, op.macs)
+                yield WorkPart(f"{op.name}, 0 MACs there", 0, 0, op.macs)
 
 
-def _convolution(reading: Reading, row: Row, op: Op, macs: int) -> Part:
-    padded = row.op("constant_pad_nd")
+def _count_convolution(reading: ToolView, row: ModuleCall, op: Op, macs: int) -> WorkPart:
+    padded = row.find_op("constant_pad_nd")
     if padded is None or row.kind not in ("Conv1d", "Conv2d", "Conv3d"):
-        return Part(op.name, macs, macs, macs)
+        return WorkPart(op.name, macs, macs, macs)
     grown = zip(reading.shape(padded.inputs[0])[2:], reading.shape(padded.outputs[0])[2:], strict=True)
     outputs = reading.shape(op.outputs[0])[2:]
     short = prod(size - (after > before) for size, (before, after) in zip(outputs, grown, strict=True))
     counted = macs // prod(outputs) * short
-    return Part('convolution with padding="same", sized one short', counted, counted, macs)
+    return WorkPart('convolution with padding="same", sized one short', counted, counted, macs)
 
 
-def _batched(reading: Reading, op: Op, macs: int) -> Part:
-    if reading.by_einsum(op):
-        return Part("aten.bmm, 0 MACs there if it was written as einsum", 0, macs, macs)
-    first, second = reading.factors(op)
-    counted = product(first) * second[-1]
+def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
+    if reading.may_be_einsum(op):
+        return WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, macs, macs)
+    first, second = reading.find_factor_shapes(op)
+    counted = count_elements(first) * second[-1]
     words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
-    return Part(words, counted, counted, macs)
+    return WorkPart(words, counted, counted, macs)
 
 
 CONVENTION = Convention(
@@ -65,7 +67,7 @@ CONVENTION = Convention(
     "0.19.8",
     "get_model_profile(model, args=inputs)",
     "MACs",
-    parts,
+    count_parts,
     limits="Functions of torch under other names (torch.conv2d, torch.relu) are not seen there.",
     unclear="A profile does not always tell torch.einsum and torch.mv, which have 0 MACs there, from torch.matmul.",
 )

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archprof.analysis.other_tools.tool_count import Convention, Part
-from archprof.analysis.other_tools.tool_view import Reading
+from archprof.analysis.other_tools.tool_count import Convention, WorkPart
+from archprof.analysis.other_tools.tool_view import ToolView
 from archprof.facts.records import Op
 
-PRODUCTS = frozenset(
+REGISTERED_OPS = frozenset(
     f"aten.{name}"
     for name in (
         "mm addmm bmm baddbmm _scaled_mm convolution _convolution cudnn_convolution convolution_overrideable "
@@ -26,17 +26,17 @@ PRODUCTS = frozenset(
 """What it counts, as archprof writes it down: a recurrent layer or an attention is one op here and products there."""
 
 
-def parts(reading: Reading) -> Iterator[Part]:
-    for row in reading.rows:
+def count_parts(reading: ToolView) -> Iterator[WorkPart]:
+    for row in reading.module_calls:
         for op in row.ops:
             if not op.macs:
                 continue
-            counted = _counted(reading, op) if op.name in PRODUCTS else 0
-            what = op.name if op.name in PRODUCTS else f"{op.name}, which is not in its registry"
-            yield Part(what, counted, counted, op.macs)
+            counted = _count_macs(reading, op) if op.name in REGISTERED_OPS else 0
+            what = op.name if op.name in REGISTERED_OPS else f"{op.name}, which is not in its registry"
+            yield WorkPart(what, counted, counted, op.macs)
 
 
-def _counted(reading: Reading, op: Op) -> int:
+def _count_macs(reading: ToolView, op: Op) -> int:
     """A complex multiply-accumulate is four real ones, and one here."""
     assert op.macs is not None
     return op.macs // 4 if reading.profile.tensors[op.outputs[0]].spec.dtype.startswith("complex") else op.macs
@@ -47,6 +47,6 @@ CONVENTION = Convention(
     "2.15.0",
     "FlopCounterMode().get_total_flops() on meta tensors",
     "FLOPs",
-    parts,
-    scale=2,
+    count_parts,
+    per_mac=2,
 )

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archprof.analysis.other_tools.tool_count import CannotCount, Convention, Part
-from archprof.analysis.other_tools.tool_view import BY_VECTOR, Reading, Row, product
+from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart
+from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
-PRODUCTS = frozenset({"aten.convolution", "aten.addmm", "aten.mm", "aten.linear"})
+FULLY_COUNTED_OPS = frozenset({"aten.convolution", "aten.addmm", "aten.mm", "aten.linear"})
 
-ELEMENTWISE = {
+COUNT_PER_OUTPUT_ELEMENT = {
     "aten.upsample_nearest2d": 1,
     "aten.upsample_bilinear2d": 4,
     "aten.grid_sampler_2d": 4,
@@ -31,79 +31,79 @@ ELEMENTWISE = {
 }
 """What it counts for each output element."""
 
-GLOBAL_POOL = ((-1, -2), True)
+GLOBAL_MEAN_ARGS = ((-1, -2), True)
 """How torch writes the mean that a global `adaptive_avg_pool2d` is."""
 
 
-def parts(reading: Reading) -> Iterator[Part]:
-    for row in reading.rows:
+def count_parts(reading: ToolView) -> Iterator[WorkPart]:
+    for row in reading.module_calls:
         if row.kind.startswith("InstanceNorm"):
-            yield _norm("instance norm", row.x, affine=bool(row.params))
+            yield _count_norm("instance norm", row.input_shape, affine=bool(row.param_shapes))
             continue
         for op in row.ops:
-            yield from _part(reading, row, op)
+            yield from _count_op(reading, row, op)
 
 
-def _part(reading: Reading, row: Row, op: Op) -> Iterator[Part]:
+def _count_op(reading: ToolView, row: ModuleCall, op: Op) -> Iterator[WorkPart]:
     macs = op.macs or 0
-    if op.name == "aten.convolution" and row.op("constant_pad_nd") and row.kind in ("Conv1d", "Conv2d", "Conv3d"):
-        yield Part('convolution with padding="same", another node to it', 0, 0, macs)
-    elif op.name in PRODUCTS:
-        yield Part(op.name, macs, macs, macs)
+    if op.name == "aten.convolution" and row.find_op("constant_pad_nd") and row.kind in ("Conv1d", "Conv2d", "Conv3d"):
+        yield WorkPart('convolution with padding="same", another node to it', 0, 0, macs)
+    elif op.name in FULLY_COUNTED_OPS:
+        yield WorkPart(op.name, macs, macs, macs)
     elif op.name == "aten.bmm":
-        yield _batched(reading, op, macs)
-    elif op.name in BY_VECTOR:
-        yield Part(f"{op.name}, counted as nothing; if it was written as torch.matmul, fvcore raises", 0, 0, macs)
+        yield _count_bmm(reading, op, macs)
+    elif op.name in VECTOR_PRODUCT_OPS:
+        yield WorkPart(f"{op.name}, counted as nothing; if it was written as torch.matmul, fvcore raises", 0, 0, macs)
     elif op.name in ("aten.native_batch_norm", "aten._native_batch_norm_legit_no_training", "aten.cudnn_batch_norm"):
-        yield _batch_norm(reading, op)
+        yield _count_batch_norm(reading, op)
     elif op.name in ("aten.native_layer_norm", "aten.native_group_norm"):
         words = "layer norm" if "layer" in op.name else "group norm"
-        yield _norm(words, reading.shape(op.inputs[0]), affine=len(op.inputs) > 1)
-    elif op.name in ELEMENTWISE:
-        amount = ELEMENTWISE[op.name] * reading.numel(op.outputs[0])
-        yield Part(op.name, amount, amount)
-    elif row.kind not in ("AdaptiveAvgPool1d", "AdaptiveAvgPool3d") and _pools(op):
+        yield _count_norm(words, reading.shape(op.inputs[0]), affine=len(op.inputs) > 1)
+    elif op.name in COUNT_PER_OUTPUT_ELEMENT:
+        amount = COUNT_PER_OUTPUT_ELEMENT[op.name] * reading.numel(op.outputs[0])
+        yield WorkPart(op.name, amount, amount)
+    elif row.kind not in ("AdaptiveAvgPool1d", "AdaptiveAvgPool3d") and _is_adaptive_pool(op):
         amount = reading.numel(op.inputs[0])
-        yield Part("adaptive average pool, 1 an input element", amount, amount)
+        yield WorkPart("adaptive average pool, 1 an input element", amount, amount)
     elif macs:
-        yield Part(f"{op.name}, counted as nothing", 0, 0, macs)
+        yield WorkPart(f"{op.name}, counted as nothing", 0, 0, macs)
 
 
-def _pools(op: Op) -> bool:
-    return op.name == "aten._adaptive_avg_pool2d" or (op.name == "aten.mean" and op.args[1:3] == GLOBAL_POOL)
+def _is_adaptive_pool(op: Op) -> bool:
+    return op.name == "aten._adaptive_avg_pool2d" or (op.name == "aten.mean" and op.args[1:3] == GLOBAL_MEAN_ARGS)
 
 
-def _batched(reading: Reading, op: Op, macs: int) -> Part:
-    if reading.by_einsum(op):
-        return _by_einsum(op, macs)
-    first, second = reading.factors(op)
-    counted = product(first) * second[-1]
+def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
+    if reading.may_be_einsum(op):
+        return _count_einsum(op, macs)
+    first, second = reading.find_factor_shapes(op)
+    counted = count_elements(first) * second[-1]
     words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
-    return Part(words, counted, counted, macs)
+    return WorkPart(words, counted, counted, macs)
 
 
-def _by_einsum(op: Op, macs: int) -> Part:
+def _count_einsum(op: Op, macs: int) -> WorkPart:
     """It takes half of the FLOPs that NumPy prints for an `einsum`, which have four digits."""
     printed = int(float(f"{2 * macs:.3e}") // 2)
     words = op.name if printed == macs else f"{op.name}, in four digits if it was written as einsum"
-    return Part(words, min(macs, printed), max(macs, printed), macs)
+    return WorkPart(words, min(macs, printed), max(macs, printed), macs)
 
 
-def _batch_norm(reading: Reading, op: Op) -> Part:
+def _count_batch_norm(reading: ToolView, op: Op) -> WorkPart:
     """Inputs: x, then weight and bias, then the running mean and variance, as far as there are any."""
     others = [reading.profile.storages[reading.profile.tensors[i].storage].role for i in op.inputs[1:]]
     affine = "parameter" in others or len(others) == 4
     if "buffer" not in others and len(others) < 4:
-        return _norm("batch norm by the batch's own statistics", reading.shape(op.inputs[0]), affine)
+        return _count_norm("batch norm by the batch's own statistics", reading.shape(op.inputs[0]), affine)
     amount = reading.numel(op.inputs[0]) * (2 if affine else 1)
-    return Part(f"batch norm, {2 if affine else 1} an element", amount, amount)
+    return WorkPart(f"batch norm, {2 if affine else 1} an element", amount, amount)
 
 
-def _norm(words: str, shape: tuple[int, ...], affine: bool) -> Part:
+def _count_norm(words: str, shape: tuple[int, ...], affine: bool) -> WorkPart:
     if not 2 <= len(shape) <= 5:
         raise CannotCount(f"its rule of a {words} raises on an input of {len(shape)} dimensions")
     each = 5 if affine else 4
-    return Part(f"{words}, {each} an element", each * product(shape), each * product(shape))
+    return WorkPart(f"{words}, {each} an element", each * count_elements(shape), each * count_elements(shape))
 
 
 CONVENTION = Convention(
@@ -111,7 +111,7 @@ CONVENTION = Convention(
     "0.1.5.post20221221",
     "FlopCountAnalysis(model, inputs).total()",
     "flops",
-    parts,
+    count_parts,
     limits='A convolution written padding="same" that pads both sides alike is taken for one with a number, which '
     "fvcore counts; a matmul of two and of more dimensions may be folded so that what it spreads does not show.",
     unclear="Of an einsum it counts half of the FLOPs that NumPy prints, which have four digits.",

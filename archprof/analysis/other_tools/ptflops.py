@@ -19,28 +19,36 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from math import prod
 
-from archprof.analysis.other_tools.recurrent import KINDS as RECURRENT
-from archprof.analysis.other_tools.recurrent import sizes
-from archprof.analysis.other_tools.tool_count import CannotCount, Convention, Part
-from archprof.analysis.other_tools.tool_view import BY_VECTOR, Reading, Row, Shape, product
+from archprof.analysis.other_tools.recurrent import RECURRENT_KINDS as RECURRENT
+from archprof.analysis.other_tools.recurrent import read_recurrent_sizes
+from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart
+from archprof.analysis.other_tools.tool_view import (
+    VECTOR_PRODUCT_OPS,
+    ModuleCall,
+    Shape,
+    ToolView,
+    count_elements,
+)
 from archprof.facts.records import Op
 
-DIMENSIONS = (1, 2, 3)
-CONV = frozenset(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in DIMENSIONS)
-ACTIVATIONS = frozenset({"ReLU", "PReLU", "ELU", "LeakyReLU", "ReLU6", "GELU"})
-POOLS = frozenset(f"{kind}Pool{n}d" for kind in ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg") for n in DIMENSIONS)
-NORMS = frozenset(
-    {*(f"{kind}Norm{n}d" for kind in ("Batch", "Instance") for n in DIMENSIONS), "GroupNorm", "LayerNorm"}
+SPATIAL_DIMENSIONS = (1, 2, 3)
+CONV_KINDS = frozenset(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in SPATIAL_DIMENSIONS)
+ACTIVATION_KINDS = frozenset({"ReLU", "PReLU", "ELU", "LeakyReLU", "ReLU6", "GELU"})
+POOL_KINDS = frozenset(
+    f"{kind}Pool{n}d" for kind in ("Max", "Avg", "AdaptiveMax", "AdaptiveAvg") for n in SPATIAL_DIMENSIONS
+)
+NORM_KINDS = frozenset(
+    {*(f"{kind}Norm{n}d" for kind in ("Batch", "Instance") for n in SPATIAL_DIMENSIONS), "GroupNorm", "LayerNorm"}
 )
 
-CALLS_A_FUNCTION = (ACTIVATIONS | POOLS | {"SiLU", "Softmax", "Softmax2d"}) - {"LeakyReLU", "ReLU6"}
+FUNCTION_CALLING_KINDS = (ACTIVATION_KINDS | POOL_KINDS | {"SiLU", "Softmax", "Softmax2d"}) - {"LeakyReLU", "ReLU6"}
 """Modules of torch that call a function it replaces, on their input."""
 
-INTERPOLATES = frozenset({"Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"})
+INTERPOLATING_KINDS = frozenset({"Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"})
 
-QUIET = frozenset(
+KINDS_WITHOUT_REPLACED_CALLS = frozenset(
     {
-        *CONV, *NORMS, *RECURRENT, "Linear", "NonDynamicallyQuantizableLinear", "Bilinear", "Embedding", "EmbeddingBag",
+        *CONV_KINDS, *NORM_KINDS, *RECURRENT, "Linear", "NonDynamicallyQuantizableLinear", "Bilinear", "Embedding", "EmbeddingBag",
         "RMSNorm", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "Identity", "Flatten", "Unflatten",
         "Sequential", "LeakyReLU", "ReLU6", "Hardswish", "Hardsigmoid", "Hardtanh", "Sigmoid", "Tanh", "Mish", "GLU",
         "SELU", "CELU", "Softplus", "LogSoftmax", "PixelShuffle", "PixelUnshuffle", "TransformerEncoder",
@@ -49,7 +57,7 @@ QUIET = frozenset(
 )  # fmt: skip
 """Modules of torch whose own forward calls nothing that it replaces; the transformer layers keep the original."""
 
-ON_INPUT = frozenset(
+OPS_COUNTED_BY_INPUT = frozenset(
     f"aten.{name}"
     for name in (
         "relu relu_ _prelu_kernel elu elu_ hardtanh hardtanh_ gelu silu silu_ _softmax avg_pool1d avg_pool2d "
@@ -59,33 +67,33 @@ ON_INPUT = frozenset(
 )
 """Ops that stand for such a function, which counts the elements of its input."""
 
-GLOBAL_POOLS = (((-1, -2), True), ((-1, -2, -3), True))
-PRODUCTS = BY_VECTOR | {"aten.mm", "aten.bmm", "aten.addmm", "aten.baddbmm"}
-ELEMENTWISE = frozenset({"aten.add", "aten.mul"})
-REPLACED_INSIDE = {
+GLOBAL_MEAN_ARGS = (((-1, -2), True), ((-1, -2, -3), True))
+REPLACED_PRODUCT_OPS = VECTOR_PRODUCT_OPS | {"aten.mm", "aten.bmm", "aten.addmm", "aten.baddbmm"}
+REPLACED_ELEMENTWISE_OPS = frozenset({"aten.add", "aten.mul"})
+REPLACED_OPS_INSIDE = {
     "MultiheadAttention": frozenset({"aten.bmm", "aten.baddbmm", "aten._softmax"}),
     "LocalResponseNorm": frozenset({"aten.mul", "aten.add", "aten.avg_pool2d", "aten.avg_pool3d"}),
 }
 """What torch's own code calls by the functions that it replaces."""
 
 
-def parts(reading: Reading) -> Iterator[Part]:
-    modules = [part for row in reading.rows for part in _module(reading, row)]
-    functions = [part for row in reading.rows for part in _functions(reading, row)]
+def count_parts(reading: ToolView) -> Iterator[WorkPart]:
+    modules = [part for row in reading.module_calls for part in _count_module(reading, row)]
+    functions = [part for row in reading.module_calls for part in _count_functions(reading, row)]
     yield from modules
     yield from functions
-    yield from _divided(modules, functions, _samples(reading))
+    yield from _divide_by_samples(modules, functions, _count_samples(reading))
 
 
-def _samples(reading: Reading) -> int:
+def _count_samples(reading: ToolView) -> int:
     """By what it divides."""
-    inputs, model = reading.profile.inputs, reading.rows[0]
-    if len(inputs) != 1 or "=" in inputs[0] or not model.x:
+    inputs, model = reading.profile.inputs, reading.module_calls[0]
+    if len(inputs) != 1 or "=" in inputs[0] or not model.input_shape:
         return 1
-    return model.x[0]
+    return model.input_shape[0]
 
 
-def _divided(modules: list[Part], functions: list[Part], samples: int) -> Iterator[Part]:
+def _divide_by_samples(modules: list[WorkPart], functions: list[WorkPart], samples: int) -> Iterator[WorkPart]:
     """What is missing from the sum of the parts, for it prints the cost of one sample, cut to an integer."""
     if samples == 1:
         return
@@ -94,69 +102,71 @@ def _divided(modules: list[Part], functions: list[Part], samples: int) -> Iterat
         int(whole / samples + each) - whole - each
         for each in (sum(part.low for part in functions), sum(part.high for part in functions))
     )
-    yield Part(f"modules divided by the {samples} samples of the input", low, high)
+    yield WorkPart(f"modules divided by the {samples} samples of the input", low, high)
 
 
-def _module(reading: Reading, row: Row) -> Iterator[Part]:
+def _count_module(reading: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
     if row.kind in ("Attention", "DeformConv2d"):
         raise CannotCount(f"it has a rule of its own for a class {row.kind}, by name alone not to be told from others")
-    rule = RULES.get(row.kind)
+    rule = MODULE_RULES.get(row.kind)
     if rule is None:
-        inside = frozenset[str]() if row.kind in QUIET else PRODUCTS  # those are told by `_functions`
+        inside = (
+            frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
+        )  # those are told by `_functions`
         yield from (
-            Part(f"{op.name} outside the modules it knows", 0, 0, op.macs)
+            WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs)
             for op in row.ops
             if op.macs and op.name not in inside
         )
         return
     first = True
     for what, amount in rule(row):
-        yield Part(what, amount, amount, row.macs if first else 0)
+        yield WorkPart(what, amount, amount, row.macs if first else 0)
         first = False
-        if row.holders > 1:
-            again = amount * (row.holders - 1)
-            yield Part(f"{what} again for each of its holders", again, again)
+        if row.holder_count > 1:
+            again = amount * (row.holder_count - 1)
+            yield WorkPart(f"{what} again for each of its holders", again, again)
 
 
-Amounts = Iterable[tuple[str, int]]
+NamedAmounts = Iterable[tuple[str, int]]
 
 
-def _convolution(row: Row) -> Amounts:
-    op = row.op("convolution")
+def _convolution(row: ModuleCall) -> NamedAmounts:
+    op = row.find_op("convolution")
     if op is None or op.window is None:
         raise CannotCount(f"{row.layer.path or 'the model'} ({row.kind}) ran no convolution")
-    weight = row.reading.shape(op.inputs[1])
-    positions = product((row.x if op.window.transposed else row.y)[2:])
-    yield "convolution", product(weight) * row.x[0] * positions
+    weight = row.tool_view.shape(op.inputs[1])
+    positions = count_elements((row.input_shape if op.window.transposed else row.output_shape)[2:])
+    yield "convolution", count_elements(weight) * row.input_shape[0] * positions
     if len(op.inputs) > 2:
-        yield "bias", product(row.y)
+        yield "bias", count_elements(row.output_shape)
 
 
-def _linear(row: Row) -> Amounts:
-    yield "Linear", product(row.x) * row.y[-1]
-    if any(len(shape) == 1 for shape in row.params):
-        yield "bias", product(row.x[:-1]) * row.y[-1]
+def _linear(row: ModuleCall) -> NamedAmounts:
+    yield "Linear", count_elements(row.input_shape) * row.output_shape[-1]
+    if any(len(shape) == 1 for shape in row.param_shapes):
+        yield "bias", count_elements(row.input_shape[:-1]) * row.output_shape[-1]
 
 
-def _norm(row: Row) -> Amounts:
-    each = 2 if row.params and row.kind != "LayerNorm" else 1
-    yield f"{row.kind}, {each} an element", each * product(row.x)
+def _norm(row: ModuleCall) -> NamedAmounts:
+    each = 2 if row.param_shapes and row.kind != "LayerNorm" else 1
+    yield f"{row.kind}, {each} an element", each * count_elements(row.input_shape)
 
 
-def _pool(row: Row) -> Amounts:
-    yield "pool, 1 an input element", product(row.x)
+def _pool(row: ModuleCall) -> NamedAmounts:
+    yield "pool, 1 an input element", count_elements(row.input_shape)
 
 
-def _activation(row: Row) -> Amounts:
-    yield "activation module, 1 an element", product(row.y)
+def _activation(row: ModuleCall) -> NamedAmounts:
+    yield "activation module, 1 an element", count_elements(row.output_shape)
 
 
-def _upsample(row: Row) -> Amounts:
-    yield "Upsample, 1 an output element of the first sample", product(row.y[1:])
+def _upsample(row: ModuleCall) -> NamedAmounts:
+    yield "Upsample, 1 an output element of the first sample", count_elements(row.output_shape[1:])
 
 
-def _recurrent(row: Row) -> Amounts:
-    s = sizes(row)
+def _recurrent(row: ModuleCall) -> NamedAmounts:
+    s = read_recurrent_sizes(row)
     kind = row.kind.removesuffix("Cell")
     gates, more = {"RNN": (1, 1), "GRU": (3, 7), "LSTM": (4, 10)}[kind]
     rows = gates * s.hidden
@@ -164,32 +174,32 @@ def _recurrent(row: Row) -> Amounts:
     yield row.kind, cells * s.sequences * s.steps * s.directions
 
 
-def _attention(row: Row) -> Amounts:
+def _attention(row: ModuleCall) -> NamedAmounts:
     """Scaling, projections, scores, softmax, values, and the last projection with its bias."""
     where = row.layer.path or "the model"
-    if len(row.layer.inputs) < 3 or len(row.x) != 3:
+    if len(row.layer.inputs) < 3 or len(row.input_shape) != 3:
         raise CannotCount(f"it raises on {where}: its attention takes three positional batches")
     query, key, value = (spec.shape for spec in row.layer.inputs[:3])
-    inner = row.op("bmm", "baddbmm", "scaled_dot_product_attention")
+    inner = row.find_op("bmm", "baddbmm", "scaled_dot_product_attention")
     if inner is None:
         raise CannotCount(f"{where} (MultiheadAttention) shows no product of queries and keys")
     factors = inner.inputs[1:] if inner.name == "aten.baddbmm" else inner.inputs
-    heads = query[2] // row.reading.shape(factors[0])[-1]
+    heads = query[2] // row.tool_view.shape(factors[0])[-1]
     first = row.ops[0]
     batch_first = first.name == "aten.transpose" and first.args[1:] == (1, 0)
     batch, q, k, v = query[not batch_first], query[batch_first], key[batch_first], value[batch_first]
     e, ek, ev = query[2], key[2], value[2]
     projections = q * e * e + k * ek * ek + v * ev * ev
-    bias = (q + k + v) * e if (3 * e,) in row.params else 0
+    bias = (q + k + v) * e if (3 * e,) in row.param_shapes else 0
     scores = heads * (q * k * (e // heads) + q * k + q * k * (ev // heads))
     yield "MultiheadAttention", batch * (q * e + projections + bias + scores + q * ev * (ev + 1))
 
 
-RULES: dict[str, Callable[[Row], Amounts]] = {
-    **dict.fromkeys(CONV, _convolution),
-    **dict.fromkeys(ACTIVATIONS, _activation),
-    **dict.fromkeys(POOLS, _pool),
-    **dict.fromkeys(NORMS, _norm),
+MODULE_RULES: dict[str, Callable[[ModuleCall], NamedAmounts]] = {
+    **dict.fromkeys(CONV_KINDS, _convolution),
+    **dict.fromkeys(ACTIVATION_KINDS, _activation),
+    **dict.fromkeys(POOL_KINDS, _pool),
+    **dict.fromkeys(NORM_KINDS, _norm),
     **dict.fromkeys(RECURRENT, _recurrent),
     "Linear": _linear,
     "Upsample": _upsample,
@@ -197,54 +207,62 @@ RULES: dict[str, Callable[[Row], Amounts]] = {
 }
 
 
-def _functions(reading: Reading, row: Row) -> Iterator[Part]:
+def _count_functions(reading: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
     """Calls of the functions that it replaces, in the forward of one module."""
-    if row.kind in CALLS_A_FUNCTION:
-        yield Part("function of that module, once more", product(row.x), product(row.x))
-    elif row.kind in INTERPOLATES:
-        yield from (Part("F.interpolate", *amounts) for op in row.ops if (amounts := _interpolated(reading, op)))
-    elif row.kind not in QUIET:
-        inside = REPLACED_INSIDE.get(row.kind)
+    if row.kind in FUNCTION_CALLING_KINDS:
+        yield WorkPart(
+            "function of that module, once more", count_elements(row.input_shape), count_elements(row.input_shape)
+        )
+    elif row.kind in INTERPOLATING_KINDS:
+        yield from (
+            WorkPart("F.interpolate", *amounts) for op in row.ops if (amounts := _count_interpolate(reading, op))
+        )
+    elif row.kind not in KINDS_WITHOUT_REPLACED_CALLS:
+        inside = REPLACED_OPS_INSIDE.get(row.kind)
         for op in row.ops:
             if inside is None:
-                yield from _function(reading, op)
+                yield from _count_function(reading, op)
             elif op.name in inside:
-                amount = _amount(reading, op)
-                yield Part(f"{op.name} inside {row.kind}", amount, amount)
+                amount = _count_function_amount(reading, op)
+                yield WorkPart(f"{op.name} inside {row.kind}", amount, amount)
 
 
-def _function(reading: Reading, op: Op) -> Iterator[Part]:
+def _count_function(reading: ToolView, op: Op) -> Iterator[WorkPart]:
     """An op in code that we do not know: written as one of those functions, or otherwise."""
-    amounts = _interpolated(reading, op)
+    amounts = _count_interpolate(reading, op)
     if amounts is not None:
-        yield Part(f"{op.name}, if written as F.interpolate", 0, amounts[1])
-    elif reading.by_linear(op):
-        yield Part("F.linear, which it does not replace", 0, 0, op.macs or 0)
-    elif op.name in PRODUCTS:
-        yield Part(f"{op.name}, if written as torch.matmul or its kin", 0, _amount(reading, op), op.macs or 0)
-    elif op.name in ELEMENTWISE:
-        yield Part(f"{op.name}, if not written as an operator", 0, _amount(reading, op))
-    elif op.name in ON_INPUT or (op.name == "aten.mean" and op.args[1:3] in GLOBAL_POOLS):
-        yield Part(f"{op.name}, if written as a function of torch.nn.functional", 0, _amount(reading, op))
+        yield WorkPart(f"{op.name}, if written as F.interpolate", 0, amounts[1])
+    elif reading.is_from_linear(op):
+        yield WorkPart("F.linear, which it does not replace", 0, 0, op.macs or 0)
+    elif op.name in REPLACED_PRODUCT_OPS:
+        yield WorkPart(
+            f"{op.name}, if written as torch.matmul or its kin", 0, _count_function_amount(reading, op), op.macs or 0
+        )
+    elif op.name in REPLACED_ELEMENTWISE_OPS:
+        yield WorkPart(f"{op.name}, if not written as an operator", 0, _count_function_amount(reading, op))
+    elif op.name in OPS_COUNTED_BY_INPUT or (op.name == "aten.mean" and op.args[1:3] in GLOBAL_MEAN_ARGS):
+        yield WorkPart(
+            f"{op.name}, if written as a function of torch.nn.functional", 0, _count_function_amount(reading, op)
+        )
 
 
-def _amount(reading: Reading, op: Op) -> int:
+def _count_function_amount(reading: ToolView, op: Op) -> int:
     if op.name in ("aten.addmm", "aten.baddbmm"):
         return (op.macs or 0) + reading.numel(op.inputs[0])
-    if op.name in PRODUCTS:
-        first, second = reading.factors(op)
-        return product(first) * second[-1]
-    if op.name in ELEMENTWISE:
-        return _aligned([reading.shape(index) for index in op.inputs])
+    if op.name in REPLACED_PRODUCT_OPS:
+        first, second = reading.find_factor_shapes(op)
+        return count_elements(first) * second[-1]
+    if op.name in REPLACED_ELEMENTWISE_OPS:
+        return _count_aligned_elements([reading.shape(index) for index in op.inputs])
     return reading.numel(op.inputs[0])
 
 
-def _aligned(shapes: list[Shape]) -> int:
+def _count_aligned_elements(shapes: list[Shape]) -> int:
     """Elements of a broadcast result, by a rule that lines the shapes up at their first dimension."""
     return prod(max(sizes) for sizes in zip_longest(*shapes, fillvalue=1))
 
 
-def _interpolated(reading: Reading, op: Op) -> tuple[int, int] | None:
+def _count_interpolate(reading: ToolView, op: Op) -> tuple[int, int] | None:
     """Least and most for an op that `F.interpolate` calls; `None` for any other."""
     if not op.name.startswith("aten.upsample_"):
         return None
@@ -259,6 +277,6 @@ CONVENTION = Convention(
     "0.7.5",
     "get_model_complexity_info(model, input_res)",
     "MACs of one sample",
-    parts,
+    count_parts,
     unclear="In code of your own a profile does not tell torch.add(x, y) from x + y, F.relu(x) from torch.relu(x).",
 )

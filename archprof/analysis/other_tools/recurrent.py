@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof.analysis.other_tools.tool_count import CannotCount
-from archprof.analysis.other_tools.tool_view import Row
+from archprof.analysis.other_tools.tool_view import ModuleCall
 
-GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
-LAYERS = frozenset(GATES)
-CELLS = frozenset(f"{kind}Cell" for kind in GATES)
-KINDS = LAYERS | CELLS
+GATE_COUNTS = {"RNN": 1, "LSTM": 4, "GRU": 3}
+RECURRENT_LAYERS = frozenset(GATE_COUNTS)
+RECURRENT_CELLS = frozenset(f"{kind}Cell" for kind in GATE_COUNTS)
+RECURRENT_KINDS = RECURRENT_LAYERS | RECURRENT_CELLS
 
 
-class Sizes(NamedTuple):
+class RecurrentSizes(NamedTuple):
     """Of one recurrent layer or cell.
 
     Attributes:
@@ -32,24 +32,34 @@ class Sizes(NamedTuple):
     steps: int
 
 
-def sizes(row: Row) -> Sizes:
+def read_recurrent_sizes(row: ModuleCall) -> RecurrentSizes:
     """Of a row whose kind is one of `KINDS`."""
-    gates = GATES[row.kind.removesuffix("Cell")]
-    if row.kind in CELLS:
-        matrices = [shape for shape in row.params if len(shape) == 2]
-        return Sizes((row.x[-1],), row.y[-1], row.y[-1], len(row.params) > len(matrices), 1, row.x[0], 1)
-    op = row.op("lstm", "gru", "rnn_tanh", "rnn_relu")
+    gates = GATE_COUNTS[row.kind.removesuffix("Cell")]
+    if row.kind in RECURRENT_CELLS:
+        matrices = [shape for shape in row.param_shapes if len(shape) == 2]
+        return RecurrentSizes(
+            (row.input_shape[-1],),
+            row.output_shape[-1],
+            row.output_shape[-1],
+            len(row.param_shapes) > len(matrices),
+            1,
+            row.input_shape[0],
+            1,
+        )
+    op = row.find_op("lstm", "gru", "rnn_tanh", "rnn_relu")
     if op is None:
         raise CannotCount(f"{row.layer.path or 'the model'} ({row.kind}) ran as other ops, which do not show its sizes")
-    if _packed(row):
+    if _is_packed(row):
         raise CannotCount(f"{row.layer.path or 'the model'} ({row.kind}) took a packed sequence")
-    first, recurrent = row.params[0], row.params[1]
+    first, recurrent = row.param_shapes[0], row.param_shapes[1]
     hidden, state = first[0] // gates, recurrent[1]
-    each = 2 + (2 if any(len(shape) == 1 for shape in row.params) else 0) + (state != hidden)
-    directions = row.y[-1] // state
-    stack = row.params[:: each * directions]
-    return Sizes(tuple(shape[1] for shape in stack), hidden, state, each > 3, directions, row.x[0], row.x[1])
+    each = 2 + (2 if any(len(shape) == 1 for shape in row.param_shapes) else 0) + (state != hidden)
+    directions = row.output_shape[-1] // state
+    stack = row.param_shapes[:: each * directions]
+    return RecurrentSizes(
+        tuple(shape[1] for shape in stack), hidden, state, each > 3, directions, row.input_shape[0], row.input_shape[1]
+    )
 
 
-def _packed(row: Row) -> bool:
+def _is_packed(row: ModuleCall) -> bool:
     return len(row.layer.inputs) > 1 and row.layer.inputs[1].dtype == "int64"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from archprof import units
 from archprof.analysis import certainty
-from archprof.analysis.other_tools import printed
-from archprof.analysis.other_tools.tool_count import Convention, Line, Tally
+from archprof.analysis.other_tools import count_as_tool
+from archprof.analysis.other_tools.tool_count import Convention, ToolCount, WorkLine
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.facts.records import Profile
 
 
-def _columns(convention: Convention) -> tuple[Column, ...]:
+def _make_columns(convention: Convention) -> tuple[Column, ...]:
     tool = convention.tool
     return (
         Column("what", "What", "text", "a kind of work", 0),
@@ -25,31 +25,31 @@ def _columns(convention: Convention) -> tuple[Column, ...]:
     )
 
 
-def one(profile: Profile, name: str) -> Table:
+def tabulate_tool(profile: Profile, name: str) -> Table:
     """What the tool called `name` would print for one model: the work of which its number is made.
 
     Raises:
         UnknownName: there is no rule of that name.
         UsageError: the profile is of a training pass.
     """
-    tally = printed(profile, name)
+    tally = count_as_tool(profile, name)
     convention = tally.convention
-    total = None if tally.failure else _row(_sum(tally), "Total")
+    total = None if tally.failure else _make_row(_sum_lines(tally), "Total")
     return Table(
         title=f"{profile.model} by the rule of {convention.tool} {convention.version}",
-        columns=_columns(convention),
-        rows=tuple(_row(line) for line in tally.lines),
+        columns=_make_columns(convention),
+        rows=tuple(_make_row(line) for line in tally.lines),
         total=total,
-        notes=tuple(_notes(profile, tally)),
+        notes=tuple(_write_notes(profile, tally)),
     )
 
 
-def _sum(tally: Tally) -> Line:
+def _sum_lines(tally: ToolCount) -> WorkLine:
     lines = tally.lines
-    return Line("", 0, *(sum(amounts) for amounts in zip((0, 0, 0), *(line[2:] for line in lines), strict=True)))
+    return WorkLine("", 0, *(sum(amounts) for amounts in zip((0, 0, 0), *(line[2:] for line in lines), strict=True)))
 
 
-def _row(line: Line, name: str | None = None) -> Row:
+def _make_row(line: WorkLine, name: str | None = None) -> Row:
     cells: tuple[Value, ...] = (line.what, line.pieces, line.macs, line.low, line.low - line.macs)
     if name is not None:
         cells = (None, None, *cells[2:])
@@ -57,33 +57,35 @@ def _row(line: Line, name: str | None = None) -> Row:
     return Row(cells, name=name, bounds=bounds)
 
 
-def _notes(profile: Profile, tally: Tally) -> Iterator[str]:
-    yield sentence(profile, tally)
+def _write_notes(profile: Profile, tally: ToolCount) -> Iterator[str]:
+    yield describe_tool_count(profile, tally)
     if tally.failure is None:
-        yield from filter(None, [tally.convention.limits, "" if tally.exact else tally.convention.unclear])
+        yield from filter(None, [tally.convention.limits, "" if tally.is_exact else tally.convention.unclear])
     inputs = ", ".join(profile.inputs) or "none"
     yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {certainty.describe_certainty(profile)}."
 
 
-def sentence(profile: Profile, tally: Tally) -> str:
+def describe_tool_count(profile: Profile, tally: ToolCount) -> str:
     """What the tool prints, in its own unit and word, beside the MACs of archprof."""
     convention = tally.convention
     if tally.low is None or tally.high is None:
         return f"{convention.tool} {convention.version} gives no number here: {tally.failure}."
-    low = f"{tally.low:,} {convention.word} ({units.show_quantity(tally.low, 'count')})"
+    low = f"{tally.low:,} {convention.unit_word} ({units.show_quantity(tally.low, 'count')})"
     amount = (
-        low if tally.exact else f"at least {low}, at most {tally.high:,} ({units.show_quantity(tally.high, 'count')})"
+        low
+        if tally.is_exact
+        else f"at least {low}, at most {tally.high:,} ({units.show_quantity(tally.high, 'count')})"
     )
-    twice = f", {convention.scale} for a multiply-add" if convention.scale > 1 else ""
+    twice = f", {convention.per_mac} for a multiply-add" if convention.per_mac > 1 else ""
     ours = f"archprof counts {profile.totals.macs:,} MACs"
     return f"{convention.tool} {convention.version} prints {amount}{twice}, by {convention.call}; {ours}."
 
 
-def several(profiles: Sequence[Profile], name: str) -> Table:
+def tabulate_tool_for_models(profiles: Sequence[Profile], name: str) -> Table:
     """The same number for each of several models; raises what `one` raises."""
-    tallies = [printed(profile, name) for profile in profiles]
+    tallies = [count_as_tool(profile, name) for profile in profiles]
     convention = tallies[0].convention
-    header = f"{convention.tool}: {convention.word}"
+    header = f"{convention.tool}: {convention.unit_word}"
     columns = (
         Column("model", "Model", "path", "its name", 0),
         Column("macs", "MACs", "count", "what archprof counts", 0, "work"),
@@ -102,5 +104,7 @@ def several(profiles: Sequence[Profile], name: str) -> Table:
         title=f"By the rule of {convention.tool} {convention.version}",
         columns=columns,
         rows=tuple(rows),
-        notes=tuple(f"{p.model}: {sentence(p, t)}" for p, t in zip(profiles, tallies, strict=True) if t.failure),
+        notes=tuple(
+            f"{p.model}: {describe_tool_count(p, t)}" for p, t in zip(profiles, tallies, strict=True) if t.failure
+        ),
     )

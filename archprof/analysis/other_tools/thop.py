@@ -16,60 +16,60 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import prod
 
-from archprof.analysis.other_tools.recurrent import sizes
-from archprof.analysis.other_tools.tool_count import CannotCount, Convention, Part
-from archprof.analysis.other_tools.tool_view import Reading, Row, product
+from archprof.analysis.other_tools.recurrent import read_recurrent_sizes
+from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart
+from archprof.analysis.other_tools.tool_view import ModuleCall, ToolView, count_elements
 
-UPSAMPLING = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
+UPSAMPLING_COSTS = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
 
 
-def parts(reading: Reading) -> Iterator[Part]:
-    for row in reading.rows:
-        rule = RULES.get(row.kind)
+def count_parts(reading: ToolView) -> Iterator[WorkPart]:
+    for row in reading.module_calls:
+        rule = MODULE_RULES.get(row.kind)
         if rule is None:
-            yield from (Part(f"{op.name} outside the modules it knows", 0, 0, op.macs) for op in row.ops if op.macs)
+            yield from (WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs) for op in row.ops if op.macs)
             continue
         once = rule(row)
-        yield Part(row.kind, once, once, row.macs)
-        if row.holders > 1:
-            again = once * (row.holders**2 - 1)
-            yield Part(f"{row.kind} again for each of its holders", again, again)
+        yield WorkPart(row.kind, once, once, row.macs)
+        if row.holder_count > 1:
+            again = once * (row.holder_count**2 - 1)
+            yield WorkPart(f"{row.kind} again for each of its holders", again, again)
 
 
-def _convolution(row: Row) -> int:
-    op = row.op("convolution")
+def _convolution(row: ModuleCall) -> int:
+    op = row.find_op("convolution")
     if op is None or op.window is None:
         raise CannotCount(f"{row.layer.path or 'the model'} ({row.kind}) ran no convolution")
-    return product(row.y) * (row.x[1] // op.window.groups) * prod(op.window.kernel)
+    return count_elements(row.output_shape) * (row.input_shape[1] // op.window.groups) * prod(op.window.kernel)
 
 
-def _norm(row: Row) -> int:
-    return product(row.x) * (4 if row.params else 2)
+def _norm(row: ModuleCall) -> int:
+    return count_elements(row.input_shape) * (4 if row.param_shapes else 2)
 
 
-def _softmax(row: Row) -> int:
-    op = row.op("_softmax")
+def _softmax(row: ModuleCall) -> int:
+    op = row.find_op("_softmax")
     if op is None or not isinstance(op.args[1], int):
         raise CannotCount(f"{row.layer.path or 'the model'} (Softmax) shows no dimension")
-    classes = row.x[op.args[1]]
-    return product(row.x) // classes * (3 * classes - 1)
+    classes = row.input_shape[op.args[1]]
+    return count_elements(row.input_shape) // classes * (3 * classes - 1)
 
 
-def _adaptive_average(row: Row) -> int:
-    window = prod(before / after for before, after in zip(row.x[2:], row.y[2:], strict=True))
-    return int((window + 1) * product(row.y))
+def _adaptive_average(row: ModuleCall) -> int:
+    window = prod(before / after for before, after in zip(row.input_shape[2:], row.output_shape[2:], strict=True))
+    return int((window + 1) * count_elements(row.output_shape))
 
 
-def _upsample(row: Row) -> int:
-    for words, each in UPSAMPLING.items():
+def _upsample(row: ModuleCall) -> int:
+    for words, each in UPSAMPLING_COSTS.items():
         if any(op.name.startswith(f"aten.upsample_{words}") for op in row.ops):
-            return each * product(row.y)
+            return each * count_elements(row.output_shape)
     return 0
 
 
-def _recurrent(gate: Callable[[int, int, int], int]) -> Callable[[Row], int]:
-    def count(row: Row) -> int:
-        s = sizes(row)
+def _make_recurrent_rule(gate: Callable[[int, int, int], int]) -> Callable[[ModuleCall], int]:
+    def count(row: ModuleCall) -> int:
+        s = read_recurrent_sizes(row)
         width = s.hidden * s.directions
         inputs = (s.inputs[0], *(width for _ in s.inputs[1:]))
         biases = 2 * s.hidden if s.bias else 0
@@ -84,22 +84,22 @@ def _gate(hidden: int, inputs: int, biases: int) -> int:
     return hidden * (inputs + hidden) + hidden + biases
 
 
-_RNN = _recurrent(_gate)
-_GRU = _recurrent(lambda hidden, inputs, biases: 3 * _gate(hidden, inputs, biases) + 4 * hidden)
-_LSTM = _recurrent(lambda hidden, inputs, biases: 4 * _gate(hidden, inputs, biases) + 4 * hidden)
+_RNN = _make_recurrent_rule(_gate)
+_GRU = _make_recurrent_rule(lambda hidden, inputs, biases: 3 * _gate(hidden, inputs, biases) + 4 * hidden)
+_LSTM = _make_recurrent_rule(lambda hidden, inputs, biases: 4 * _gate(hidden, inputs, biases) + 4 * hidden)
 
-RULES: dict[str, Callable[[Row], int]] = {
+MODULE_RULES: dict[str, Callable[[ModuleCall], int]] = {
     **{f"{kind}{n}d": _convolution for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
     **{f"{kind}{n}d": _norm for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)},
-    **{f"AvgPool{n}d": lambda row: product(row.y) for n in (1, 2, 3)},
+    **{f"AvgPool{n}d": lambda row: count_elements(row.output_shape) for n in (1, 2, 3)},
     **{f"AdaptiveAvgPool{n}d": _adaptive_average for n in (1, 2, 3)},
     **dict.fromkeys(("LayerNorm", "SyncBatchNorm"), _norm),
     **dict.fromkeys(("Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"), _upsample),
     **dict.fromkeys(("RNN", "RNNCell"), _RNN),
     **dict.fromkeys(("GRU", "GRUCell"), _GRU),
     **dict.fromkeys(("LSTM", "LSTMCell"), _LSTM),
-    "Linear": lambda row: product(row.y) * row.x[-1],
-    "PReLU": lambda row: product(row.x),
+    "Linear": lambda row: count_elements(row.output_shape) * row.input_shape[-1],
+    "PReLU": lambda row: count_elements(row.input_shape),
     "Softmax": _softmax,
 }
 """What it counts for one call of a module, by class; a class that is not here is 0."""
@@ -109,5 +109,5 @@ CONVENTION = Convention(
     "0.1.1-2209072238",
     "profile(model, inputs)",
     "MACs",
-    parts,
+    count_parts,
 )

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archprof.analysis.other_tools.tool_view import Reading
+from archprof.analysis.other_tools.tool_view import ToolView
 
 
-class Part(NamedTuple):
+class WorkPart(NamedTuple):
     """One piece of work, as a tool counts it and as archprof does.
 
     Where a profile does not tell which of two ways the code was written in (`x + y` or `torch.add(x, y)`), `low` and
@@ -38,24 +38,24 @@ class Convention:
     Attributes:
         tool, version: whose rule it is; the version whose source it was read from and whose output it was compared to.
         call: what prints the number.
-        word: what the tool calls it.
-        scale: what it prints for one multiply-add.
+        unit_word: what the tool calls it.
+        per_mac: what it prints for one multiply-add.
         limits: what a profile cannot tell, and how it is taken.
         unclear: why there may be two numbers.
-        parts: the rule.
+        rule: the rule.
     """
 
     tool: str
     version: str
     call: str
-    word: str
-    parts: Callable[[Reading], Iterable[Part]]
-    scale: int = 1
+    unit_word: str
+    rule: Callable[[ToolView], Iterable[WorkPart]]
+    per_mac: int = 1
     limits: str = ""
     unclear: str = ""
 
 
-class Line(NamedTuple):
+class WorkLine(NamedTuple):
     """The parts of one name, of which there are `pieces`."""
 
     what: str
@@ -65,12 +65,12 @@ class Line(NamedTuple):
     macs: int
 
     @property
-    def same(self) -> bool:
+    def agrees(self) -> bool:
         return self.low == self.high == self.macs
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ToolCount:
     """What a tool would print for a model: `low` to `high`, the same number where the profile tells it exactly.
 
     Attributes:
@@ -80,37 +80,37 @@ class Tally:
     """
 
     convention: Convention
-    lines: tuple[Line, ...] = ()
+    lines: tuple[WorkLine, ...] = ()
     failure: str | None = None
 
     @property
     def low(self) -> int | None:
         """The least it can print, in the tool's own unit; `None` when there is no number."""
-        return None if self.failure else self.convention.scale * sum(line.low for line in self.lines)
+        return None if self.failure else self.convention.per_mac * sum(line.low for line in self.lines)
 
     @property
     def high(self) -> int | None:
         """The most it can print, in the tool's own unit; `None` when there is no number."""
-        return None if self.failure else self.convention.scale * sum(line.high for line in self.lines)
+        return None if self.failure else self.convention.per_mac * sum(line.high for line in self.lines)
 
     @property
-    def exact(self) -> bool:
+    def is_exact(self) -> bool:
         """One number, whichever way the code was written."""
         return self.failure is None and self.low == self.high
 
-    def differences(self) -> Iterator[Line]:
+    def find_differences(self) -> Iterator[WorkLine]:
         """The lines in which the tool and archprof differ, or may."""
-        return (line for line in self.lines if not line.same)
+        return (line for line in self.lines if not line.agrees)
 
 
-def tally(convention: Convention, reading: Reading) -> Tally:
+def count_by_convention(convention: Convention, reading: ToolView) -> ToolCount:
     """Apply a convention to a profile."""
     sums: dict[str, list[int]] = {}
     try:
-        for what, low, high, macs in convention.parts(reading):
+        for what, low, high, macs in convention.rule(reading):
             into = sums.setdefault(what, [0, 0, 0, 0])
             for i, amount in enumerate((1, low, high, macs)):
                 into[i] += amount
     except CannotCount as error:
-        return Tally(convention, failure=str(error))
-    return Tally(convention, tuple(Line(what, *amounts) for what, amounts in sums.items()))
+        return ToolCount(convention, failure=str(error))
+    return ToolCount(convention, tuple(WorkLine(what, *amounts) for what, amounts in sums.items()))

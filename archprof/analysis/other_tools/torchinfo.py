@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archprof.analysis.other_tools.recurrent import KINDS as RECURRENT
-from archprof.analysis.other_tools.tool_count import Convention, Part
-from archprof.analysis.other_tools.tool_view import Reading, Row, product
+from archprof.analysis.other_tools.recurrent import RECURRENT_KINDS as RECURRENT
+from archprof.analysis.other_tools.tool_count import Convention, WorkPart
+from archprof.analysis.other_tools.tool_view import ModuleCall, ToolView, count_elements
 
-CONV = tuple(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3))
-PLAIN = frozenset(
+CONV_KINDS = tuple(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3))
+WEIGHT_AND_BIAS_KINDS = frozenset(
     {
         *(f"{kind}{n}d" for kind in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)),
         "Linear", "NonDynamicallyQuantizableLinear", "Bilinear", "Embedding", "EmbeddingBag", "LayerNorm", "GroupNorm",
@@ -26,30 +26,34 @@ PLAIN = frozenset(
 """Modules of torch whose parameters are called weight and bias."""
 
 
-def parts(reading: Reading) -> Iterator[Part]:
-    for row in reading.rows:
-        counted = _counted(row) if row.leaf else None
+def count_parts(reading: ToolView) -> Iterator[WorkPart]:
+    for row in reading.module_calls:
+        counted = _count_leaf(row) if row.is_leaf else None
         if counted is not None:
-            yield Part(row.kind, *counted, row.macs)
+            yield WorkPart(row.kind, *counted, row.macs)
         else:
-            yield from (Part(f"{op.name} outside such modules", 0, 0, op.macs) for op in row.ops if op.macs)
+            yield from (WorkPart(f"{op.name} outside such modules", 0, 0, op.macs) for op in row.ops if op.macs)
 
 
-def _counted(row: Row) -> tuple[int, int] | None:
+def _count_leaf(row: ModuleCall) -> tuple[int, int] | None:
     """Least and most for a module that holds no others; `None` where its parameters cannot count."""
-    elements = sum(map(product, row.params))
+    elements = sum(map(count_elements, row.param_shapes))
     if not elements:
         return None
-    first = row.y[0] if row.y else 1
-    whole = elements * product(row.y[:2])
-    if row.kind in CONV:
-        amount = elements * product(row.y[:1] + row.y[2:])
+    first = row.output_shape[0] if row.output_shape else 1
+    whole = elements * count_elements(row.output_shape[:2])
+    if row.kind in CONV_KINDS:
+        amount = elements * count_elements(row.output_shape[:1] + row.output_shape[2:])
     elif row.kind in RECURRENT:
         amount = whole
-    elif row.kind in PLAIN:
+    elif row.kind in WEIGHT_AND_BIAS_KINDS:
         amount = elements * first
     else:
-        return 0, max(whole, elements * first, elements * product(row.y[:1] + row.y[2:]) if "Conv" in row.kind else 0)
+        return 0, max(
+            whole,
+            elements * first,
+            elements * count_elements(row.output_shape[:1] + row.output_shape[2:]) if "Conv" in row.kind else 0,
+        )
     return amount, amount
 
 
@@ -58,6 +62,6 @@ CONVENTION = Convention(
     "1.8.0",
     "summary(model, input_data=inputs)",
     "mult-adds",
-    parts,
+    count_parts,
     unclear="A profile does not hold the names of parameters: those of a module of your own may count or not.",
 )

@@ -10,8 +10,8 @@ from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table
 
 if TYPE_CHECKING:
-    from archprof.sweeping.fit import Fit, Step
-    from archprof.sweeping.solve_inputs import Answer, Found
+    from archprof.sweeping.fit import Fit, FitStep
+    from archprof.sweeping.solve_inputs import InputSizes, TracedSize
 
 BUDGET_COLUMNS = {
     "params": Column("params", "Params", "count", "parameters", 1),
@@ -22,11 +22,11 @@ BUDGET_COLUMNS = {
 """What can be limited."""
 
 
-def tabulate_inputs(answer: Answer) -> Table:
+def tabulate_inputs(answer: InputSizes) -> Table:
     """One row an input size that meets the conditions: the layers' sizes, what the model returns, and if it runs."""
     wanted = [
         Column(f"output_{i}", where.path or "the model", "text", f"height and width of the output of {where.path}", 1)
-        for i, where in enumerate(answer.where, start=1)
+        for i, where in enumerate(answer.conditions, start=1)
     ]
     columns = (
         Column("input", "Input", "path", "height and width of the input", 0),
@@ -34,16 +34,16 @@ def tabulate_inputs(answer: Answer) -> Table:
         Column("output", "Output", "shapes", "shapes of what the model returns", 2),
         Column("runs", "Runs", "text", "whether the forward comes to its end", 0),
     )
-    title = f"Inputs of {answer.model} with {', '.join(map(str, answer.where))}"
+    title = f"Inputs of {answer.model} with {', '.join(map(str, answer.conditions))}"
     return Table(title, columns, tuple(map(_found, answer.found)), notes=tuple(_inputs_notes(answer)))
 
 
-def _found(found: Found) -> Row:
+def _found(found: TracedSize) -> Row:
     runs = "yes" if found.problem is None else "no"
-    return Row((_size(found.size), *map(_size, found.sizes), found.outputs or None, runs))
+    return Row((_size(found.size), *map(_size, found.layer_sizes), found.outputs or None, runs))
 
 
-def _inputs_notes(answer: Answer) -> list[str]:
+def _inputs_notes(answer: InputSizes) -> list[str]:
     among = "height = width" if answer.square else "height and width apart"
     lines = [f"Sizes from {answer.lo} to {answer.hi} were looked for, {among}; each one above was traced."]
     if not answer.found:
@@ -56,8 +56,8 @@ def _inputs_notes(answer: Answer) -> list[str]:
     return lines
 
 
-def _gives(found: Found) -> str:
-    return ", ".join(_size(size) or "nothing" for size in found.sizes)
+def _gives(found: TracedSize) -> str:
+    return ", ".join(_size(size) or "nothing" for size in found.layer_sizes)
 
 
 def _size(size: tuple[int, int] | None) -> str | None:
@@ -78,8 +78,8 @@ def tabulate_fit(result: Fit) -> Table:
     return Table(title, columns, rows, notes=tuple(_fit_notes(result)))
 
 
-def _step(step: Step, result: Fit) -> Row:
-    fits = step.problem is None and not step.over(result.budgets)
+def _step(step: FitStep, result: Fit) -> Row:
+    fits = step.problem is None and not step.find_overruns(result.budgets)
     costs = tuple((step.costs or {}).get(key) for key in BUDGET_COLUMNS)
     bounds = frozenset() if step.complete or step.costs is None else frozenset(BUDGET_COLUMNS)
     return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds)
@@ -97,12 +97,12 @@ def _fit_notes(result: Fit) -> list[str]:
     return [*lines, f"{activation}1 MAC = 2 FLOPs. Settings traced: {result.tried:,}."]
 
 
-def _why_not(step: Step, result: Fit) -> list[str]:
+def _why_not(step: FitStep, result: Fit) -> list[str]:
     if step.problem is not None:
         return [f"{step.label} does not run: {step.problem}"]
     which = "" if result.found else ", the smallest that runs,"
     lines = []
-    for key, over in step.over(result.budgets).items():
+    for key, over in step.find_overruns(result.budgets).items():
         share = tenths_of_percent(Fraction(over, result.budgets[key]))
         lines.append(
             f"{step.label}{which} is over the budget of {BUDGET_COLUMNS[key].header} by {_shown(key, over)} ({share})."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from archprof import units
 from archprof.analysis import certainty
-from archprof.analysis.other_tools import printed
+from archprof.analysis.other_tools import count_as_tool
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
 from archprof.facts.records import Profile
@@ -92,7 +92,7 @@ def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Row
         yield _reason(count, what, macs=left)
         left = 0
     if abs(left) > count.rounding:
-        why = printed(profile, count.convention).failure if count.convention else None
+        why = count_as_tool(profile, count.convention).failure if count.convention else None
         yield _reason(count, f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left)
 
 
@@ -100,7 +100,7 @@ def _by_rule(profile: Profile, count: SourceCount) -> Iterator[tuple[str, int]]:
     """What the source's own rule counts more or less than archprof's."""
     if not count.convention:
         return
-    for line in printed(profile, count.convention).differences():
+    for line in count_as_tool(profile, count.convention).find_differences():
         if line.low == line.high:
             yield line.what, line.low - line.macs
     if unseen := sum(_convolutions(profile, count.unseen)):
@@ -110,7 +110,9 @@ def _by_rule(profile: Profile, count: SourceCount) -> Iterator[tuple[str, int]]:
 def _one_way_or_the_other(profile: Profile, count: SourceCount, left: int) -> Iterator[str]:
     """Work that a source may count otherwise, depending on how it was written, where that can be what is left."""
     open_lines = (
-        [line for line in printed(profile, count.convention).lines if line.low < line.high] if count.convention else []
+        [line for line in count_as_tool(profile, count.convention).lines if line.low < line.high]
+        if count.convention
+        else []
     )
     low, high = sum(line.low - line.macs for line in open_lines), sum(line.high - line.macs for line in open_lines)
     if left and low <= left <= high:

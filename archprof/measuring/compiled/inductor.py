@@ -19,18 +19,18 @@ import torch
 from torch.fx import GraphModule
 
 from archprof.facts.records import Phase, Profile
-from archprof.measuring.boundaries import Marking, Rows
+from archprof.measuring.boundaries import Marking, ModuleMarking
 from archprof.measuring.compiled import kernel_border
-from archprof.measuring.compiled.kernel_shares import FusedRows, Piece
-from archprof.measuring.compiled.lowered_graph import Buffer, Kernel, Owners, ran
-from archprof.measuring.live_model import Subject
-from archprof.measuring.protocols import UNATTRIBUTED, Row, Unmeasurable
+from archprof.measuring.compiled.kernel_shares import KernelMarking, KernelWork
+from archprof.measuring.compiled.lowered_graph import KernelResult, LoweredKernel, OpOwners, find_ops_run
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
 
-HOOK = "set_kernel_post_grad_provenance_tracing"
+PROVENANCE_HOOK = "set_kernel_post_grad_provenance_tracing"
 """What inductor calls with the parts of each kernel, just before it writes the call of that kernel."""
 
-IMPORT = "from archprof.measuring.compiled import kernel_border as archprof_border"
-LINE = "archprof_border.passed({number})"
+BORDER_IMPORT = "from archprof.measuring.compiled import kernel_border as archprof_border"
+BORDER_LINE = "archprof_border.passed({number})"
 
 NO_CACHES = {"fx_graph_cache": False, "fx_graph_remote_cache": False}
 
@@ -39,22 +39,22 @@ COMPILED_NOTE = (
     "The time could not be attributed to layers either: {reason}."
 )
 
-NOTHING_WRITTEN = "torch wrote no code in which kernels could be told apart"
-NOTHING_KNOWN = "no kernel could be led back to a layer"
+NO_KERNELS_WRITTEN = "torch wrote no code in which kernels could be told apart"
+NO_KERNELS_KNOWN = "no kernel could be led back to a layer"
 
 
-def marking(subject: Subject, profile: Profile) -> tuple[Marking | None, list[str]]:
+def choose_marking(subject: LiveModel, profile: Profile) -> tuple[Marking | None, list[str]]:
     """How the passes of a subject can be marked, and what to say of that; `None` where they cannot be."""
     if not subject.compiled:
-        return Rows(profile), []
+        return ModuleMarking(profile), []
     try:
-        rows = fused_rows(subject, profile)
+        rows = compile_marked(subject, profile)
     except Unmeasurable as error:
         return None, [COMPILED_NOTE.format(reason=error)]
     return rows, rows.notes
 
 
-def fused_rows(subject: Subject, profile: Profile) -> FusedRows:
+def compile_marked(subject: LiveModel, profile: Profile) -> KernelMarking:
     """Compile a subject once more and run it twice.
 
     It must become one graph: of parts, torch tells neither which module they begin in nor how often that was called.
@@ -65,18 +65,18 @@ def fused_rows(subject: Subject, profile: Profile) -> FusedRows:
     marked = copy.copy(subject)
     try:
         compiler = _Compiler(subject.model, profile)
-        marked.call = torch.compile(subject.model, backend=compiler.backend, fullgraph=True)
-        marked.run()
+        marked.callable_model = torch.compile(subject.model, backend=compiler.backend, fullgraph=True)
+        marked.run_pass()
         heard: Counter[int] = Counter()
-        with kernel_border.heard(lambda number: heard.update([number])):
-            marked.run()
+        with kernel_border.listening(lambda number: heard.update([number])):
+            marked.run_pass()
     except Exception as error:  # of any kind: it is private code of torch that was asked
         raise Unmeasurable(_first_words(error)) from error
-    if not set(heard) - {kernel_border.END}:
-        raise Unmeasurable(NOTHING_WRITTEN)
-    rows = FusedRows(profile, compiler.pieces(heard), marked)
-    if not rows.known:
-        raise Unmeasurable(NOTHING_KNOWN)
+    if not set(heard) - {kernel_border.GRAPH_END}:
+        raise Unmeasurable(NO_KERNELS_WRITTEN)
+    rows = KernelMarking(profile, compiler.list_pieces(heard), marked)
+    if not rows.knows_rows:
+        raise Unmeasurable(NO_KERNELS_KNOWN)
     return rows
 
 
@@ -90,14 +90,14 @@ class _Compiler:
     """A backend for `torch.compile`: inductor, and a border before each kernel that it writes."""
 
     def __init__(self, model: torch.nn.Module, profile: Profile) -> None:
-        self._owners = Owners(model, profile)
-        self._pieces: list[Piece] = []
+        self._op_owners = OpOwners(model, profile)
+        self._pieces: list[KernelWork] = []
 
-    def pieces(self, heard: Mapping[int, int]) -> list[Piece]:
+    def list_pieces(self, heard: Mapping[int, int]) -> list[KernelWork]:
         """The kernels by number. One that ran twice in a pass may have worked for two calls, so that nobody owns it."""
-        nobody = {UNATTRIBUTED: 0}
+        nobody = {UNATTRIBUTED_ROW: 0}
         return [
-            piece if heard.get(number, 0) <= 1 else piece._replace(moved=nobody)
+            piece if heard.get(number, 0) <= 1 else piece._replace(moved_by_row=nobody)
             for number, piece in enumerate(self._pieces)
         ]
 
@@ -110,49 +110,49 @@ class _Compiler:
         """What compiles each graph: the forward one at once, the backward one when it is first needed."""
         from torch._inductor.compile_fx import compile_fx_inner
 
-        kernels: list[Kernel] = []
-        with _hooked(partial(self._begins, kernels)):
+        kernels: list[LoweredKernel] = []
+        with _hook_inductor(partial(self._note_kernel, kernels)):
             code: Any = compile_fx_inner(graph, inputs, **options)
-        self._pieces += self._pieces_of(kernels, "backward" if options.get("is_backward") else "forward")
-        code.current_callable = _ending(code.current_callable)
+        self._pieces += self._make_pieces(kernels, "backward" if options.get("is_backward") else "forward")
+        code.current_callable = _tell_end(code.current_callable)
         return code
 
-    def _pieces_of(self, kernels: Sequence[Kernel], phase: Phase) -> list[Piece]:
-        exact = {buffer.exact for kernel in kernels for buffer in kernel.buffers if buffer.exact is not None}
+    def _make_pieces(self, kernels: Sequence[LoweredKernel], phase: Phase) -> list[KernelWork]:
+        exact = {buffer.exact_op for kernel in kernels for buffer in kernel.results if buffer.exact_op is not None}
         found = []
         for kernel in kernels:
-            moved: Counter[Row] = Counter()
-            for node, nbytes in ran(kernel, exact).items():
-                moved[self._owners.row(node)] += nbytes
-            found.append(Piece(kernel.name, phase, moved or {UNATTRIBUTED: 0}))
+            moved: Counter[RowKey] = Counter()
+            for node, nbytes in find_ops_run(kernel, exact).items():
+                moved[self._op_owners.find_row(node)] += nbytes
+            found.append(KernelWork(kernel.name, phase, moved or {UNATTRIBUTED_ROW: 0}))
         return found
 
-    def _begins(self, kernels: list[Kernel], schedule: Any, name: str, library: bool) -> None:
+    def _note_kernel(self, kernels: list[LoweredKernel], schedule: Any, name: str, library: bool) -> None:
         """A call of a kernel will be written next."""
         from torch._inductor.virtualized import V
 
         if V.graph.cpp_wrapper:
             return  # what is written is not Python
         wrapper: Any = V.graph.wrapper_code
-        wrapper.add_import_once(IMPORT)
-        wrapper.writeline(LINE.format(number=len(self._pieces) + len(kernels)))
-        parts = [schedule] if library else [part.node for one in schedule for part in _parts(one)]
-        kernels.append(Kernel(name, library, [_buffer(part) for part in parts if part is not None]))
+        wrapper.add_import_once(BORDER_IMPORT)
+        wrapper.writeline(BORDER_LINE.format(number=len(self._pieces) + len(kernels)))
+        parts = [schedule] if library else [part.node for one in schedule for part in _schedule_parts(one)]
+        kernels.append(LoweredKernel(name, library, [_make_buffer(part) for part in parts if part is not None]))
 
 
 @contextmanager
-def _hooked(begins: Callable[[Any, str, bool], None]) -> Iterator[None]:
+def _hook_inductor(begins: Callable[[Any, str, bool], None]) -> Iterator[None]:
     """Call `begins` wherever inductor calls its own hook."""
     with ExitStack() as stack:
         for module in _users_of_hook():
-            original = getattr(module, HOOK)
+            original = getattr(module, PROVENANCE_HOOK)
 
             def hook(schedule: Any, name: str, is_extern: bool = False, original: Any = original) -> Any:
                 begins(schedule, name, is_extern)
                 return original(schedule, name, is_extern)
 
-            setattr(module, HOOK, hook)
-            stack.callback(setattr, module, HOOK, original)
+            setattr(module, PROVENANCE_HOOK, hook)
+            stack.callback(setattr, module, PROVENANCE_HOOK, original)
         yield
 
 
@@ -163,25 +163,25 @@ def _users_of_hook() -> list[ModuleType]:
     return [debug, cpp, triton]
 
 
-def _ending(run: Callable[..., Any]) -> Callable[..., Any]:
+def _tell_end(run: Callable[..., Any]) -> Callable[..., Any]:
     def ended(inputs: Any) -> Any:
         outputs = run(inputs)
-        kernel_border.passed(kernel_border.END)
+        kernel_border.kernel_begins(kernel_border.GRAPH_END)
         return outputs
 
     return ended
 
 
-def _parts(scheduled: Any) -> Sequence[Any]:
+def _schedule_parts(scheduled: Any) -> Sequence[Any]:
     """What a line of a schedule holds; the borders of loops among them hold nothing."""
     return scheduled.get_nodes() if hasattr(scheduled, "get_nodes") else ()
 
 
-def _buffer(part: Any) -> Buffer:
-    return Buffer(part.origin_node, list(part.origins), _size(part))
+def _make_buffer(part: Any) -> KernelResult:
+    return KernelResult(part.origin_node, list(part.origins), _count_bytes(part))
 
 
-def _size(part: Any) -> int:
+def _count_bytes(part: Any) -> int:
     """Bytes of a result; 0 where it is several, or of a size that is not fixed."""
     try:
         return int(part.get_numel()) * int(part.get_dtype().itemsize)

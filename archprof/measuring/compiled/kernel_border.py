@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Listener = Callable[[int], None]
+KernelListener = Callable[[int], None]
 """Given the number of the kernel that begins, or `END`."""
 
-END = -1
+GRAPH_END = -1
 """What begins where a compiled graph ends."""
 
 
-def _nobody(number: int) -> None:
+def _ignore(number: int) -> None:
     """Nobody listens."""
 
 
-_listener: Listener = _nobody
+_listener: KernelListener = _ignore
 
 
-def passed(number: int) -> None:
+def kernel_begins(number: int) -> None:
     """Called by compiled code."""
     _listener(number)
 
 
 @contextmanager
-def heard(listener: Listener) -> Iterator[None]:
+def listening(listener: KernelListener) -> Iterator[None]:
     """Tell `listener` of every border that is passed inside, on whichever thread."""
     global _listener
     before, _listener = _listener, listener

@@ -17,151 +17,161 @@ from typing import NamedTuple
 import torch
 
 from archprof.facts.records import Phase, Profile
-from archprof.measuring.boundaries import FREE, Mark, Overhead
+from archprof.measuring.boundaries import NO_OVERHEAD, Mark, Overhead
 from archprof.measuring.compiled import kernel_border
-from archprof.measuring.live_model import Stage, Subject
-from archprof.measuring.protocols import ACCUMULATION, OPTIMIZER, OUTSIDE, UNATTRIBUTED, Clock, Marker, Row
+from archprof.measuring.live_model import LiveModel, PassStage
+from archprof.measuring.protocols import (
+    ACCUMULATION_ROW,
+    OPTIMIZER_ROW,
+    OUTSIDE_ROW,
+    UNATTRIBUTED_ROW,
+    Clock,
+    Marker,
+    RowKey,
+)
 
-ATTRIBUTED = (
+ATTRIBUTED_NOTE = (
     "attributed: compiled code knows no layers. The time of each compiled kernel was measured, and split over the "
     "calls whose ops went into it by the bytes that these ops move."
 )
 
-BORDERS = 1000
+BORDER_COUNT = 1000
 """From so many the cost of a mark is taken."""
 
-NO_KERNEL = (
+NO_KERNEL_NOTE = (
     "{count} rows have ops that were found in no kernel, the first is {first}: the compiler left them out, or their "
     "time stands under (unattributed)."
 )
 
-Bytes = Mapping[tuple[Row, Phase], int]
+BytesByRow = Mapping[tuple[RowKey, Phase], int]
 """What the ops of each row move, by the counted pass."""
 
 
-class Piece(NamedTuple):
+class KernelWork(NamedTuple):
     """One kernel of compiled code, generated or of a library.
 
     Attributes:
         phase: of the graph that it is in.
-        moved: bytes that the ops in it move, by the row of their call; `UNATTRIBUTED`: of no call that is known.
+        moved_by_row: bytes that the ops in it move, by the row of their call; `UNATTRIBUTED`: of no call that is known.
     """
 
     name: str
     phase: Phase
-    moved: Mapping[Row, int]
+    moved_by_row: Mapping[RowKey, int]
 
 
-def counted(profile: Profile) -> Bytes:
+def count_bytes_by_row(profile: Profile) -> BytesByRow:
     """Bytes by row and phase."""
-    found: Counter[tuple[Row, Phase]] = Counter()
+    found: Counter[tuple[RowKey, Phase]] = Counter()
     for op in profile.ops:
         layer = profile.layers[op.layer]
         found[(layer.path, layer.call), op.phase] += op.bytes_read + op.bytes_written
     return found
 
 
-def shares(pieces: Sequence[Piece], nbytes: Bytes) -> list[dict[Row, float]]:
+def compute_shares(pieces: Sequence[KernelWork], nbytes: BytesByRow) -> list[dict[RowKey, float]]:
     """What part of each kernel's time is whose; the parts of one kernel sum to 1."""
-    totals: Counter[tuple[Row, Phase]] = Counter()
+    totals: Counter[tuple[RowKey, Phase]] = Counter()
     for piece in pieces:
-        for row, moved in piece.moved.items():
+        for row, moved in piece.moved_by_row.items():
             totals[row, piece.phase] += moved
-    return [_shares(piece, totals, nbytes) for piece in pieces]
+    return [_share_kernel(piece, totals, nbytes) for piece in pieces]
 
 
-def _shares(piece: Piece, totals: Bytes, nbytes: Bytes) -> dict[Row, float]:
-    if len(piece.moved) == 1:
-        return dict.fromkeys(piece.moved, 1.0)
+def _share_kernel(piece: KernelWork, totals: BytesByRow, nbytes: BytesByRow) -> dict[RowKey, float]:
+    if len(piece.moved_by_row) == 1:
+        return dict.fromkeys(piece.moved_by_row, 1.0)
     weights = {
         row: moved / totals[row, piece.phase] * (nbytes.get((row, piece.phase)) or totals[row, piece.phase])
-        for row, moved in piece.moved.items()
+        for row, moved in piece.moved_by_row.items()
         if moved
     }
     total = sum(weights.values())
-    return {row: weight / total for row, weight in weights.items()} if total else {UNATTRIBUTED: 1.0}
+    return {row: weight / total for row, weight in weights.items()} if total else {UNATTRIBUTED_ROW: 1.0}
 
 
-STAGES: Mapping[Stage, Row | None] = {
-    "outside": OUTSIDE, "forward": UNATTRIBUTED, "backward": ACCUMULATION, "optimizer": OPTIMIZER, "end": None,
+ROW_OUTSIDE_GRAPHS: Mapping[PassStage, RowKey | None] = {
+    "outside": OUTSIDE_ROW, "forward": UNATTRIBUTED_ROW, "backward": ACCUMULATION_ROW, "optimizer": OPTIMIZER_ROW, "end": None,
 }  # fmt: skip
 """Whose the time is outside of compiled graphs; in the forward pass those are guards and wrappers."""
 
 
-class FusedRows:
+class KernelMarking:
     """The rows that a compiled model's time may be charged to; stands in for `marks.Rows`.
 
     Attributes:
-        called: the rows of the profile that were called, in order.
+        called_rows: the rows of the profile that were called, in order.
         subject: runs the compiled code that tells its borders.
-        shares: what part of each kernel's time is whose.
-        known: the time of some kernel has a row.
+        shares_by_kernel: what part of each kernel's time is whose.
+        knows_rows: the time of some kernel has a row.
         notes: what the reader must know.
     """
 
     attributed = True
 
-    def __init__(self, profile: Profile, pieces: Sequence[Piece], subject: Subject) -> None:
+    def __init__(self, profile: Profile, pieces: Sequence[KernelWork], subject: LiveModel) -> None:
         calls = [(layer.path, layer.call) for layer in profile.layers if layer.call is not None]
-        self.called: tuple[Row, ...] = tuple(calls)
+        self.called_rows: tuple[RowKey, ...] = tuple(calls)
         self.subject = subject
-        nbytes = counted(profile)
-        self.shares = dict(zip(map(_kernel, range(len(pieces))), shares(pieces, nbytes), strict=True))
-        found = {row for share in self.shares.values() for row in share}
-        self.known = bool(found & set(self.called))
-        lost = [row for row in self.called if row not in found and _works(row, nbytes)]
-        self.notes = [ATTRIBUTED]
+        nbytes = count_bytes_by_row(profile)
+        self.shares_by_kernel = dict(
+            zip(map(_kernel_row, range(len(pieces))), compute_shares(pieces, nbytes), strict=True)
+        )
+        found = {row for share in self.shares_by_kernel.values() for row in share}
+        self.knows_rows = bool(found & set(self.called_rows))
+        lost = [row for row in self.called_rows if row not in found and _moves_bytes(row, nbytes)]
+        self.notes = [ATTRIBUTED_NOTE]
         if lost:
-            self.notes.append(NO_KERNEL.format(count=len(lost), first=lost[0][0] or "the model itself"))
+            self.notes.append(NO_KERNEL_NOTE.format(count=len(lost), first=lost[0][0] or "the model itself"))
 
-    def walked(self, subject: Subject, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
+    def run_with_marks(self, subject: LiveModel, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
         """The marks of one pass, whose rows are kernels. It runs the marked code, whichever subject is given."""
-        walk = _Walk(clock)
-        with kernel_border.heard(walk.passes):
-            self.subject.run(walk.begins)
+        walk = _KernelTrail(clock)
+        with kernel_border.listening(walk.kernel_begins):
+            self.subject.run_pass(walk.begin_stage)
         return walk.marks
 
-    def booked(self, own: Mapping[Row, float]) -> dict[Row, float]:
+    def charge_to_rows(self, own: Mapping[RowKey, float]) -> dict[RowKey, float]:
         """Seconds by kernel -> seconds by row; those of nobody are left out, for what is left of the whole to hold."""
-        booked: dict[Row, float] = defaultdict(float, dict.fromkeys(self.called, 0.0))
+        booked: dict[RowKey, float] = defaultdict(float, dict.fromkeys(self.called_rows, 0.0))
         for row, seconds in own.items():
-            for owner, share in self.shares.get(row, {row: 1.0}).items():
+            for owner, share in self.shares_by_kernel.get(row, {row: 1.0}).items():
                 booked[owner] += share * seconds
-        booked.pop(UNATTRIBUTED, None)
+        booked.pop(UNATTRIBUTED_ROW, None)
         return dict(booked)
 
 
-class _Walk:
+class _KernelTrail:
     """The marks of one pass, while it runs."""
 
     def __init__(self, clock: Marker) -> None:
         self.clock, self.marks = clock, list[Mark]()
-        self.stage: Row | None = None
+        self.stage_row: RowKey | None = None
 
-    def begins(self, stage: Stage, loss: torch.Tensor | None) -> None:
-        self.stage = STAGES[stage]
-        self.marks.append(Mark(self.stage, "stage", self.clock.mark()))
+    def begin_stage(self, stage: PassStage, loss: torch.Tensor | None) -> None:
+        self.stage_row = ROW_OUTSIDE_GRAPHS[stage]
+        self.marks.append(Mark(self.stage_row, "stage", self.clock.mark()))
 
-    def passes(self, number: int) -> None:
-        row = self.stage if number == kernel_border.END else _kernel(number)
+    def kernel_begins(self, number: int) -> None:
+        row = self.stage_row if number == kernel_border.GRAPH_END else _kernel_row(number)
         self.marks.append(Mark(row, "call", self.clock.mark()))
 
 
-def cost_of_borders(clock: Clock) -> Overhead:
+def measure_border_cost(clock: Clock) -> Overhead:
     """Seconds that one mark adds to a pass: many borders, with nothing in between."""
-    walk = _Walk(clock)
-    with kernel_border.heard(walk.passes):
-        for number in range(BORDERS):
-            kernel_border.passed(number)
+    walk = _KernelTrail(clock)
+    with kernel_border.listening(walk.kernel_begins):
+        for number in range(BORDER_COUNT):
+            kernel_border.kernel_begins(number)
     clock.settle()
     stretches = [clock.seconds(a.handle, b.handle) for a, b in pairwise(walk.marks)]
-    return dict.fromkeys(FREE, statistics.median(stretches))
+    return dict.fromkeys(NO_OVERHEAD, statistics.median(stretches))
 
 
-def _kernel(number: int) -> Row:
+def _kernel_row(number: int) -> RowKey:
     """The row that stands for a kernel until its time is split."""
     return f"(kernel {number})", None
 
 
-def _works(row: Row, nbytes: Bytes) -> bool:
+def _moves_bytes(row: RowKey, nbytes: BytesByRow) -> bool:
     return any(nbytes.get((row, phase)) for phase in ("forward", "backward"))

@@ -11,36 +11,36 @@ import torch
 from torch.fx import Node
 
 from archprof.facts.records import Profile
-from archprof.measuring.boundaries import ROOT
-from archprof.measuring.protocols import ACCUMULATION, UNATTRIBUTED, Row
+from archprof.measuring.boundaries import ROOT_ROW
+from archprof.measuring.protocols import ACCUMULATION_ROW, UNATTRIBUTED_ROW, RowKey
 from archprof.torchside.tensors import tensors_in
 
 NO_PATH = "(no path)"
 
 
-class Buffer(NamedTuple):
+class KernelResult(NamedTuple):
     """One result of a kernel.
 
     Attributes:
-        exact: the op whose result it is; `None` where it is a copy or a part of one.
+        exact_op: the op whose result it is; `None` where it is a copy or a part of one.
         origins: ops that inductor names for it, which may be more than ran.
         nbytes: its size.
     """
 
-    exact: Node | None
+    exact_op: Node | None
     origins: Sequence[Node]
     nbytes: int
 
 
-class Kernel(NamedTuple):
+class LoweredKernel(NamedTuple):
     """One call that compiled code makes: of a kernel written for it, or of a library."""
 
     name: str
-    library: bool
-    buffers: Sequence[Buffer]
+    is_library: bool
+    results: Sequence[KernelResult]
 
 
-def ran(kernel: Kernel, exact: set[Node]) -> dict[Node, int]:
+def find_ops_run(kernel: LoweredKernel, exact: set[Node]) -> dict[Node, int]:
     """The ops that a kernel runs, with the bytes that each would move by itself.
 
     From the op of each result back through those that inductor names, up to the results of other kernels: those are
@@ -48,41 +48,41 @@ def ran(kernel: Kernel, exact: set[Node]) -> dict[Node, int]:
     written. A library has one op.
     """
     found: dict[Node, int] = {}
-    for buffer in sorted(kernel.buffers, key=lambda buffer: buffer.exact is None):
+    for buffer in sorted(kernel.results, key=lambda buffer: buffer.exact_op is None):
         named = set(buffer.origins)
-        if buffer.exact is not None:
-            ends = [buffer.exact]
+        if buffer.exact_op is not None:
+            ends = [buffer.exact_op]
         else:
             ends = [node for node in buffer.origins if not named & set(node.users)]
-        waiting = [] if kernel.library else [before for node in ends for before in node.all_input_nodes]
+        waiting = [] if kernel.is_library else [before for node in ends for before in node.all_input_nodes]
         for node in ends:
-            whole = kernel.library or buffer.exact is not None
-            found.setdefault(node, _moved(node) if whole else 2 * buffer.nbytes)
+            whole = kernel.is_library or buffer.exact_op is not None
+            found.setdefault(node, _count_op_bytes(node) if whole else 2 * buffer.nbytes)
         while waiting:
             node = waiting.pop()
             if node in named and node not in exact and node not in found:
-                found[node] = _moved(node)
+                found[node] = _count_op_bytes(node)
                 waiting += node.all_input_nodes
     return found
 
 
-def _moved(node: Node) -> int:
+def _count_op_bytes(node: Node) -> int:
     """Bytes that an op reads and writes; nothing for a view, or for a part of a result of several."""
     if node.target is operator.getitem or getattr(node.target, "is_view", False):
         return 0
-    return sum(_nbytes(one.meta.get("val")) for one in (node, *node.all_input_nodes))
+    return sum(_count_tensor_bytes(one.meta.get("val")) for one in (node, *node.all_input_nodes))
 
 
-def _nbytes(value: Any) -> int:
+def _count_tensor_bytes(value: Any) -> int:
     sizes = [tensor.numel() * tensor.element_size() for tensor in tensors_in(value)]
     return sum(size for size in sizes if isinstance(size, int))
 
 
-class Owners:
+class OpOwners:
     """Tells which call an op of a compiled graph is of, by what torch noted of that op alone."""
 
     def __init__(self, model: torch.nn.Module, profile: Profile) -> None:
-        self._rows: dict[str, list[Row]] = defaultdict(list)
+        self._rows: dict[str, list[RowKey]] = defaultdict(list)
         for layer in profile.layers:
             if layer.call is not None:
                 self._rows[layer.path].append((layer.path, layer.call))
@@ -90,14 +90,14 @@ class Owners:
         for path, module in model.named_modules(remove_duplicate=False):
             self._paths[str(id(module))].append(path)
 
-    def row(self, node: Node) -> Row:
+    def find_row(self, node: Node) -> RowKey:
         """Of the innermost module that is a layer; `UNATTRIBUTED` where that, or which of its calls, is not known."""
         meta = node.meta
         if meta.get("is_gradient_acc"):
-            return ACCUMULATION
+            return ACCUMULATION_ROW
         stack = meta.get("nn_module_stack") or meta.get("fwd_nn_module_stack")
         if not stack:  # an op of the model itself comes from a line of its code; others are of the compiler
-            return ROOT if node.op == "call_function" and meta.get("stack_trace") else UNATTRIBUTED
+            return ROOT_ROW if node.op == "call_function" and meta.get("stack_trace") else UNATTRIBUTED_ROW
         for key in reversed(stack):
             number, _, call = str(key).partition("@")  # the module's id; from the second call on with the call
             paths = self._paths.get(number) or [NO_PATH]
@@ -106,5 +106,5 @@ class Owners:
                 return rows[0]
             if rows:  # each name of a module that has several is counted for itself
                 row = (paths[0], int(call or 0))
-                return row if len(paths) == 1 and row in rows else UNATTRIBUTED
-        return UNATTRIBUTED
+                return row if len(paths) == 1 and row in rows else UNATTRIBUTED_ROW
+        return UNATTRIBUTED_ROW

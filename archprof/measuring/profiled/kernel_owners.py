@@ -14,81 +14,81 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archprof.facts.measured import Kernel
-from archprof.measuring.profiled.profiler_trace import Place, Span, Trace, Work
-from archprof.measuring.protocols import ACCUMULATION, OUTSIDE, UNATTRIBUTED, Row
+from archprof.measuring.profiled.profiler_trace import DeviceWork, HostPlace, HostSpan, ProfilerTrace
+from archprof.measuring.protocols import ACCUMULATION_ROW, OUTSIDE_ROW, UNATTRIBUTED_ROW, RowKey
 
-MARK = "archprof mark "
+MARK_PREFIX = "archprof mark "
 """Begins the name of the ranges that stand for marks; their number follows."""
 
-PASS = "archprof pass"
+PASS_NAME = "archprof pass"
 """The name of the range around each pass."""
 
-NODE = "autograd::engine::evaluate_function: "
-ACCUMULATE = "AccumulateGrad"
+NODE_PREFIX = "autograd::engine::evaluate_function: "
+ACCUMULATE_NAME = "AccumulateGrad"
 """How torch names the evaluation of an autograd node, and the node that adds to a `.grad`."""
 
 
-class Charged(NamedTuple):
+class ChargedWork(NamedTuple):
     """Device work, the pass that it was of and the row that it worked for."""
 
-    turn: int
-    row: Row
-    work: Work
+    pass_index: int
+    row: RowKey
+    work: DeviceWork
 
 
-class Attribution:
+class WorkAttribution:
     """Answers for one trace whose marks stood for `rows`, by the number of the mark; `None`: of no module."""
 
-    def __init__(self, trace: Trace, rows: Sequence[Row | None]) -> None:
-        self.trace, self.rows = trace, rows
+    def __init__(self, trace: ProfilerTrace, rows: Sequence[RowKey | None]) -> None:
+        self.trace, self.mark_rows = trace, rows
         spans = [span for thread in trace.spans.values() for span in thread]
-        self._turns = sorted(span.start for span in spans if span.name == PASS)
+        self._pass_starts = sorted(span.start for span in spans if span.name == PASS_NAME)
         self._marks: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for span in spans:
-            if span.name.startswith(MARK):
-                self._marks[span.thread].append((span.start, int(span.name.removeprefix(MARK))))
+            if span.name.startswith(MARK_PREFIX):
+                self._marks[span.thread].append((span.start, int(span.name.removeprefix(MARK_PREFIX))))
         for marks in self._marks.values():
             marks.sort()
-        self._makers = self._last_ops()
-        self._threads = self._forward_threads()
+        self._last_op_by_node = self._find_last_ops()
+        self._forward_thread_ids = self._find_forward_threads()
 
-    def charged(self) -> list[Charged]:
+    def charge_work(self) -> list[ChargedWork]:
         """Every piece of device work once; the sum over the rows is the sum of the work."""
         found = []
         for work in self.trace.work:
-            place = self.trace.launched(work)
-            row = UNATTRIBUTED if place is None else self.row_at(place)
-            found.append(Charged(self._turn(work.start if place is None else place[1]), row, work))
+            place = self.trace.find_launch(work)
+            row = UNATTRIBUTED_ROW if place is None else self.find_row(place)
+            found.append(ChargedWork(self._find_pass(work.start if place is None else place[1]), row, work))
         assert sum(one.work.nanoseconds for one in found) == sum(work.nanoseconds for work in self.trace.work)
         return found
 
-    def row_at(self, place: Place) -> Row:
+    def find_row(self, place: HostPlace) -> RowKey:
         """The row that a moment on a host thread belongs to."""
-        outer = next((span for span in self.trace.around(place) if _decides(span)), None)
-        mark = self._mark(place)
+        outer = next((span for span in self.trace.find_enclosing(place) if _decides_row(span)), None)
+        mark = self._find_last_mark(place)
         if mark is not None and (outer is None or mark[0] >= outer.start):
-            return self.rows[mark[1]] or OUTSIDE  # a module that runs inside a node: checkpointing does that
+            return self.mark_rows[mark[1]] or OUTSIDE_ROW  # a module that runs inside a node: checkpointing does that
         if outer is None:
-            return OUTSIDE if place[0] in self._marks else UNATTRIBUTED
-        return ACCUMULATION if ACCUMULATE in outer.name else self._made(outer)
+            return OUTSIDE_ROW if place[0] in self._marks else UNATTRIBUTED_ROW
+        return ACCUMULATION_ROW if ACCUMULATE_NAME in outer.name else self._find_maker_row(outer)
 
-    def _made(self, node: Span) -> Row:
+    def _find_maker_row(self, node: HostSpan) -> RowKey:
         """The row of the forward op that made an autograd node."""
-        thread = self._threads.get(node.forward_thread)
-        maker = None if thread is None or node.sequence is None else self._makers.get((thread, node.sequence))
-        return UNATTRIBUTED if maker is None else self.row_at((maker.thread, maker.start))
+        thread = self._forward_thread_ids.get(node.forward_thread)
+        maker = None if thread is None or node.sequence is None else self._last_op_by_node.get((thread, node.sequence))
+        return UNATTRIBUTED_ROW if maker is None else self.find_row((maker.thread, maker.start))
 
-    def _mark(self, place: Place) -> tuple[int, int] | None:
+    def _find_last_mark(self, place: HostPlace) -> tuple[int, int] | None:
         """When and which was the last mark on a thread before a moment."""
         marks = self._marks.get(place[0], [])
-        index = bisect_right(marks, (place[1], len(self.rows))) - 1
+        index = bisect_right(marks, (place[1], len(self.mark_rows))) - 1
         return marks[index] if index >= 0 else None
 
-    def _turn(self, when: int) -> int:
+    def _find_pass(self, when: int) -> int:
         """The pass that a moment lies in or after."""
-        return max(0, bisect_right(self._turns, when) - 1)
+        return max(0, bisect_right(self._pass_starts, when) - 1)
 
-    def _last_ops(self) -> dict[tuple[int, int], Span]:
+    def _find_last_ops(self) -> dict[tuple[int, int], HostSpan]:
         """By thread and sequence number the op that made the node: the last that started with it."""
         return {
             (thread, span.sequence): span
@@ -97,13 +97,13 @@ class Attribution:
             if span.sequence is not None and not span.forward_thread
         }
 
-    def _forward_threads(self) -> dict[int, int]:
+    def _find_forward_threads(self) -> dict[int, int]:
         """The system's number of each forward thread, by torch's own.
 
         The arrows of the trace tell. Without any it is the thread that the passes ran on.
         """
         nodes = [span for spans in self.trace.spans.values() for span in spans if span.forward_thread]
-        ours = [thread for thread, spans in self.trace.spans.items() if any(span.name == PASS for span in spans)]
+        ours = [thread for thread, spans in self.trace.spans.items() if any(span.name == PASS_NAME for span in spans)]
         told = {
             span.forward_thread: self.trace.flows[span.thread, span.start][0]
             for span in nodes
@@ -112,26 +112,26 @@ class Attribution:
         return {span.forward_thread: thread for span in nodes for thread in ours} | told
 
 
-def _decides(span: Span) -> bool:
+def _decides_row(span: HostSpan) -> bool:
     """Whether a span says by itself whose work runs inside."""
-    return bool(span.forward_thread) or span.name.startswith(NODE)
+    return bool(span.forward_thread) or span.name.startswith(NODE_PREFIX)
 
 
-def seconds(charged: Sequence[Charged], turn: int) -> dict[Row, float]:
+def sum_seconds_by_row(charged: Sequence[ChargedWork], turn: int) -> dict[RowKey, float]:
     """Kernel time of one pass by row."""
-    total: Counter[Row] = Counter()
+    total: Counter[RowKey] = Counter()
     for one in charged:
-        if one.turn == turn:
+        if one.pass_index == turn:
             total[one.row] += one.work.nanoseconds
     return {row: nanoseconds / 1e9 for row, nanoseconds in total.items()}
 
 
-def by_name(charged: Sequence[Charged], turns: Sequence[int]) -> dict[str, tuple[Kernel, ...]]:
+def collect_kernels(charged: Sequence[ChargedWork], turns: Sequence[int]) -> dict[str, tuple[Kernel, ...]]:
     """The kernels of each row, by "path#call", the longest first; a number and seconds are of an average pass."""
-    counts: dict[Row, Counter[str]] = defaultdict(Counter)
-    times: dict[Row, Counter[str]] = defaultdict(Counter)
+    counts: dict[RowKey, Counter[str]] = defaultdict(Counter)
+    times: dict[RowKey, Counter[str]] = defaultdict(Counter)
     for one in charged:
-        if one.turn in turns:
+        if one.pass_index in turns:
             counts[one.row][one.work.name] += 1
             times[one.row][one.work.name] += one.work.nanoseconds
     passes = len(turns)

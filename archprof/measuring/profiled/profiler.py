@@ -19,25 +19,32 @@ from torch.profiler import ProfilerActivity, profile
 
 from archprof.facts.measured import Kernel
 from archprof.measuring.boundaries import Marking
-from archprof.measuring.live_model import Subject
-from archprof.measuring.profiled.kernel_owners import MARK, PASS, Attribution, Charged, by_name, seconds
-from archprof.measuring.profiled.profiler_trace import read
-from archprof.measuring.protocols import UNATTRIBUTED, Row, Unmeasurable
+from archprof.measuring.live_model import LiveModel
+from archprof.measuring.profiled.kernel_owners import (
+    MARK_PREFIX,
+    PASS_NAME,
+    ChargedWork,
+    WorkAttribution,
+    collect_kernels,
+    sum_seconds_by_row,
+)
+from archprof.measuring.profiled.profiler_trace import parse_trace
+from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
 
-PASSES = 8
+PASSES_PER_SESSION = 8
 """Passes in one session. The first is thrown away: the GPU may have slowed down while the session began."""
 
-SAW_NOTHING = (
+NO_KERNELS_SEEN = (
     "Kernel times could not be had: the profiler saw nothing on the GPU. NVIDIA's CUPTI may lack the right to look, as "
     "in some containers, or another profiler may hold it."
 )
 
-BUSY = "Kernel times could not be had: another profiler of torch was running."
+PROFILER_BUSY = "Kernel times could not be had: another profiler of torch was running."
 
 NOT_LED_BACK = "Kernels that lead back to no layer stand under (unattributed): {names}."
 
 
-class RangeClock:
+class RangeMarker:
     """Marks that a profiler sees: ranges without length, numbered over all passes of a session."""
 
     def __init__(self) -> None:
@@ -46,17 +53,17 @@ class RangeClock:
     def mark(self) -> int:
         number = self.count
         self.count += 1
-        with named(f"{MARK}{number}"):
+        with open_range(f"{MARK_PREFIX}{number}"):
             return number
 
 
-def named(name: str) -> AbstractContextManager[Any]:
+def open_range(name: str) -> AbstractContextManager[Any]:
     """A range in the trace: by torch's fast private class (0.6 us), or by the public one (4.7 us) where it is gone."""
     fast: Any = getattr(torch._C._profiler, "_RecordFunctionFast", torch.profiler.record_function)
     return fast(name)  # type: ignore[no-any-return]
 
 
-class Profiled:
+class ProfiledSampler:
     """Samples the kernel time of every row; one session serves several samples.
 
     Attributes:
@@ -66,77 +73,77 @@ class Profiled:
 
     name = "pass under the profiler"
 
-    def __init__(self, subject: Subject, rows: Marking, synchronize: Callable[[], None]) -> None:
-        self.subject, self.rows, self.synchronize = subject, rows, synchronize
+    def __init__(self, subject: LiveModel, rows: Marking, synchronize: Callable[[], None]) -> None:
+        self.subject, self.marking, self.synchronize = subject, rows, synchronize
         self.kernels: dict[str, tuple[Kernel, ...]] = {}
         self.notes: list[str] = []
-        self._samples: deque[dict[Row, float]] = deque()
+        self._samples: deque[dict[RowKey, float]] = deque()
 
     def prepare(self) -> None:
         """Nothing: a session slows down what comes after it."""
 
-    def sample(self) -> dict[Row, float]:
+    def sample(self) -> dict[RowKey, float]:
         if not self._samples:
-            self._take(session(self.subject, self.rows, self.synchronize, PASSES))
+            self._keep_samples(profile_passes(self.subject, self.marking, self.synchronize, PASSES_PER_SESSION))
         return self._samples.popleft()
 
-    def _take(self, charged: Sequence[Charged]) -> None:
+    def _keep_samples(self, charged: Sequence[ChargedWork]) -> None:
         if not charged:
-            raise Unmeasurable(SAW_NOTHING)
-        turns = range(1, PASSES)
+            raise Unmeasurable(NO_KERNELS_SEEN)
+        turns = range(1, PASSES_PER_SESSION)
         self._samples.extend(self._row_seconds(charged, turn) for turn in turns)
-        self.kernels.update(by_name(charged, turns))
-        self.notes[:] = _doubts(charged)
+        self.kernels.update(collect_kernels(charged, turns))
+        self.notes[:] = _describe_doubts(charged)
 
-    def _row_seconds(self, charged: Sequence[Charged], turn: int) -> dict[Row, float]:
+    def _row_seconds(self, charged: Sequence[ChargedWork], turn: int) -> dict[RowKey, float]:
         """A called row without kernels took no time; what leads back to no row is what the rows leave of the whole."""
-        found = seconds(charged, turn)
-        found.pop(UNATTRIBUTED, None)
-        return self.rows.booked(dict.fromkeys(self.rows.called, 0.0) | found)
+        found = sum_seconds_by_row(charged, turn)
+        found.pop(UNATTRIBUTED_ROW, None)
+        return self.marking.charge_to_rows(dict.fromkeys(self.marking.called_rows, 0.0) | found)
 
 
-def _doubts(charged: Sequence[Charged]) -> list[str]:
-    names = sorted({one.work.name for one in charged if one.row == UNATTRIBUTED})
+def _describe_doubts(charged: Sequence[ChargedWork]) -> list[str]:
+    names = sorted({one.work.name for one in charged if one.row == UNATTRIBUTED_ROW})
     return [NOT_LED_BACK.format(names=", ".join(names))] if names else []
 
 
-def session(
-    subject: Subject,
+def profile_passes(
+    subject: LiveModel,
     rows: Marking,
     synchronize: Callable[[], None],
     passes: int,
     activities: Sequence[ProfilerActivity] = (ProfilerActivity.CPU, ProfilerActivity.CUDA),
-) -> list[Charged]:
+) -> list[ChargedWork]:
     """Run passes under the profiler, and charge the work of the device to rows.
 
     Raises:
         Unmeasurable: another profiler is running, or the trace cannot be read.
     """
     if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
-        raise Unmeasurable(BUSY)
-    text, owners = recorded(subject, rows, synchronize, passes, activities)
+        raise Unmeasurable(PROFILER_BUSY)
+    text, owners = record_trace(subject, rows, synchronize, passes, activities)
     try:
-        trace = read(text)
+        trace = parse_trace(text)
     except ValueError as error:
         raise Unmeasurable(f"Kernel times could not be had: the profiler's trace cannot be read ({error}).") from error
-    return Attribution(trace, owners).charged()
+    return WorkAttribution(trace, owners).charge_work()
 
 
-def recorded(
-    subject: Subject,
+def record_trace(
+    subject: LiveModel,
     rows: Marking,
     synchronize: Callable[[], None],
     passes: int,
     activities: Sequence[ProfilerActivity],
-) -> tuple[str, list[Row | None]]:
+) -> tuple[str, list[RowKey | None]]:
     """The exported trace of some passes, and the row of each mark in it."""
-    clock, owners = RangeClock(), list[Row | None]()
+    clock, owners = RangeMarker(), list[RowKey | None]()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # what torch has to say of its own sessions
         with profile(activities=activities, acc_events=True) as profiler:
             for _ in range(passes):
-                with named(PASS):
-                    owners += [mark.row for mark in rows.walked(subject, clock, nodes=False)]
+                with open_range(PASS_NAME):
+                    owners += [mark.row for mark in rows.run_with_marks(subject, clock, nodes=False)]
                     synchronize()
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

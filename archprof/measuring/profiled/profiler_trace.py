@@ -14,17 +14,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-HOST = {"cpu_op", "user_annotation"}
-LAUNCH = {"cuda_runtime", "cuda_driver"}
-DEVICE = {"kernel", "gpu_memcpy", "gpu_memset"}
-FLOW = "fwdbwd"
+HOST_CATEGORIES = {"cpu_op", "user_annotation"}
+LAUNCH_CATEGORIES = {"cuda_runtime", "cuda_driver"}
+DEVICE_CATEGORIES = {"kernel", "gpu_memcpy", "gpu_memset"}
+FLOW_CATEGORY = "fwdbwd"
 """Categories of the trace. Left out on purpose: "gpu_user_annotation" and "overhead" cover kernels, they are none."""
 
-Place = tuple[int, int]
+HostPlace = tuple[int, int]
 """A thread, and nanoseconds on the host's clock."""
 
 
-class Span(NamedTuple):
+class HostSpan(NamedTuple):
     """An op or a named range on the host.
 
     Attributes:
@@ -44,7 +44,7 @@ class Span(NamedTuple):
     forward_thread: int
 
 
-class Work(NamedTuple):
+class DeviceWork(NamedTuple):
     """One kernel, copy or fill on the device; `correlation` and `external` lead to what launched it."""
 
     name: str
@@ -56,7 +56,7 @@ class Work(NamedTuple):
     external: int | None
 
 
-class Launch(NamedTuple):
+class HostLaunch(NamedTuple):
     """The call on the host that put one piece of work into a stream."""
 
     thread: int
@@ -65,7 +65,7 @@ class Launch(NamedTuple):
 
 
 @dataclass
-class Trace:
+class ProfilerTrace:
     """One profiler session.
 
     Attributes:
@@ -75,22 +75,22 @@ class Trace:
         flows: from the place of a backward node to that of its forward op, as torch itself links them.
     """
 
-    spans: dict[int, list[Span]]
-    work: list[Work]
-    launches: dict[int, Launch]
-    flows: dict[Place, Place] = field(default_factory=dict)
+    spans: dict[int, list[HostSpan]]
+    work: list[DeviceWork]
+    launches: dict[int, HostLaunch]
+    flows: dict[HostPlace, HostPlace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._starts = {thread: [span.start for span in spans] for thread, spans in self.spans.items()}
-        self._parents = {thread: _parents(spans) for thread, spans in self.spans.items()}
-        self._places = {
+        self._parents = {thread: _find_parents(spans) for thread, spans in self.spans.items()}
+        self._index_by_external = {
             span.external: (thread, index)
             for thread, spans in self.spans.items()
             for index, span in enumerate(spans)
             if span.external is not None
         }
 
-    def around(self, place: Place) -> Iterable[Span]:
+    def find_enclosing(self, place: HostPlace) -> Iterable[HostSpan]:
         """The spans that enclose a point in time on its thread, from the innermost out."""
         thread, when = place
         spans = self.spans.get(thread, [])
@@ -102,7 +102,7 @@ class Trace:
                 yield spans[index]
             index = self._parents[thread][index]
 
-    def launched(self, work: Work) -> Place | None:
+    def find_launch(self, work: DeviceWork) -> HostPlace | None:
         """Where on the host a piece of device work came from: the launching call, or else the op that both name.
 
         The call comes first: what a model launches outside any op (Triton does) names an outer range.
@@ -111,71 +111,71 @@ class Trace:
         if launch is not None and launch.thread in self.spans:
             return launch.thread, launch.start
         for external in (work.external, launch.external if launch else None):
-            if external in self._places:
-                thread, index = self._places[external]
+            if external in self._index_by_external:
+                thread, index = self._index_by_external[external]
                 return thread, self.spans[thread][index].start
         return None
 
 
-def read(text: str) -> Trace:
+def parse_trace(text: str) -> ProfilerTrace:
     """The trace in a file that `torch.profiler` exported; a repeated record of the same device work is kept once."""
     # A time stamp counts microseconds since boot or 1970 with three decimals: too many digits for a float.
     events = json.loads(text, parse_float=Decimal, strict=False)["traceEvents"]
-    spans: dict[int, list[Span]] = defaultdict(list)
-    work: dict[Work, None] = {}
-    launches: dict[int, Launch] = {}
+    spans: dict[int, list[HostSpan]] = defaultdict(list)
+    work: dict[DeviceWork, None] = {}
+    launches: dict[int, HostLaunch] = {}
     for event in events:
         category = event.get("cat")
         if event.get("ph") != "X":
             continue
-        if category in HOST:
-            spans[event["tid"]].append(_span(event))
-        elif category in LAUNCH:
-            launches[event["args"].get("correlation")] = Launch(
-                event["tid"], _nanoseconds(event["ts"]), _number(event, "External id")
+        if category in HOST_CATEGORIES:
+            spans[event["tid"]].append(_parse_span(event))
+        elif category in LAUNCH_CATEGORIES:
+            launches[event["args"].get("correlation")] = HostLaunch(
+                event["tid"], _nanoseconds(event["ts"]), _read_number(event, "External id")
             )
-        elif category in DEVICE:
-            work[_work(event)] = None
+        elif category in DEVICE_CATEGORIES:
+            work[_parse_work(event)] = None
     for found in spans.values():
         found.sort(key=lambda span: (span.start, -span.end))
-    return Trace(dict(spans), sorted(work, key=lambda item: item.start), launches, _flows(events))
+    return ProfilerTrace(dict(spans), sorted(work, key=lambda item: item.start), launches, _collect_flows(events))
 
 
-def _span(event: Mapping[str, Any]) -> Span:
+def _parse_span(event: Mapping[str, Any]) -> HostSpan:
     start, length = _nanoseconds(event["ts"]), _nanoseconds(event.get("dur", 0))
-    return Span(
+    return HostSpan(
         event["name"],
         event["tid"],
         start,
         start + length,
-        _number(event, "External id"),
-        _number(event, "Sequence number"),
-        _number(event, "Fwd thread id") or 0,
+        _read_number(event, "External id"),
+        _read_number(event, "Sequence number"),
+        _read_number(event, "Fwd thread id") or 0,
     )
 
 
-def _work(event: Mapping[str, Any]) -> Work:
-    return Work(
+def _parse_work(event: Mapping[str, Any]) -> DeviceWork:
+    return DeviceWork(
         event["name"],
         event["pid"],
         event["tid"],
         _nanoseconds(event["ts"]),
         _nanoseconds(event.get("dur", 0)),
-        _number(event, "correlation"),
-        _number(event, "External id"),
+        _read_number(event, "correlation"),
+        _read_number(event, "External id"),
     )
 
 
-def _flows(events: Iterable[Mapping[str, Any]]) -> dict[Place, Place]:
+def _collect_flows(events: Iterable[Mapping[str, Any]]) -> dict[HostPlace, HostPlace]:
     """Arrows: "s" stands at the forward op, "f" at the backward node, and both have one id."""
-    ends: dict[str, dict[int, Place]] = {"s": {}, "f": {}}
+    ends: dict[str, dict[int, HostPlace]] = {"s": {}, "f": {}}
     for event in events:
-        if event.get("cat") == FLOW and event["ph"] in ends:
+        if event.get("cat") == FLOW_CATEGORY and event["ph"] in ends:
             ends[event["ph"]][event["id"]] = event["tid"], _nanoseconds(event["ts"])
     return {place: ends["s"][number] for number, place in ends["f"].items() if number in ends["s"]}
 
 
-def _parents(spans: list[Span]) -> list[int | None]:
+def _find_parents(spans: list[HostSpan]) -> list[int | None]:
     """For each span of one thread the index of the one that it lies in."""
     parents: list[int | None] = []
     open_spans: list[int] = []
@@ -187,7 +187,7 @@ def _parents(spans: list[Span]) -> list[int | None]:
     return parents
 
 
-def _number(event: Mapping[str, Any], key: str) -> int | None:
+def _read_number(event: Mapping[str, Any], key: str) -> int | None:
     value = event.get("args", {}).get(key)
     return None if value is None else int(value)
 
