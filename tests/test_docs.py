@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import archprof
 from archprof.analysis.tables.columns import COLUMN_BY_KEY
 from archprof.cli import app
+from archprof.tracing.ops.costs import registry
 
 pytest_plugins = ["pytester"]
 
@@ -98,6 +99,7 @@ def test_blocks_print_what_they_say(
     page: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns(page)))
+    monkeypatch.setattr(registry, "_rules", dict(registry._rules))  # what a page registers goes with it
     pairs = list(regenerated(page))
     if request.config.getoption("--regenerate"):
         text = page.read_text(encoding="utf-8")
