@@ -245,3 +245,13 @@ def test_links_and_named_files_exist(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
     named = re.findall(r"`((?:archprof|tests|examples|reports|\.github|\.ci)/[\w./-]*)`", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_contributing_names_what_is_there() -> None:
+    """Every function, class and constant that the walks name is a word of the package or its tests."""
+    source = "".join(
+        path.read_text(encoding="utf-8") for folder in ("archprof", "tests") for path in (ROOT / folder).rglob("*.py")
+    )
+    named = set(re.findall(r"`@?([A-Za-z_]{4,})[`(]", BLOCK.sub("", CONTRIBUTING.read_text(encoding="utf-8"))))
+    assert {"cost_rule", "RENDERERS"} <= named
+    assert {name for name in named if not re.search(rf"\b{name}\b", source)} == set()
