@@ -154,6 +154,11 @@ class Profile:
         return tuple(row for row, layer in enumerate(self.layers) if layer.call_index is not None)
 
     @property
+    def stopped_row(self) -> int | None:
+        """The index into `layers` of the call in which the forward stopped; `None` where it did not."""
+        return self.call_rows[self.failure.call] if self.failure and self.call_rows else None
+
+    @property
     def measurement(self) -> Measurement | None:
         """What real passes took, where they were run."""
         return next((one for one in self.overlays if isinstance(one, Measurement)), None)
@@ -215,7 +220,7 @@ class Profile:
     @cached_property
     def lacks_calls(self) -> bool:
         """Ops ran, the model has parts that compute, and none of them was seen to be called: calls were missed."""
-        has_parts = any(not module.is_container for module in self.modules[1:])
+        has_parts = any(not (module.is_container or module.is_opaque) for module in self.modules[1:])
         return bool(self.ops) and has_parts and not any(call.module for call in self.calls)
 
     @cached_property

@@ -261,6 +261,7 @@ class Calls:
                     _find_holder(node.path, numbers),
                     tuple(aliases.get(key, ())),
                     _only_holds_modules(node.module),
+                    isinstance(node.module, torch.jit.ScriptModule),
                 )
                 for key, node in nodes.items()
             ]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from archprof.facts.ops import TENSOR_ARGUMENT, drop_overload
+from archprof.facts.ops import TENSOR_ARGUMENT
 from archprof.facts.records import Signature, Status
 from archprof.torchside.dispatch import DispatchMode
 from archprof.tracing import whole_ops
@@ -41,7 +41,8 @@ class _OpInfo(NamedTuple):
     """What is looked up once for each op that a pass meets."""
 
     op: Any  # kept alive, since its id is the key
-    name: str  # with the overload
+    name: str
+    overload: str
     cost_rule: costs.CostRule | None
     status: Status
     gathers: bool
@@ -130,7 +131,7 @@ class OpMode(DispatchMode):
         """Write down one op with its cost, for later calls with the same key, too."""
         count = _count_cost(known, inputs, result, args, kwargs)
         draft = Signature(
-            known.name,
+            f"{known.name}.{known.overload}",
             _make_plain(args),
             tuple([(name, _to_plain_value(value)) for name, value in kwargs.items()]),
             macs=None if count is None else count[0],
@@ -171,18 +172,18 @@ class OpMode(DispatchMode):
 
     def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, torch._ops.OpOverload)  # and not one like `cond`, which takes functions
-        name = str(func) if plain else f"higher_order.{func.name()}"
+        name = str(func) if plain else f"higher_order.{func.name()}.default"
         known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
         return known
 
     def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
-        op_name = drop_overload(name)
-        found = costs.find_op_rule(op_name)
+        name, _, overload = name.rpartition(".")
+        found = costs.find_op_rule(name)
         in_place = func is not None and func._schema.is_mutable
         repeats = func is not None and can_memoise(func)
-        rule, status = costs.find_cost_rule(op_name, self.causal), costs.find_cost_status(op_name)
+        rule, status = costs.find_cost_rule(name, self.causal), costs.find_cost_status(name)
         gathers = found is not None and found.gathers
-        return _OpInfo(func, name, rule, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
+        return _OpInfo(func, name, overload, rule, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
 
 
 def _returned_tensors(result: Any) -> list[torch.Tensor]:

@@ -115,7 +115,7 @@ def find_incomplete_models(facts: Sequence[ModelFacts], stages: Sequence[Aligned
     for i, fact in enumerate(facts):
         failure = fact.staged.profile.failure
         if failure:
-            where = fact.staged.layer(failure.layer).path or "the model itself"
+            where = fact.staged.layer(fact.staged.profile.stopped_row or 0).path or "the model itself"
             text = f"The forward of {fact.name} stopped in {where}: its numbers are lower bounds."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
         elif fact.total.unknown:

@@ -165,18 +165,17 @@ def _described(side: StagedProfile, row: int) -> str:
 
 def _lower_bounds(side: StagedProfile, rows: Sequence[int]) -> frozenset[str]:
     """The keys that are lower bounds over these rows."""
-    failure = side.profile.failure
     return find_lower_bounds(
         side.profile,
         sum_counts([Counts(), *(side.own_counts[i] for i in rows)]),
-        failure is not None and failure.layer in rows,
+        side.profile.stopped_row in rows,
     )
 
 
 def _contents(profile: Profile, rows: Sequence[int]) -> str:
     """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
-    own = set(rows)
-    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and op.layer in own)
+    own = {profile.layers[row].call_index for row in rows}
+    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and op.call in own)
     kinds = dict.fromkeys(profile.layers[i].kind for i in rows)
     return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
 

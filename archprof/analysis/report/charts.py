@@ -116,7 +116,7 @@ def chart_live_bytes(subject: ProfileView) -> ChartData:
 
 def _name_op(subject: ProfileView, op: Op) -> str:
     back = " (backward)" if op.phase == "backward" else ""
-    return f"{subject.table_row_name(op.layer)}: {op.name.removeprefix('aten.')}{back}"
+    return f"{subject.table_row_name(subject.profile.call_rows[op.call])}: {op.name.removeprefix('aten.')}{back}"
 
 
 def chart_activations(subject: ProfileView) -> ChartData:
@@ -198,10 +198,11 @@ def chart_windows(subject: ProfileView) -> ChartData:
 def find_conv_chain(subject: ProfileView) -> list[tuple[int, Window, str]]:
     """Row, window and name of each convolution, where the model is a chain of a few and has no other MACs."""
     works = [op for op in subject.profile.ops if op.phase == "forward" and op.macs]
+    rows = [subject.profile.call_rows[op.call] for op in works]
     chain = [
-        (op.layer, op.window, subject.table_row_name(op.layer))
-        for op in works
-        if op.window and not op.window.transposed and subject.fields[op.layer].size
+        (row, op.window, subject.table_row_name(row))
+        for row, op in zip(rows, works, strict=True)
+        if op.window and not op.window.transposed and subject.fields[row].size
     ]
     alone = len(chain) == len(works) == subject.facts.depth <= MAX_CHAIN and not subject.facts.bounds
     return chain if alone else []

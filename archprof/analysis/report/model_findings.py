@@ -44,7 +44,7 @@ def find_incomplete_counts(subject: ProfileView) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds; where the forward stopped, what had been counted by then."""
     for weight, finding in findings.find_incomplete_models([subject.facts], []):
         failure, totals = subject.profile.failure, subject.profile.totals
-        rows = [subject.table_row_name(failure.layer)] if failure else _unknown(subject)
+        rows = [subject.table_row_name(subject.profile.stopped_row or 0)] if failure else _unknown(subject)
         yield WeighedFinding(weight, _finding(subject, finding.text, ("macs", "flops"), rows))
         if failure:
             made = phrases.say_bytes(totals.activation_bytes["float32"])
@@ -191,7 +191,7 @@ def find_memory_peak(subject: ProfileView) -> Iterator[WeighedFinding]:
     if not subject.live_bytes or "act_fp32" in subject.facts.bounds:
         return
     profile, most = subject.profile, max(subject.live_bytes)
-    row = subject.table_row_name(profile.ops[subject.live_bytes.index(most)].layer)
+    row = subject.table_row_name(profile.call_rows[profile.ops[subject.live_bytes.index(most)].call])
     there = [profile.storages[index] for index in liveness.find_live_at_peak(profile)]
     fixed = sum(storage.nbytes for storage in there if storage.role in ("parameter", "buffer"))
     weights = f", {phrases.say_percent(fixed / most)} of it parameters and buffers" if fixed else ""

@@ -63,7 +63,7 @@ def _latency(subject: ProfileView) -> Tile:
     measurement, time = subject.profile.measurement, subject.facts.time
     if measurement is None or time is None:
         return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
-    where = measurement.device_name or measurement.device
+    where = measurement.device_title
     words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
     return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.half_interval)
 

@@ -70,7 +70,7 @@ class ProfileView:
             i for i, tensor in enumerate(profile.tensors) if profile.storages[tensor.storage].role == "parameter"
         }
         ops = (op for op in profile.ops if op.phase == "forward" and op.macs)
-        return tuple(dict.fromkeys(op.layer for op in ops if not weights.isdisjoint(op.inputs)))
+        return tuple(dict.fromkeys(profile.call_rows[op.call] for op in ops if not weights.isdisjoint(op.inputs)))
 
     @cached_property
     def live_bytes(self) -> list[int]:

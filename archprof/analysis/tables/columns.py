@@ -11,6 +11,7 @@ from archprof.analysis import elapsed
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.table import Column, Unit, Value
 from archprof.errors import UnknownName
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 
 
@@ -70,9 +71,10 @@ def sum_counts(counts: Iterable[Counts]) -> Counts:
 def own_counts(profile: Profile) -> list[Counts]:
     """What each row of the profile owns and did itself."""
     ops, moved = [0] * len(profile.layers), [0] * len(profile.layers)
+    rows = profile.call_rows
     for op in profile.ops:
-        ops[op.layer] += 1
-        moved[op.layer] += op.bytes_read + op.bytes_written
+        ops[rows[op.call]] += 1
+        moved[rows[op.call]] += op.bytes_moved
     times = zip(*(elapsed.collect_row_times(profile, method) for method in COLUMN_OF_METHOD), strict=True)
     kernels = elapsed.count_kernels(profile)
     return [
@@ -97,7 +99,7 @@ def own_counts(profile: Profile) -> list[Counts]:
             latency=headline,
             eager=eager,
             kernel=kernel,
-            n_kernels=None if kernels is None else kernels.get(f"{layer.path}#{layer.call}", 0),
+            n_kernels=None if kernels is None else kernels.get(layer.call_index, 0),
         )
         for i, (layer, cost, (headline, eager, kernel)) in enumerate(
             zip(profile.layers, profile.costs, times, strict=True)
@@ -153,14 +155,15 @@ def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
         CountedLine(
             name,
             Counts(
-                latency=found[0].get(name, Elapsed()),
-                eager=found[1].get(name, Elapsed()),
-                kernel=found[2].get(name, Elapsed()),
-                n_kernels=None if kernels is None else kernels.get(f"{name}#None", 0),
+                latency=found[0].get(outside, Elapsed()),
+                eager=found[1].get(outside, Elapsed()),
+                kernel=found[2].get(outside, Elapsed()),
+                n_kernels=None if kernels is None else kernels.get(outside, 0),
             ),
             {key: name},
         )
-        for name in dict.fromkeys(name for rows in found for name, elapsed in rows.items() if elapsed)
+        for outside in dict.fromkeys(one for rows in found for one, elapsed in rows.items() if elapsed)
+        if isinstance(outside, Outside) and (name := f"({outside.value})")
     ]
 
 

@@ -177,7 +177,7 @@ def _by_op(profile: Profile) -> list[CountedLine]:
             flops=0 if back else flops,
             backward_macs=(macs if back else 0) if train else None,
             backward_flops=(flops if back else 0) if train else None,
-            bytes_moved=op.bytes_read + op.bytes_written,
+            bytes_moved=op.bytes_moved,
             unknown=int(op.status == "unknown"),
         )
         groups.setdefault(op.name, []).append(counts)

@@ -27,9 +27,9 @@ class StageRun:
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line a stage, in the order of the calls; each of `rows` falls into exactly one."""
-    layers, failed = profile.layers, profile.failure.layer if profile.failure else None
+    layers, failed, rows_of_calls = profile.layers, profile.stopped_row, profile.call_rows
     calls = [i for i in rows if layers[i].call is not None]
-    lengthwise = {op.layer for op in profile.ops if op.window and len(op.window.kernel) == 1}
+    lengthwise = {rows_of_calls[op.call] for op in profile.ops if op.window and len(op.window.kernel) == 1}
     runs = _without_gates(_runs(layers, own, _by_end(layers, calls), lengthwise))
     idle = StageRun(None, [i for i in rows if layers[i].call is None])
     named = [(_named(run.size), run) for run in runs] + ([(NEVER_CALLED, idle)] if idle.rows else [])
