@@ -35,6 +35,9 @@ def _find_unwatched_kinds() -> frozenset[type]:
 UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
 
+OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
+"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes for its own product."""
+
 HOOK_ATTRIBUTES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "forward")
 
 
@@ -261,7 +264,7 @@ class Calls:
                     _find_holder(node.path, numbers),
                     tuple(aliases.get(key, ())),
                     _only_holds_modules(node.module),
-                    isinstance(node.module, torch.jit.ScriptModule),
+                    isinstance(node.module, OPAQUE_KINDS),
                 )
                 for key, node in nodes.items()
             ]
