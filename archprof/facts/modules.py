@@ -5,9 +5,10 @@ The rows of tables follow from these and are worked out in one place, `build_lay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from operator import add
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from math import prod
+from typing import Any, Literal, NamedTuple
 
 from archprof.facts.tensors import TensorSpec
 
@@ -107,30 +108,35 @@ class Layer(NamedTuple):
     call_index: int | None = None
 
 
-class OwnedSizes(NamedTuple):
-    """Elements and bytes that one module owns, in the order in which `Layer` has them."""
+OwnedSizes = Sequence[int]
+"""Elements and bytes that one module owns: the fields of `Layer` from `params` to `buffer_bytes`."""
 
-    params: int = 0
-    trainable: int = 0
-    buffers: int = 0
-    param_bytes: int = 0
-    buffer_bytes: int = 0
+NOTHING_OWNED: OwnedSizes = (0, 0, 0, 0, 0)
+NO_TENSORS: list[tuple[TensorSpec, ...]] = [(), ()]
 
 
-NOTHING_OWNED = OwnedSizes()
+RowOrigin = tuple["int | None", int, "int | None"]
+"""The call of a row, its module, and the call that it is part of."""
+
+new_layer: Callable[[Iterable[Any]], Layer] = partial(tuple.__new__, Layer)
+"""What `_make` does, without a function of Python in between: one per row."""
 
 
 def sum_owned(parameters: Sequence[Parameter]) -> dict[int, OwnedSizes]:
     """What each module owns, by its index; those that own nothing are left out."""
-    owned: dict[int, OwnedSizes] = {}
-    for tensor in parameters:
-        count, size = tensor.spec.numel, tensor.nbytes
-        mine = OwnedSizes(params=count, trainable=count * tensor.trainable, param_bytes=size)
-        if tensor.role == "buffer":
-            mine = OwnedSizes(buffers=count, buffer_bytes=size)
-        known = owned.get(tensor.module)
-        owned[tensor.module] = mine if known is None else OwnedSizes(*map(add, known, mine))
-    return owned
+    owned: dict[int, list[int]] = {}
+    for _, module, spec, trainable, role, nbytes, _, _ in parameters:
+        sizes, count = owned.get(module), prod(spec[0])
+        if sizes is None:
+            sizes = owned[module] = [0, 0, 0, 0, 0]
+        if role == "buffer":
+            sizes[2] += count
+            sizes[4] += nbytes
+        else:
+            sizes[0] += count
+            sizes[1] += count * trainable
+            sizes[3] += nbytes
+    return dict(owned)
 
 
 def build_layers(
@@ -143,37 +149,38 @@ def build_layers(
             the nearest module that holds it and was called; a container has nothing to show and is left out.
     """
     owned, layers, row_of_call = sum_owned(parameters), list[Layer](), list[int]()
-    for index, module, caller in _order_rows(calls, _find_uncalled(modules, calls) if whole else {}):
-        call = None if index is None else calls[index]
+    uncalled = _find_uncalled(modules, calls) if whole else {}
+    for index, module, caller in _order_rows(calls, uncalled) if uncalled else _list_calls(calls):
         parent = None if caller is None else row_of_call[caller]
         depth = 0 if parent is None else layers[parent].depth + 1
-        own = NOTHING_OWNED if call is not None and call.number else owned.get(module, NOTHING_OWNED)
         path, kind = modules[module][:2]
-        if call is None:
-            layers.append(Layer(path, kind, depth, None, (), (), *own, parent))
-        else:
+        number, ends = None, NO_TENSORS
+        if index is not None:
+            _, _, number, *ends = calls[index]
             row_of_call.append(len(layers))
-            layers.append(Layer(path, kind, depth, call.number, call.inputs, call.outputs, *own, parent, index))
+        own = NOTHING_OWNED if number else owned.get(module, NOTHING_OWNED)
+        layers.append(new_layer((path, kind, depth, number, *ends, *own, parent, index)))
     return tuple(layers)
 
 
-def _order_rows(
-    calls: Sequence[Call], uncalled: Mapping[int, list[int]]
-) -> Iterator[tuple[int | None, int, int | None]]:
-    """Call, module and caller of each row; `uncalled` holds the modules that follow the rows of a call."""
+def _list_calls(calls: Sequence[Call]) -> list[RowOrigin]:
+    return [(index, call.module, call.parent) for index, call in enumerate(calls)]
+
+
+def _order_rows(calls: Sequence[Call], uncalled: Mapping[int, list[int]]) -> Iterator[RowOrigin]:
+    """Where each row comes from; `uncalled` holds the modules that follow the rows of a call."""
     open_calls: list[int] = []
-
-    def close() -> Iterator[tuple[None, int, int]]:
-        ended = open_calls.pop()
-        return ((None, module, ended) for module in uncalled.get(ended, ()))
-
     for index, call in enumerate(calls):
         while open_calls and open_calls[-1] != call.parent:
-            yield from close()
+            yield from _follow_call(open_calls.pop(), uncalled)
         yield index, call.module, call.parent
         open_calls.append(index)
-    while open_calls:
-        yield from close()
+    for ended in reversed(open_calls):
+        yield from _follow_call(ended, uncalled)
+
+
+def _follow_call(ended: int, uncalled: Mapping[int, list[int]]) -> Iterator[RowOrigin]:
+    return ((None, module, ended) for module in uncalled.get(ended, ()))
 
 
 def _find_uncalled(modules: Sequence[Module], calls: Sequence[Call]) -> dict[int, list[int]]:

@@ -166,7 +166,7 @@ class Profile:
     @cached_property
     def item_bytes(self) -> Mapping[str, int]:
         """Bytes of one element, by dtype: of every dtype that the pass met."""
-        return ITEM_BYTES | {spec.dtype: spec.item_bytes for spec, _ in self.tensors if spec.item_bytes}
+        return ITEM_BYTES | {spec.dtype: spec.item_bytes for spec, _ in self.tensors if spec[3] is not None}
 
     @cached_property
     def costs(self) -> tuple[Cost, ...]:
@@ -197,16 +197,17 @@ class Profile:
     def _sum_activations(self) -> list[tuple[int, dict[str, int]]]:
         """Elements and bytes of the activation storages, by the call that made them."""
         elements, scaled, fixed = ([0] * len(self.calls) for _ in range(3))
-        for storage in self.storages:
-            if storage.role == "activation" and storage.born is not None:
-                call = self.ops[storage.born].call
-                numel = storage.nbytes // self.item_bytes[storage.dtype]
+        item_bytes, ops = self.item_bytes, self.ops
+        for nbytes, dtype, role, born, _, _ in self.storages:
+            if role == "activation" and born is not None:
+                call = ops[born][1]
+                numel = nbytes // item_bytes[dtype]
                 elements[call] += numel
-                if storage.dtype == self.dtype:  # it would take the dtype that the pass ran in
+                if dtype == self.dtype:  # it would take the dtype that the pass ran in
                     scaled[call] += numel
                 else:
-                    fixed[call] += storage.nbytes
-        widths = [(dtype, self.item_bytes[dtype]) for dtype in self.activation_dtypes]
+                    fixed[call] += nbytes
+        widths = [(dtype, item_bytes[dtype]) for dtype in self.activation_dtypes]
         return [
             (count, {dtype: width * own + others for dtype, width in widths})
             for count, own, others in zip(elements, scaled, fixed, strict=True)

@@ -28,20 +28,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def make_spec(size: torch.Size, dtype: torch.dtype, strides: tuple[int, ...] | None = None) -> TensorSpec:
-    """The layout of a tensor as a fact; strides that lie row by row are the plain ones and are left out."""
+    """The layout of a tensor as a fact; `strides` where it does not lie row by row."""
     name = dtype_name(dtype)
-    plain = strides is None or _lies_row_by_row(size, strides)
-    return TensorSpec(tuple(size), name, None if plain else strides, None if name in ITEM_BYTES else dtype.itemsize)
-
-
-def _lies_row_by_row(size: torch.Size, strides: tuple[int, ...]) -> bool:
-    """Whether a tensor is laid out as a new one; a stride along a dimension of length 1 says nothing."""
-    step = 1
-    for length, stride in zip(reversed(size), reversed(strides), strict=True):
-        if length != 1 and stride != step:
-            return 0 in size
-        step *= length
-    return True
+    return TensorSpec(tuple(size), name, strides, None if name in ITEM_BYTES else dtype.itemsize)
 
 
 def tensors_in(tree: Any) -> list[torch.Tensor]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -36,7 +37,7 @@ UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
 
 OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
-"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes for its own product."""
+"""Modules whose calls nobody sees: TorchScript, and the projection of attention, which takes its weights alone."""
 
 HOOK_ATTRIBUTES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "forward")
 
@@ -58,6 +59,11 @@ class CallRow:
     outputs: tuple[TensorSpec, ...] = ()
 
 
+# What `_make` of each does, without a function of Python in between: they are made by the thousand.
+new_parameter: Callable[[Iterable[Any]], Parameter] = partial(tuple.__new__, Parameter)
+new_call: Callable[[Iterable[Any]], Call] = partial(tuple.__new__, Call)
+new_module: Callable[[Iterable[Any]], Module] = partial(tuple.__new__, Module)
+
 OwnedRole = Literal["parameter", "buffer"]
 
 
@@ -69,6 +75,9 @@ class OwnedTensor(NamedTuple):
     tensor: torch.Tensor
     role: OwnedRole
     aliases: tuple[str, ...] = ()
+
+
+new_owned: Callable[[Iterable[Any]], OwnedTensor] = partial(tuple.__new__, OwnedTensor)
 
 
 class ModuleNode:
@@ -245,7 +254,7 @@ class Calls:
                     full_name = f"{node.path}.{name}" if node.path else name
                     known = seen.get(id(tensor))
                     if known is None:
-                        seen[id(tensor)] = OwnedTensor(full_name, index, tensor, role)
+                        seen[id(tensor)] = new_owned((full_name, index, tensor, role, ()))
                     else:
                         seen[id(tensor)] = known._replace(aliases=(*known.aliases, full_name))
         return list(seen.values())
@@ -255,20 +264,22 @@ class Calls:
         nodes = self.nodes
         numbers = {node.path: index for index, node in enumerate(nodes.values())}
         kinds = {kind: _name_class(kind) for kind in {type(node.module) for node in nodes.values()}}
+        opaque = {kind for kind in kinds if issubclass(kind, OPAQUE_KINDS)}
         aliases = self._find_aliases()
-        return tuple(
-            [
-                Module(
-                    node.path,
-                    kinds[type(node.module)],
-                    _find_holder(node.path, numbers),
-                    tuple(aliases.get(key, ())),
-                    _only_holds_modules(node.module),
-                    isinstance(node.module, OPAQUE_KINDS),
-                )
-                for key, node in nodes.items()
-            ]
-        )
+
+        def build(key: int, path: str, module: nn.Module) -> Module:
+            kind, holder = type(module), _find_holder(path, numbers)
+            fields = (
+                path,
+                kinds[kind],
+                holder,
+                tuple(aliases.get(key, ())),
+                _only_holds_modules(module),
+                kind in opaque,
+            )
+            return new_module(fields)
+
+        return tuple([build(key, node.path, node.module) for key, node in nodes.items()])
 
     def _find_aliases(self) -> dict[int, list[str]]:
         """The further places of modules that stand in several, by the module's id."""
@@ -283,18 +294,23 @@ class Calls:
 
     def build_parameters(self) -> tuple[Parameter, ...]:
         """What the modules own."""
-        built = []
-        for name, module, tensor, role, aliases in self.owned_tensors:
-            spec = self.recorder.find_spec(tensor).tensor_spec
-            storage = self.recorder.find_storage_index(tensor)
-            built.append(Parameter(name, module, spec, tensor.requires_grad, role, spec.nbytes, storage, aliases))
-        return tuple(built)
+        place = self.recorder.find_place
+        return tuple(
+            [
+                new_parameter((name, module, spec, tensor.requires_grad, role, nbytes, storage, aliases))
+                for name, module, tensor, role, aliases in self.owned_tensors
+                for (spec, nbytes, _), storage in (place(tensor),)
+            ]
+        )
 
     def build_calls(self) -> tuple[Call, ...]:
         """The calls, in the order in which they began."""
         numbers = {key: index for index, key in enumerate(self.nodes)}
         return tuple(
-            [Call(numbers[id(row.node.module)], row.parent, row.number, row.inputs, row.outputs) for row in self.rows]
+            [
+                new_call((numbers[id(row.node.module)], row.parent, row.number, row.inputs, row.outputs))
+                for row in self.rows
+            ]
         )
 
 

@@ -11,15 +11,16 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from archprof.facts.ops import TENSOR_ARGUMENT
-from archprof.facts.records import Signature, Status
+from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
-from archprof.tracing.recorder import Recorder, next_node_number
+from archprof.tracing.recorder import OpCounts, Recorder, next_node_number
 
 Tensor = torch.Tensor
 RESULT_KINDS = (Tensor, tuple, list)
@@ -33,7 +34,7 @@ autocast_enabled = torch._C._is_any_autocast_enabled
 
 
 PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
-NAMED_ARG_KINDS = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+TEXT_ARG_KINDS = frozenset((float, complex, torch.dtype, torch.device, torch.layout, torch.memory_format))
 """Classes of arguments that their text tells apart."""
 
 
@@ -42,7 +43,7 @@ class _OpInfo(NamedTuple):
 
     op: Any  # kept alive, since its id is the key
     name: str
-    overload: str
+    full_name: str  # with the overload
     cost_rule: costs.CostRule | None
     status: Status
     gathers: bool
@@ -130,18 +131,12 @@ class OpMode(DispatchMode):
     ) -> None:
         """Write down one op with its cost, for later calls with the same key, too."""
         count = _count_cost(known, inputs, result, args, kwargs)
-        draft = Signature(
-            f"{known.name}.{known.overload}",
-            _make_plain(args),
-            tuple([(name, _to_plain_value(value)) for name, value in kwargs.items()]),
-            macs=None if count is None else count[0],
-            flops=None if count is None else count[1],
-            status="unknown" if count is None else known.status,
-            window=None if count is None else count[2],
-        )
-        signature, moves = self.recorder.add_op(
-            draft, self._find_row(), inputs, _returned_tensors(result), known.gathers
-        )
+        named = tuple([(name, _to_plain_value(value)) for name, value in kwargs.items()]) if kwargs else ()
+        label = (known.full_name, _make_plain(args), named)
+        cost: OpCounts = (None, None, "unknown", None, known.gathers)
+        if count is not None:
+            cost = (count[0], count[1], known.status, count[2], known.gathers)
+        signature, moves = self.recorder.add_op(label, cost, self._find_row(), inputs, _returned_tensors(result))
         if key is not None:
             self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
@@ -177,13 +172,12 @@ class OpMode(DispatchMode):
         return known
 
     def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
-        name, _, overload = name.rpartition(".")
-        found = costs.find_op_rule(name)
-        in_place = func is not None and func._schema.is_mutable
-        repeats = func is not None and can_memoise(func)
-        rule, status = costs.find_cost_rule(name, self.causal), costs.find_cost_status(name)
-        gathers = found is not None and found.gathers
-        return _OpInfo(func, name, overload, rule, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
+        full_name, name = name, name.rpartition(".")[0]
+        rule = costs.find_op_rule(name)
+        status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
+        cost = None if rule is None else rule.bind_causal(self.causal)
+        in_place, repeats = func is not None and func._schema.is_mutable, func is not None and can_memoise(func)
+        return _OpInfo(func, name, full_name, cost, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
 
 
 def _returned_tensors(result: Any) -> list[torch.Tensor]:
@@ -211,15 +205,16 @@ def _make_plain(values: Any) -> tuple[Any, ...]:
 
 
 def _to_plain_value(value: Any) -> Any:
-    if type(value) in PLAIN_ARG_KINDS:
+    kind = type(value)
+    if kind in PLAIN_ARG_KINDS:
         return value
-    if isinstance(value, Tensor):
+    if kind in PLAIN_TENSOR_KINDS or isinstance(value, Tensor):
         return TENSOR_ARGUMENT
-    if isinstance(value, list | tuple):
+    if kind is list or kind is tuple or isinstance(value, list | tuple):
         return _make_plain(value)
-    if isinstance(value, float) and math.isfinite(value):
+    if kind is float and math.isfinite(value):
         return value
-    return str(value) if isinstance(value, (float, complex, *NAMED_ARG_KINDS)) else type(value).__name__
+    return str(value) if kind in TEXT_ARG_KINDS else kind.__name__
 
 
 class FunctionMode(TorchFunctionMode):

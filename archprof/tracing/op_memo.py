@@ -60,7 +60,7 @@ class MemoisedOp(NamedTuple):
             result = kind([tensor for tensor, _ in made])
             written = tuple([index for _, index in made if index is not None])
         if len(read) > 1 and moves and (twice or len(set(read)) < len(read)):
-            signature = recorder.count_moved_bytes(signature, read, written, gathers)
+            signature = recorder.recount(signature, read, written, gathers)
         recorder.append_op(signature, row, read, written, moves)
         return result
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.errors import ArchprofError
-from archprof.facts.records import Kept, Op, Phase, Role, Signature, Storage, Tensor, TensorSpec
+from archprof.facts.records import Kept, Op, Phase, Role, Signature, Status, Storage, Tensor, TensorSpec, Window
 from archprof.torchside.tensors import LAZY_KINDS, make_spec, storage_of
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
@@ -36,6 +36,7 @@ next_node_number: Callable[[], int] = torch._C._autograd._get_sequence_nr
 KEEPS_NOTHING = Kept()
 
 new_op: Callable[[Iterable[Any]], Op] = partial(tuple.__new__, Op)
+new_signature: Callable[[Iterable[Any]], Signature] = partial(tuple.__new__, Signature)
 new_tensor: Callable[[Iterable[Any]], Tensor] = partial(tuple.__new__, Tensor)
 new_storage: Callable[[Iterable[Any]], Storage] = partial(tuple.__new__, Storage)
 
@@ -46,6 +47,13 @@ class SharedSpec(NamedTuple):
     tensor_spec: TensorSpec
     nbytes: int
     as_tuple: tuple[TensorSpec]
+
+
+OpLabel = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
+"""The first fields of a signature: name with overload, arguments by place and by name."""
+
+OpCounts = tuple[int | None, int | None, Status, Window | None, bool]
+"""What a rule says of an op: MACs, FLOPs, status, window; whether it reads of its first input only what it returns."""
 
 
 class SavedTensor(NamedTuple):
@@ -79,7 +87,8 @@ class Recorder:
         self.recorded_ops: list[Op] = []
         self.last_node_number = -1  # of autograd, when the last op was recorded
         self._specs: dict[tuple[Any, ...], SharedSpec] = {}
-        self._signatures: dict[Signature, Signature] = {}
+        self._signatures: dict[Any, Signature] = {}
+        self._recounted: dict[tuple[int, int], Signature] = {}
         self._tensor_specs: list[SharedSpec] = []  # of each tensor
         self._tensor_storages: list[int] = []  # of each tensor: the index of its storage
         self._index_attribute = f"_archprof_{next(_recorder_numbers)}"
@@ -115,11 +124,14 @@ class Recorder:
             strides = None
         key = (tensor.size(), strides, tensor.dtype)  # a lazy parameter refuses `.shape`
         found = self._specs.get(key)
-        if found is None:
-            if tensor.is_nested:
-                raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
-            spec = make_spec(key[0], key[2], strides)
-            found = self._specs[key] = SharedSpec(spec, spec.nbytes, (spec,))
+        return found if found is not None else self._add_spec(tensor, key)
+
+    def _add_spec(self, tensor: torch.Tensor, key: tuple[Any, ...]) -> SharedSpec:
+        if tensor.is_nested:
+            raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
+        size, strides, dtype = key
+        spec = make_spec(size, dtype, None if strides is None or tensor.is_contiguous() else strides)
+        found = self._specs[key] = SharedSpec(spec, spec.nbytes, (spec,))
         return found
 
     def close(self) -> None:
@@ -219,31 +231,27 @@ class Recorder:
         return self.add_tensor(tensor, "constant")
 
     def add_op(
-        self, draft: Signature, call: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor], gathers: bool
+        self, label: OpLabel, cost: OpCounts, call: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]
     ) -> tuple[Signature, bool]:
-        """Write down one op.
+        """Write down one op; its signature, and whether it moves data, as a view does not.
 
         The first output in a new storage is its result; further ones are auxiliary until something reads them.
-
-        Args:
-            draft: its signature, without layouts and bytes.
-            gathers: it reads of its first input only the rows that it returns.
-
-        Returns:
-            Its signature, and whether it moves data, as a view does not.
         """
         read, first = self.index_inputs(inputs), len(self._born)
         written = tuple(map(self.index_result, outputs))
         made = len(self._born) - first
         for place in range(first + 1, first + made):
             self._mark_auxiliary(place)
-        moves = bool(made) or draft.status != "zero"
+        macs, flops, status, window, gathers = cost
+        moves = bool(made) or status != "zero"
+        into, out = self.count_moved_bytes(read, written, gathers) if moves else (0, 0)
         of = self._tensor_specs
-        signature = draft._replace(
-            inputs=tuple([of[index].tensor_spec for index in read]),
-            outputs=tuple([of[index].tensor_spec for index in written]),
-        )
-        signature = self.count_moved_bytes(signature, read, written, gathers) if moves else self._share(signature)
+        came, left = [of[index].tensor_spec for index in read], [of[index].tensor_spec for index in written]
+        key = (label, *map(id, came), macs, *map(id, left), into)  # equal layouts are one object
+        signature = self._signatures.get(key)
+        if signature is None:
+            costs = (macs, flops, into, out, status, window, None, None)
+            signature = self._signatures[key] = new_signature((*label, tuple(came), tuple(left), *costs))
         self.append_op(signature, call, read, written, moves)
         return signature, moves
 
@@ -274,21 +282,24 @@ class Recorder:
             self._mark_used(read)
         self.recorded_ops.append(new_op((signature, call, self.phase, read, written)))
 
-    def count_moved_bytes(
-        self, signature: Signature, read: tuple[int, ...], written: tuple[int, ...], gathers: bool
-    ) -> Signature:
-        """The signature with the bytes that an op reads and writes, of distinct tensors."""
+    def count_moved_bytes(self, read: tuple[int, ...], written: tuple[int, ...], gathers: bool) -> tuple[int, int]:
+        """Bytes that an op reads and writes, of distinct tensors; `gathers` as in `OpCounts`."""
         of = self._tensor_specs
         out = sum([of[index].nbytes for index in written])
         if gathers:
-            into = out + sum([of[index].nbytes for index in read[1:]])
-        else:
-            into = sum([of[index].nbytes for index in set(read)])
-        return self._share(signature._replace(bytes_read=into, bytes_written=out))
+            return out + sum([of[index].nbytes for index in read[1:]]), out
+        return sum([of[index].nbytes for index in set(read)]), out
 
-    def _share(self, signature: Signature) -> Signature:
-        """The one object for all signatures that are equal."""
-        return self._signatures.setdefault(signature, signature)
+    def recount(
+        self, signature: Signature, read: tuple[int, ...], written: tuple[int, ...], gathers: bool
+    ) -> Signature:
+        """The signature of an op whose inputs are the same tensors more or less often than when it was learnt."""
+        into, out = self.count_moved_bytes(read, written, gathers)
+        key = (id(signature), into)
+        found = self._recounted.get(key)
+        if found is None:
+            found = self._recounted[key] = signature._replace(bytes_read=into, bytes_written=out)
+        return found
 
     def _mark_used(self, read: tuple[int, ...]) -> None:
         """An auxiliary result that a later op of the forward reads is an activation like any other."""
@@ -315,10 +326,12 @@ class Recorder:
             self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
         return tensor
 
-    def find_storage_index(self, tensor: torch.Tensor) -> int | None:
-        """The index of the storage that a tensor lies in; `None` where it was never seen."""
+    def find_place(self, tensor: torch.Tensor) -> tuple[SharedSpec, int | None]:
+        """The layout of a tensor and the index of the storage that it lies in; `None` where it was never seen."""
         known: int | None = getattr(tensor, self._index_attribute, None)
-        return self._find_storage(tensor) if known is None else self._tensor_storages[known]
+        if known is None:
+            return self.find_spec(tensor), self._find_storage(tensor)
+        return self._tensor_specs[known], self._tensor_storages[known]
 
     def set_role(self, tensor: torch.Tensor, role: Role) -> None:
         """Give the storage of a tensor its final role."""

@@ -45,9 +45,10 @@ from archprof.tracing.ops.costs.registry import (
     find_cost_status,
     find_op_rule,
     register_cost,
+    status_of_rule,
 )
 
 __all__ = [
     "Causal", "CostRule", "KeptForBackward", "OpCost", "cost_rule", "find_cost_rule", "find_cost_status",
-    "find_op_rule", "register_cost",
+    "find_op_rule", "register_cost", "status_of_rule",
 ]  # fmt: skip

@@ -61,6 +61,10 @@ class OpRule(NamedTuple):
     gathers: bool = False
     keeps: KeepRule | None = None
 
+    def bind_causal(self, causal: Causal) -> CostRule:
+        """What it costs where causal scores are counted so: see `find_cost_rule`."""
+        return partial(self.cost, half=True) if self.causal and causal == "half" else self.cost
+
 
 _rules: dict[str, OpRule] = {}
 
@@ -113,17 +117,19 @@ def find_cost_rule(name: str, causal: Causal = "full") -> CostRule | None:
         causal: "full" counts every score of an attention; "half" leaves out those that `is_causal` masks.
     """
     found = find_op_rule(name)
-    if found is None:
-        return None
-    return partial(found.cost, half=True) if found.causal and causal == "half" else found.cost
+    return None if found is None else found.bind_causal(causal)
+
+
+def status_of_rule(rule: OpRule | None) -> Status:
+    """Whether an op with this rule is counted, declared to cost nothing, or unknown."""
+    if rule is None:
+        return "unknown"
+    return "zero" if rule.cost is costs_nothing else "counted"
 
 
 def find_cost_status(name: str) -> Status:
     """Whether the op is counted, declared to cost nothing, or unknown."""
-    found = find_cost_rule(name)
-    if found is None:
-        return "unknown"
-    return "zero" if found is costs_nothing else "counted"
+    return status_of_rule(find_op_rule(name))
 
 
 def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
