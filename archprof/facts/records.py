@@ -166,7 +166,7 @@ class Profile:
     @cached_property
     def item_bytes(self) -> Mapping[str, int]:
         """Bytes of one element, by dtype: of every dtype that the pass met."""
-        return ITEM_BYTES | {spec.dtype: spec.item_bytes for spec, _ in self.tensors if spec[3] is not None}
+        return ITEM_BYTES | {spec.dtype: spec.item_bytes for spec, _ in self.tensors if spec.item_bytes}
 
     @cached_property
     def costs(self) -> tuple[Cost, ...]:
