@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 from archprof.errors import UsageError
-
-Causal = Literal["full", "half"]
 
 CAUSAL_COUNTS = ("full", "half")
 PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
 DECODER_PHASES = ("prefill", "decode")
 MEASURED_DEVICES = ("cpu", "cuda")
+
+AUTO_BATCH = "auto"
+"""Said in the place of a batch: the largest that fits where the pass is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class PassRequest:
     batch: int = 1
     dtype: str | None = None
     train: bool = False
-    causal: Causal = "full"
+    causal: str = "full"
     lengths: Mapping[str, int] | None = None
     phase: str | None = None
     context: int | None = None
@@ -109,6 +110,9 @@ class MeasureRequest:
     def __post_init__(self) -> None:
         if self.device not in MEASURED_DEVICES:
             raise UsageError(f"Nothing can be measured on {self.device!r}.", _allow(MEASURED_DEVICES))
+
+
+ON_CPU = MeasureRequest("cpu")
 
 
 def request_measurement(
