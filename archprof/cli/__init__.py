@@ -11,6 +11,7 @@ from archprof.cli.calibrate import calibrate
 from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.epoch import epoch
+from archprof.cli.guide import guide
 from archprof.cli.models import models
 from archprof.cli.output import write_text
 from archprof.cli.report import report
@@ -36,6 +37,7 @@ app.command()(calibrate)
 app.command()(check)
 app.command()(verify)
 app.command()(models)
+app.command()(guide)
 
 
 @app.callback(invoke_without_command=True)

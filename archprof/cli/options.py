@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
 
 Model = Annotated[
@@ -91,7 +92,8 @@ Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda."
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
 FormatName = Annotated[
-    str | None, typer.Option("--format", help="text, csv, md, json or latex; json by layer is the whole profile.")
+    str | None,
+    typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),
 ]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file; its suffix picks the format.")

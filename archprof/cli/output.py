@@ -26,14 +26,25 @@ class Format(NamedTuple):
     render: Callable[[Table], str]
 
 
+def format_by_name(form: str) -> Callable[[Table], str]:
+    """What writes a table in that format of `render.formats`, which is imported only when it is called."""
+
+    def render(table: Table) -> str:
+        from archprof.render.formats import table_as
+
+        return table_as(form, table)
+
+    return render
+
+
 TABLE_FORMATS = {
     "text": Format(".txt", lambda table: table.to_text()),
-    "csv": Format(".csv", lambda table: table.to_csv()),
-    "md": Format(".md", lambda table: table.to_markdown()),
-    "json": Format(".json", lambda table: table.to_json()),
-    "latex": Format(".tex", lambda table: table.to_latex()),
+    "csv": Format(".csv", format_by_name("csv")),
+    "md": Format(".md", format_by_name("md")),
+    "json": Format(".json", format_by_name("json")),
+    "latex": Format(".tex", format_by_name("latex")),
 }
-
+"""Every format that a table is written in, by its name in `--format`."""
 
 TABLE_SUFFIXES = {form.suffix: name for name, form in TABLE_FORMATS.items()}
 
@@ -86,9 +97,13 @@ def render_for_terminal(table: Table) -> str:
     """Text as wide as the terminal and in its colours; plain in a pipe."""
     from archprof.render.text import render_text
 
-    color = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     unicode = "utf" in (sys.stdout.encoding or "").lower()
-    return render_text(table, width=terminal_width(), color=color, unicode=unicode)
+    return render_text(table, width=terminal_width(), color=wants_colour(), unicode=unicode)
+
+
+def wants_colour() -> bool:
+    """Whether the output is a terminal that shows colours, and its user wants them."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def terminal_width() -> int | None:

@@ -80,9 +80,9 @@ class MeasuredWay:
 
     Attributes:
         method: names the latency that comes of it.
-        row_sampler: samples the rows; a row that it is wrong to time (a container without work) is simply not in the sample.
+        row_sampler: samples the rows; one that it is wrong to time (a container without work) is not in the sample.
             `None`: this way cannot tell rows apart (a compiled model may be so); `notes` say why.
-        whole_sampler: samples `WHOLE`, without any marks. Several ways may share one object: it is then sampled once a turn.
+        whole_sampler: samples `WHOLE_ROW`, without marks. Several ways may share one object, sampled once per turn.
         attributed: the rows were not timed; what was, was split over them by a rule.
         sampled_last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
         overhead: seconds of one mark, which `rows` has subtracted.

@@ -79,7 +79,8 @@ def write_literal(value: Any, names: dict[fx.Node, str]) -> str:
     if isinstance(value, slice):
         return f"slice({', '.join(write_literal(part, names) for part in (value.start, value.stop, value.step))})"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{write_literal(key, names)}: {write_literal(item, names)}' for key, item in value.items())}}}"
+        pairs = (f"{write_literal(key, names)}: {write_literal(item, names)}" for key, item in value.items())
+        return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list | tuple):
         items = ", ".join(write_literal(item, names) for item in value)
         return f"[{items}]" if isinstance(value, list) else f"({items},)" if len(value) == 1 else f"({items})"

@@ -32,6 +32,7 @@ OF_THE_LIBRARY_ONLY = {"rounds", "seconds", "progress"}
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
         "table", "compare", "whatif", "inputs", "fit", "report", "epoch", "calibrate", "check", "verify", "models",
+        "guide",
     }  # fmt: skip
 
 

@@ -13,7 +13,15 @@ from processes import ARCHPROF, environment
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["table", "--help"], ["--version"], ["table", "--columns", "help", "vgg16"]]
+    "words",
+    [
+        ["--help"],
+        ["table", "--help"],
+        ["--version"],
+        ["table", "--columns", "help", "vgg16"],
+        ["guide"],
+        ["guide", "ci"],
+    ],
 )
 def test_help_imports_no_torch(words: list[str], process: Callable, without_torch: dict[str, str]) -> None:
     result = process(*words, env=without_torch)

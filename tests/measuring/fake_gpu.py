@@ -104,13 +104,13 @@ class Played(CudaDevice):
     def __init__(self) -> None:
         super().__init__(GPU)
 
-    def memory(self, subject: Any, profile: Any) -> PassMemory:
+    def measure_memory(self, subject: Any, profile: Any) -> PassMemory:
         return PassMemory((), None)
 
     def free_bytes(self) -> None:
         return None
 
-    def release(self) -> None:
+    def release_cache(self) -> None:
         """Nothing is held."""
 
     def environment(self) -> dict[str, str]:
@@ -151,7 +151,7 @@ class FakeSubject:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def run(self, begins: Any = lambda stage, loss: None) -> None:
+    def run_pass(self, begins: Any = lambda stage, loss: None) -> None:
         with torch.no_grad():
             begins("forward", None)
             self.model(torch.zeros(2))

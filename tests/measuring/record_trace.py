@@ -62,7 +62,7 @@ class Step:
         self.model, self.x = Model(), torch.randn(5, 6)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0)
 
-    def run(self, begins: Any = lambda stage, loss: None) -> None:
+    def run_pass(self, begins: Any = lambda stage, loss: None) -> None:
         begins("outside", None)
         self.optimizer.zero_grad(set_to_none=True)
         begins("forward", None)
@@ -80,7 +80,7 @@ def record(passes: int = 2) -> dict[str, Any]:
     """The trace and the rows of its marks."""
     step = Step()
     rows = ModuleMarking(archprof.profile(Model(), torch.zeros(5, 6)))
-    step.run()
+    step.run_pass()
     text, owners = record_trace(step, rows, lambda: None, passes, [ProfilerActivity.CPU])  # type: ignore[arg-type]
     return {"torch": torch.__version__, "rows": owners, "traceEvents": stripped(json.loads(text)["traceEvents"])}
 

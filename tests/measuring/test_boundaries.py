@@ -185,7 +185,7 @@ def test_what_lies_outside_the_modules_has_rows_of_its_own(monkeypatch: pytest.M
     assert subject.optimizer is not None
     monkeypatch.setattr(subject.optimizer, "step", lambda: time.spend(11.0))
     monkeypatch.setattr(subject.optimizer, "zero_grad", lambda set_to_none: time.spend(13.0))
-    monkeypatch.setattr(subject, "_loss", lambda output: Spend.apply(output.sum(), time, 17.0, 19.0))
+    monkeypatch.setattr(subject, "_find_loss", lambda output: Spend.apply(output.sum(), time, 17.0, 19.0))
     next(subject.model.parameters()).register_hook(lambda gradient: time.spend(23.0))
     sample = MarkedSampler(subject, ModuleMarking(profile), time).sample()
     assert {row: seconds for row, seconds in sample.items() if row[1] is None} == {

@@ -22,7 +22,7 @@ from archprof.measuring.cuda import CudaDevice
 class Played:
     """A device on which work takes the seconds that the test adds to `time`."""
 
-    kind, name, refuses = "cpu", "Played 9000", True
+    kind, name, raises_when_full = "cpu", "Played 9000", True
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -45,7 +45,7 @@ class Played:
     def synchronize(self) -> None:
         pass
 
-    def settings(self) -> Any:
+    def hold_settings(self) -> Any:
         return nullcontext()
 
     def free_bytes(self) -> int:
@@ -105,7 +105,7 @@ def test_a_dtype_without_a_product_is_left_out(played, monkeypatch):
 
 def test_a_copy_counts_what_is_read_and_what_is_written(played, monkeypatch):
     amounts: list[float] = []
-    monkeypatch.setattr(calibrate, "rate", lambda where, work, amount: amounts.append(amount))
+    monkeypatch.setattr(calibrate, "measure_rate", lambda where, work, amount: amounts.append(amount))
     calibrate._measure_copy(played)
     assert amounts == [2 * 2**20]  # a quarter of the free 4 MiB, both ways
 
@@ -145,7 +145,7 @@ def test_what_was_found_is_shown_with_its_range():
 def test_a_calibration_is_written_as_plain_numbers(tmp_path, monkeypatch, played):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("archprof.measuring.cuda.CudaDevice", lambda: played)
-    monkeypatch.setattr(calibrate, "calibrate", lambda where: FOUND)
+    monkeypatch.setattr(calibrate, "calibrate_device", lambda where: FOUND)
     result = CliRunner().invoke(app, ["calibrate"])
     assert result.exit_code == 0, result.output
     written = json.loads((tmp_path / "reports/devices/played-9000.json").read_text())

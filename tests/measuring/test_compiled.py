@@ -71,7 +71,7 @@ class Ran:
     def __init__(self, time: Time, kernels: Mapping[int, float], *, train: bool = False) -> None:
         self.time, self.kernels, self.train = time, kernels, train
 
-    def run(self, begins: Callable[[Any, Any], None]) -> None:
+    def run_pass(self, begins: Callable[[Any, Any], None]) -> None:
         begins("forward", None)
         self.time.spend(0.25)  # guards
         for number, seconds in self.kernels.items():
@@ -313,7 +313,7 @@ def test_of_parts_nobody_knows_which_modules_they_are_of() -> None:
 
 
 def test_where_torch_is_not_as_expected_the_whole_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inductor, "HOOK", "a_name_that_is_gone")
+    monkeypatch.setattr(inductor, "PROVENANCE_HOOK", "a_name_that_is_gone")
     marking, (note,) = marked(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
     assert marking is None
     assert "a_name_that_is_gone" in note

@@ -231,7 +231,7 @@ class Compiled:
 
     pieces = (KernelWork("a", "forward", {("0", 0): 1}), KernelWork("b", "forward", {("1", 0): 5, ("1.inner", 0): 9}))
 
-    def run(self, begins: Any) -> None:
+    def run_pass(self, begins: Any) -> None:
         begins("forward", None)
         for number, length in enumerate((50, 100)):
             kernel_border.kernel_begins(number)
@@ -244,16 +244,16 @@ def test_the_kernels_of_compiled_code_are_split_over_rows(gpu, subject, monkeypa
     """The sum of two tensors moves 24 bytes, the layer inside 16: 60 and 40 of the 100 us."""
     profile = archprof.profile(subject.model, torch.zeros(2))
     fused = KernelMarking(profile, Compiled.pieces, Compiled())
-    monkeypatch.setattr(cuda, "marking", lambda subject, profile: (fused, list(fused.notes)))
-    monkeypatch.setattr(events, "cost_in_place", lambda source: 2e-6)
+    monkeypatch.setattr(cuda, "choose_marking", lambda subject, profile: (fused, list(fused.notes)))
+    monkeypatch.setattr(events, "measure_cost_in_place", lambda source: 2e-6)
     ways = CudaDevice(gpu).make_ways(subject, profile)
     assert [(way.method, way.attributed, way.sampled_last) for way in ways] == [
         ("gpu", True, False), ("eager", True, False), ("kernel", True, True),
     ]  # fmt: skip
     split = {("", 0): 0.0, ("0", 0): 50e-6, ("1", 0): 60e-6, ("1.inner", 0): 40e-6, ("2", 0): 0.0}
     assert ways[0].row_sampler.sample() == near(split)
-    assert ways[2].row_sampler.rows is fused
-    assert fused.booked({("(kernel 0)", None): 50e-6, ("(kernel 1)", None): 100e-6}) == near(split)
+    assert ways[2].row_sampler.marking is fused
+    assert fused.charge_to_rows({("(kernel 0)", None): 50e-6, ("(kernel 1)", None): 100e-6}) == near(split)
 
 
 def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):

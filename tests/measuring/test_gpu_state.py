@@ -159,7 +159,7 @@ def test_a_device_is_told_with_its_state(monkeypatch):
         name="NVIDIA H200", major=9, minor=0, multi_processor_count=132, total_memory=150_000_000_000, uuid=UUID
     )
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    monkeypatch.setattr(gpu_state, "card", lambda uuid: CardState(driver="580" if uuid == UUID else None))
+    monkeypatch.setattr(gpu_state, "read_card", lambda uuid: CardState(driver="580" if uuid == UUID else None))
     assert gpu_state.describe_gpu(0) == {
         "gpu": "NVIDIA H200",
         "compute capability": "9.0",

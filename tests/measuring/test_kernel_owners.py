@@ -85,7 +85,7 @@ def test_forward_ops_belong_to_the_call_that_ran_them(attribution):
 
 def test_backward_nodes_belong_to_the_call_that_made_them(attribution):
     nodes = [span for span in spans(attribution) if span.name.startswith(NODE) and "Accumulate" not in span.name]
-    found = Counter((span.name.removeprefix(NODE), attribution.row_at((span.thread, span.start))) for span in nodes)
+    found = Counter((span.name.removeprefix(NODE), attribution.find_row((span.thread, span.start))) for span in nodes)
     assert found == Counter(BACKWARD * 2)
 
 
@@ -96,7 +96,7 @@ def test_a_layer_after_one_that_ends_without_a_node_keeps_its_backward(attributi
     assert NODE + "TBackward0" in same
     assert same[0] == "aten::argmax"
     [node, *_] = [s for s in spans(attribution) if s.sequence == argmax.sequence and s.name == NODE + "TBackward0"]
-    assert attribution.row_at((node.thread, node.start)) == ("twice", 0)
+    assert attribution.find_row((node.thread, node.start)) == ("twice", 0)
 
 
 def test_gradients_are_added_up_outside_the_layers(attribution):
@@ -351,7 +351,7 @@ def profiled(monkeypatch: pytest.MonkeyPatch, charged: list[ChargedWork]) -> tup
         sessions.append(passes)
         return charged
 
-    monkeypatch.setattr(profiler, "session", session)
+    monkeypatch.setattr(profiler, "profile_passes", session)
     sampler = ProfiledSampler(None, ModuleMarking(archprof.profile(model, torch.zeros(2))), lambda: None)  # type: ignore[arg-type]
     return sampler, sessions
 
@@ -385,6 +385,6 @@ def test_another_profiler_is_left_alone():
 
 
 def test_a_trace_that_cannot_be_read_is_no_measurement(monkeypatch):
-    monkeypatch.setattr(profiler, "recorded", lambda *_: ('{"traceEvents": [', []))
+    monkeypatch.setattr(profiler, "record_trace", lambda *_: ('{"traceEvents": [', []))
     with pytest.raises(Unmeasurable, match="cannot be read"):
         profiler.profile_passes(None, None, lambda: None, 1)  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ TIME = Time()
 class Device:
     """Runs on the CPU in a time of its own; passes above `fits` samples run out of memory."""
 
-    kind, name, refuses = "cpu", "a machine of paper", True
+    kind, name, raises_when_full = "cpu", "a machine of paper", True
     fits, free, broken = 1000, 10**12, False
 
     def clock(self) -> Time:
@@ -42,15 +42,15 @@ class Device:
     def synchronize(self) -> None:
         pass
 
-    def settings(self) -> AbstractContextManager[None]:
+    def hold_settings(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
+    def make_ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
         whole = WholeSampler(subject, TIME)
         ways = [MeasuredWay("cpu", MarkedSampler(subject, ModuleMarking(profile), TIME), whole, overhead=0.5)]
         return [*ways, MeasuredWay("kernel", Broken(), whole, sampled_last=True)] if self.broken else ways
 
-    def memory(self, subject: LiveModel, profile: Profile) -> PassMemory:
+    def measure_memory(self, subject: LiveModel, profile: Profile) -> PassMemory:
         return PassMemory((), None, ("Memory is made of paper.",))
 
     def free_bytes(self) -> int | None:
@@ -59,7 +59,7 @@ class Device:
     def is_out_of_memory(self, error: BaseException) -> bool:
         return "paper is full" in str(error)
 
-    def release(self) -> None:
+    def release_cache(self) -> None:
         pass
 
     def environment(self) -> dict[str, str]:
@@ -84,7 +84,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Device]]:
         run.schedule.sample_in_rounds, "__kwdefaults__", run.schedule.sample_in_rounds.__kwdefaults__ | {"now": TIME}
     )
     TIME.now = 0.0
-    for name in ("fits", "free", "broken", "refuses"):
+    for name in ("fits", "free", "broken", "raises_when_full"):
         monkeypatch.setattr(Device, name, getattr(Device, name))
     return Device
 
@@ -239,7 +239,7 @@ def test_too_large_a_batch_is_a_result(device: type[Device]) -> None:
 
 
 def test_where_nothing_refuses_the_counted_bytes_decide(device: type[Device]) -> None:
-    device.refuses, device.free = False, 1000  # a sample is 12 bytes in and 12 bytes out; 900 may be taken
+    device.raises_when_full, device.free = False, 1000  # a sample is 12 bytes in and 12 bytes out; 900 may be taken
     assert archprof.measure(Full(), "3", batch="auto").batch == 900 // 24
     with pytest.raises(DoesNotFit, match=r"holds 912 B at its peak; 1,000 B are free"):
         archprof.measure(Full(), "3", batch=38)

@@ -48,7 +48,8 @@ INTERPOLATING_KINDS = frozenset({"Upsample", "UpsamplingBilinear2d", "Upsampling
 
 KINDS_WITHOUT_REPLACED_CALLS = frozenset(
     {
-        *CONV_KINDS, *NORM_KINDS, *RECURRENT, "Linear", "NonDynamicallyQuantizableLinear", "Bilinear", "Embedding", "EmbeddingBag",
+        *CONV_KINDS, *NORM_KINDS, *RECURRENT,
+        "Linear", "NonDynamicallyQuantizableLinear", "Bilinear", "Embedding", "EmbeddingBag",
         "RMSNorm", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "Identity", "Flatten", "Unflatten",
         "Sequential", "LeakyReLU", "ReLU6", "Hardswish", "Hardsigmoid", "Hardtanh", "Sigmoid", "Tanh", "Mish", "GLU",
         "SELU", "CELU", "Softplus", "LogSoftmax", "PixelShuffle", "PixelUnshuffle", "TransformerEncoder",

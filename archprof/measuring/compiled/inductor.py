@@ -31,7 +31,7 @@ PROVENANCE_HOOK = "set_kernel_post_grad_provenance_tracing"
 """What inductor calls with the parts of each kernel, just before it writes the call of that kernel."""
 
 BORDER_IMPORT = "from archprof.measuring.compiled import kernel_border as archprof_border"
-BORDER_LINE = "archprof_border.passed({number})"
+BORDER_LINE = "archprof_border.kernel_begins({number})"
 
 NO_CACHES = {"fx_graph_cache": False, "fx_graph_remote_cache": False}
 

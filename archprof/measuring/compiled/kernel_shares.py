@@ -91,7 +91,11 @@ def _share_kernel(piece: KernelWork, totals: BytesByRow, nbytes: BytesByRow) -> 
 
 
 ROW_OUTSIDE_GRAPHS: Mapping[PassStage, RowKey | None] = {
-    "outside": OUTSIDE_ROW, "forward": UNATTRIBUTED_ROW, "backward": ACCUMULATION_ROW, "optimizer": OPTIMIZER_ROW, "end": None,
+    "outside": OUTSIDE_ROW,
+    "forward": UNATTRIBUTED_ROW,
+    "backward": ACCUMULATION_ROW,
+    "optimizer": OPTIMIZER_ROW,
+    "end": None,
 }  # fmt: skip
 """Whose the time is outside of compiled graphs; in the forward pass those are guards and wrappers."""
 
