@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from archprof.sources.inputs import MAX_REAL_INPUT_ELEMENTS
-from archprof.torchside.tensors import META_DEVICE
+from archprof.torchside.tensors import META_DEVICE, op_name
 
 Tensor = torch.Tensor
 
@@ -26,9 +26,9 @@ def make_with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) ->
 
     Floating zeros stay without: they are what code fills with results, such as the states of a cache.
     """
-    if result.is_floating_point() and func._schema.name in ("aten::zeros", "aten::new_zeros"):
+    if result.is_floating_point() and op_name(func) in ("aten.zeros", "aten.new_zeros"):
         return result
-    source = args[0] if args and isinstance(args[0], Tensor) and func._schema.name == "aten::_to_copy" else None
+    source = args[0] if args and isinstance(args[0], Tensor) and op_name(func) == "aten._to_copy" else None
     if not result.is_meta or result.numel() > MAX_REAL_INPUT_ELEMENTS or (source is not None and source.is_meta):
         return result
     made: torch.Tensor = func(*args, **{**kwargs, "device": torch.device("cpu")})

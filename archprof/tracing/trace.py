@@ -7,14 +7,9 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import platform
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -27,7 +22,9 @@ from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
+from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing.calls import Calls
@@ -39,9 +36,6 @@ from archprof.version import __version__
 
 NEEDS_VALUES_PATTERN = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
 """In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
-
-MIN_COLLECTION_THRESHOLD = 10_000
-"""Objects that a pass may make between two collections of the youngest."""
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
@@ -58,23 +52,13 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    if "torch._dynamo" in sys.modules:
-        _hide_from_compiler()
     return run_untouched(lambda: _trace_outside_inference_mode(target, request))
 
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), _shorten_collections():
+    with torch.inference_mode(False), shorten_collections():
         return _trace_by_strategies(target, request)
-
-
-@cache
-def _hide_from_compiler() -> None:
-    """Tell torch's compiler to skip archprof: a compiled function in a model would compile our modes, too."""
-    from torch._dynamo import trace_rules
-
-    trace_rules.add("archprof")
 
 
 class _TraceStrategy(NamedTuple):
@@ -106,7 +90,9 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
 
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
-    way, notes = _TraceStrategy(), list(target.notes)
+    way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    if request.train:
+        check_autograd()
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
@@ -237,32 +223,6 @@ class _TracedPass:
             failure=failure and Failure(places[failure.layer], failure.error, failure.message),
             decoding=self.target.decoding,
         )
-
-
-@contextmanager
-def _shorten_collections() -> Iterator[None]:
-    """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
-
-    A pass makes so many objects that the collector would go through all there are, which are some
-    hundreds of thousands once torch is imported, and take as long over it as the pass itself; nor need
-    it look at the youngest every few hundred. Nearly all of them are gone after it, so that a pass brings
-    the next full collection nearer by one step and not by one for every few thousand objects.
-    """
-    first, *others = threshold = gc.get_threshold()
-    if gc.get_freeze_count() or not gc.isenabled() or not first:  # the user has settled it otherwise
-        yield
-        return
-    due = min(gc.get_count()[2], threshold[2] + 1)
-    gc.freeze()
-    gc.set_threshold(max(first, MIN_COLLECTION_THRESHOLD), *others)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        gc.freeze()  # sets the steps to zero
-        gc.unfreeze()
-        for _ in range(due + 1):
-            gc.collect(1)
 
 
 def _find_pass_dtype(model: nn.Module) -> str:
