@@ -32,7 +32,8 @@ def run_untouched(run: Callable[[], T]) -> T:
     """Call `run` and put back what it changed of torch and Python; other threads wait for their turn.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
-    of modes and of hooks on saved tensors; the collector's thresholds, and objects that it was told to pass over.
+    of modes and of hooks on saved tensors; its function that tells whether autocast is on; the collector's thresholds,
+    and objects that it was told to pass over.
     """
     with PROCESS_LOCK:
         state = _ProcessState()
@@ -53,6 +54,7 @@ class _ProcessState:
         self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
+        self.autocast = torch.is_autocast_enabled
         self.flags = {name: getattr(_python_dispatch, name) for name in MODE_FLAGS}
         self.depths = torch._C._len_torch_dispatch_stack(), torch._C._len_torch_function_stack()
         self.saved_hooks = _innermost_saved_hooks()
@@ -70,6 +72,7 @@ class _ProcessState:
         notes["set_is_in_mode_without_ignore_compile_internals"](self.flags[MODE_FLAGS[-1]])
         torch._C._set_grad_enabled(self.grad)
         torch.set_default_dtype(self.dtype)
+        torch.is_autocast_enabled = self.autocast
         if torch.get_default_device() != self.device:
             torch.set_default_device(self.device)
         torch.set_rng_state(self.random[0])

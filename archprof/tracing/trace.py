@@ -26,6 +26,7 @@ from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
+from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
@@ -162,7 +163,12 @@ class _TracedPass:
             self.op_mode.node_owners = NodeOwners()
         output = None
         try:
-            with self.op_mode, FunctionMode(self.op_mode), torch.set_grad_enabled(self.train):
+            with (
+                self.op_mode,
+                FunctionMode(self.op_mode),
+                torch.set_grad_enabled(self.train),
+                answer_autocast_on_meta(),
+            ):
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
