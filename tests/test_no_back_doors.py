@@ -64,7 +64,7 @@ def _looks_into_text(node: ast.AST) -> bool:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return _last_name(node) in TEXT_FOR_PEOPLE
+    return _last_name(node).lstrip("_") in TEXT_FOR_PEOPLE
 
 
 def _last_name(node: ast.AST) -> str:
