@@ -133,10 +133,6 @@ def table(
         measure: where to run it too: "cpu" or "cuda".
         channels_last, compile: as for `measure`.
         by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
-
-    Raises:
-        UnknownName: there is no such column or grouping.
-        Others: as for `profile` and `measure`.
     """
     from archprof.analysis.tables import layers
     from archprof.measuring.profiles import count_or_measure
@@ -219,7 +215,6 @@ def check(
 
     Raises:
         UsageError: a limit, tolerance or setting cannot be read, or there is nothing to check.
-        Others: as for `profile` and `measure`.
     """
     from archprof.budgets.checks import check_models
 
@@ -237,13 +232,7 @@ def whatif(
 ) -> Rewritten:  # fmt: skip
     """Rewrite a copy of a model and say what that costs: `before` and `after` are profiles; the model is only read.
 
-    Args:
-        model, inputs, batch, dtype: as for `profile`.
-        Others: the rewrites, which `archprof.rewriting.whatif` describes and applies in this order.
-
-    Raises:
-        UsageError: the model, its inputs or the rewrites do not fit.
-        ArchprofError: its forward cannot be made a graph.
+    The rewrites, and what it raises, are those of `archprof.rewriting.whatif`, which applies them in this order.
     """
     from archprof import rewriting
 
@@ -280,10 +269,11 @@ def fit(
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
-    budgets = {
-        "max_params": max_params, "max_macs": max_macs, "max_flops": max_flops, "max_activation": max_activation,
-    }  # fmt: skip
-    return tabulate_fit(fit_to_budgets(model, over=over, inputs=inputs, request=PassRequest(batch, dtype), **budgets))
+    found = fit_to_budgets(
+        model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
+        inputs=inputs, request=PassRequest(batch, dtype),
+    )  # fmt: skip
+    return tabulate_fit(found)
 
 
 def epoch(
@@ -299,7 +289,6 @@ def epoch(
 
     Raises:
         UsageError: there are no images, or a profile is of no measured training step.
-        Others: as for `measure`.
     """
     from archprof.analysis.tables import epoch as epochs
     from archprof.measuring.profiles import profile_several
@@ -311,15 +300,9 @@ def epoch(
 
 
 def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
-    """Count a model by other means too: torch's own counter, fvcore, and what torchvision published.
+    """Count a model, as `profile` takes it, by other means too: torch's own counter, fvcore, and published figures.
 
     Each difference stands with the ops that explain it; what they leave over is called unexplained.
-
-    Args:
-        model, inputs, batch, dtype: as for `profile`; a saved profile holds no model to count.
-
-    Raises:
-        UsageError, TraceError, ArchprofError: as `profile`.
     """
     from archprof.analysis.tables.verify import tabulate_verification
     from archprof.tracing.verify import count_by_sources
@@ -328,11 +311,7 @@ def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None 
 
 
 def calibrate(device: str = "cuda") -> Calibration:
-    """Measure the roofs of this machine's device in under a minute: copies, matrix products by dtype, launches, marks.
-
-    Raises:
-        ArchprofError: there is no such device here.
-    """
+    """Measure the roofs of this machine's device in under a minute: copies, products by dtype, launches, marks."""
     from archprof.measuring.calibrate import calibrate_device
     from archprof.measuring.run import DEVICE_CLASSES
 
