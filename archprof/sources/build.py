@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from archprof.errors import ArchprofError
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.missing_values import mark_op_error, wants_values
 from archprof.torchside.private import argument_names
 from archprof.torchside.tensors import op_name
 from archprof.units import show_quantity
@@ -69,8 +70,8 @@ def _build_once_or_twice(factory: Callable[[], T]) -> T:
     try:
         with _BuildMode():
             return factory()
-    except (NotImplementedError, RuntimeError) as error:
-        if "meta" not in str(error):
+    except Exception as error:
+        if not wants_values(error):
             raise
     with _MemoryLimitMode():
         return factory()
@@ -147,7 +148,11 @@ def _run_on_meta(func: Any, args: Any, kwargs: dict[str, Any], tensors: list[tor
         args, kwargs = _move_arguments_to_meta((args, kwargs))
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": "meta"}
-    return func(*args, **kwargs)
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        mark_op_error(error, func)
+        raise
 
 
 @cache

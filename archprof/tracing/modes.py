@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
+from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
 from archprof.torchside.private import (
     OVERLOAD,
     find_running_node,
@@ -47,7 +48,9 @@ OPS_THAT_KEEP_ARGS = frozenset(
 """Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
 
 
-INTERCEPTED_FUNCTIONS = frozenset({*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, is_left_aligned})
+INTERCEPTED_FUNCTIONS = frozenset(
+    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, is_left_aligned}
+)
 """The functions that are not simply called."""
 
 PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
@@ -133,7 +136,7 @@ class OpMode(DispatchMode):
             args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
         result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None
         if result is None:
-            result = func(*args, **kwargs)
+            result = _run_op(func, metas, args, kwargs)
             if self.values and known.name in VALUE_MAKING_OPS:
                 result = make_with_values(func, result, args, kwargs)
         return result
@@ -194,6 +197,16 @@ class OpMode(DispatchMode):
         return _OpInfo(func, name, rule, costs.find_cost_status(name), shape, in_place, keeps_args, repeats)
 
 
+def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
+    """What torch returns; an exception remembers whether it may be for want of values."""
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        if metas:
+            mark_op_error(error, func)
+        raise
+
+
 def _returned_tensors(result: Any) -> list[torch.Tensor]:
     """The tensors that an op returns."""
     if isinstance(result, Tensor):
@@ -226,6 +239,15 @@ def _to_plain_value(value: Any) -> Any:
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
+def _hand_over_values(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        if args and args[0].is_meta:
+            mark_function_error(error)
+        raise
+
+
 class FunctionMode(TorchFunctionMode):
     """Records attention and recurrent functions as the one op they are, whatever they decompose into."""
 
@@ -245,5 +267,7 @@ class FunctionMode(TorchFunctionMode):
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too
+        if func in VALUE_FUNCTIONS:
+            return _hand_over_values(func, args, kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from archprof.sources.inputs import MAX_REAL_INPUT_ELEMENTS
+from archprof.torchside.missing_values import NeedsValues
 from archprof.torchside.tensors import META_DEVICE, op_name
 
 Tensor = torch.Tensor
@@ -15,10 +16,6 @@ VALUE_MAKING_OPS = frozenset(
     f"aten.{name}" for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
 )
 """Ops whose result has values that do not depend on any that meta lacks."""
-
-
-class NeedsValues(RuntimeError):
-    """The pass wants the value of a tensor that has none on meta."""
 
 
 def make_with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import platform
-import re
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
 from archprof.facts.records import Failure, Profile
@@ -24,18 +24,15 @@ from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing.calls import Calls
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
-from archprof.tracing.real_values import NeedsValues
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
-
-NEEDS_VALUES_PATTERN = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
-"""In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
@@ -81,9 +78,9 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
     """The way in which a model may come through that failed so in this one; `None`: there is none."""
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)
-    if way.watches_saved and "saved tensor hooks" in str(error):
+    if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
         return way._replace(watches_saved=False)
-    if way.device == "meta" and _wants_values(error):
+    if way.device == "meta" and wants_values(error):
         return way._replace(device="cpu") if way.values else way._replace(values=True)
     return None
 
@@ -253,11 +250,6 @@ def _was_interrupted(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
-
-
-def _wants_values(error: BaseException) -> bool:
-    """Whether the same pass may succeed on real tensors."""
-    return isinstance(error, NeedsValues | NotImplementedError) or bool(NEEDS_VALUES_PATTERN.search(str(error)))
 
 
 def _first_sentence(error: BaseException) -> str:
