@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from archprof.analysis import elapsed, measured_rates
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.report.view import PageView
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.facts.records import Op, Window
 from archprof.predicting import roofline
@@ -48,7 +48,7 @@ class ChartData(NamedTuple):
     kind: Literal["bars", "stack", "line", "scatter", "area"]
 
 
-def build_charts(subject: ProfileView) -> tuple[ChartData, ...]:
+def build_charts(subject: PageView) -> tuple[ChartData, ...]:
     """Every picture that has a point. Keys: "stage_params", "stage_macs", "stage_flops", "stage_act_fp32",
     "stage_latency", "field", "live", "activation", "intensity" or, of a measured model, "roofline", "windows".
     """
@@ -64,26 +64,24 @@ def build_charts(subject: ProfileView) -> tuple[ChartData, ...]:
     return tuple(series for series in made if any(series.points))
 
 
-def chart_stages(subject: ProfileView) -> Iterator[ChartData]:
+def chart_stages(subject: PageView) -> Iterator[ChartData]:
     """What each run of layers of one spatial size holds or spends, a picture a measure; it adds up to the total."""
-    names = number_repeats(stage.name for stage in subject.staged.stages)
+    names = number_repeats(stage.name for stage in subject.stages)
     for key, label in CHART_MEASURES.items():
-        values = [getattr(stage.counts, key) for stage in subject.staged.stages]
+        values = [getattr(stage.counts, key) for stage in subject.stages]
         points = tuple((name, value, name) for name, value in zip(names, values, strict=True)) if any(values) else ()
         name = label.partition(",")[0]
-        yield ChartData(f"stage_{key}", f"{name} by stage", "stage", label, (subject.facts.name,), (points,), "bars")
+        yield ChartData(f"stage_{key}", f"{name} by stage", "stage", label, (subject.name,), (points,), "bars")
 
 
-def chart_stage_latency(subject: ProfileView) -> ChartData:
+def chart_stage_latency(subject: PageView) -> ChartData:
     """What each run of layers of one spatial size took, and what belongs to no layer; it adds up to the sum of all."""
-    timed = [(stage.name, stage.counts.latency) for stage in subject.staged.stages]
+    timed = [(stage.name, stage.counts.latency) for stage in subject.stages]
     timed += [(line.name, line.counts.latency) for line in build_outside_lines(subject.profile, "stage")]
     names = number_repeats(name for name, _ in timed)
     times = zip(names, (time for _, time in timed), strict=True)
     points = tuple((name, max(time.seconds, 0.0), name) for name, time in times if time)
-    return ChartData(
-        "stage_latency", "Latency by stage", "stage", "Latency [s]", (subject.facts.name,), (points,), "bars"
-    )
+    return ChartData("stage_latency", "Latency by stage", "stage", "Latency [s]", (subject.name,), (points,), "bars")
 
 
 def number_repeats(names: Iterable[str]) -> list[str]:
@@ -95,15 +93,15 @@ def number_repeats(names: Iterable[str]) -> list[str]:
     return made
 
 
-def chart_fields(subject: ProfileView) -> ChartData:
+def chart_fields(subject: PageView) -> ChartData:
     """The receptive field behind each weight layer that has one, along the longer side."""
     sees = [(i, row, subject.field_extent(row)) for i, row in enumerate(subject.weight_rows, 1)]
     points = thin_points([(i, extent, subject.table_row_name(row)) for i, row, extent in sees if extent is not None])
     title, x_label = "Receptive field against depth", "weight layer, in the order of the calls"
-    return ChartData("field", title, x_label, "input pixels along a side", (subject.facts.name,), (points,), "line")
+    return ChartData("field", title, x_label, "input pixels along a side", (subject.name,), (points,), "line")
 
 
-def chart_live_bytes(subject: ProfileView) -> ChartData:
+def chart_live_bytes(subject: PageView) -> ChartData:
     """Bytes live while each op runs, all and of activations alone; thinned so that no peak is lost."""
     where = [_name_op(subject, op) for op in subject.profile.ops]
     sets = [
@@ -114,21 +112,21 @@ def chart_live_bytes(subject: ProfileView) -> ChartData:
     return ChartData("live", "Memory along the pass", "op", label, ("all", "activations"), tuple(sets), "area")
 
 
-def _name_op(subject: ProfileView, op: Op) -> str:
+def _name_op(subject: PageView, op: Op) -> str:
     back = " (backward)" if op.phase == "backward" else ""
     return f"{subject.table_row_name(op.layer)}: {op.name.removeprefix('aten.')}{back}"
 
 
-def chart_activations(subject: ProfileView) -> ChartData:
+def chart_activations(subject: PageView) -> ChartData:
     """The bytes of new results of each layer that makes any, in the order of the calls."""
-    own = subject.staged.own_counts
+    own = subject.own_counts
     made = [
         (i, own[row].act_fp32, subject.table_row_name(row))
-        for i, row in enumerate(subject.staged.rows, 1)
+        for i, row in enumerate(subject.rows, 1)
         if own[row].act_fp32
     ]
     title, label = "Activation memory by layer", CHART_MEASURES["act_fp32"]
-    return ChartData("activation", title, "layer", label, (subject.facts.name,), (thin_points(made),), "bars")
+    return ChartData("activation", title, "layer", label, (subject.name,), (thin_points(made),), "bars")
 
 
 def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point, ...]:
@@ -143,29 +141,29 @@ def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point,
     return tuple(points[i] for i in sorted(kept))
 
 
-def chart_intensity(subject: ProfileView) -> ChartData:
+def chart_intensity(subject: PageView) -> ChartData:
     """FLOPs of each layer against its FLOPs for each byte moved, unfused; those with most FLOPs where there are many.
 
     A layer with an op that no rule covers has no point.
     """
     points = []
-    for row, counts in enumerate(subject.staged.own_counts):
+    for row, counts in enumerate(subject.own_counts):
         flops = counts.flops + (counts.backward_flops or 0)
         if flops and counts.bytes_moved and not counts.unknown:
             points.append((flops / counts.bytes_moved, flops, subject.table_row_name(row)))
     points = sorted(points, key=lambda point: -point[1])[:MAX_POINTS]
-    names, title = (subject.facts.name,), "Arithmetic intensity by layer"
+    names, title = (subject.name,), "Arithmetic intensity by layer"
     return ChartData("intensity", title, "FLOPs for each byte moved", "FLOPs", names, (tuple(points),), "scatter")
 
 
-def chart_roofline(subject: ProfileView) -> ChartData:
+def chart_roofline(subject: PageView) -> ChartData:
     """How fast each measured layer ran against its FLOPs for each byte moved, under the roof of a device we know."""
-    found = sorted(measured_rates.dots(subject.staged.own_counts), key=lambda dot: -dot.rate)[:MAX_POINTS]
+    found = sorted(measured_rates.dots(subject.own_counts), key=lambda dot: -dot.rate)[:MAX_POINTS]
     roof, ran = (
         roofline.find_roof(subject.profile, subject.device),
         tuple((dot.intensity, dot.rate, subject.table_row_name(dot.row)) for dot in found),
     )
-    sets, title = {subject.facts.name: ran}, "How fast each layer ran"
+    sets, title = {subject.name: ran}, "How fast each layer ran"
     if roof is not None and found:
         line = roof.outline(min(dot.intensity for dot in found), max(dot.intensity for dot in found))
         sets[f"roof of {roof.device}"] = tuple((*place, "roof") for place in line)
@@ -174,7 +172,7 @@ def chart_roofline(subject: ProfileView) -> ChartData:
     return ChartData("roofline", title, *labels, tuple(sets), tuple(sets.values()), "scatter")
 
 
-def chart_windows(subject: ProfileView) -> ChartData:
+def chart_windows(subject: PageView) -> ChartData:
     """A short chain of nothing but convolutions, window by window: how far each reaches, its step, and what is seen.
 
     x is the number of the convolution, from 1.
@@ -195,7 +193,7 @@ def chart_windows(subject: ProfileView) -> ChartData:
     )
 
 
-def find_conv_chain(subject: ProfileView) -> list[tuple[int, Window, str]]:
+def find_conv_chain(subject: PageView) -> list[tuple[int, Window, str]]:
     """Row, window and name of each convolution, where the model is a chain of a few and has no other MACs."""
     works = [op for op in subject.profile.ops if op.phase == "forward" and op.macs]
     chain = [
@@ -203,7 +201,7 @@ def find_conv_chain(subject: ProfileView) -> list[tuple[int, Window, str]]:
         for op in works
         if op.window and not op.window.transposed and subject.fields[op.layer].size
     ]
-    alone = len(chain) == len(works) == subject.facts.depth <= MAX_CHAIN and not subject.facts.bounds
+    alone = len(chain) == len(works) == subject.depth <= MAX_CHAIN and not subject.bounds
     return chain if alone else []
 
 

@@ -8,7 +8,7 @@ from string import ascii_lowercase
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.report import charts
 from archprof.analysis.report.charts import CHART_MEASURES, ChartData, Point
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.report.view import PageView
 
 FRONT_NAME = "Pareto front"
 
@@ -17,7 +17,7 @@ SCATTERED_COSTS = ("macs", "params", "act_fp32")
 ERROR_LABEL = "published ImageNet top-5 error [%]"
 
 
-def build_joint_charts(subjects: Sequence[ProfileView], comparison: Comparison) -> tuple[ChartData, ...]:
+def build_joint_charts(subjects: Sequence[PageView], comparison: Comparison) -> tuple[ChartData, ...]:
     """Every picture that has something to set side by side. Keys: "error_macs", "error_params", "error_act_fp32",
     "params_macs", "stage_params", "stage_macs", "field", "windows".
 
@@ -36,19 +36,19 @@ def build_joint_charts(subjects: Sequence[ProfileView], comparison: Comparison) 
     return tuple(drawn)
 
 
-def build_scatters(subjects: Sequence[ProfileView], names: tuple[str, ...]) -> list[ChartData]:
+def build_scatters(subjects: Sequence[PageView], names: tuple[str, ...]) -> list[ChartData]:
     """Costs against the error where at least two models have a published one, and parameters against MACs."""
-    errors = [subject.facts.top5_error for subject in subjects]
+    errors = [subject.top5_error for subject in subjects]
     drawn = []
     if sum(error is not None for error in errors) > 1:
         drawn += [_scatter(f"error_{key}", subjects, names, key, errors, ERROR_LABEL) for key in SCATTERED_COSTS]
-    params = [subject.facts.total.params for subject in subjects]
+    params = [subject.total.params for subject in subjects]
     return [*drawn, _scatter("params_macs", subjects, names, "macs", params, CHART_MEASURES["params"])]
 
 
 def _scatter(
     key: str,
-    subjects: Sequence[ProfileView],
+    subjects: Sequence[PageView],
     names: tuple[str, ...],
     paid: str,
     got: Sequence[float | None],
@@ -58,7 +58,7 @@ def _scatter(
     points: list[tuple[Point, ...]] = []
     fair: list[tuple[float, float, str]] = []
     for subject, name, y in zip(subjects, names, got, strict=True):
-        x, why = getattr(subject.facts.total, paid), _why_off_front(subject, paid, y_label == ERROR_LABEL)
+        x, why = getattr(subject.total, paid), _why_off_front(subject, paid, y_label == ERROR_LABEL)
         points.append(() if y is None else ((x, y, f"{name}{why}"),))
         if y is not None and not why:
             fair.append((x, y, name))
@@ -68,11 +68,11 @@ def _scatter(
     return ChartData(key, title, of, y_label, (*names, FRONT_NAME), (*points, best), "scatter")
 
 
-def _why_off_front(subject: ProfileView, paid: str, error: bool) -> str:
+def _why_off_front(subject: PageView, paid: str, error: bool) -> str:
     """Why the model cannot be on the front; "" where it can."""
-    if paid in subject.facts.bounds:
+    if paid in subject.bounds:
         return " (lower bound)"
-    return " (competition entry)" if error and subject.facts.is_competition_entry else ""
+    return " (competition entry)" if error and subject.is_competition_entry else ""
 
 
 def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:

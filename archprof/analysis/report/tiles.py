@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.report.view import PageView
 
 FLOPS_NOTE = "2 x MACs and all other arithmetic"
 
@@ -34,9 +34,9 @@ class Tile(NamedTuple):
     half_interval: float = 0.0
 
 
-def build_tiles(subject: ProfileView) -> tuple[Tile, ...]:
+def build_tiles(subject: PageView) -> tuple[Tile, ...]:
     """Parameters, MACs, FLOPs, activation memory, latency and receptive field."""
-    totals, bounds, train = subject.profile.totals, subject.facts.bounds, subject.profile.mode == "train"
+    totals, bounds, train = subject.profile.totals, subject.bounds, subject.profile.mode == "train"
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act, stopped = totals.activation_bytes, subject.profile.failure is not None
@@ -58,9 +58,9 @@ def build_tiles(subject: ProfileView) -> tuple[Tile, ...]:
     )
 
 
-def _latency(subject: ProfileView) -> Tile:
+def _latency(subject: PageView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
-    measurement, time = subject.profile.measurement, subject.facts.time
+    measurement, time = subject.profile.measurement, subject.time
     if measurement is None or time is None:
         return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
     where = measurement.device_name or measurement.device
@@ -68,7 +68,7 @@ def _latency(subject: ProfileView) -> Tile:
     return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.half_interval)
 
 
-def _field(subject: ProfileView) -> Tile:
+def _field(subject: PageView) -> Tile:
     """What one position sees before something mixes all, and where; beside it, what it sees past the global paths."""
     row, model = subject.widest_row, subject.fields[0] if subject.fields else None
     reason = model.reason if model and model.reason else ""
@@ -83,6 +83,6 @@ def _field(subject: ProfileView) -> Tile:
         value=size,
         unit="px",
         second=(local, "without global paths") if local > (size or 0) else None,
-        is_lower_bound="field" in subject.facts.bounds,
+        is_lower_bound="field" in subject.bounds,
         note=note,
     )
