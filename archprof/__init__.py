@@ -332,10 +332,9 @@ def load(path: str | Path) -> Profile:
 def list_models(pattern: str = "") -> Table:
     """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
     from archprof.analysis.tables import model_list
-    from archprof.models import registry
+    from archprof.sources.zoo_names import match_builtins
 
-    entries = registry.match_builtins(pattern)
-    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in entries])
+    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
 
 
 def register_cost(name: str) -> Any:

@@ -186,7 +186,7 @@ def _resolve_recipe(name: str, offer: Recipe, inputs: Any, batch: int) -> Target
         made = build_on_meta(offer.make)
     except ArchprofError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise explain_build_error(name, offer, error) from error
     model, own = _split_made(name, made)
     args, kwargs = _choose_inputs(name, model, inputs, own or offer.inputs(model, batch))

@@ -38,6 +38,11 @@ def test_help_at_80_columns(words: list[str], command: Callable) -> None:
         assert option.lower() in shown.lower()
 
 
+@pytest.mark.parametrize("words", [[], ["table"], ["calibrate"]])
+def test_the_short_word_for_help(words: list[str], command: Callable) -> None:
+    assert command(*words, "-h").stdout == command(*words, "--help").stdout
+
+
 def test_no_words_show_the_help(command: Callable) -> None:
     assert "table" in command().output
 
