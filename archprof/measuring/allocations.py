@@ -13,7 +13,7 @@ from archprof.facts.records import Layer, Profile
 from archprof.measuring.boundaries import Mark, MarkTrail, ModuleMarking
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.protocols import WHOLE_ROW, PassMemory, RowKey
-from archprof.torchside.private import is_profiling, start_allocation_profiler
+from archprof.torchside.private import MissingName, is_profiling, start_allocation_profiler
 
 ALLOCATOR_NOTE = (
     "Measured memory is what torch's allocator gave out; what oneDNN and MKL take for themselves is not in it."
@@ -31,7 +31,10 @@ def measure_allocations(subject: LiveModel, profile: Profile) -> PassMemory:
     """The peaks of one pass; what was allocated before it is not counted."""
     if is_profiling():
         return PassMemory((), None, (MEMORY_BUSY_NOTE,))
-    marks, changes = _run_watched(subject, ModuleMarking(profile))
+    try:
+        marks, changes = _run_watched(subject, ModuleMarking(profile))
+    except MissingName as error:
+        return PassMemory((), None, (f"Memory was not measured: {error.given}",))
     own = find_highest_allocated(marks, changes)
     whole = MeasuredMemory(*WHOLE_ROW, max(own.values()))
     return PassMemory(tuple(compute_inclusive_peaks(profile.layers, own)), whole, (ALLOCATOR_NOTE,))
@@ -51,8 +54,8 @@ class _CountingMarker:
 
 def _run_watched(subject: LiveModel, rows: ModuleMarking) -> tuple[list[Mark], ByteChanges]:
     subject.drop_gradients()
-    trail = MarkTrail(subject.model, rows.called_rows, _CountingMarker())
     stop = start_allocation_profiler()
+    trail = MarkTrail(subject.model, rows.called_rows, _CountingMarker())
     try:
         subject.run_pass(trail.begin_stage)
     finally:

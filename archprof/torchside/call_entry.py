@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 from typing import Any, Protocol
 
 from torch import nn
@@ -44,21 +45,19 @@ class CallHooks:
         if module is not self.module or not self._open:
             return
         self._open -= 1
-        error = sys.exc_info()[1]  # torch calls this while it handles what the forward raised
-        if error is not None and _was_raised_below(error, module):
+        error = sys.exc_info()[1]  # torch calls this, too, while it handles what the forward raised
+        if error is not None and _came_through(error, sys._getframe(2)):
             self.watcher.abort(error)
         else:
             self.watcher.end(output)
 
 
-def _was_raised_below(error: BaseException, module: nn.Module) -> bool:
-    """Whether an exception came through the call of `module`, and is not one that its caller handles just now."""
+def _came_through(error: BaseException, frame: FrameType) -> bool:
+    """Whether an exception came up in `frame` or what it called, and is not one that somebody outside handles."""
     trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_locals.get("self") is module:
-            return True
+    while trace is not None and trace.tb_frame is not frame:
         trace = trace.tb_next
-    return False
+    return trace is not None
 
 
 class _Hook:

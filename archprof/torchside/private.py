@@ -59,6 +59,8 @@ CALL_ENTRY = "_compiled_call_impl"
 OWN_CALL = "_call_impl"
 """The method that runs a module's hooks and forward, and asks for no entry."""
 
+get_own_call: Callable[[nn.Module], Callable[..., Any]] = attrgetter(OWN_CALL)
+
 MODULE_TABLES = ("_parameters", "_buffers", "_modules")
 """Where a module keeps what was registered in it."""
 
@@ -192,7 +194,7 @@ class ModeStacks:
     """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
 
     def __init__(self) -> None:
-        self._notes: dict[str, Any] = vars(find("utils._python_dispatch"))
+        self._notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
         self._flags = {name: self._notes[name] for name in MODE_FLAGS if name in self._notes}
         self._depths = [count() for count, _ in _find_mode_stacks()]
         self._saved_hooks = _find_saved_hooks()

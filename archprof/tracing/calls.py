@@ -19,6 +19,7 @@ from archprof.torchside.private import (
     CALL_ENTRY,
     CALL_HOOK_TABLES,
     count_function_modes,
+    get_own_call,
     has_call_entry,
     is_autocast_on,
     pop_function_mode,
@@ -76,11 +77,11 @@ class ModuleNode:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         called = sys._getframe(1).f_locals.get("self")  # `nn.Module.__call__` does not say whose entry it found
         if called is not self.module and isinstance(called, nn.Module):  # made in forward with our attributes
-            return called._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return get_own_call(called)(*args, **kwargs)
         of = self.all_calls
         of.begin_call(self, args, kwargs)
         try:
-            call: Callable[..., Any] = self.module._call_impl
+            call = get_own_call(self.module)
             output = of.call_unwatched(call, args, kwargs) if self.runs_unwatched else call(*args, **kwargs)
         except BaseException as error:
             of.abort_call(self, error)
