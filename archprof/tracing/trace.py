@@ -19,7 +19,7 @@ from archprof.errors import TraceError
 from archprof.facts.records import Failure, Profile
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import make_input_tensors
+from archprof.sources.inputs import count_given_values, make_input_tensors
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
@@ -40,7 +40,7 @@ AUTOCAST_NOTE = (
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
+FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
 
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
@@ -97,7 +97,7 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
         if error is None or other is None:
             break
         if other.device != way.device:
-            notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
+            notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
         if other.watches_saved != way.watches_saved:
             notes.append(SAVED_UNKNOWN_NOTE)
         way = other
@@ -277,6 +277,14 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
 def _describe_inputs(target: Target) -> tuple[str, ...]:
     keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
     return (*map(describe_input, target.args), *keywords)
+
+
+def _describe_values(target: Target) -> str:
+    """Where the values of the inputs are from."""
+    given, drawn = count_given_values([target.args, target.kwargs])
+    if not given:
+        return "random inputs"
+    return "the values given" + (", random ones where none were" if drawn else "")
 
 
 def _describe_environment(device: str) -> dict[str, str]:
