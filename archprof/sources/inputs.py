@@ -17,6 +17,8 @@ from archprof.sources.input_spec import InputSpec, is_floating_dtype
 MAX_REAL_INPUT_ELEMENTS = 2**20
 """Elements up to which integer and bool tensors stay real on a meta pass: code may read masks and token ids."""
 
+MAX_INT64 = torch.iinfo(torch.int64).max
+
 
 class Inputs(NamedTuple):
     """The arguments of one forward: trees of `InputSpec`, plain values, and small integer and bool tensors."""
@@ -186,4 +188,13 @@ def _make_tensor(spec: InputSpec, device: str, batch: int, dtype: str, generator
         return torch.randn(shape, generator=generator, dtype=wide, device="cpu").to(kind)
     if spec.high is None:
         return torch.zeros(shape, dtype=kind, device="cpu")
-    return torch.randint(spec.low, spec.high, shape, generator=generator, device="cpu").to(kind)
+    return _draw_integers(spec.low, spec.high, shape, generator).to(kind)
+
+
+def _draw_integers(low: int, high: int, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Integers from low to below high, as int64: values of 2**63 and more wrap round, and uint64 reads them right."""
+    if high <= MAX_INT64:
+        return torch.randint(low, high, shape, generator=generator, device="cpu")
+    span = min(high - low, MAX_INT64)  # of a wider range the lower part: torch draws no further
+    wrapped = low if low <= MAX_INT64 else low - 2**64
+    return torch.randint(0, span, shape, generator=generator, device="cpu") + wrapped
