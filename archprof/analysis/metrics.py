@@ -89,14 +89,19 @@ class Metric:
     trained: bool = False
 
     @property
+    def short_label(self) -> str:
+        """Its name where the dtype is said elsewhere."""
+        return self.label or self.header
+
+    @property
     def column(self) -> Column:
         """Its column in the layer tables."""
         return Column(self.key, self.header, self.unit, self.meaning, self.rank, self.family)
 
-    def column_of_model(self, rank: int, family: str = "", **other: Any) -> Column:
+    def column_of_model(self, rank: int, **other: Any) -> Column:
         """Its column in a table with a row for each model; `other` fields are set as given."""
         said = {"key": self.key, "header": self.header, "unit": self.unit, "meaning": self.whole or self.meaning}
-        return Column(**{**said, "rank": rank, "family": family, **other})
+        return Column(**{**said, "rank": rank, **other})
 
     @property
     def short_word(self) -> str:
@@ -260,7 +265,7 @@ METRICS = (
     _sum("calls", "Calls", "count", 5, "how often it was called", of_op=lambda op: 1, by=("stage", "kind", "op"),
          by_row=lambda view: [int(layer.call is not None) for layer in view.profile.layers]),
     _owned("params", "Params", "count", 2, "parameters, each tensor once, at its first owner",
-           name="parameters", whole="parameters, each tensor once"),
+           name="parameters", whole="parameters"),
     _owned("trainable", "Trainable", "count", 9, "parameters that require a gradient"),
     _owned("buffers", "Buffers", "count", 10, "elements of registered buffers, such as running means"),
     _owned("param_bytes", "Param. bytes", "bytes", 9, "size of the parameters in their own dtypes"),

@@ -1,6 +1,7 @@
 """The facts of the report page: sums that are exact, sentences that are true, and the same page twice."""
 
 import dataclasses
+import json
 import re
 from collections import Counter
 from math import prod
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archprof
+from archprof.analysis import view
 from archprof.analysis.report import charts, joint_charts, model_findings, treemap
 from archprof.analysis.report.page import build_report
 from archprof.analysis.report.view import PageView
 from archprof.errors import UsageError
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Op, Profile, Storage
+from archprof.render.page import figures, svg
 
 MODELS = (
     "lenet5", "alexnet", "vgg16", "resnet18", "resnet50", "cifar_resnet_deep", "zfnet",
@@ -630,6 +633,62 @@ def test_depth_names_the_layers_with_weights():
     [finding] = [finding for finding in page.findings if finding.text.endswith("weight layers deep.")]
     assert finding.rows == ("0", "2")
     assert "2 weight layers" in finding.text
+
+
+FRONT_END = """
+from torch import nn
+
+class FrontEnd(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3))
+
+class Roof(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3))
+"""
+
+
+def test_a_model_whose_name_sounds_like_a_line_keeps_its_point(tmp_path):
+    """`FrontEnd` and `Roof` are points of the scatter: a marker each in the drawing, and in the data for plotly."""
+    (tmp_path / "net.py").write_text(FRONT_END)
+    models = [archprof.profile(f"{tmp_path / 'net.py'}:{name}", (1, 3, 16, 16)) for name in ("FrontEnd", "Roof")]
+    archprof.report(models, tmp_path / "x.html", plotly="inline")
+    text = (tmp_path / "x.html").read_text()
+    figure = re.search(r"<figure class=fig id=fig-params_macs>.*?</figure>", text, re.DOTALL)
+    assert figure
+    assert [len(re.findall(rf'class="c{i} bar"', figure[0])) for i in range(2)] == [1, 1]
+    found = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])
+    [scatter] = [drawn for id, drawn in found.items() if id.endswith("params_macs")]
+    assert [trace["mode"] for trace in scatter["data"]] == ["markers+text", "markers+text", "lines"]
+    assert [len(trace["x"]) for trace in scatter["data"]][:2] == [1, 1]
+    alone = {series.key: series for series in build_report([models[0]]).models[0].charts}["intensity"]
+    assert "dots" in svg.draw_chart(alone)
+    assert figures.to_plotly(alone)["data"][0]["mode"].startswith("markers")
+
+
+def test_each_thing_is_worked_out_once_for_each_model_of_a_report(monkeypatch):
+    """Four models, compared and each on its page: so many calls of whatever walks a profile."""
+    profiles = [archprof.profile(name) for name in ("lenet5", "alexnet", "vgg11", "resnet20_cifar")]
+    calls = Counter()
+
+    def counted(module, name):
+        real = getattr(module, name)
+
+        def call(*args, **options):
+            calls[name] += 1
+            return real(*args, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(view, "count_rows")
+    counted(view, "CallTree")
+    counted(view, "count_weight_layers")
+    counted(view.fields, "compute_fields")
+    counted(view.stages, "find_stages")
+    build_report(profiles)
+    assert calls == dict.fromkeys(
+        ("count_rows", "CallTree", "count_weight_layers", "compute_fields", "find_stages"), len(profiles)
+    )
 
 
 def test_shapes_in_the_table_are_raw(pages):

@@ -38,19 +38,16 @@ COMPARISON_RULES = (
     findings.find_early_activations,
 )
 
-SUMMARY_MEASURES = tuple(
-    METRIC_BY_KEY[key].column_of_model(rank, family)
-    for key, rank, family in (
-        ("params", 2, ""),
-        ("macs", 2, ""),
-        ("flops", 12, ""),
-        ("act_fp32", 4, "activation"),
-        ("latency", 3, ""),
-        ("act_fp16", 14, "activation"),
-        ("depth", 6, ""),
-        ("field", 8, ""),
-        ("top5_error", 10, ""),
-    )
+SUMMARY_MEASURES = (
+    METRIC_BY_KEY["params"].column_of_model(2, meaning="parameters, each tensor once"),
+    METRIC_BY_KEY["macs"].column_of_model(2),
+    METRIC_BY_KEY["flops"].column_of_model(12),
+    METRIC_BY_KEY["act_fp32"].column_of_model(4, family="activation"),
+    METRIC_BY_KEY["latency"].column_of_model(3),
+    METRIC_BY_KEY["act_fp16"].column_of_model(14, family="activation"),
+    METRIC_BY_KEY["depth"].column_of_model(6),
+    METRIC_BY_KEY["field"].column_of_model(8),
+    METRIC_BY_KEY["top5_error"].column_of_model(10),
 )
 """What the summary gives of each model, each with its ratio to the first."""
 

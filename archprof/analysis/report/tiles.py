@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.report.view import PageView
 
 FLOPS_NOTE = "2 x MACs and all other arithmetic"
@@ -41,12 +42,36 @@ def build_tiles(subject: PageView) -> tuple[Tile, ...]:
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act, stopped = totals.activation_bytes, subject.profile.failure is not None
     return (
-        Tile("params", "Parameters", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
-        Tile("macs", "MACs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
-        Tile("flops", "FLOPs", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
+        Tile(
+            "params",
+            METRIC_BY_KEY["params"].title,
+            totals.params,
+            "count",
+            trainable,
+            stopped,
+            phrases.say_bytes(totals.param_bytes),
+        ),
+        Tile(
+            "macs",
+            METRIC_BY_KEY["macs"].title,
+            totals.macs,
+            "count",
+            macs if train else None,
+            "macs" in bounds,
+            "of one forward",
+        ),
+        Tile(
+            "flops",
+            METRIC_BY_KEY["flops"].title,
+            totals.flops,
+            "count",
+            flops if train else None,
+            "flops" in bounds,
+            FLOPS_NOTE,
+        ),
         Tile(
             key="activation",
-            label="Activation memory",
+            label=METRIC_BY_KEY["act_fp32"].title,
             value=act["float32"],
             unit="bytes",
             second=(act["float16"], "float16"),
@@ -60,12 +85,12 @@ def build_tiles(subject: PageView) -> tuple[Tile, ...]:
 
 def _latency(subject: PageView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
-    measurement, time = subject.profile.measurement, subject.time
+    measurement, time, label = subject.profile.measurement, subject.time, METRIC_BY_KEY["latency"].title
     if measurement is None or time is None:
-        return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
+        return Tile("latency", label, None, "seconds", None, False, "not measured")
     where = measurement.device_name or measurement.device
     words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
-    return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.half_interval)
+    return Tile("latency", label, time.seconds, "seconds", None, False, words, time.half_interval)
 
 
 def _field(subject: PageView) -> Tile:
@@ -79,7 +104,7 @@ def _field(subject: PageView) -> Tile:
         note = f"in {subject.table_row_name(row)}{', before ' if reason else ''}{reason}"
     return Tile(
         key="field",
-        label="Receptive field",
+        label=METRIC_BY_KEY["field"].title,
         value=size,
         unit="px",
         second=(local, "without global paths") if local > (size or 0) else None,
