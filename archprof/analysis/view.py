@@ -53,7 +53,7 @@ class ProfileView:
 
     def row_of(self, op: Op) -> int:
         """The row that the op is charged to."""
-        return op.layer
+        return self.profile.call_rows[op.call]
 
     @cached_property
     def own_counts(self) -> list[Counts]:

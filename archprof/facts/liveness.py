@@ -39,7 +39,7 @@ def split_peak_by_layer(profile: Profile) -> list[int]:
     for index in find_live_at_peak(profile):
         storage = profile.storages[index]
         if storage.born is not None:
-            sizes[profile.ops[storage.born].layer] += storage.nbytes
+            sizes[profile.call_rows[profile.ops[storage.born].call]] += storage.nbytes
     return sizes
 
 

@@ -112,7 +112,7 @@ class _DeviceBench:
         if measurement is None:  # by now the tensors of the pass are gone
             self.device.release_cache()
             raise self._make_too_large_error(batch)
-        return dataclasses.replace(profile, measurement=measurement)
+        return dataclasses.replace(profile, overlays=(*profile.overlays, measurement))
 
     def _measure_if_it_fits(self, profile: Profile, plan: SamplingPlan, progress: Progress) -> Measurement | None:
         """The measurement; `None` where the device's memory was full."""

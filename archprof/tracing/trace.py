@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Profile
+from archprof.facts.records import Failure, Profile, Ran
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import count_given_values, make_input_tensors
@@ -201,23 +201,23 @@ class _TracedPass:
         return Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
 
     def build_profile(self) -> Profile:
-        layers, places = self.calls.build_layers(whole=self.failure is None)
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
-        failure = self.failure
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
             batch=self.request.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
-            layers=layers,
-            ops=self.recorder.build_ops(places),
+            modules=self.calls.build_modules(),
+            parameters=self.calls.build_parameters(),
+            calls=self.calls.build_calls(),
+            ops=self.recorder.build_ops(watched=self.train and self.strategy.watches_saved),
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
-            environment=_describe_environment(self.strategy.device),
+            ran=_describe_pass(self.strategy.device, self.dtype),
             notes=tuple(self.notes),
-            failure=failure and Failure(places[failure.layer], failure.error, failure.message),
+            failure=self.failure,
             decoding=self.target.decoding,
         )
 
@@ -262,7 +262,7 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
     assert run.failure is not None
     where, given = "the call of the model", ""
     if run.calls.rows:
-        call = run.calls.rows[run.failure.layer]
+        call = run.calls.rows[run.failure.call]
         module = call.node.module
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
         given = ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in call.inputs)
@@ -287,10 +287,6 @@ def _describe_values(target: Target) -> str:
     return "the values given" + (", random ones where none were" if drawn else "")
 
 
-def _describe_environment(device: str) -> dict[str, str]:
-    return {
-        "archprof": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "device": device,
-    }
+def _describe_pass(device: str, dtype: str) -> Ran:
+    versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    return Ran(device, dtype=dtype, versions=versions)

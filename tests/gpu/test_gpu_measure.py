@@ -113,7 +113,7 @@ def test_memory_of_a_layer_is_its_output_and_its_workspace(forward):
 
 def test_the_environment_is_told(forward):
     assert forward.measurement is not None
-    found = forward.measurement.environment
+    found = forward.measurement.ran.details
     assert found["gpu"] == torch.cuda.get_device_name()
     assert {"cuda", "tf32 in cudnn", "cudnn.benchmark"} <= set(found)
 

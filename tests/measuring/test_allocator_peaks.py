@@ -9,6 +9,7 @@ from torch import nn
 
 import archprof
 from archprof.facts.measured import MeasuredMemory
+from archprof.facts.overlays import Outside
 from archprof.measuring.allocator_peaks import (
     AllocatorPeaks,
     PeakCounters,
@@ -81,5 +82,5 @@ def test_a_call_has_the_peak_of_its_own_work_and_of_calls_inside(monkeypatch):
         ("1.0", 0): (5632, 6144),
         ("1.1", 0): (2048, 6144),  # segments are kept
     }
-    assert result.whole == MeasuredMemory("(whole)", None, 7168 - BEFORE, 8192 - 2048)
+    assert result.whole == MeasuredMemory(Outside.WHOLE, 7168 - BEFORE, 8192 - 2048)
     assert "5,010 B had been asked for" in result.notes[0] or "5010 B had been asked for" in result.notes[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import builders
 import pytest
 import torch
 from fake_time import Time
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from torch import fx, nn
 
 import archprof
-from archprof.facts.records import Layer, Op, Profile
+from archprof.facts.records import Layer, Profile
 from archprof.facts.request import PassRequest
 from archprof.measuring.compiled import inductor, kernel_border
 from archprof.measuring.compiled.kernel_shares import (
@@ -52,10 +53,10 @@ MOVED = {CONV: 900, NORM: 40, RELU: 40, FC: 300}
 def counted_pass() -> Profile:
     layers = [Layer("", "Net", 0, 0), *(Layer(path, path.title(), 1, call) for path, call in rows)]
     ops = [
-        Op(path, 1 + index, "forward", (), (), 0, 0, nbytes // 2, nbytes // 2, "counted")
+        builders.make_op(path, 1 + index, "forward", (), (), 0, 0, nbytes // 2, nbytes // 2, "counted")
         for index, ((path, _), nbytes) in enumerate(MOVED.items())
     ]
-    return Profile("net", (), 1, "forward", "float32", tuple(layers), tuple(ops), (), ())
+    return builders.make_profile("net", (), 1, "forward", "float32", tuple(layers), tuple(ops), (), ())
 
 
 PIECES = [
@@ -358,4 +359,4 @@ def test_torch_compiles_and_every_layer_gets_its_part(monkeypatch: pytest.Monkey
     kept = [path for name in ("fxgraph", "aotautograd") for path in (tmp_path / name).rglob("*") if path.is_file()]
     assert kept
     assert not any(b"archprof_border" in path.read_bytes() for path in kept)
-    assert replace(profile, measurement=None) == archprof.profile(model, (1, 3, 32, 32))
+    assert replace(profile, overlays=()) == archprof.profile(model, (1, 3, 32, 32))

@@ -12,6 +12,7 @@ from torch import nn
 
 import archprof
 from archprof.facts.measured import MeasuredMemory, Measurement
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Layer, Profile
 from archprof.facts.request import PassRequest
 from archprof.measuring import host_state
@@ -70,7 +71,7 @@ def test_peaks_are_what_the_layers_allocate() -> None:
         "1.inner.1": (16 + 1024 + 16) * KIB,  # the caller still holds what 0 returned
         "2": (16 + 16) * KIB,
     }
-    assert measurement.memory_whole == MeasuredMemory("(whole)", None, (16 + 1024 + 32) * KIB)
+    assert measurement.memory_whole == MeasuredMemory(Outside.WHOLE, (16 + 1024 + 32) * KIB)
 
 
 def test_a_step_holds_activations_and_gradients() -> None:
@@ -124,7 +125,7 @@ def test_threads_are_held_and_put_back() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
-    assert measurement.environment["threads"].endswith("processors")
+    assert measurement.ran.threads == 1 <= (measurement.ran.processors or 0)
 
 
 class Busy(nn.Module):

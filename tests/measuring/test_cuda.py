@@ -262,7 +262,7 @@ def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):
     profile.check()
     found = profile.measurement
     assert found is not None
-    assert (found.device_name, found.environment) == ("Played 9000", {"gpu": "Played 9000"})
+    assert (found.ran.device_name, found.ran.details) == ("Played 9000", {"gpu": "Played 9000"})
     captured, eager = found.latencies  # there is no profiler of played GPUs, and so no number of kernels
     assert any("saw nothing" in note for note in found.notes)
     assert {row[:2]: row.p50 for row in captured.layers if row.path} == near(TRUTH)

@@ -368,7 +368,7 @@ def test_one_session_serves_seven_samples(monkeypatch):
         assert sample["0", 0] == 0.0  # it was called, and had no kernel
         assert UNATTRIBUTED_ROW not in sample
     assert sampler.notes == ["Kernels that lead back to no layer stand under (unattributed): k."]
-    assert sampler.kernels["1.0#0"] == (Kernel("k", 1, pytest.approx(5e-7)),)
+    assert sampler.kernels["1.0", 0] == (Kernel("k", 1, pytest.approx(5e-7)),)
     sampler.sample()
     assert len(sessions) == 2
 

@@ -18,6 +18,7 @@ from torch import nn
 
 import archprof
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
+from archprof.facts.ran import Ran
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
 from archprof.measuring.batches import MAX_BATCH, find_largest_batch
@@ -62,8 +63,8 @@ class Device:
     def release_cache(self) -> None:
         pass
 
-    def environment(self) -> dict[str, str]:
-        return {"material": "paper"}
+    def environment(self) -> Ran:
+        return Ran(details={"material": "paper"})
 
 
 class Broken:
@@ -109,9 +110,13 @@ def test_the_numbers_of_a_model_whose_times_are_known() -> None:
     profile.check()
     measurement = profile.measurement
     assert measurement is not None
-    assert (measurement.device, measurement.device_name, measurement.mode) == ("cpu", "a machine of paper", "forward")
+    assert (measurement.ran.device, measurement.ran.device_name, measurement.mode) == (
+        "cpu",
+        "a machine of paper",
+        "forward",
+    )
     assert measurement.first_call_seconds == 9.0
-    assert measurement.environment == {"material": "paper"}
+    assert measurement.ran.details == {"material": "paper"}
     assert measurement.notes == ("Memory is made of paper.",)
     latency = measurement.latency
     assert latency is not None

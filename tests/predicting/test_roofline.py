@@ -51,10 +51,10 @@ def test_a_roof_is_of_the_device_that_was_measured():
 
 
 def test_the_roof_of_float32_is_that_of_tf32_where_torch_may_use_it():
-    allowed = builders.on_gpu(environment={"tf32 in matrix products": "False", "tf32 in cudnn": "True"})
+    allowed = builders.on_gpu(tf32_matmul=False, tf32_cudnn=True)
     found = roofline.find_roof(allowed)
     assert (found.dtype, found.peak.value) == ("tf32", pytest.approx(494.7e12))
-    assert roofline.find_roof(builders.on_gpu(environment={"tf32 in cudnn": "False"})).dtype == "float32"
+    assert roofline.find_roof(builders.on_gpu(tf32_cudnn=False)).dtype == "float32"
 
 
 def test_a_roof_by_name_or_by_calibration(tmp_path):

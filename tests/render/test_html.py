@@ -196,7 +196,7 @@ def test_a_lower_bound_is_marked() -> None:
 
 
 def test_a_model_that_does_nothing_has_a_page() -> None:
-    empty = Profile("empty", (), 1, "forward", "float32", (Layer("", "Net", 0, 0),), (), (), ())
+    empty = builders.make_profile("empty", (), 1, "forward", "float32", (Layer("", "Net", 0, 0),), (), (), ())
     page = Page(html.render_page(build_report([empty]), plotly="gzip"))
     assert page.open == []
     assert not page.of("fieldset")

@@ -159,9 +159,8 @@ def _described(side: ProfileView, row: int) -> str:
 
 def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
     """The keys that are lower bounds over these rows."""
-    failure = side.profile.failure
     return find_lower_bounds(
-        unknown=any(side.own_counts[i].unknown for i in rows), stopped=failure is not None and failure.layer in rows
+        unknown=any(side.own_counts[i].unknown for i in rows), stopped=side.profile.stopped_row in rows
     )
 
 

@@ -88,7 +88,7 @@ def _latency(subject: PageView) -> Tile:
     measurement, time, label = subject.profile.measurement, subject.time, METRIC_BY_KEY["latency"].title
     if measurement is None or time is None:
         return Tile("latency", label, None, "seconds", None, False, "not measured")
-    where = measurement.device_name or measurement.device
+    where = measurement.device_title
     words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
     return Tile("latency", label, time.seconds, "seconds", None, False, words, time.half_interval)
 
