@@ -33,7 +33,6 @@ STILL_READ = {
     "analysis/elapsed.py": "environment",
     "predicting/roofline.py": "environment",
     "analysis/report/appendix.py": "notes, until one knows whether it is a convention",
-    "render/page/treemap_svg.py": "labels, until a node has the name of its row",
 }
 """What is read where, and what ends it. Nothing may be added."""
 
