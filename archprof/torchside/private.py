@@ -148,8 +148,13 @@ count_function_modes, pop_function_mode, push_function_mode = (
 """The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
 
 
-find_transform: Callable[[], int | None] = require("_C._functorch.maybe_current_level", "see transforms of torch.func")
-"""The level of the innermost transform of torch.func that runs; `None`: none does."""
+_current_level: Callable[[], int | None] = require("_C._functorch.maybe_current_level", "see transforms of torch.func")
+require("autograd.forward_ad._current_level", "see tangents")
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func runs, or tensors may carry tangents: a shape then tells less than there is."""
+    return _current_level() is not None or torch.autograd.forward_ad._current_level >= 0
 
 
 # Tensors and storages.

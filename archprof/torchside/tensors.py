@@ -83,3 +83,16 @@ def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
         return tensor.untyped_storage()
     except NotImplementedError:
         return None
+
+
+def has_values(tensor: torch.Tensor) -> bool:
+    """Whether the storage of a tensor still is as long as the tensor needs: reading a freed one ends the process."""
+    if tensor.is_meta:
+        return False
+    if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided:
+        return True
+    size, strides = tensor.size(), tensor.stride()
+    if 0 in size:
+        return True
+    extent = tensor.storage_offset() + 1 + sum([(n - 1) * step for n, step in zip(size, strides, strict=True)])
+    return int(extent) * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -20,6 +20,7 @@ from archprof.torchside.private import (
     is_autocast_on,
     is_left_aligned,
     is_mutable,
+    is_transformed,
     next_sequence_number,
     node_number,
 )
@@ -265,6 +266,8 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
+            if is_transformed():
+                return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too

@@ -26,6 +26,7 @@ from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.private import check_autograd, has_call_entry
+from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing.calls import Calls
@@ -88,6 +89,8 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
     way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    if any_sharded(target.model.parameters()):
+        notes.append(SHARDED_NOTE)
     if request.train:
         check_autograd()
     while True:
