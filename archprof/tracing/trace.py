@@ -21,14 +21,15 @@ import torch
 from torch import nn
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Profile
+from archprof.facts.records import Failure, Profile, TensorSpec
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import count_given_values, make_input_tensors
+from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.tracing import failure_hints
 from archprof.tracing.calls import Calls
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops import costs
@@ -318,18 +319,30 @@ def _first_sentence(error: BaseException) -> str:
 
 def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
     assert run.failure is not None
-    where, given = "the call of the model", ""
+    where, given, module = "the call of the model", "", run.model
+    inputs: tuple[TensorSpec, ...] = ()
     if run.calls.rows:
         call = run.calls.rows[run.failure.layer]
-        module = call.node.module
+        module, inputs = call.node.module, call.inputs
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
         given = ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in call.inputs)
     return TraceError(
         f"The forward of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
         f"{type(error).__name__}: {error}",
-        "Check --input: its shape, its dtype and how many inputs the forward takes.",
+        _suggest_fix(run, module, inputs, error),
         run.build_profile(),
     )
+
+
+def _suggest_fix(run: _TracedPass, module: nn.Module, inputs: tuple[TensorSpec, ...], error: BaseException) -> str:
+    """What to try; at the model's own call, first whether it takes so many inputs of these names."""
+    target = run.target
+    if module is run.model and isinstance(error, TypeError):
+        unfit = failure_hints.explain_arguments(module.forward, target.args, target.kwargs)
+        if unfit:
+            return unfit
+    arguments = tuple(find_input_specs([target.args, target.kwargs]))
+    return failure_hints.suggest_fix(failure_hints.FailedCall(module, inputs, arguments, run.batch, error))
 
 
 def _describe_inputs(target: Target) -> tuple[str, ...]:
