@@ -24,6 +24,7 @@ from archprof.errors import TraceError
 from archprof.facts.records import Failure, Profile, TensorSpec
 from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
+from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.guard import run_untouched
@@ -128,7 +129,7 @@ def _trace_by_strategies(target: Target, batch: int, dtype: str | None, train: b
             notes.append(SAVED_UNKNOWN_NOTE)
         way = other
     run.notes[:0] = notes
-    if error is not None:
+    if error is not None and not isinstance(error, NothingToRun):
         try:
             raise _make_trace_error(run, error) from error
         finally:
