@@ -40,7 +40,8 @@ MALFORMED_HEADER_ERRORS = (
 """What reading a header that is none may raise."""
 
 WEIGHTS_ALONE_NOTE = (
-    "Weights alone, each where its name puts it: a file of tensors has no forward, so nothing but parameters is known."
+    "Weights alone, each where its name puts it: a file of tensors has no forward, so that only parameters are known. "
+    "Floats that are buffers in the model, such as running averages, count among them."
 )
 
 
@@ -90,7 +91,7 @@ def load_saved_model(path: str) -> nn.Module:
 def build_stored_weights(tensors: Mapping[str, torch.Tensor]) -> StoredWeights:
     """A module for each dotted part of the names, with a tensor on meta under each."""
     root = StoredWeights()
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items(), key=lambda item: _split_numbers(item[0])):
         *parts, last = name.split(".")
         module: nn.Module = root
         for part in parts:
@@ -100,6 +101,11 @@ def build_stored_weights(tensors: Mapping[str, torch.Tensor]) -> StoredWeights:
         else:
             module._buffers[last] = tensor
     return root
+
+
+def _split_numbers(name: str) -> list[tuple[bool, int, str]]:
+    """A key that puts layer 2 before layer 10: files have their tensors in an order of their own."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in name.split(".")]
 
 
 def _list_members(path: str) -> list[str]:
@@ -113,9 +119,10 @@ def _list_members(path: str) -> list[str]:
 
 def _load_script(path: str, file: Path) -> nn.Module:
     try:
-        return torch.jit.load(str(file), map_location="cpu")
+        loaded: nn.Module = torch.jit.load(str(file), map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:
         raise UsageError(f"{path} looks like TorchScript and cannot be loaded: {error}") from error
+    return loaded
 
 
 def _read_pickled_tensors(path: str, file: Path) -> Mapping[str, torch.Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import nn
 
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.records import CacheTensor, Decoding, TensorSpec
+from archprof.facts.request import PassRequest
 from archprof.sources.hf import caches, inputs, library
 from archprof.sources.hf.makers import count_positions, count_vocabulary
 from archprof.sources.input_spec import InputSpec
@@ -26,21 +27,12 @@ from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.stand_in import make_stand_in
 from archprof.tracing.ops.shapes.by_rule import ShapeRuleMode
 
-DECODER_PHASES = ("prefill", "decode")
 DEFAULT_CONTEXT = 2048
 """Tokens of the context where the user does not say."""
 
 
-def adjusted(
-    target: Target,
-    *,
-    set: Mapping[str, int] | None,
-    phase: str | None,
-    context: int | None,
-    batch: int,
-    dtype: str | None,
-) -> Target:
-    """The target with other default inputs: of another length, or of one phase of a decoder.
+def change_default_inputs(target: Target, request: PassRequest) -> Target:
+    """The target with the default inputs that were asked for: of another length, or of one phase of a decoder.
 
     Raises:
         UsageError: the model is not one of transformers, or has no such setting or phase.
@@ -50,35 +42,25 @@ def adjusted(
             f"{target.name} has no settings and no phases: these are for models of transformers.",
             "The size of any other model's input is given by --input.",
         )
-    if context is not None and phase is None:
-        raise UsageError("A context is that of a phase.", "Phases: prefill, decode.", "Try: --phase decode")
-    if set and phase:
-        raise UsageError("The phases of a decoder have one setting, their context.", "", "Try: --context 4096")
-    if phase is not None:
-        return make_phase_target(target, phase, context, batch=batch, dtype=dtype)
-    return replace(target, args=(), kwargs=inputs.default_inputs(target.model, batch, set))
+    if request.phase is not None:
+        return _make_phase_target(target, request, request.phase)
+    return replace(target, args=(), kwargs=inputs.default_inputs(target.model, request.batch, request.lengths))
 
 
-def make_phase_target(target: Target, phase: str, context: int | None, *, batch: int, dtype: str | None) -> Target:
+def _make_phase_target(target: Target, request: PassRequest, phase: str) -> Target:
     """The target of one phase: its inputs, and what the decoder keeps.
 
     Args:
-        phase: "prefill" runs `context` tokens into an empty cache; "decode" runs one token against a cache of so many.
-        context: tokens, 2048 if not given.
-        batch: sequences side by side; each has its own cache.
-        dtype: of the pass, which is also that of the cache; `None`: the model's own.
+        request: of the pass. Each sequence of its batch has its own cache, which has the dtype of the pass.
+        phase: "prefill" runs the context into an empty cache; "decode" runs one token against a cache of it.
 
     Raises:
-        UsageError: the model is no decoder, or the phase or the context are none.
+        UsageError: the model is no decoder.
         ArchprofError: the pass that fills the cache needs values.
     """
-    if phase not in DECODER_PHASES:
-        raise UsageError(f"There is no phase {phase!r}.", f"Phases: {', '.join(DECODER_PHASES)}.")
-    tokens = DEFAULT_CONTEXT if context is None else context
-    if tokens < 1:
-        raise UsageError(f"A context of {tokens} tokens cannot be.", "1 or more.")
+    tokens, batch = request.context or DEFAULT_CONTEXT, request.batch
     name = _find_cache_name(target)
-    model = _model_on_meta(target, dtype)
+    model = _model_on_meta(target, request.dtype)
     cache = _fill_cache(target, model, _make_tokens(batch, tokens), name, None)
     facts = Decoding(phase, tokens, tuple(_list_cache_tensors(cache)), 0)
     grown = _fill_cache(target, model, _make_tokens(batch, 1), name, copy.deepcopy(cache), tokens)

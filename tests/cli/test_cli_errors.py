@@ -99,6 +99,13 @@ def test_unknown_pattern_of_models(command: Callable) -> None:
     )
 
 
+def test_a_pattern_that_a_zoo_knows(command: Callable) -> None:
+    said = ["no built-in model called 'convnext'", "torchvision has convnext_base", "torchvision:convnext_base"]
+    assert_clear(command("models", "convnext"), 2, said)
+    pytest.importorskip("timm")
+    assert "timm has convnext" in command("models", "convnext*").stderr
+
+
 @pytest.mark.parametrize(
     ("text", "column", "what"),
     [

@@ -12,6 +12,7 @@ import torch
 
 import archprof
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.request import PassRequest
 from archprof.sources.hf import configs, inputs
 from archprof.sources.hf.makers import InputRequest
 from archprof.sources.resolve import resolve
@@ -138,7 +139,7 @@ def test_every_ready_name_has_its_source_and_can_be_changed():
 
 
 def shapes(spec: str, **options) -> dict[str, tuple[int, ...]]:
-    target = resolve(spec, **options)
+    target = resolve(spec, None, PassRequest(**options))
     return {
         name: (value.full_shape(options.get("batch", 1)) if hasattr(value, "full_shape") else tuple(value.shape))
         for name, value in target.kwargs.items()
