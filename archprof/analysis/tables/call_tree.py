@@ -101,7 +101,7 @@ class TreeLines:
         return bool(self.tree.totals[index].calls) or self.has_work(self.tree.totals[index])
 
     def has_work(self, counts: Counts) -> bool:
-        return any(getattr(counts, key) for key in self.shown_keys)
+        return bool(counts.unknown) or any(getattr(counts, key) for key in self.shown_keys)
 
 
 def _ancestry(parents: list[int | None], index: int | None) -> frozenset[int]:
