@@ -223,7 +223,7 @@ def on_gpu(**changes: object) -> Profile:
     kernels = {call: (Kernel("gemm", 1, 2e-3), Kernel("bias", 2, 1e-3)) for call in called}
     memory = MeasuredMemory(Outside.WHOLE, 4096, 2**21)
     ways = (latency("gpu", 4), latency("eager", 10), latency("kernel", 3, kernels=kernels))
-    given = {"device": "cuda", "device_name": "NVIDIA H200", "threads": None}
+    given = {"device": "cuda", "device_name": "NVIDIA H200"}
     given |= {"latencies": ways, "memory": (), "memory_whole": memory}
     return measured(**{**given, **changes})
 

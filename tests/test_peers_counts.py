@@ -248,7 +248,7 @@ def test_feature_memory_of_vgg16(name: str) -> None:
     """CS231n's 15,237,608 elements count the input, in-place ReLUs as nothing, and no pool that changes nothing."""
     profile = archprof.profile(name)
     made = {
-        profile.layers[profile.ops[s.born].layer].path: s.nbytes // 4 for s in profile.storages if s.born is not None
+        profile.layers[profile.ops[s.born].call].path: s.nbytes // 4 for s in profile.storages if s.born is not None
     }
     assert made["avgpool"] == 512 * 7 * 7 == 25_088
     assert profile.totals.activation_elements == 15_112_168 == 15_237_608 - 3 * 224 * 224 + 25_088

@@ -21,7 +21,7 @@ class Module(NamedTuple):
         parent: index into `Profile.modules` of the module that holds that place.
         aliases: its other places.
         is_container: it only holds other modules and has nothing of its own to show, as a `ModuleList`.
-        is_opaque: nobody can see its calls (TorchScript): its work is its caller's.
+        is_opaque: nobody can see calls of it (TorchScript): its work is its caller's.
     """
 
     path: str

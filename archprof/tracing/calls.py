@@ -38,6 +38,9 @@ def _find_unwatched_kinds() -> frozenset[type]:
 UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
 
+OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
+"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes for its own product."""
+
 HOOK_ATTRIBUTES = (*CALL_HOOK_TABLES, "forward")
 
 
@@ -282,7 +285,7 @@ class Calls:
                     _find_holder(node.path, numbers),
                     tuple(aliases.get(key, ())),
                     _only_holds_modules(node.module),
-                    isinstance(node.module, torch.jit.ScriptModule),
+                    isinstance(node.module, OPAQUE_KINDS),
                 )
                 for key, node in nodes.items()
             ]

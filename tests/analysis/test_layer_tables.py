@@ -241,7 +241,7 @@ def whole(profile: Profile) -> dict[str, int | None]:
 
 def intensity(profile: Profile) -> float | None:
     """FLOPs for each byte moved of the whole profile, from its ops; none where one is not counted."""
-    moved = sum(op.bytes_read + op.bytes_written for op in profile.ops)
+    moved = sum(op.bytes_moved for op in profile.ops)
     if not moved or any(op.flops is None for op in profile.ops) or profile.failure:
         return None
     return sum(op.flops or 0 for op in profile.ops) / moved

@@ -129,7 +129,7 @@ FOUND = Calibration(
     {"bfloat16": 8192},
     Rate(4e-6, 3.5e-6, 5e-6),
     1.5e-6,
-    {"driver": "580"},
+    Ran("cuda", "NVIDIA H200", details={"driver": "580"}),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import builders
 import pytest
 import torch
+from builders import name_rows
 from fake_time import Time
 from hypothesis import given
 from hypothesis import strategies as st
@@ -344,7 +345,8 @@ def test_torch_compiles_and_every_layer_gets_its_part(monkeypatch: pytest.Monkey
     assert found is not None, profile.measurement
     assert found.attributed, found.notes
     assert found.notes[0] == ATTRIBUTED_NOTE
-    taken = {row[:2]: row.p50 for row in found.layers}
+    names = name_rows(profile)
+    taken = {names[row.key]: row.p50 for row in found.layers}
     assert set(taken) == {("", 0), CONV, NORM, RELU, ("relu", 1), FC}
     assert all(seconds > 0 for seconds in taken.values()), taken
     # The convolution and the product are calls of a library; the norm and both relus are in what inductor wrote.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from builders import name_rows
 from fake_time import Residual, Time, Work
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from torch import nn
 
 import archprof
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
+from archprof.facts.overlays import Outside
 from archprof.facts.ran import Ran
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
@@ -121,12 +123,13 @@ def test_the_numbers_of_a_model_whose_times_are_known() -> None:
     latency = measurement.latency
     assert latency is not None
     # 7 rounds of 18 s, shared by passes with and without marks of 9 s each: one sample of each a round.
-    assert {row.path: (row.p50, row.low, row.high, row.samples) for row in latency.layers} == {
+    names = name_rows(profile)
+    assert {names[row.key][0]: (row.p50, row.low, row.high, row.samples) for row in latency.layers} == {
         "": (0, 0, 0, 7), "0": (3, 3, 3, 7), "1": (1, 1, 1, 7), "1.inner": (0, 0, 0, 7), "1.inner.0": (5, 5, 5, 7),
         "1.inner.1": (0, 0, 0, 7), "2": (0, 0, 0, 7),
     }  # fmt: skip
-    assert {row.path: row.p50 for row in latency.rest} == {"(between layers)": 0, "(unattributed)": 0}
-    assert (latency.whole.path, latency.whole.rounds) == ("(whole)", ((9.0,),) * 7)
+    assert {row.key: row.p50 for row in latency.rest} == {Outside.BETWEEN_LAYERS: 0, Outside.UNATTRIBUTED: 0}
+    assert (latency.whole.key, latency.whole.rounds) == (Outside.WHOLE, ((9.0,),) * 7)
     assert latency.notes == ("5 rows take less than 1.50 s, 3 times what a mark costs: only that is known of them.",)
     assert told[-1] == 1.0
 
@@ -136,9 +139,11 @@ def test_a_training_step_is_the_way_there_and_back() -> None:
     assert profile.measurement is not None
     latency = profile.measurement.latency
     assert latency is not None
-    assert {row.path: row.p50 for row in latency.layers if row.p50} == {"0": 9, "1": 3, "1.inner.0": 15}
-    assert [row.path for row in latency.rest] == [
-        "(outside modules)", "(gradient accumulation)", "(optimizer step)", "(between layers)", "(unattributed)",
+    names = name_rows(profile)
+    assert {names[row.key][0]: row.p50 for row in latency.layers if row.p50} == {"0": 9, "1": 3, "1.inner.0": 15}
+    assert [row.key for row in latency.rest] == [
+        Outside.OUTSIDE_MODULES, Outside.GRADIENT_ACCUMULATION, Outside.OPTIMIZER_STEP, Outside.BETWEEN_LAYERS,
+        Outside.UNATTRIBUTED,
     ]  # fmt: skip
     assert latency.whole.p50 == 27.0
     assert "one step of SGD" in profile.measurement.notes[0]
@@ -158,7 +163,7 @@ def test_a_layer_that_only_the_trace_calls_has_no_latency() -> None:
     profile.check()
     assert profile.measurement is not None
     latency = profile.measurement.latencies[0]
-    assert {row.path: row.p50 for row in latency.layers} == {"": 1.0}
+    assert {row.key: row.p50 for row in latency.layers} == {0: 1.0}
     assert latency.notes[0] == "1 rows did not run in the real passes, the first is inner."
 
 
