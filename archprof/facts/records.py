@@ -107,7 +107,7 @@ class Decoding(NamedTuple):
         return sum(tensor.spec.nbytes for tensor in self.cache)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """Everything one pass told us.
 
@@ -142,6 +142,12 @@ class Profile:
     failure: Failure | None = None
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
+
+    def __repr__(self) -> str:
+        """One line: what was asked, and the totals."""
+        asked = f"{', '.join(self.inputs) or 'no input'}; batch {self.batch}; {self.mode} pass in {self.dtype}"
+        least = "" if self.totals.complete else ">= "
+        return f"<Profile of {self.model}: {asked}; {self.totals.params:,} params, {least}{self.totals.macs:,} MACs>"
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

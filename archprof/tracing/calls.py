@@ -39,9 +39,6 @@ UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
 
 OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
-"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes for its own product."""
-
-OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
 """Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes into its product."""
 
 HOOK_ATTRIBUTES = (*CALL_HOOK_TABLES, "forward")

@@ -42,7 +42,10 @@ HOLDS_RANK = 60
 
 @dataclass(frozen=True, slots=True)
 class SideBySideRow:
-    """One row: its name, and for each model what it holds there and what that costs (`None`: nothing is there)."""
+    """One row: its name, and for each model what it holds there and what that costs (`None`: nothing is there).
+
+    Of what is `left_over`, the time that no row explains, there is no ratio.
+    """
 
     name: str
     holds: tuple[str | None, ...]
@@ -51,6 +54,7 @@ class SideBySideRow:
     short: str | None = None
     depth: int = 0
     subtotal: bool = False
+    left_over: bool = False
 
     @property
     def mark(self) -> str:
@@ -147,7 +151,7 @@ def _rest(sides: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
     for name in dict.fromkeys(name for rows in found for name in rows):
         nothing = (None,) * len(sides)
         counts = tuple(rows.get(name, Counts()) for rows in found)
-        yield SideBySideRow(name, nothing, counts, (frozenset(),) * len(sides))
+        yield SideBySideRow(name, nothing, counts, (frozenset(),) * len(sides), left_over=name == elapsed.UNATTRIBUTED)
 
 
 def _described(side: ProfileView, row: int) -> str:
@@ -228,7 +232,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
     for measure in measures:
         values = [_value(counts, measure.metric.key) for counts in line.counts]
         told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
-        cells += [*values, *(divide(value, told[0]) for value in told[1:])]
+        cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     times = {
