@@ -19,6 +19,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.analysis.view import ProfileView
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Op, Profile
 
 
@@ -147,11 +148,12 @@ def _rest(sides: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
     """What was measured and belongs to no layer."""
     if not elapsed.are_comparable([side.profile for side in sides]):
         return
-    found = [{line.name: line.counts for line in build_outside_lines(side.profile, "part")} for side in sides]
-    for name in dict.fromkeys(name for rows in found for name in rows):
+    found = [{line.outside: line for line in build_outside_lines(side.profile, "part")} for side in sides]
+    for outside, line in {key: line for rows in found for key, line in rows.items()}.items():
         nothing = (None,) * len(sides)
-        counts = tuple(rows.get(name, Counts()) for rows in found)
-        yield SideBySideRow(name, nothing, counts, (frozenset(),) * len(sides), left_over=name == elapsed.UNATTRIBUTED)
+        counts = tuple(rows[outside].counts if outside in rows else Counts() for rows in found)
+        left_over = outside is Outside.UNATTRIBUTED
+        yield SideBySideRow(line.name, nothing, counts, (frozenset(),) * len(sides), left_over=left_over)
 
 
 def _described(side: ProfileView, row: int) -> str:

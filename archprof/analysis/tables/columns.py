@@ -38,6 +38,7 @@ class CountedLine:
     depth: int = 0
     subtotal: bool = False
     stopped: bool = False
+    outside: Outside | None = None
 
     @property
     def bounds(self) -> frozenset[str]:
@@ -83,6 +84,7 @@ def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
                 n_kernels=None if kernels is None else kernels.get(outside, 0),
             ),
             {key: name},
+            outside=outside,
         )
         for outside in dict.fromkeys(one for rows in found for one, elapsed in rows.items() if elapsed)
         if isinstance(outside, Outside) and (name := f"({outside.value})")
