@@ -168,7 +168,7 @@ FILES = {
     "wrong.py": "def f(:\n",
     "raising.py": "class Net:\n    pass\nraise RuntimeError('no device')\n",
     "odd.py": "number = 3\ndef make(): return 4\ndef needs(width): return None\n",
-    "newer.json": '{"schema": 2, "layers": []}',
+    "newer.json": '{"schema": 3, "layers": []}',
     "list.json": "[1, 2]",
     "other.json": '{"name": "x"}',
     "half.json": '{"schema": 1, "model": "vgg',
