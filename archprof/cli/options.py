@@ -25,7 +25,7 @@ Input = Annotated[
         "--input",
         metavar="SPEC",
         help="3x224x224 (batch in front), [2,128] (exact), int64[1,128]<30522, mask=bool[1,128], "
-        "batch={image: 3x224x224, ids: int64[1,8]}. Repeatable.",
+        "batch={image: 3x224x224, ids: int64[1,8]}, 3x224x224>=0<1, photo.npy. Repeatable.",
     ),
 ]
 Arg = Annotated[

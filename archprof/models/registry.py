@@ -67,6 +67,11 @@ class BuiltinModel:
         return self.published[0].top5_error if self.published else None
 
     @property
+    def is_competition_entry(self) -> bool:
+        """The first published figure is of a competition entry, which may average several nets."""
+        return bool(self.published) and self.published[0].kind == "competition entry"
+
+    @property
     def source(self) -> str:
         """What the first published figure is and where it comes from; "" where there is none."""
         return f"{self.published[0].kind}: {self.published[0].source}" if self.published else ""

@@ -77,7 +77,7 @@ class ResizableModel:
 
     def trace_at(self, height: int, width: int) -> Attempt:
         """The model traced at this size."""
-        image = replace(self.image, shape=(*self.image.shape[:-2], height, width))
+        image = self.image.resize((*self.image.shape[:-2], height, width))
         return try_trace(partial(self._make_target, image), self.request)
 
     def surely_fails(self, height: int, width: int) -> bool:
@@ -86,7 +86,7 @@ class ResizableModel:
 
     def _runs_bare(self, height: int, width: int) -> bool:
         """Whether the bare forward comes to its end, on tensors without values."""
-        target = self._make_target(replace(self.image, shape=(*self.image.shape[:-2], height, width)))
+        target = self._make_target(self.image.resize((*self.image.shape[:-2], height, width)))
         args, kwargs = (
             make_input_tensors(tree, device="meta", batch=self.request.batch, dtype="float32")
             for tree in (target.args, target.kwargs)

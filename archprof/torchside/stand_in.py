@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled, unwrap_compiled_function
 from archprof.torchside.tensors import LAZY_KINDS, META_DEVICE, PLAIN_TENSOR_KINDS
 
 MAX_KEPT_ELEMENTS = 64 * 1024
@@ -33,7 +34,7 @@ CONTAINER_KINDS = {list, dict, OrderedDict, set, tuple}
 HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if type(value) is OrderedDict)
 """Where a module keeps its hooks: eleven tables, nearly always empty, which the garbage collector walks one by one."""
 
-REGISTRY_TABLES = frozenset(("_parameters", "_buffers", "_modules"))
+REGISTRY_TABLES = frozenset(MODULE_TABLES)
 
 COPY_METHODS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
 """A class with one of its own knows how its objects are copied."""
@@ -128,7 +129,7 @@ class _StandIns:
                 state[name] = {key: None if item is None else memo[id(item)] for key, item in value.items()}
             else:
                 state[name] = self.copy_value(value)
-        state.pop("_compiled_call_impl", None)  # made by module.compile()
+        state.pop(CALL_ENTRY, None)  # made by module.compile()
         kind = type(module)
         if kind not in self.slots_by_kind:
             self.slots_by_kind[kind] = _find_slots(kind)
@@ -253,8 +254,8 @@ def _unwrap(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             module = module.module
-        elif type(module).__name__ == "OptimizedModule" and "_orig_mod" in module._modules:
-            module = module._modules["_orig_mod"]  # type: ignore[assignment]
+        elif (inner := unwrap_compiled(module)) is not None:
+            module = inner
         else:
             return module
 
@@ -311,7 +312,7 @@ def _copy_weakref(twins: _StandIns, value: weakref.ref[Any]) -> weakref.ref[Any]
 
 def _copy_function(twins: _StandIns, value: types.FunctionType) -> Any:
     """A hook or a replaced forward: what it holds of the model, the copy holds of the twin."""
-    compiled = getattr(value, "_torchdynamo_orig_callable", None)
+    compiled = unwrap_compiled_function(value)
     if compiled is not None:
         return twins.copy_value(compiled)
     closure, defaults, keywords = value.__closure__ or (), value.__defaults__ or (), value.__kwdefaults__ or {}

@@ -28,6 +28,12 @@ def dtype_name(dtype: torch.dtype) -> str:
     return name
 
 
+def op_name(op: Any) -> str:
+    """`torch.ops.aten.add.Tensor` -> "aten.add"."""
+    name: str = op.name()
+    return name.partition(".")[0].replace("::", ".")
+
+
 def tensors_in(tree: Any) -> list[torch.Tensor]:
     """The tensors of nested lists, tuples, dicts and dataclass-like objects, in order."""
     if isinstance(tree, torch.Tensor):

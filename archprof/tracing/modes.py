@@ -12,6 +12,17 @@ from torch.overrides import TorchFunctionMode
 
 from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
+from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
+from archprof.torchside.private import (
+    OVERLOAD,
+    find_running_node,
+    is_autocast_on,
+    is_left_aligned,
+    is_mutable,
+    next_sequence_number,
+    node_number,
+)
+from archprof.torchside.tensors import op_name
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
@@ -37,12 +48,10 @@ OPS_THAT_KEEP_ARGS = frozenset(
 """Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
 
 
-LEFT_ALIGNED = torch._nested_tensor_from_mask_left_aligned
-INTERCEPTED_FUNCTIONS = frozenset({*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, LEFT_ALIGNED})
+INTERCEPTED_FUNCTIONS = frozenset(
+    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, is_left_aligned}
+)
 """The functions that are not simply called."""
-
-autocast_enabled = torch._C._is_any_autocast_enabled
-
 
 PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
 
@@ -72,7 +81,7 @@ class NodeOwners:
         self._rows: list[int] = []
 
     def note_row(self, row: int) -> None:
-        number = torch._C._autograd._get_sequence_nr() - 1
+        number = next_sequence_number() - 1
         if not self._numbers or number > self._numbers[-1]:
             self._numbers.append(number)
             self._rows.append(row)
@@ -127,7 +136,7 @@ class OpMode(DispatchMode):
             args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
         result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None
         if result is None:
-            result = func(*args, **kwargs)
+            result = _run_op(func, metas, args, kwargs)
             if self.values and known.name in VALUE_MAKING_OPS:
                 result = make_with_values(func, result, args, kwargs)
         return result
@@ -163,29 +172,39 @@ class OpMode(DispatchMode):
         return row
 
     def _find_backward_row(self) -> int:
-        node = torch._C._current_autograd_node()
+        node = find_running_node()
         if node is None or self.node_owners is None:
             return 0
         variable = getattr(node, "variable", None)
         if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
             return self.param_rows.get(id(variable), 0)
-        return self.node_owners.find_row(node._sequence_nr()) or 0
+        return self.node_owners.find_row(node_number(node)) or 0
 
     def _learn_op(self, func: Any) -> _OpInfo:
-        plain = isinstance(func, torch._ops.OpOverload)  # and not one like `cond`, which takes functions
-        name = func._schema.name.replace("::", ".") if plain else f"higher_order.{func.name()}"
+        plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
+        name = op_name(func) if plain else f"higher_order.{func.name()}"
         known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
         return known
 
     def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
         rule = costs.find_cost_rule(name, self.causal)
-        in_place = func is not None and func._schema.is_mutable
+        in_place = func is not None and is_mutable(func)
         shape, keeps_args, repeats = (
             shapes.find_shape_rule(func),
             name in OPS_THAT_KEEP_ARGS,
             func is not None and can_memoise(func),
         )
         return _OpInfo(func, name, rule, costs.find_cost_status(name), shape, in_place, keeps_args, repeats)
+
+
+def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
+    """What torch returns; an exception remembers whether it may be for want of values."""
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        if metas:
+            mark_op_error(error, func)
+        raise
 
 
 def _returned_tensors(result: Any) -> list[torch.Tensor]:
@@ -220,6 +239,15 @@ def _to_plain_value(value: Any) -> Any:
     return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
+def _hand_over_values(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        if args and args[0].is_meta:
+            mark_function_error(error)
+        raise
+
+
 class FunctionMode(TorchFunctionMode):
     """Records attention and recurrent functions as the one op they are, whatever they decompose into."""
 
@@ -229,7 +257,7 @@ class FunctionMode(TorchFunctionMode):
         ops.calls.function_mode = self
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if autocast_enabled():  # asked here, since the dispatcher has done with it below
+        if is_autocast_on():  # asked here, since the dispatcher has done with it below
             self.op_mode.calls.autocast_seen = True
         kwargs = kwargs or {}
         if func not in INTERCEPTED_FUNCTIONS:
@@ -237,7 +265,9 @@ class FunctionMode(TorchFunctionMode):
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
-        if func is LEFT_ALIGNED:
+        if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too
+        if func in VALUE_FUNCTIONS:
+            return _hand_over_values(func, args, kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

@@ -21,6 +21,7 @@ import torch
 
 from archprof.errors import ArchprofError
 from archprof.facts.records import Op, Phase, Role, Status, Storage, Tensor, TensorSpec, Window
+from archprof.torchside.private import DisableTorchFunction, find_address
 from archprof.torchside.tensors import LAZY_KINDS, dtype_name, storage_of
 
 GATHER_OPS = frozenset({"aten.embedding", "aten.index", "aten.index_select", "aten.gather", "aten._embedding_bag"})
@@ -98,7 +99,7 @@ class Recorder:
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is not None:
             return self._tensor_specs[known]
-        with torch._C.DisableTorchFunction():  # under a function mode each .shape would be a call to it
+        with DisableTorchFunction():  # under a function mode each .shape would be a call to it
             return self.find_spec(tensor)
 
     def find_spec(self, tensor: torch.Tensor) -> SharedSpec:
@@ -130,7 +131,7 @@ class Recorder:
     def add_tensor(self, tensor: torch.Tensor, role: Role, born: int | None = None) -> int:
         """Give a tensor its index, and its storage one if it is new."""
         spec, storage = self.find_spec(tensor), storage_of(tensor)
-        place = None if storage is None else self._index_by_address.get(storage._cdata)
+        place = None if storage is None else self._index_by_address.get(find_address(storage))
         if place is None:
             nbytes = spec.nbytes if storage is None else storage.nbytes()
             place = self._add_storage(storage, (nbytes, spec.tensor_spec.dtype), role, born)
@@ -163,7 +164,7 @@ class Recorder:
 
     def add_view(self, tensor: torch.Tensor, spec: SharedSpec) -> int:
         """Give the next index to a result that lies in the storage of another tensor."""
-        place = self._index_by_address.get(tensor.untyped_storage()._cdata)
+        place = self._index_by_address.get(find_address(tensor.untyped_storage()))
         if place is None:
             return self.add_tensor(tensor, self._result_role(), len(self.recorded_ops))
         return self._index_in_storage(tensor, spec, place)
@@ -174,7 +175,7 @@ class Recorder:
         """Write down a storage that was not there before."""
         place = len(self._born)
         if storage is not None:
-            address = storage._cdata
+            address = find_address(storage)
             self._index_by_address[address] = place
             if role in OWNED_ROLES:
                 self._kept_alive.append(storage)
@@ -290,7 +291,7 @@ class Recorder:
 
     def _find_storage(self, tensor: torch.Tensor) -> int | None:
         storage = storage_of(tensor)
-        return None if storage is None else self._index_by_address.get(storage._cdata)
+        return None if storage is None else self._index_by_address.get(find_address(storage))
 
     def build_ops(self, places: list[int]) -> tuple[Op, ...]:
         """What was written down; `places` maps rows to layers."""

@@ -7,41 +7,32 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import platform
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
 from archprof.facts.records import Failure, Profile
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import make_input_tensors
+from archprof.sources.inputs import count_given_values, make_input_tensors
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
+from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.missing_values import wants_values, was_raised_in
+from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing.calls import Calls
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
-from archprof.tracing.real_values import NeedsValues
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
-
-NEEDS_VALUES_PATTERN = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
-"""In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
-
-MIN_COLLECTION_THRESHOLD = 10_000
-"""Objects that a pass may make between two collections of the youngest."""
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
@@ -49,7 +40,7 @@ AUTOCAST_NOTE = (
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
+FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
 
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
@@ -58,23 +49,13 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    if "torch._dynamo" in sys.modules:
-        _hide_from_compiler()
     return run_untouched(lambda: _trace_outside_inference_mode(target, request))
 
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), _shorten_collections():
+    with torch.inference_mode(False), shorten_collections():
         return _trace_by_strategies(target, request)
-
-
-@cache
-def _hide_from_compiler() -> None:
-    """Tell torch's compiler to skip archprof: a compiled function in a model would compile our modes, too."""
-    from torch._dynamo import trace_rules
-
-    trace_rules.add("archprof")
 
 
 class _TraceStrategy(NamedTuple):
@@ -97,16 +78,18 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
     """The way in which a model may come through that failed so in this one; `None`: there is none."""
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)
-    if way.watches_saved and "saved tensor hooks" in str(error):
+    if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
         return way._replace(watches_saved=False)
-    if way.device == "meta" and _wants_values(error):
+    if way.device == "meta" and wants_values(error):
         return way._replace(device="cpu") if way.values else way._replace(values=True)
     return None
 
 
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
-    way, notes = _TraceStrategy(), list(target.notes)
+    way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    if request.train:
+        check_autograd()
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
@@ -114,7 +97,7 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
         if error is None or other is None:
             break
         if other.device != way.device:
-            notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
+            notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
         if other.watches_saved != way.watches_saved:
             notes.append(SAVED_UNKNOWN_NOTE)
         way = other
@@ -239,32 +222,6 @@ class _TracedPass:
         )
 
 
-@contextmanager
-def _shorten_collections() -> Iterator[None]:
-    """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
-
-    A pass makes so many objects that the collector would go through all there are, which are some
-    hundreds of thousands once torch is imported, and take as long over it as the pass itself; nor need
-    it look at the youngest every few hundred. Nearly all of them are gone after it, so that a pass brings
-    the next full collection nearer by one step and not by one for every few thousand objects.
-    """
-    first, *others = threshold = gc.get_threshold()
-    if gc.get_freeze_count() or not gc.isenabled() or not first:  # the user has settled it otherwise
-        yield
-        return
-    due = min(gc.get_count()[2], threshold[2] + 1)
-    gc.freeze()
-    gc.set_threshold(max(first, MIN_COLLECTION_THRESHOLD), *others)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        gc.freeze()  # sets the steps to zero
-        gc.unfreeze()
-        for _ in range(due + 1):
-            gc.collect(1)
-
-
 def _find_pass_dtype(model: nn.Module) -> str:
     """The dtype the pass runs in: that of the first floating parameter or buffer."""
     for tensor in itertools.chain(model.parameters(), model.buffers()):
@@ -295,11 +252,6 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _wants_values(error: BaseException) -> bool:
-    """Whether the same pass may succeed on real tensors."""
-    return isinstance(error, NeedsValues | NotImplementedError) or bool(NEEDS_VALUES_PATTERN.search(str(error)))
-
-
 def _first_sentence(error: BaseException) -> str:
     """What torch says, without the advice that follows it."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -325,6 +277,14 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
 def _describe_inputs(target: Target) -> tuple[str, ...]:
     keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
     return (*map(describe_input, target.args), *keywords)
+
+
+def _describe_values(target: Target) -> str:
+    """Where the values of the inputs are from."""
+    given, drawn = count_given_values([target.args, target.kwargs])
+    if not given:
+        return "random inputs"
+    return "the values given" + (", random ones where none were" if drawn else "")
 
 
 def _describe_environment(device: str) -> dict[str, str]:

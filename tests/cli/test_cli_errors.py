@@ -114,7 +114,7 @@ def test_a_pattern_that_a_zoo_knows(command: Callable) -> None:
         ("", 0, "a whole number of 1 or more was expected here"),
         ("[1,3", 4, "',' or ']' was expected here"),
         ("float33[1,3]", 0, "a size or a dtype was expected here"),
-        ("3x224x224<9", 10, "only integers have a range"),
+        ("complex64:3x224x224<9", 20, "complex numbers have no range"),
         ("3,224,224", 1, "the input should end here"),
     ],
 )  # fmt: skip

@@ -31,6 +31,14 @@ def _no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
+def skip_where_unknown(spec: str, added: str) -> None:
+    """Older releases of transformers do not register every part of a model by itself."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if added in spec and added not in CONFIG_MAPPING_NAMES:
+        pytest.skip(f"this release has no {added}")
+
+
 def params_of_llama(c: dict[str, int], heads_kv: int) -> int:
     """By hand: embedding and head, and in each layer q, k, v, o, three feed-forward matrices and two norms."""
     h, width = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"]
@@ -95,6 +103,7 @@ def test_code_beside_a_configuration_is_not_run(tmp_path):
     ],
 )
 def test_what_is_no_model_is_said(spec, error, words):
+    skip_where_unknown(spec, "blip_text_model")
     with pytest.raises(error, match=words):
         resolve(spec)
 
@@ -159,6 +168,7 @@ def shapes(spec: str, **options) -> dict[str, tuple[int, ...]]:
     ],
 )
 def test_default_inputs_of_the_families(spec, expected):
+    skip_where_unknown(spec, "qwen2_5_vl_vision")
     assert shapes(spec, batch=2) == expected
 
 
