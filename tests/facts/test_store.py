@@ -202,4 +202,4 @@ def test_json_is_strict(number: float) -> None:
 def test_a_profile_shows_itself_in_one_line():
     assert repr(builders.profile()).count("\n") == 0
     net = archprof.profile(torch.nn.Linear(3, 2), (4, 3))
-    assert repr(net) == "<Profile of Linear: float32[4,3]; batch 1; forward pass in float32; 8 params, 24 MACs>"
+    assert repr(net) == "<Profile of Linear: [4,3]; batch 1; forward pass in float32; 8 params, 24 MACs>"
