@@ -225,9 +225,9 @@ class Profile:
 
     @cached_property
     def lacks_calls(self) -> bool:
-        """Ops ran, the model has parts that compute, and none of them was seen to be called: calls were missed."""
-        has_parts = any(not (module.is_container or module.is_opaque) for module in self.modules[1:])
-        return bool(self.ops) and has_parts and not any(call.module for call in self.calls)
+        """Ops ran, three parts or more compute, and none was seen to be called: calls were missed, not left out."""
+        parts = [module for module in self.modules[1:] if not (module.is_container or module.is_opaque)]
+        return len(parts) > 2 and bool(self.ops) and not any(call.module for call in self.calls)
 
     @cached_property
     def totals(self) -> Totals:
