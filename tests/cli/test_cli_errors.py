@@ -192,7 +192,7 @@ CODE: dict[str, tuple[int, list[str]]] = {
     "vgg16(10)": (2, ["argument without a name", "vgg16(num_classes=10)"]),
     "vgg16(num_classes=open('x'))": (2, ["is not a literal", "nothing is evaluated"]),
     "gone.json": (1, ["gone.json cannot be read", "No such file"]),
-    "newer.json": (1, ["newer.json: This profile has schema 2", "reads up to 1", "Update archprof"]),
+    "newer.json": (1, ["newer.json: This profile has schema 3", "reads up to 1", "Update archprof"]),
     "list.json": (1, ["list.json: This JSON is not a profile"]),
     "other.json": (1, ["other.json: This JSON is not a profile: it has no schema number"]),
     "half.json": (1, ["half.json: This is not JSON", "Make the profile again"]),
