@@ -14,8 +14,8 @@ import archprof
 PACKAGE = Path(archprof.__file__).parent
 SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 
-USER_NAMES = {"sources/python_file.py"}
-"""Imports what the user names."""
+USER_NAMES = {"sources/python_file.py", "torchside/private.py"}
+"""Imports what the user names, and parts of torch that may be gone."""
 
 DOTTED = re.compile(r"(archprof\.[\w.]+|\w+(\.\w+)+):[A-Za-z_]\w*")
 """The form of "pkg.mod:name"."""

@@ -112,7 +112,7 @@ def make_spec(tensor: torch.Tensor) -> InputSpec:
 
 
 def _values_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    return None if tensor.is_meta else tensor.detach()
+    return tensor.detach() if has_values(tensor) else None
 
 
 def count_given_values(tree: Any) -> tuple[int, int]:
