@@ -107,7 +107,7 @@ class Decoding(NamedTuple):
         return sum(tensor.spec.nbytes for tensor in self.cache)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """Everything one pass told us.
 
@@ -142,6 +142,12 @@ class Profile:
     failure: Failure | None = None
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
+
+    def __repr__(self) -> str:
+        """One line: what was asked, and the totals."""
+        asked = f"{', '.join(self.inputs) or 'no input'}; batch {self.batch}; {self.mode} pass in {self.dtype}"
+        least = "" if self.totals.complete else ">= "
+        return f"<Profile of {self.model}: {asked}; {self.totals.params:,} params, {least}{self.totals.macs:,} MACs>"
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -220,9 +226,9 @@ class Profile:
 
     @cached_property
     def lacks_calls(self) -> bool:
-        """Ops ran, the model has parts that compute, and none of them was seen to be called: calls were missed."""
-        has_parts = any(not (module.is_container or module.is_opaque) for module in self.modules[1:])
-        return bool(self.ops) and has_parts and not any(call.module for call in self.calls)
+        """Ops ran, three parts or more compute, and none was seen to be called: calls were missed, not left out."""
+        parts = [module for module in self.modules[1:] if not (module.is_container or module.is_opaque)]
+        return len(parts) > 2 and bool(self.ops) and not any(call.module for call in self.calls)
 
     @cached_property
     def totals(self) -> Totals:

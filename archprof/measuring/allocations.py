@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch._C import _autograd as profiler
-from torch._C._profiler import ProfilerConfig, ProfilerState, _ExperimentalConfig
 from torch.profiler import record_function
 
 from archprof.facts.measured import MeasuredMemory
@@ -16,6 +14,7 @@ from archprof.facts.records import Layer, Profile
 from archprof.measuring.boundaries import Mark, MarkTrail, ModuleMarking
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.protocols import PassMemory, RowKey
+from archprof.torchside.private import MissingName, is_profiling, start_allocation_profiler
 
 ALLOCATOR_NOTE = (
     "Measured memory is what torch's allocator gave out; what oneDNN and MKL take for themselves is not in it."
@@ -31,9 +30,12 @@ ByteChanges = Mapping[int, Sequence[int]]
 
 def measure_allocations(subject: LiveModel, profile: Profile) -> PassMemory:
     """The peaks of one pass; what was allocated before it is not counted."""
-    if profiler._profiler_enabled():
+    if is_profiling():
         return PassMemory((), None, (MEMORY_BUSY_NOTE,))
-    marks, changes = _run_watched(subject, ModuleMarking(profile))
+    try:
+        marks, changes = _run_watched(subject, ModuleMarking(profile))
+    except MissingName as error:
+        return PassMemory((), None, (f"Memory was not measured: {error.given}",))
     own = find_highest_allocated(marks, changes)
     whole = MeasuredMemory(Outside.WHOLE, max(own.values()))
     return PassMemory(tuple(compute_inclusive_peaks(profile.layers, own)), whole, (ALLOCATOR_NOTE,))
@@ -53,14 +55,12 @@ class _CountingMarker:
 
 def _run_watched(subject: LiveModel, rows: ModuleMarking) -> tuple[list[Mark], ByteChanges]:
     subject.drop_gradients()
+    stop = start_allocation_profiler()
     trail = MarkTrail(subject.model, rows.called_rows, _CountingMarker())
-    # The profiler without Kineto keeps events in their order, and writes nothing on the terminal.
-    config = ProfilerConfig(ProfilerState.CPU, False, True, False, False, False, _ExperimentalConfig())
-    profiler._enable_profiler_legacy(config)
     try:
         subject.run_pass(trail.begin_stage)
     finally:
-        threads = profiler._disable_profiler_legacy()
+        threads = stop()
         trail.remove_hooks()
     return trail.marks, _collect_changes(max(threads, key=len))  # the pass runs on one thread, which has most events
 

@@ -29,6 +29,7 @@ from archprof.measuring.protocols import (
     Marker,
     RowKey,
 )
+from archprof.torchside.private import check_autograd, next_sequence_number, node_number
 
 MarkKind = Literal["call", "node", "stage"]
 """What a mark stands at: the border of a module call, of an autograd node, or of a stage of the pass."""
@@ -85,6 +86,7 @@ class MarkTrail:
     def begin_stage(self, stage: PassStage, loss: torch.Tensor | None) -> None:
         """A stage of the pass begins: it is what runs while nothing else does."""
         if loss is not None:
+            check_autograd()
             self._add_mark(None, "stage")  # our own work, which nobody would do without us
             self._hook_nodes(loss)
         self.in_backward = stage == "backward"
@@ -94,7 +96,7 @@ class MarkTrail:
     def _add_mark(self, row: RowKey | None, kind: MarkKind) -> None:
         self.marks.append(Mark(row, kind, self.clock.mark()))
         if not self.in_backward:
-            self.node_borders.append((_next_sequence_number(), row))
+            self.node_borders.append((next_sequence_number(), row))
 
     def _enter(self, path: str, module: nn.Module, args: Any) -> None:
         if self.in_backward:  # a checkpoint runs it again
@@ -119,7 +121,7 @@ class MarkTrail:
             if hasattr(node, "variable"):  # it keeps the gradient of a parameter
                 row = owners.get(id(node.variable), ACCUMULATION_ROW)
             else:
-                row = self.node_borders[max(0, bisect_right(numbers, node._sequence_nr()) - 1)][1]
+                row = self.node_borders[max(0, bisect_right(numbers, node_number(node)) - 1)][1]
             self.hooks.append(node.register_prehook(partial(self._begin_node, row)))
             self.hooks.append(node.register_hook(self._end_node))
 
@@ -140,11 +142,6 @@ class MarkTrail:
         while len(self.stack) > 1 and self.stack.pop()[0]:
             pass  # a checkpoint stops in the middle of a call when it has what it needs
         self._add_mark(self.stack[-1][1], "node")
-
-
-def _next_sequence_number() -> int:
-    """The sequence number that autograd would give to a node made now on this thread."""
-    return torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
 
 
 def _walk_nodes(loss: torch.Tensor) -> Iterator[Any]:

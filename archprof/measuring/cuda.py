@@ -30,6 +30,7 @@ from archprof.measuring.held_queue import HeldQueueSource
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.profiled.profiler import ProfiledSampler
 from archprof.measuring.protocols import MeasuredWay, PassMemory
+from archprof.torchside.private import keep_gpu_busy
 
 CAPTURE_WARM_UPS = 3
 """Passes before a capture: kernels are chosen and loaded, and events made, in the first."""
@@ -89,7 +90,7 @@ class TorchGpu:
         torch.cuda.synchronize()
 
     def sleep(self, cycles: int) -> None:
-        torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]
+        keep_gpu_busy(cycles)
 
     def capture(self, run: Callable[[], Any], between: Callable[[], None]) -> Replay:
         self._pool = self._pool or torch.cuda.graph_pool_handle()

@@ -11,13 +11,15 @@ from torch import nn
 from archprof.errors import ArchprofError
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+BATCH_NORM_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 NORMS = (
-    nn.modules.batchnorm._BatchNorm,
-    nn.modules.instancenorm._InstanceNorm,
+    *BATCH_NORM_KINDS,
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
     nn.GroupNorm,
     nn.LayerNorm,
 )  # local response normalisation is none of these: it has no parameters and does not replace batch norm
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED_CONVOLUTIONS = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 GLOBAL_POOLS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -58,7 +60,7 @@ def read_arguments(module: nn.Module) -> dict[str, Any]:
     found = {}
     for name, parameter in _list_parameters(kind).items():
         value = _read_argument(module, name)
-        value = _shorten_tuple(value) if isinstance(module, nn.modules.conv._ConvNd) else value
+        value = _shorten_tuple(value) if isinstance(module, CONVOLUTIONS + TRANSPOSED_CONVOLUTIONS) else value
         if value is not _MISSING and not _is_default(value, parameter.default):
             found[name] = value
     try:

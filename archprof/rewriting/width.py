@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 
 from archprof.rewriting.draft import Draft, PlainInterpreter, function_name, shape_of_node
-from archprof.rewriting.layers import CONVOLUTIONS, find_obstacle, is_convolution, remake_layer
+from archprof.rewriting.layers import BATCH_NORM_KINDS, CONVOLUTIONS, find_obstacle, is_convolution, remake_layer
 from archprof.rewriting.no_fc import find_head
 
 WIDTH = "width"
@@ -89,7 +89,7 @@ class WideningInterpreter(PlainInterpreter):
         if isinstance(layer, nn.Linear):
             out = layer.out_features if last else self.scale_channels(layer.out_features)
             return remake_layer(layer, in_features=value.shape[-1], out_features=out)  # type: ignore[no-any-return]
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        if isinstance(layer, BATCH_NORM_KINDS):
             return remake_layer(layer, num_features=value.shape[1])  # type: ignore[no-any-return]
         if isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
             return remake_layer(layer, normalized_shape=value.shape[-1])  # type: ignore[no-any-return]

@@ -15,6 +15,9 @@ from torch.nn.parameter import is_lazy
 from archprof.errors import ArchprofError
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.missing_values import mark_op_error, wants_values
+from archprof.torchside.private import argument_names
+from archprof.torchside.tensors import op_name
 from archprof.units import show_quantity
 
 T = TypeVar("T")
@@ -37,7 +40,7 @@ NUMBER_ARITHMETIC_OPS = {aten.mul.Tensor, aten.div.Tensor, aten.add.Tensor, aten
 """With a plain number on the other side: the shape and dtype of the tensor."""
 
 RESHAPING_OPS = {
-    f"aten::{name}_"
+    f"aten.{name}_"
     for name in ("resize", "set", "t", "transpose", "squeeze", "unsqueeze", "as_strided", "requires_grad", "detach")
 }
 """In-place ops that change more than values: these run on meta too."""
@@ -67,8 +70,8 @@ def _build_once_or_twice(factory: Callable[[], T]) -> T:
     try:
         with _BuildMode():
             return factory()
-    except (NotImplementedError, RuntimeError) as error:
-        if "meta" not in str(error):
+    except Exception as error:
+        if not wants_values(error):
             raise
     with _MemoryLimitMode():
         return factory()
@@ -145,20 +148,23 @@ def _run_on_meta(func: Any, args: Any, kwargs: dict[str, Any], tensors: list[tor
         args, kwargs = _move_arguments_to_meta((args, kwargs))
     if kwargs.get("device") is not None:
         kwargs = {**kwargs, "device": "meta"}
-    return func(*args, **kwargs)
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        mark_op_error(error, func)
+        raise
 
 
 @cache
 def _only_writes_values(func: Any) -> bool:
     """Whether an op changes the values of its first argument and nothing else."""
-    name: str = func._schema.name
+    name = op_name(func)
     return name.endswith("_") and name not in RESHAPING_OPS
 
 
 def _size_argument(func: Any, args: Any) -> Any:
     """The size argument of a factory op."""
-    at = [argument.name for argument in func._schema.arguments].index("size")
-    return args[at]
+    return args[argument_names(func).index("size")]
 
 
 def _make_empty_result(func: Any, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
@@ -166,9 +172,9 @@ def _make_empty_result(func: Any, args: Any, kwargs: dict[str, Any]) -> torch.Te
     dtype = kwargs.get("dtype")
     if dtype is None and isinstance(args[0], torch.Tensor):
         dtype = args[0].dtype
-    if dtype is None and "randint" in func._schema.name:
+    if dtype is None and "randint" in op_name(func):
         dtype = torch.int64
-    if dtype is None and "full" in func._schema.name:
+    if dtype is None and "full" in op_name(func):
         dtype = torch.tensor(args[1]).dtype
     return torch.empty(_size_argument(func, args), dtype=dtype, device="meta")
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from archprof import files
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.models import registry
 from archprof.models.block_grammar import looks_like_blocks, parse_blocks
-from archprof.sources import git_revision, python_file, timm_zoo, torchvision_zoo
+from archprof.sources import git_revision, python_file, saved_files, timm_zoo, torchvision_zoo
 from archprof.sources.build import build_on_meta, build_with_values
 from archprof.sources.exported import program
 from archprof.sources.hf import zoo
@@ -28,37 +33,36 @@ from archprof.sources.model_grammar import ModelSpec, parse_model
 from archprof.sources.recipe import Recipe, UnavailableError, check_recipe_arguments, explain_build_error
 from archprof.sources.target import Target
 
-PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
-"""Dtypes that a pass may run in."""
-
 
 def resolve(
-    spec: str | nn.Module | type | Callable[..., Any], inputs: Any = None, *, batch: int = 1, dtype: str | None = None
+    spec: str | nn.Module | type | Callable[..., Any], inputs: Any = None, request: PassRequest = PLAIN_PASS
 ) -> Target:
     """Find or build the model that `spec` names and what goes into it.
 
     Args:
         spec: MODEL as on the command line, an `nn.Module`, or a class or factory to be called without arguments.
         inputs: see `inputs.normalise`; `None`: the model's own default.
-        batch: images in the list that a detector takes; other inputs get their batch when they are made.
-        dtype: of the pass, where the user chose one: tensors given as inputs then follow it.
+        request: of the pass. Its batch makes the list of images that a detector takes; other inputs get theirs when
+            they are made. Tensors given as inputs follow the dtype that was asked for.
 
     Raises:
-        UsageError: the name, its arguments or the inputs do not fit.
+        UsageError: the request, the name, its arguments or the inputs do not fit.
         ArchprofError: what was named exists, and cannot be imported or built.
     """
-    if batch < 1:
-        raise UsageError(f"A batch of {batch} cannot be run.", "1 or more.")
-    if dtype is not None and dtype not in PASS_DTYPES:
-        raise UsageError(f"A pass cannot run in {dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
+    request.check()
+    batch = request.batch
     if inputs is not None:
         normalise_inputs(inputs)  # said before a model is built: it may take long
-    if inputs is not None and dtype is not None:
-        inputs = cast_float_inputs(inputs, dtype)
+    if inputs is not None and request.dtype is not None:
+        inputs = cast_float_inputs(inputs, request.dtype)
     if isinstance(spec, nn.Module):
         return _resolve_module(type(spec).__name__, spec, inputs, batch)
+    if _is_exported_object(spec):
+        return _resolve_exported_object(spec, inputs, batch)
     if isinstance(spec, str) and spec.endswith(".pt2"):
         return _resolve_exported(spec, inputs, batch)
+    if isinstance(spec, str) and saved_files.is_saved_file(spec):
+        return _resolve_saved_file(spec, inputs, batch)
     if isinstance(spec, str) and looks_like_blocks(spec):
         return _resolve_blocks(spec, inputs, batch)
     if isinstance(spec, str):
@@ -92,6 +96,45 @@ def _resolve_exported(path: str, inputs: Any, batch: int) -> Target:
         _check_batch(path, (args, kwargs), batch)
     rebuild = partial(program.load_program, path, values=True)
     return Target(path, model, args, kwargs, owned=True, rebuild=rebuild)
+
+
+def _is_exported_object(spec: Any) -> bool:
+    """Whether it is what `torch.export.export` returns; asked without an import of it, which is slow."""
+    export = sys.modules.get("torch.export.exported_program")
+    return export is not None and isinstance(spec, export.ExportedProgram)
+
+
+def _resolve_exported_object(exported: Any, inputs: Any, batch: int) -> Target:
+    """The target of a program in memory: by way of a file, which is read as any other and goes with the target."""
+    from torch import export
+
+    folder = tempfile.TemporaryDirectory(prefix="archprof-")
+    path = str(Path(folder.name) / "program.pt2")
+    export.save(exported, path)
+    target = _resolve_exported(path, inputs, batch)
+    rebuild = target.rebuild
+    assert rebuild is not None
+
+    def rebuild_while_kept(folder: Any = folder) -> nn.Module:
+        return rebuild()
+
+    return replace(target, name=type(exported).__name__, rebuild=rebuild_while_kept)
+
+
+def _resolve_saved_file(path: str, inputs: Any, batch: int) -> Target:
+    """The target of a file that holds a program, or weights alone."""
+    if saved_files.is_exported_program(path):
+        return _resolve_exported(path, inputs, batch)
+    model = saved_files.load_saved_model(path)
+    if not isinstance(model, saved_files.StoredWeights):
+        return _resolve_module(path, model, inputs, batch)
+    if inputs is not None:
+        raise UsageError(
+            f"{path} holds weights alone: there is no forward that takes inputs.",
+            "Without inputs, it gives the table of its parameters.",
+            "The model is named by its class: net.py:Net.",
+        )
+    return Target(path, model, (), {}, owned=True, rebuild=None, notes=(saved_files.WEIGHTS_ALONE_NOTE,))
 
 
 def _resolve_blocks(text: str, inputs: Any, batch: int) -> Target:
@@ -190,7 +233,7 @@ def _resolve_recipe(name: str, offer: Recipe, inputs: Any, batch: int) -> Target
         made = build_on_meta(offer.make)
     except ArchprofError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise explain_build_error(name, offer, error) from error
     model, own = _split_made(name, made)
     args, kwargs = _choose_inputs(name, model, inputs, own or offer.inputs(model, batch))

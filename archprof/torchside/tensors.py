@@ -27,6 +27,12 @@ def dtype_name(dtype: torch.dtype) -> str:
     return name
 
 
+def op_name(op: Any) -> str:
+    """`torch.ops.aten.add.Tensor` -> "aten.add"."""
+    name: str = op.name()
+    return name.partition(".")[0].replace("::", ".")
+
+
 def make_spec(size: torch.Size, dtype: torch.dtype, strides: tuple[int, ...] | None = None) -> TensorSpec:
     """The layout of a tensor as a fact; `strides` where it does not lie row by row."""
     name = dtype_name(dtype)
@@ -66,3 +72,16 @@ def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
         return tensor.untyped_storage()
     except NotImplementedError:
         return None
+
+
+def has_values(tensor: torch.Tensor) -> bool:
+    """Whether the storage of a tensor still is as long as the tensor needs: reading a freed one ends the process."""
+    if tensor.is_meta:
+        return False
+    if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided:
+        return True
+    size, strides = tensor.size(), tensor.stride()
+    if 0 in size:
+        return True
+    extent = tensor.storage_offset() + 1 + sum([(n - 1) * step for n, step in zip(size, strides, strict=True)])
+    return int(extent) * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -14,16 +14,19 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from archprof.facts.records import Call, Module, Parameter, TensorSpec
+from archprof.torchside.call_entry import CallHooks
+from archprof.torchside.private import (
+    CALL_ENTRY,
+    CALL_HOOK_TABLES,
+    count_function_modes,
+    get_own_call,
+    has_call_entry,
+    is_autocast_on,
+    pop_function_mode,
+    push_function_mode,
+)
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.recorder import Recorder
-
-autocast_enabled = torch._C._is_any_autocast_enabled
-count_function_modes = torch._C._len_torch_function_stack
-pop_mode = torch._C._pop_torch_function_stack
-push_mode = torch._C._push_on_torch_function_stack
-
-CALL_ATTRIBUTE = "_compiled_call_impl"
-"""Where `nn.Module.__call__` looks for what to call in the place of the module's hooks and forward."""
 
 
 def _find_unwatched_kinds() -> frozenset[type]:
@@ -37,9 +40,9 @@ UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
 
 OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
-"""Modules whose calls nobody sees: TorchScript, and the projection of attention, which takes its weights alone."""
+"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes into its product."""
 
-HOOK_ATTRIBUTES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks", "forward")
+HOOK_ATTRIBUTES = (*CALL_HOOK_TABLES, "forward")
 
 
 def _runs_only_torch_code(module: nn.Module) -> bool:
@@ -85,6 +88,7 @@ class ModuleNode:
 
     It stands in the place where `nn.Module.__call__` looks for a compiled forward, so that every call
     of the module comes here first: unlike hooks, that needs no tables and costs next to nothing.
+    Where torch does not look there, hooks call `begin`, `end` and `abort`.
     """
 
     __slots__ = ("all_calls", "call_rows", "module", "path", "replay_count", "runs_unwatched")
@@ -97,17 +101,26 @@ class ModuleNode:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         called = sys._getframe(1).f_locals.get("self")  # `nn.Module.__call__` does not say whose entry it found
         if called is not self.module and isinstance(called, nn.Module):  # made in forward with our attributes
-            return called._call_impl(*args, **kwargs)  # type: ignore[no-untyped-call]
+            return get_own_call(called)(*args, **kwargs)
         of = self.all_calls
         of.begin_call(self, args, kwargs)
         try:
-            call: Callable[..., Any] = self.module._call_impl
+            call = get_own_call(self.module)
             output = of.call_unwatched(call, args, kwargs) if self.runs_unwatched else call(*args, **kwargs)
         except BaseException as error:
             of.abort_call(self, error)
             raise
         of.end_call(self, output)
         return output
+
+    def begin(self, args: Any, kwargs: dict[str, Any]) -> None:
+        self.all_calls.begin_call(self, args, kwargs)
+
+    def end(self, output: Any) -> None:
+        self.all_calls.end_call(self, output)
+
+    def abort(self, error: BaseException) -> None:
+        self.all_calls.abort_call(self, error)
 
     def add_call(self, row: int) -> None:
         """Most modules are called once, for which a list of their own would be a burden on the collector."""
@@ -132,19 +145,27 @@ class Calls:
         self.function_mode: Any = None  # the function mode of the pass
         self.autocast_seen = False
         self.nodes = {id(module): ModuleNode(self, path, module) for path, module in model.named_modules()}
+        self._hooks: list[CallHooks] = []
+        by_entry = has_call_entry()
         for node in self.nodes.values():
             # The model itself is opened and closed by `root`, since it may have its own `__call__`;
             # TorchScript cannot be entered, so that its work is its caller's.
             if node.module is not model and not isinstance(node.module, torch.jit.ScriptModule):
-                node.module.__dict__[CALL_ATTRIBUTE] = node
+                if by_entry:
+                    node.module.__dict__[CALL_ENTRY] = node
+                else:
+                    self._hooks.append(CallHooks(node.module, node))
         self.owned_tensors = self._collect_owned()
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
         # Both know us, too: a pass would wait for the garbage collector, and real weights with it.
         self.function_mode, self.last_raised = None, (None, 0)
+        for hooks in self._hooks:
+            hooks.remove()
+        self._hooks.clear()
         for node in self.nodes.values():
-            node.module.__dict__.pop(CALL_ATTRIBUTE, None)
+            node.module.__dict__.pop(CALL_ENTRY, None)
             del node.all_calls
 
     @property
@@ -184,18 +205,18 @@ class Calls:
 
     def call_unwatched(self, call: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call torch's own code without the function mode, which would see each function go by, at a price."""
-        if autocast_enabled():
+        if is_autocast_on():
             self.autocast_seen = True
         if self.function_mode is None or not count_function_modes():
             return call(*args, **kwargs)
-        mode: Any = pop_mode()
+        mode: Any = pop_function_mode()
         if mode is not self.function_mode:  # the user's own, which must see all
-            push_mode(mode)
+            push_function_mode(mode)
             return call(*args, **kwargs)
         try:
             return call(*args, **kwargs)
         finally:
-            push_mode(mode)
+            push_function_mode(mode)
 
     def _find_repeated_row(self, node: ModuleNode) -> int:
         """The row of a call that a checkpoint repeats in the backward pass, which goes from the last to the first."""

@@ -13,6 +13,17 @@ from torch.overrides import TorchFunctionMode
 from archprof.facts.ops import TENSOR_ARGUMENT
 from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
+from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
+from archprof.torchside.private import (
+    OVERLOAD,
+    find_running_node,
+    is_autocast_on,
+    is_left_aligned,
+    is_mutable,
+    is_transformed,
+    next_sequence_number,
+    node_number,
+)
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
@@ -20,18 +31,16 @@ from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
-from archprof.tracing.recorder import OpCounts, Recorder, next_node_number
+from archprof.tracing.recorder import OpCounts, Recorder
 
 Tensor = torch.Tensor
 RESULT_KINDS = (Tensor, tuple, list)
 
 
-LEFT_ALIGNED = torch._nested_tensor_from_mask_left_aligned
-INTERCEPTED_FUNCTIONS = frozenset({*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, LEFT_ALIGNED})
+INTERCEPTED_FUNCTIONS = frozenset(
+    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, is_left_aligned}
+)
 """The functions that are not simply called."""
-
-autocast_enabled = torch._C._is_any_autocast_enabled
-
 
 PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
 TEXT_ARG_KINDS = frozenset((float, complex, torch.dtype, torch.device, torch.layout, torch.memory_format))
@@ -65,7 +74,7 @@ class NodeOwners:
 
     def note_row(self, row: int) -> int:
         """Returns the number of the newest node, which is that of the op at hand if it has one."""
-        number = next_node_number() - 1
+        number = next_sequence_number() - 1
         if not self._numbers or number > self._numbers[-1]:
             self._numbers.append(number)
             self._rows.append(row)
@@ -121,7 +130,7 @@ class OpMode(DispatchMode):
             args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
         result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None
         if result is None:
-            result = func(*args, **kwargs)
+            result = _run_op(func, metas, args, kwargs)
             if self.values and known.name in VALUE_MAKING_OPS:
                 result = make_with_values(func, result, args, kwargs)
         return result
@@ -157,16 +166,16 @@ class OpMode(DispatchMode):
         return row
 
     def _find_backward_row(self) -> int:
-        node = torch._C._current_autograd_node()
+        node = find_running_node()
         if node is None or self.node_owners is None:
             return 0
         variable = getattr(node, "variable", None)
         if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
             return self.param_rows.get(id(variable), 0)
-        return self.node_owners.find_row(node._sequence_nr()) or 0
+        return self.node_owners.find_row(node_number(node)) or 0
 
     def _learn_op(self, func: Any) -> _OpInfo:
-        plain = isinstance(func, torch._ops.OpOverload)  # and not one like `cond`, which takes functions
+        plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
         name = str(func) if plain else f"higher_order.{func.name()}.default"
         known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
         return known
@@ -176,8 +185,18 @@ class OpMode(DispatchMode):
         rule = costs.find_op_rule(name)
         status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
         cost = None if rule is None else rule.bind_causal(self.causal)
-        in_place, repeats = func is not None and func._schema.is_mutable, func is not None and can_memoise(func)
+        in_place, repeats = func is not None and is_mutable(func), func is not None and can_memoise(func)
         return _OpInfo(func, name, full_name, cost, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
+
+
+def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
+    """What torch returns; an exception remembers whether it may be for want of values."""
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        if metas:
+            mark_op_error(error, func)
+        raise
 
 
 def _returned_tensors(result: Any) -> list[torch.Tensor]:
@@ -217,6 +236,15 @@ def _to_plain_value(value: Any) -> Any:
     return str(value) if kind in TEXT_ARG_KINDS else kind.__name__
 
 
+def _hand_over_values(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return func(*args, **kwargs)
+    except Exception as error:
+        if args and args[0].is_meta:
+            mark_function_error(error)
+        raise
+
+
 class FunctionMode(TorchFunctionMode):
     """Records attention and recurrent functions as the one op they are, whatever they decompose into."""
 
@@ -226,15 +254,19 @@ class FunctionMode(TorchFunctionMode):
         ops.calls.function_mode = self
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if autocast_enabled():  # asked here, since the dispatcher has done with it below
+        if is_autocast_on():  # asked here, since the dispatcher has done with it below
             self.op_mode.calls.autocast_seen = True
         kwargs = kwargs or {}
         if func not in INTERCEPTED_FUNCTIONS:
             return func(*args, **kwargs)
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
+            if is_transformed():
+                return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
-        if func is LEFT_ALIGNED:
+        if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too
+        if func in VALUE_FUNCTIONS:
+            return _hand_over_values(func, args, kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.facts.records import Signature
+from archprof.torchside.private import find_address
 from archprof.torchside.tensors import META_DEVICE, PLAIN_TENSOR_KINDS
 from archprof.tracing.ops.shapes.registry import REALS
 from archprof.tracing.recorder import Recorder, SharedSpec
@@ -20,7 +21,7 @@ Tensor = torch.Tensor
 CallKey = tuple[Any, ...]
 INPLACE_VIEW = torch.Tag.inplace_view
 default_dtype = torch.get_default_dtype
-as_strided, empty_strided = torch._C.TensorBase.as_strided, torch.empty_strided
+as_strided, empty_strided = Tensor.as_strided, torch.empty_strided
 
 COMPARABLE_KINDS = frozenset(
     (int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format)
@@ -222,8 +223,8 @@ def _memoise_part(made: Any, inputs: list[Tensor], fresh: list[int], recorder: R
     same = [place for place, given in enumerate(inputs) if given is made]
     if same:
         return SameInput(same[0]) if len(same) == 1 else None  # `out=x` beside `x`: which of them it was does not show
-    address = made.untyped_storage()._cdata
-    bases = [place for place, given in enumerate(inputs) if given.untyped_storage()._cdata == address]
+    address = find_address(made.untyped_storage())
+    bases = [place for place, given in enumerate(inputs) if find_address(given.untyped_storage()) == address]
     if bases:
         return _memoise_view(made, inputs, bases, recorder)
     if address in fresh:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
+from archprof.torchside.private import tree_leaves, tree_map_tensors
 from archprof.torchside.stand_in import make_stand_in
 
 FVCORE_PRODUCTS = frozenset({"conv", "linear", "addmm", "mm", "bmm", "baddbmm", "matmul", "einsum"})
@@ -44,14 +44,14 @@ def torch_counts(
     stand_in = make_stand_in(model)
     if not backward:  # else the counter hooks gradients, which fails where a result is changed in place
         stand_in.requires_grad_(False)
-    inputs = pytree.tree_map_only(torch.Tensor, _to_meta_tensor, (tuple(args), dict(kwargs or {})))
+    inputs = tree_map_tensors(_to_meta_tensor, (tuple(args), dict(kwargs or {})))
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.set_grad_enabled(backward), torch.device("meta"), FlopCounterMode(display=False) as counter:
             results = stand_in(*inputs[0], **inputs[1])
             if backward:
-                torch.autograd.backward([leaf.sum() for leaf in pytree.tree_leaves(results) if _has_gradient(leaf)])
+                torch.autograd.backward([leaf.sum() for leaf in tree_leaves(results) if _has_gradient(leaf)])
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     return {str(op): int(flops) // 2 for op, flops in counter.get_flop_counts().get("Global", {}).items()}

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from archprof.sources.inputs import MAX_REAL_INPUT_ELEMENTS
-from archprof.torchside.tensors import META_DEVICE
+from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS
+from archprof.torchside.missing_values import NeedsValues
+from archprof.torchside.tensors import META_DEVICE, op_name
 
 Tensor = torch.Tensor
 
@@ -17,18 +18,14 @@ VALUE_MAKING_OPS = frozenset(
 """Ops whose result has values that do not depend on any that meta lacks."""
 
 
-class NeedsValues(RuntimeError):
-    """The pass wants the value of a tensor that has none on meta."""
-
-
 def make_with_values(func: Any, result: torch.Tensor, args: Any, kwargs: Any) -> torch.Tensor:
     """What `func` makes, with values where it made few elements on meta out of none that are there.
 
     Floating zeros stay without: they are what code fills with results, such as the states of a cache.
     """
-    if result.is_floating_point() and func._schema.name in ("aten::zeros", "aten::new_zeros"):
+    if result.is_floating_point() and op_name(func) in ("aten.zeros", "aten.new_zeros"):
         return result
-    source = args[0] if args and isinstance(args[0], Tensor) and func._schema.name == "aten::_to_copy" else None
+    source = args[0] if args and isinstance(args[0], Tensor) and op_name(func) == "aten._to_copy" else None
     if not result.is_meta or result.numel() > MAX_REAL_INPUT_ELEMENTS or (source is not None and source.is_meta):
         return result
     made: torch.Tensor = func(*args, **{**kwargs, "device": torch.device("cpu")})

@@ -22,6 +22,7 @@ import torch
 
 from archprof.errors import ArchprofError
 from archprof.facts.records import Kept, Op, Phase, Role, Signature, Status, Storage, Tensor, TensorSpec, Window
+from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
 from archprof.torchside.tensors import LAZY_KINDS, make_spec, storage_of
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
@@ -30,9 +31,6 @@ OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 _recorder_numbers = count()
 
 # What `_make` of each does, without a function of Python in between: they are made by the ten thousand.
-next_node_number: Callable[[], int] = torch._C._autograd._get_sequence_nr
-"""The number that autograd's next node will have; it rises when one is made."""
-
 KEEPS_NOTHING = Kept()
 
 new_op: Callable[[Iterable[Any]], Op] = partial(tuple.__new__, Op)
@@ -113,7 +111,7 @@ class Recorder:
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is not None:
             return self._tensor_specs[known]
-        with torch._C.DisableTorchFunction():  # under a function mode each .shape would be a call to it
+        with DisableTorchFunction():  # under a function mode each .shape would be a call to it
             return self.find_spec(tensor)
 
     def find_spec(self, tensor: torch.Tensor) -> SharedSpec:
@@ -152,7 +150,7 @@ class Recorder:
     def add_tensor(self, tensor: torch.Tensor, role: Role, born: int | None = None) -> int:
         """Give a tensor its index, and its storage one if it is new."""
         spec, storage = self.find_spec(tensor), storage_of(tensor)
-        place = None if storage is None else self._index_by_address.get(storage._cdata)
+        place = None if storage is None else self._index_by_address.get(find_address(storage))
         if place is None:
             nbytes = spec.nbytes if storage is None else storage.nbytes()
             place = self._add_storage(storage, (nbytes, spec.tensor_spec.dtype), role, born)
@@ -185,7 +183,7 @@ class Recorder:
 
     def add_view(self, tensor: torch.Tensor, spec: SharedSpec) -> int:
         """Give the next index to a result that lies in the storage of another tensor."""
-        place = self._index_by_address.get(tensor.untyped_storage()._cdata)
+        place = self._index_by_address.get(find_address(tensor.untyped_storage()))
         if place is None:
             return self.add_tensor(tensor, self._result_role(), len(self.recorded_ops))
         return self._index_in_storage(tensor, spec, place)
@@ -196,7 +194,7 @@ class Recorder:
         """Write down a storage that was not there before."""
         place = len(self._born)
         if storage is not None:
-            address = storage._cdata
+            address = find_address(storage)
             self._index_by_address[address] = place
             if role in OWNED_ROLES:
                 self._kept_alive.append(storage)
@@ -322,7 +320,7 @@ class Recorder:
             self._saved.add(index)
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is not None:
-            of_next = next_node_number() - 1 > self.last_node_number
+            of_next = next_sequence_number() - 1 > self.last_node_number
             self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
         return tensor
 
@@ -341,7 +339,7 @@ class Recorder:
 
     def _find_storage(self, tensor: torch.Tensor) -> int | None:
         storage = storage_of(tensor)
-        return None if storage is None else self._index_by_address.get(storage._cdata)
+        return None if storage is None else self._index_by_address.get(find_address(storage))
 
     def build_ops(self, *, watched: bool) -> tuple[Op, ...]:
         """What was written down; `watched`: it was seen what autograd keeps, which is then part of each signature."""

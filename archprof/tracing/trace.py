@@ -7,39 +7,35 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
-import gc
 import itertools
 import platform
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Profile, Ran
+from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import make_input_tensors
+from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
+from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
+from archprof.torchside.autocast import answer_autocast_on_meta
+from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.missing_values import wants_values, was_raised_in
+from archprof.torchside.private import check_autograd, has_call_entry
+from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.tracing import failure_hints
 from archprof.tracing.calls import Calls
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
-from archprof.tracing.ops import costs
-from archprof.tracing.real_values import NeedsValues
+from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
-
-NEEDS_VALUES_PATTERN = re.compile("meta|unallocated storage|unsupported scalarType|'lengths' argument", re.IGNORECASE)
-"""In torch's words for what it cannot do on meta: most name it, autocast and packed sequences do not."""
-
-MIN_COLLECTION_THRESHOLD = 10_000
-"""Objects that a pass may make between two collections of the youngest."""
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
@@ -47,41 +43,25 @@ AUTOCAST_NOTE = (
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
+UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
+"""Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
+
+FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
 
-def trace(
-    target: Target,
-    *,
-    batch: int = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: costs.Causal = "full",
-) -> Profile:
-    """Run `target` once and write down what it did.
+def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
+    """Run `target` once, as was asked, and write down what it did.
 
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    if "torch._dynamo" in sys.modules:
-        _hide_from_compiler()
-    return run_untouched(lambda: _trace_outside_inference_mode(target, batch, dtype, train, causal))
+    return run_untouched(lambda: _trace_outside_inference_mode(target, request))
 
 
-def _trace_outside_inference_mode(
-    target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal
-) -> Profile:
+def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), _shorten_collections():
-        return _trace_by_strategies(target, batch, dtype, train, causal)
-
-
-@cache
-def _hide_from_compiler() -> None:
-    """Tell torch's compiler to skip archprof: a compiled function in a model would compile our modes, too."""
-    from torch._dynamo import trace_rules
-
-    trace_rules.add("archprof")
+    with torch.inference_mode(False), shorten_collections():
+        return _trace_by_strategies(target, request)
 
 
 class _TraceStrategy(NamedTuple):
@@ -104,24 +84,28 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
     """The way in which a model may come through that failed so in this one; `None`: there is none."""
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)
-    if way.watches_saved and "saved tensor hooks" in str(error):
+    if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
         return way._replace(watches_saved=False)
-    if way.device == "meta" and _wants_values(error):
+    if way.device == "meta" and wants_values(error):
         return way._replace(device="cpu") if way.values else way._replace(values=True)
     return None
 
 
-def _trace_by_strategies(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
-    wanted = getattr(torch, dtype) if dtype else None
-    way, notes = _TraceStrategy(), list(target.notes)
+def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
+    wanted = getattr(torch, request.dtype) if request.dtype else None
+    way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    if any_sharded(target.model.parameters()):
+        notes.append(SHARDED_NOTE)
+    if request.train:
+        check_autograd()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, batch, train, causal)
+        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
         other = None if error is None else _choose_next_strategy(way, error)
         if error is None or other is None:
             break
         if other.device != way.device:
-            notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
+            notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
         if other.watches_saved != way.watches_saved:
             notes.append(SAVED_UNKNOWN_NOTE)
         way = other
@@ -146,23 +130,22 @@ def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype |
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(
-        self, target: Target, model: nn.Module, way: _TraceStrategy, batch: int, train: bool, causal: costs.Causal
-    ) -> None:
-        self.target, self.model, self.strategy, self.batch, self.train = target, model, way, batch, train
+    def __init__(self, target: Target, model: nn.Module, way: _TraceStrategy, request: PassRequest) -> None:
+        self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
+        self.runs_nothing = False
         self.dtype = _find_pass_dtype(model)
-        _set_train_flags(model, train)
+        _set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.calls = Calls(model, self.recorder)
-        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values)
+        self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
 
     def run_once(self) -> Exception | HookWanted | None:
         """Run the pass; the exception that the model raised, if it did."""
         device: Any = self.strategy.device
         args, kwargs = (
-            make_input_tensors(tree, device=device, batch=self.batch, dtype=self.dtype)
+            make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
         self.calls.register_owned()
@@ -172,10 +155,17 @@ class _TracedPass:
             self.op_mode.node_owners = NodeOwners()
         output = None
         try:
-            with self.op_mode, FunctionMode(self.op_mode), torch.set_grad_enabled(self.train):
+            with (
+                self.op_mode,
+                FunctionMode(self.op_mode),
+                torch.set_grad_enabled(self.train),
+                answer_autocast_on_meta(),
+            ):
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
+        except NothingToRun:
+            self.runs_nothing = True
         except (Exception, HookWanted) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
@@ -221,19 +211,22 @@ class _TracedPass:
     def _locate_failure(self, error: BaseException) -> Failure:
         return Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
 
+    def _build_ops(self) -> tuple[Op, ...]:
+        return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
+
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
-            batch=self.batch,
+            batch=self.request.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
             modules=self.calls.build_modules(),
             parameters=self.calls.build_parameters(),
             calls=self.calls.build_calls(),
-            ops=self.recorder.build_ops(watched=self.train and self.strategy.watches_saved),
+            ops=(*self._build_ops(), *[UNKNOWN_FORWARD][: self.runs_nothing]),
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
             ran=_describe_pass(self.strategy.device, self.dtype),
@@ -241,32 +234,6 @@ class _TracedPass:
             failure=self.failure,
             decoding=self.target.decoding,
         )
-
-
-@contextmanager
-def _shorten_collections() -> Iterator[None]:
-    """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
-
-    A pass makes so many objects that the collector would go through all there are, which are some
-    hundreds of thousands once torch is imported, and take as long over it as the pass itself; nor need
-    it look at the youngest every few hundred. Nearly all of them are gone after it, so that a pass brings
-    the next full collection nearer by one step and not by one for every few thousand objects.
-    """
-    first, *others = threshold = gc.get_threshold()
-    if gc.get_freeze_count() or not gc.isenabled() or not first:  # the user has settled it otherwise
-        yield
-        return
-    due = min(gc.get_count()[2], threshold[2] + 1)
-    gc.freeze()
-    gc.set_threshold(max(first, MIN_COLLECTION_THRESHOLD), *others)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*threshold)
-        gc.freeze()  # sets the steps to zero
-        gc.unfreeze()
-        for _ in range(due + 1):
-            gc.collect(1)
 
 
 def _find_pass_dtype(model: nn.Module) -> str:
@@ -299,11 +266,6 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _wants_values(error: BaseException) -> bool:
-    """Whether the same pass may succeed on real tensors."""
-    return isinstance(error, NeedsValues | NotImplementedError) or bool(NEEDS_VALUES_PATTERN.search(str(error)))
-
-
 def _first_sentence(error: BaseException) -> str:
     """What torch says, without the advice that follows it."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -312,23 +274,43 @@ def _first_sentence(error: BaseException) -> str:
 
 def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
     assert run.failure is not None
-    where, given = "the call of the model", ""
+    where, given, module = "the call of the model", "", run.model
+    inputs: tuple[TensorSpec, ...] = ()
     if run.calls.rows:
         call = run.calls.rows[run.failure.call]
-        module = call.node.module
+        module, inputs = call.node.module, call.inputs
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
         given = ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in call.inputs)
     return TraceError(
         f"The forward of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
         f"{type(error).__name__}: {error}",
-        "Check --input: its shape, its dtype and how many inputs the forward takes.",
+        _suggest_fix(run, module, inputs, error),
         run.build_profile(),
     )
+
+
+def _suggest_fix(run: _TracedPass, module: nn.Module, inputs: tuple[TensorSpec, ...], error: BaseException) -> str:
+    """What to try; at the model's own call, first whether it takes so many inputs of these names."""
+    target = run.target
+    if module is run.model and isinstance(error, TypeError):
+        unfit = failure_hints.explain_arguments(module.forward, target.args, target.kwargs)
+        if unfit:
+            return unfit
+    arguments = tuple(find_input_specs([target.args, target.kwargs]))
+    return failure_hints.suggest_fix(failure_hints.FailedCall(module, inputs, arguments, run.request.batch, error))
 
 
 def _describe_inputs(target: Target) -> tuple[str, ...]:
     keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
     return (*map(describe_input, target.args), *keywords)
+
+
+def _describe_values(target: Target) -> str:
+    """Where the values of the inputs are from."""
+    given, drawn = count_given_values([target.args, target.kwargs])
+    if not given:
+        return "random inputs"
+    return "the values given" + (", random ones where none were" if drawn else "")
 
 
 def _describe_pass(device: str, dtype: str) -> Ran:

@@ -99,6 +99,13 @@ def test_unknown_pattern_of_models(command: Callable) -> None:
     )
 
 
+def test_a_pattern_that_a_zoo_knows(command: Callable) -> None:
+    said = ["no built-in model called 'convnext'", "torchvision has convnext_base", "torchvision:convnext_base"]
+    assert_clear(command("models", "convnext"), 2, said)
+    pytest.importorskip("timm")
+    assert "timm has convnext" in command("models", "convnext*").stderr
+
+
 @pytest.mark.parametrize(
     ("text", "column", "what"),
     [
@@ -107,7 +114,7 @@ def test_unknown_pattern_of_models(command: Callable) -> None:
         ("", 0, "a whole number of 1 or more was expected here"),
         ("[1,3", 4, "',' or ']' was expected here"),
         ("float33[1,3]", 0, "a size or a dtype was expected here"),
-        ("3x224x224<9", 10, "only integers have a range"),
+        ("complex64:3x224x224<9", 20, "complex numbers have no range"),
         ("3,224,224", 1, "the input should end here"),
     ],
 )  # fmt: skip
@@ -161,7 +168,7 @@ FILES = {
     "wrong.py": "def f(:\n",
     "raising.py": "class Net:\n    pass\nraise RuntimeError('no device')\n",
     "odd.py": "number = 3\ndef make(): return 4\ndef needs(width): return None\n",
-    "newer.json": '{"schema": 2, "layers": []}',
+    "newer.json": '{"schema": 3, "layers": []}',
     "list.json": "[1, 2]",
     "other.json": '{"name": "x"}',
     "half.json": '{"schema": 1, "model": "vgg',
@@ -185,7 +192,7 @@ CODE: dict[str, tuple[int, list[str]]] = {
     "vgg16(10)": (2, ["argument without a name", "vgg16(num_classes=10)"]),
     "vgg16(num_classes=open('x'))": (2, ["is not a literal", "nothing is evaluated"]),
     "gone.json": (1, ["gone.json cannot be read", "No such file"]),
-    "newer.json": (1, ["newer.json: This profile has schema 2", "reads up to 1", "Update archprof"]),
+    "newer.json": (1, ["newer.json: This profile has schema 3", "reads up to 1", "Update archprof"]),
     "list.json": (1, ["list.json: This JSON is not a profile"]),
     "other.json": (1, ["other.json: This JSON is not a profile: it has no schema number"]),
     "half.json": (1, ["half.json: This is not JSON", "Make the profile again"]),

@@ -9,6 +9,7 @@ from typing import Any
 
 import builders
 import pytest
+import torch
 
 import archprof
 from archprof.errors import ArchprofError, ProfileFileError
@@ -196,3 +197,9 @@ def test_profile_of_a_json_is_the_saved_one(tmp_path: Path) -> None:
 def test_json_is_strict(number: float) -> None:
     with pytest.raises((ProfileFileError, ValueError)):
         store.from_json(changed(put("totals", "macs", value=number)))
+
+
+def test_a_profile_shows_itself_in_one_line():
+    assert repr(builders.profile()).count("\n") == 0
+    net = archprof.profile(torch.nn.Linear(3, 2), (4, 3))
+    assert repr(net) == "<Profile of Linear: [4,3]; batch 1; forward pass in float32; 8 params, 24 MACs>"

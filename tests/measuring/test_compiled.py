@@ -20,6 +20,7 @@ from torch import fx, nn
 
 import archprof
 from archprof.facts.records import Layer, Profile
+from archprof.facts.request import PassRequest
 from archprof.measuring.compiled import inductor, kernel_border
 from archprof.measuring.compiled.kernel_shares import (
     ATTRIBUTED_NOTE,
@@ -302,7 +303,7 @@ class Breaks(nn.Linear):
 
 
 def marked(model: nn.Module) -> tuple[Any, list[str]]:
-    subject = LiveModel(resolve(model, (2, 3)), device="cpu", batch=1, dtype="float32")
+    subject = LiveModel(resolve(model, (2, 3)), PassRequest(dtype="float32"))
     subject.compiled = True
     return inductor.choose_marking(subject, archprof.profile(model, (2, 3)))
 

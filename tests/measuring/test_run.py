@@ -255,6 +255,42 @@ def test_where_nothing_refuses_the_counted_bytes_decide(device: type[Device]) ->
         archprof.measure(Full(), "3", batch=38)
 
 
+class Choosy(nn.Module):
+    """Needs values, so that its trace is a real pass, too; keeps the largest batch that it saw."""
+
+    largest = 0
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.sum().item() > 1e9:
+            return tensor
+        TIME.spend(1.0)
+        Choosy.largest = max(Choosy.largest, len(tensor))
+        return tensor * 2
+
+
+def test_the_search_runs_no_batch_that_the_counts_say_is_too_large(device: type[Device]) -> None:
+    """12 bytes of a sample go in and 12 come out, beside 4 bytes of their sum and a bool; 900 may be taken."""
+    device.raises_when_full, device.free = False, 1000
+    found = archprof.measure(Choosy(), "3", batch="auto").batch
+    assert found == 900 // 24
+    assert Choosy.largest == found
+
+
+class Slow(nn.Conv2d):
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        TIME.spend(1.0)
+        return super().forward(tensor)
+
+
+def test_a_convolution_is_given_room_for_its_blocked_copies(device: type[Device]) -> None:
+    """1x1 on 4x4: a sample is 192 bytes in and 192 out, the weight is 36; a copy of each is needed."""
+    device.raises_when_full, device.free = False, 10_000
+    conv = Slow(3, 3, 1, bias=False)
+    assert archprof.measure(conv, "3x4x4", batch="auto").batch == (9000 - 2 * 36) // (2 * 384)
+    with pytest.raises(DoesNotFit, match=r"holds 9,288 B at its peak"):
+        archprof.measure(conv, "3x4x4", batch=12)
+
+
 def test_auto_needs_something_to_vary() -> None:
     with pytest.raises(UsageError, match="every input has its exact shape"):
         archprof.measure(Full(), (4, 3), batch="auto")

@@ -8,7 +8,6 @@ Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (D
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 from archprof.analysis.receptive.position_rules import follow_positions
@@ -59,12 +58,6 @@ def compute_fields(profile: Profile) -> tuple[ReceptiveField, ...]:
     """The field of the first output of every layer, in the order of `profile.layers`; the first is the model's own."""
     walk = FieldWalk(profile)
     return tuple(walk.field(index) for index in range(len(profile.layers)))
-
-
-def find_widest(profile: Profile) -> tuple[Layer, ReceptiveField] | None:
-    """The innermost layer that sees most before anything sees all, with its field; `None` when no layer has one."""
-    found = [(layer, field) for layer, field in zip(profile.layers, compute_fields(profile), strict=True) if field.size]
-    return max(found, key=lambda pair: (prod(pair[1].size or ()), pair[0].depth)) if found else None
 
 
 def field_cells(field: ReceptiveField) -> dict[str, str | None]:

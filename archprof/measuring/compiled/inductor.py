@@ -25,6 +25,7 @@ from archprof.measuring.compiled.kernel_shares import KernelMarking, KernelWork
 from archprof.measuring.compiled.lowered_graph import KernelResult, LoweredKernel, OpOwners, find_ops_run
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
+from archprof.torchside.private import require_module, require_part
 
 PROVENANCE_HOOK = "set_kernel_post_grad_provenance_tracing"
 """What inductor calls with the parts of each kernel, just before it writes the call of that kernel."""
@@ -102,14 +103,12 @@ class _Compiler:
         ]
 
     def backend(self, graph: GraphModule, inputs: Sequence[Any]) -> Any:
-        from torch._inductor.compile_fx import compile_fx  # by now it is imported
-
+        compile_fx = require_part("_inductor.compile_fx", "compile_fx")
         return compile_fx(graph, inputs, inner_compile=self._compile, config_patches=NO_CACHES)
 
     def _compile(self, graph: GraphModule, inputs: Sequence[Any], **options: Any) -> Any:
         """What compiles each graph: the forward one at once, the backward one when it is first needed."""
-        from torch._inductor.compile_fx import compile_fx_inner
-
+        compile_fx_inner = require_part("_inductor.compile_fx", "compile_fx_inner")
         kernels: list[LoweredKernel] = []
         with _hook_inductor(partial(self._note_kernel, kernels)):
             code: Any = compile_fx_inner(graph, inputs, **options)
@@ -129,11 +128,10 @@ class _Compiler:
 
     def _note_kernel(self, kernels: list[LoweredKernel], schedule: Any, name: str, library: bool) -> None:
         """A call of a kernel will be written next."""
-        from torch._inductor.virtualized import V
-
-        if V.graph.cpp_wrapper:
+        graph = require_part("_inductor.virtualized", "V").graph
+        if graph.cpp_wrapper:
             return  # what is written is not Python
-        wrapper: Any = V.graph.wrapper_code
+        wrapper = graph.wrapper_code
         wrapper.add_import_once(BORDER_IMPORT)
         wrapper.writeline(BORDER_LINE.format(number=len(self._pieces) + len(kernels)))
         parts = [schedule] if library else [part.node for one in schedule for part in _schedule_parts(one)]
@@ -157,10 +155,7 @@ def _hook_inductor(begins: Callable[[Any, str, bool], None]) -> Iterator[None]:
 
 
 def _users_of_hook() -> list[ModuleType]:
-    from torch._inductor import debug
-    from torch._inductor.codegen import cpp, triton
-
-    return [debug, cpp, triton]
+    return [require_module(f"_inductor.{name}") for name in ("debug", "codegen.cpp", "codegen.triton")]
 
 
 def _tell_end(run: Callable[..., Any]) -> Callable[..., Any]:

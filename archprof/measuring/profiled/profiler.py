@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.profiler import ProfilerActivity, profile
 
 from archprof.facts.measured import Kernel
@@ -30,6 +29,7 @@ from archprof.measuring.profiled.kernel_owners import (
 )
 from archprof.measuring.profiled.profiler_trace import parse_trace
 from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
+from archprof.torchside.private import RecordFunction, is_profiling
 
 PASSES_PER_SESSION = 8
 """Passes in one session. The first is thrown away: the GPU may have slowed down while the session began."""
@@ -59,8 +59,7 @@ class RangeMarker:
 
 def open_range(name: str) -> AbstractContextManager[Any]:
     """A range in the trace: by torch's fast private class (0.6 us), or by the public one (4.7 us) where it is gone."""
-    fast: Any = getattr(torch._C._profiler, "_RecordFunctionFast", torch.profiler.record_function)
-    return fast(name)  # type: ignore[no-any-return]
+    return RecordFunction(name)  # type: ignore[no-any-return]
 
 
 class ProfiledSampler:
@@ -119,7 +118,7 @@ def profile_passes(
     Raises:
         Unmeasurable: another profiler is running, or the trace cannot be read.
     """
-    if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]
+    if is_profiling():
         raise Unmeasurable(PROFILER_BUSY)
     text, owners = record_trace(subject, rows, synchronize, passes, activities)
     try:

@@ -12,6 +12,7 @@ from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.sources.exported.archive import DTYPE_BY_NUMBER
+from archprof.torchside.private import OVERLOAD, argument_names, has_kernel
 
 ALLOWED_NAMESPACES = frozenset({"aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao"})
 """Libraries whose operators a file may name: they compute, and touch no files but for those with a `filename`."""
@@ -78,7 +79,7 @@ def run_op(node: Mapping[str, Any], values: ValueLookup) -> Any:
     return _find_function(node["target"])(*args, **kwargs)
 
 
-def _find_function(target: str) -> Callable[..., Any]:
+def _find_function(target: str) -> Any:
     """What an op's name stands for; only operators that a file may name."""
     if target in SIZE_FUNCTIONS:
         return SIZE_FUNCTIONS[target]
@@ -90,15 +91,14 @@ def _find_function(target: str) -> Callable[..., Any]:
     found: Any = torch.ops
     for name in names:
         found = getattr(found, name, None)
-    if not isinstance(found, torch._ops.OpOverload) or not _is_compute_op(found):
+    if not isinstance(found, OVERLOAD) or not _is_compute_op(found):
         raise make_refusal_error(target)
     return found
 
 
-def _is_compute_op(op: torch._ops.OpOverload) -> bool:
+def _is_compute_op(op: Any) -> bool:
     """Not one of TorchScript's built-ins on strings and lists, `aten::save` among them, nor one that maps a file."""
-    name = op.name()  # type: ignore[no-untyped-call]
-    return torch._C._dispatch_has_kernel(name) and all(each.name != "filename" for each in op._schema.arguments)
+    return has_kernel(op) and "filename" not in argument_names(op)
 
 
 def make_refusal_error(target: str) -> ArchprofError:

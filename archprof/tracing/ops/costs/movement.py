@@ -42,7 +42,7 @@ SELECTION_OPS = """
     nonzero nonzero_static all any is_nonzero isin sort argsort msort topk kthvalue median nanmedian mode
     searchsorted bucketize unique_dim unique_consecutive unique_dim_consecutive _unique _unique2
     _local_scalar_dense item _linalg_check_errors _assert_async _assert_scalar _assert_tensor_metadata histc
-    bincount _is_all_true _is_any_true is_same_size
+    bincount _is_all_true _is_any_true is_same_size _has_same_storage_numel
     """
 
 GATHERING_OPS = "embedding index index_select gather"

@@ -1,0 +1,340 @@
+"""Every private name of torch that archprof uses: all of them stand here, and none elsewhere.
+
+Torch may change them in any release. Each is looked for as this module is imported, and those of torch's compiler as
+they are needed, since its import takes longer than torch's own. In the place of one that is gone comes a public way
+to the same end, or else `require` says in a clear error what is missing; a pass never goes on with less than it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from archprof.errors import ArchprofError
+
+
+class MissingName(ArchprofError):
+    """This torch lacks a private name that nothing else can stand in for."""
+
+    def __init__(self, name: str, purpose: str) -> None:
+        super().__init__(
+            f"torch {torch.__version__} has no torch.{name}, which archprof needs to {purpose}.",
+            "torch 2.11 to 2.14 have it.",
+            "Install one of those, or a newer archprof.",
+        )
+
+
+def find(name: str) -> Any:
+    """What torch has under a dotted name; `None` where it has nothing there."""
+    try:
+        return attrgetter(name)(torch)
+    except AttributeError:
+        return None
+
+
+def require(name: str, purpose: str) -> Any:
+    """What torch has under a dotted name.
+
+    Raises:
+        MissingName: nothing. `purpose` ends the sentence that says so.
+    """
+    found = find(name)
+    if found is None:
+        raise MissingName(name, purpose)
+    return found
+
+
+# Modules: which call runs.
+
+CALL_ENTRY = "_compiled_call_impl"
+"""Where `nn.Module.__call__` looks for what to call in the place of the module's hooks and forward."""
+
+OWN_CALL = "_call_impl"
+"""The method that runs a module's hooks and forward, and asks for no entry."""
+
+get_own_call: Callable[[nn.Module], Callable[..., Any]] = attrgetter(OWN_CALL)
+
+MODULE_TABLES = ("_parameters", "_buffers", "_modules")
+"""Where a module keeps what was registered in it."""
+
+CALL_HOOK_TABLES = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""Where a module keeps the hooks of its calls."""
+
+
+def check_module_tables() -> None:
+    """Raise `MissingName` where modules keep their parameters and hooks elsewhere."""
+    there = vars(nn.Module())
+    for name in (*MODULE_TABLES, *CALL_HOOK_TABLES):
+        if name not in there:
+            raise MissingName(f"nn.Module().{name}", "read a model")
+
+
+check_module_tables()
+
+
+def has_call_entry() -> bool:
+    """Whether a module's call is handed to what stands under `CALL_ENTRY`: asked of a module that is made for it."""
+    probe, answer = nn.Module(), object()
+    probe.__dict__[CALL_ENTRY] = lambda: answer
+    try:
+        return find(f"nn.Module.{OWN_CALL}") is not None and probe() is answer
+    except Exception:  # it went on to the forward, which this one lacks
+        return False
+
+
+# Ops: what runs.
+
+TorchDispatchMode: Any = require("utils._python_dispatch.TorchDispatchMode", "see the ops of a model")
+
+OVERLOAD: Any = type(torch.ops.aten.add.Tensor)
+"""The class of aten's ops; those that take functions, such as `cond`, are of another."""
+
+require("ops.aten.add.Tensor._schema", "know the arguments of an op")
+
+
+def is_mutable(op: Any) -> bool:
+    """Whether an op changes one of its arguments."""
+    return bool(op._schema.is_mutable)
+
+
+def argument_names(op: Any) -> list[str]:
+    """The names of an op's arguments, in order."""
+    return [argument.name for argument in op._schema.arguments]
+
+
+def has_kernel(op: Any) -> bool:
+    """Whether an op is one of the dispatcher's."""
+    return bool(require("_C._dispatch_has_kernel", "tell ops that compute from others")(op.name()))
+
+
+DisableTorchFunction: Callable[[], AbstractContextManager[Any]] = find("_C.DisableTorchFunction") or nullcontext
+"""Inside, function modes see nothing; they may see it, only slower."""
+
+DisableTorchDispatch: Callable[[], AbstractContextManager[Any]] | None = find("_C._DisableTorchDispatch")
+"""Inside, dispatch modes see nothing. `None`: they see all, so that what must not be seen is not run."""
+
+is_left_aligned: Any = find("_nested_tensor_from_mask_left_aligned")
+"""What the fast path of encoders asks of a mask; `None`: this torch asks nothing of the kind."""
+
+
+def _ask_each_autocast() -> bool:
+    return any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
+
+
+is_autocast_on: Callable[[], bool] = find("_C._is_any_autocast_enabled") or _ask_each_autocast
+
+
+def _count_nothing() -> int:
+    return 0
+
+
+_function_stack = [
+    find(f"_C.{name}")
+    for name in ("_len_torch_function_stack", "_pop_torch_function_stack", "_push_on_torch_function_stack")
+]
+count_function_modes: Any
+pop_function_mode: Any
+push_function_mode: Any
+count_function_modes, pop_function_mode, push_function_mode = (
+    _function_stack if None not in _function_stack else (_count_nothing, None, None)
+)
+"""The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
+
+
+_current_level: Callable[[], int | None] = require("_C._functorch.maybe_current_level", "see transforms of torch.func")
+require("autograd.forward_ad._current_level", "see tangents")
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func runs, or tensors may carry tangents: a shape then tells less than there is."""
+    return _current_level() is not None or torch.autograd.forward_ad._current_level >= 0
+
+
+# Tensors and storages.
+
+find_address: Callable[[torch.UntypedStorage], int] = (
+    attrgetter("_cdata") if find("UntypedStorage._cdata") is not None else id
+)
+"""A number that a storage has for itself while it lives, and all its tensors with it."""
+
+
+# The graph of the backward pass.
+
+
+def check_autograd() -> None:
+    """Raise `MissingName` where autograd does not tell which node runs, and when it was made."""
+    for name in ("_C._autograd._get_sequence_nr", "_C._current_autograd_node", "autograd.graph.Node._sequence_nr"):
+        require(name, "charge a backward pass to its layers")
+
+
+next_sequence_number: Callable[[], int] = find("_C._autograd._get_sequence_nr")
+"""The number that autograd would give to a node made now on this thread."""
+
+find_running_node: Callable[[], Any] = find("_C._current_autograd_node")
+"""The node of the backward pass that runs on this thread; `None`: none does."""
+
+
+def node_number(node: Any) -> int:
+    """When a node was made, among the others."""
+    return int(node._sequence_nr())
+
+
+# What the process keeps: put back by `guard`.
+
+MODE_FLAGS = (
+    "_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode",
+    "_is_in_any_mode_without_ignore_compile_internals",
+)  # fmt: skip
+"""Torch's notes, one a process, that some mode is on; some versions have fewer."""
+
+
+class ModeStacks:
+    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
+
+    def __init__(self) -> None:
+        self._flag_values: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
+        self._flags = {name: self._flag_values[name] for name in MODE_FLAGS if name in self._flag_values}
+        self._depths = [count() for count, _ in _find_mode_stacks()]
+        self._saved_hooks = _find_saved_hooks()
+
+    def restore(self) -> None:
+        """Take off what came on top."""
+        for depth, (count, pop) in zip(self._depths, _find_mode_stacks(), strict=True):
+            while count() > depth:
+                pop()
+        pop_hooks = find("_C._autograd._pop_saved_tensors_default_hooks")
+        while pop_hooks and (hooks := _find_saved_hooks()) is not None and hooks != self._saved_hooks:
+            pop_hooks()
+        self._flag_values.update(self._flags)
+        tell = self._flag_values.get("set_is_in_mode_without_ignore_compile_internals")
+        if tell is not None and MODE_FLAGS[-1] in self._flags:
+            tell(self._flags[MODE_FLAGS[-1]])
+
+
+def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
+    """How deep each stack is, and how its top is taken off."""
+    stacks = []
+    if (pop := find("_C._pop_torch_dispatch_stack")) and (count := find("_C._len_torch_dispatch_stack")):
+        stacks.append((count, lambda: pop(None)))
+    if pop_function_mode is not None:
+        stacks.append((count_function_modes, pop_function_mode))
+    return stacks
+
+
+def _find_saved_hooks() -> Any:
+    """The innermost hooks on saved tensors; `None`: there are none."""
+    top = find("_C._autograd._top_saved_tensors_default_hooks")
+    return top and top(True)
+
+
+# The compiler.
+
+
+def find_module(name: str) -> ModuleType | None:
+    """A module of torch's compiler, imported; `None` where there is none of that name."""
+    try:
+        return import_module(f"torch.{name}")
+    except ImportError:
+        return None
+
+
+def require_module(name: str) -> ModuleType:
+    """The same, or `MissingName`."""
+    found = find_module(name)
+    if found is None:
+        raise MissingName(name, "tell the kernels of compiled code apart")
+    return found
+
+
+def require_part(module: str, name: str) -> Any:
+    """Something in a module of torch's compiler, or `MissingName`."""
+    found = getattr(require_module(module), name, None)
+    if found is None:
+        raise MissingName(f"{module}.{name}", "tell the kernels of compiled code apart")
+    return found
+
+
+def unwrap_compiled(module: nn.Module) -> nn.Module | None:
+    """What `torch.compile` wrapped, asked without an import of the compiler; `None`: it wrapped nothing."""
+    return module._modules.get("_orig_mod") if type(module).__name__ == "OptimizedModule" else None
+
+
+def unwrap_compiled_function(function: Any) -> Any:
+    """What `torch.compile` made a function of; `None`: it made none."""
+    return getattr(function, "_torchdynamo_orig_callable", None)
+
+
+class SkippedCode:
+    """Code that the compiler passes over, until `restore`: a compiled function in a model would compile our modes, too.
+
+    Args:
+        package: the name of the package that is passed over.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._rules: Any = find_module("_dynamo.trace_rules")
+        self._tables: Any = None
+        if self._rules is not None and {"add", "SKIP_DIRS", "SKIP_DIRS_RE"} <= set(vars(self._rules)):
+            self._tables = list(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
+            self._rules.add(package)
+
+    def restore(self) -> None:
+        """The tables as they were."""
+        if self._rules is not None and self._tables is not None:
+            self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = self._tables
+
+
+# Measuring.
+
+RecordFunction: Any = find("_C._profiler._RecordFunctionFast") or torch.profiler.record_function
+"""A range in the profiler's trace: by torch's fast class (0.6 us), or by the public one (4.7 us)."""
+
+
+def is_profiling() -> bool:
+    """Whether a profiler runs; where torch does not tell, its own error will."""
+    asked = find("_C._autograd._profiler_enabled")
+    return bool(asked and asked())
+
+
+def start_allocation_profiler() -> Callable[[], Any]:
+    """Start the profiler without Kineto, which keeps events in their order and writes nothing on the terminal.
+
+    Returns:
+        What ends it and returns the events of each thread.
+
+    Raises:
+        MissingName: torch has it no longer.
+    """
+    purpose = "measure memory on the CPU"
+    names = ("ProfilerConfig", "ProfilerState", "_ExperimentalConfig")
+    config, state, experimental = (require(f"_C._profiler.{name}", purpose) for name in names)
+    start, stop = (require(f"_C._autograd.{name}_profiler_legacy", purpose) for name in ("_enable", "_disable"))
+    start(config(state.CPU, False, True, False, False, False, experimental()))
+    ended: Callable[[], Any] = stop
+    return ended
+
+
+def keep_gpu_busy(cycles: int) -> None:
+    """Give the GPU a kernel that waits for so many of its cycles."""
+    require("cuda._sleep", "time kernels on a GPU")(cycles)
+
+
+# Nested containers.
+
+
+def tree_map_tensors(change: Callable[[torch.Tensor], Any], tree: Any) -> Any:
+    """Nested containers with every tensor changed."""
+    return require("utils._pytree.tree_map_only", "walk nested inputs")(torch.Tensor, change, tree)
+
+
+def tree_leaves(tree: Any) -> list[Any]:
+    """What nested containers hold."""
+    leaves: list[Any] = require("utils._pytree.tree_leaves", "walk nested outputs")(tree)
+    return leaves
