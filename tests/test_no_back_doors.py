@@ -31,10 +31,7 @@ READING_METHODS = {
 STILL_READ = {
     "analysis/certainty.py": "environment, until a profile says typed where it ran",
     "analysis/elapsed.py": "environment",
-    "predicting/roofline.py": "environment",
     "analysis/report/appendix.py": "notes, until one knows whether it is a convention",
-    "analysis/report/charts.py": "labels, until a series has a unit of its own",
-    "render/page/axes.py": "labels",
     "render/page/treemap_svg.py": "labels, until a node has the name of its row",
 }
 """What is read where, and what ends it. Nothing may be added."""
