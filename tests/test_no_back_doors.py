@@ -31,7 +31,6 @@ READING_METHODS = {
 STILL_READ = {
     "analysis/certainty.py": "environment, until a profile says typed where it ran",
     "analysis/elapsed.py": "environment",
-    "predicting/roofline.py": "environment",
     "analysis/report/appendix.py": "notes, until one knows whether it is a convention",
 }
 """What is read where, and what ends it. Nothing may be added."""
