@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from archprof.facts.records import Layer, TensorSpec
 from archprof.torchside.call_entry import CallHooks
+from archprof.torchside.held_weights import count_tensor_bytes, list_tensors
 from archprof.torchside.private import (
     CALL_ENTRY,
     CALL_HOOK_TABLES,
@@ -226,6 +227,32 @@ class Calls:
             self.owned_tensors = self._collect_owned()
             for tensor, is_param in itertools.chain(*self.owned_tensors.values()):
                 self.recorder.set_role(tensor, "parameter" if is_param else "buffer")
+        self._register_late()
+
+    def _register_late(self) -> None:
+        """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""
+        known = {id(tensor) for tensor, _ in itertools.chain(*self.owned_tensors.values())}
+        for key, tensor, is_param in (*self._list_made_in_forward(), *self._list_used_parameters()):
+            if id(tensor) not in known:
+                known.add(id(tensor))
+                self.owned_tensors.setdefault(key, []).append((tensor, is_param))
+                self.recorder.set_role(tensor, "parameter" if is_param else "buffer")
+
+    def _list_made_in_forward(self) -> Iterator[tuple[int, torch.Tensor, bool]]:
+        """The tensors of modules that are new, each with the nearest module that was there before."""
+        keys = {node.path: key for key, node in self.nodes.items()}
+        for path, module in self.model.named_modules():
+            if id(module) in self.nodes:
+                continue
+            while path not in keys:
+                path = path.rpartition(".")[0]
+            for tensor, is_param in list_tensors(module):
+                yield keys[path], tensor, is_param
+
+    def _list_used_parameters(self) -> Iterator[tuple[int, torch.Tensor, bool]]:
+        """The parameters that ops read and no module has, each with the module that used it first."""
+        for tensor, row in self.recorder.find_first_uses(nn.Parameter):
+            yield id(self.rows[row].node.module), tensor, True
 
     def find_param_rows(self) -> dict[int, int]:
         """The row of each parameter's first owner, by the parameter's id."""
@@ -253,15 +280,14 @@ class Calls:
         seen: set[int] = set()
         owned: dict[int, list[tuple[torch.Tensor, bool]]] = {}
         for key, node in self.nodes.items():
-            for table, is_param in ((node.module._parameters, True), (node.module._buffers, False)):
-                for tensor in table.values():
-                    if tensor is None or id(tensor) in seen:
-                        continue
-                    if is_lazy(tensor):
-                        self.has_lazy = True
-                        continue
-                    seen.add(id(tensor))
-                    owned.setdefault(key, []).append((tensor, is_param))
+            for tensor, is_param in list_tensors(node.module):
+                if id(tensor) in seen:
+                    continue
+                if is_lazy(tensor):
+                    self.has_lazy = True
+                    continue
+                seen.add(id(tensor))
+                owned.setdefault(key, []).append((tensor, is_param))
         return owned
 
     def _order_rows(self, whole: bool) -> Iterator[tuple[int | None, CallRow]]:
@@ -314,7 +340,7 @@ def _make_layer(row: CallRow, kind: str, own: list[tuple[torch.Tensor, bool]] | 
     params = trainable = buffers = param_bytes = buffer_bytes = 0
     for tensor, is_param in own:
         numel = tensor.numel()
-        nbytes = numel * tensor.element_size()
+        nbytes = count_tensor_bytes(tensor)
         if is_param:
             params, param_bytes = params + numel, param_bytes + nbytes
             trainable += numel if tensor.requires_grad else 0

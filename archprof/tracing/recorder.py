@@ -283,6 +283,16 @@ class Recorder:
             self._saved.add(index)
         return tensor
 
+    def find_first_uses(self, kind: type[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
+        """The constants of a class that ops read, each with the row of the first op that did."""
+        wanted = {index: tensor for tensor, index in self._constants.values() if isinstance(tensor, kind)}
+        rows: dict[int, int] = {}
+        for op in self.recorded_ops if wanted else ():
+            for index in op.inputs:
+                if index in wanted:
+                    rows.setdefault(index, op.layer)
+        return [(wanted[index], row) for index, row in rows.items()]
+
     def set_role(self, tensor: torch.Tensor, role: Role) -> None:
         """Give the storage of a tensor its final role."""
         index = self._find_storage(tensor)
