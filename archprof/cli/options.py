@@ -15,8 +15,9 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, file.py:ATTR, "
-        "pkg.mod:ATTR, program.pt2, weights.safetensors, blocks such as 'conv3-64 relu pool2', or a saved .json "
-        "profile. Naming a Python file or module runs its code.",
+        "pkg.mod:ATTR, program.pt2, weights.safetensors, blocks such as 'conv3-64 relu pool2', "
+        "or a saved .json profile. "
+        "Naming a file or module runs its code.",
     ),
 ]
 Input = Annotated[

@@ -14,6 +14,7 @@ from archprof.errors import UsageError
 from archprof.sources.input_grammar import NamedInput, parse_input
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS, make_tensor
+from archprof.torchside.tensors import has_values
 
 
 class Inputs(NamedTuple):
@@ -111,7 +112,7 @@ def make_spec(tensor: torch.Tensor) -> InputSpec:
 
 
 def _values_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    return None if tensor.is_meta else tensor.detach()
+    return tensor.detach() if has_values(tensor) else None
 
 
 def count_given_values(tree: Any) -> tuple[int, int]:
@@ -182,6 +183,7 @@ def _make_tensor_like(tensor: torch.Tensor, device: str, generator: torch.Genera
     target = "meta" if on_meta else "cpu"
     new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=target)
     if not on_meta:
-        values = make_tensor(make_spec(tensor), device, 1, "float32", generator) if tensor.is_meta else tensor.detach()
+        there = has_values(tensor)
+        values = tensor.detach() if there else make_tensor(make_spec(tensor), device, 1, "float32", generator)
         new = new.copy_(values) if 0 not in tensor.stride() else values.to(target, copy=True)
     return new.requires_grad_(tensor.requires_grad)

@@ -7,20 +7,24 @@ wrapper class holds others: the values in few bits, and their scales.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+OwnedRole = Literal["parameter", "buffer"]
 
-def list_tensors(module: nn.Module) -> Iterator[tuple[torch.Tensor, bool]]:
-    """A module's own tensors, and whether each is a weight; without those of its submodules."""
-    for table, is_weight in ((module._parameters, True), (module._buffers, False)):
-        for tensor in table.values():
-            if tensor is not None:
-                yield tensor, is_weight
-    for tensor in find_hidden_weights(module):
-        yield tensor, True
+
+def list_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, OwnedRole]]:
+    """A module's own tensors, each with its name and role; without those of its submodules."""
+    for name, parameter in module._parameters.items():
+        if parameter is not None:
+            yield name, parameter, "parameter"
+    for name, buffer in module._buffers.items():
+        if buffer is not None:
+            yield name, buffer, "buffer"
+    for place, tensor in enumerate(find_hidden_weights(module)):
+        yield f"(packed {place})", tensor, "parameter"
 
 
 def find_hidden_weights(module: nn.Module) -> list[torch.Tensor]:

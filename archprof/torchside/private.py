@@ -148,8 +148,13 @@ count_function_modes, pop_function_mode, push_function_mode = (
 """The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
 
 
-find_transform: Callable[[], int | None] = require("_C._functorch.maybe_current_level", "see transforms of torch.func")
-"""The level of the innermost transform of torch.func that runs; `None`: none does."""
+_current_level: Callable[[], int | None] = require("_C._functorch.maybe_current_level", "see transforms of torch.func")
+require("autograd.forward_ad._current_level", "see tangents")
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func runs, or tensors may carry tangents: a shape then tells less than there is."""
+    return _current_level() is not None or torch.autograd.forward_ad._current_level >= 0
 
 
 # Tensors and storages.
@@ -194,8 +199,8 @@ class ModeStacks:
     """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
 
     def __init__(self) -> None:
-        self._notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
-        self._flags = {name: self._notes[name] for name in MODE_FLAGS if name in self._notes}
+        self._flag_values: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
+        self._flags = {name: self._flag_values[name] for name in MODE_FLAGS if name in self._flag_values}
         self._depths = [count() for count, _ in _find_mode_stacks()]
         self._saved_hooks = _find_saved_hooks()
 
@@ -207,8 +212,8 @@ class ModeStacks:
         pop_hooks = find("_C._autograd._pop_saved_tensors_default_hooks")
         while pop_hooks and (hooks := _find_saved_hooks()) is not None and hooks != self._saved_hooks:
             pop_hooks()
-        self._notes.update(self._flags)
-        tell = self._notes.get("set_is_in_mode_without_ignore_compile_internals")
+        self._flag_values.update(self._flags)
+        tell = self._flag_values.get("set_is_in_mode_without_ignore_compile_internals")
         if tell is not None and MODE_FLAGS[-1] in self._flags:
             tell(self._flags[MODE_FLAGS[-1]])
 

@@ -19,7 +19,14 @@ import torch
 from torch import nn
 
 from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled, unwrap_compiled_function
-from archprof.torchside.tensors import LAZY_KINDS, META_DEVICE, PLAIN_TENSOR_KINDS
+from archprof.torchside.sharding import (
+    drop_distributed,
+    find_plain_class,
+    is_sharded,
+    make_whole,
+    refuse_flat_parameters,
+)
+from archprof.torchside.tensors import LAZY_KINDS, META_DEVICE, PLAIN_TENSOR_KINDS, has_values
 
 MAX_KEPT_ELEMENTS = 64 * 1024
 """Integer and boolean tensors up to this many elements keep their values on meta: code may branch on them."""
@@ -96,7 +103,7 @@ class _StandIns:
                 for tensor in table.values():
                     if tensor is not None and id(tensor) not in self.memo:
                         self.memo[id(tensor)] = self.make_tensor_like(tensor)
-            self.memo[id(module)] = object.__new__(type(module))
+            self.memo[id(module)] = object.__new__(find_plain_class(type(module)))
             plain.append(module)
         for module in plain:
             self.fill_module(module)
@@ -110,11 +117,12 @@ class _StandIns:
             self.copy_modules(inner)
             self.memo[id(module)] = self.memo[id(inner)]
         else:
+            refuse_flat_parameters(module)
             self.usual_kinds.add(type(module))
         return type(module) not in self.usual_kinds
 
     def fill_module(self, module: nn.Module) -> None:
-        memo, own, state = self.memo, module.__dict__, self.memo[id(module)].__dict__
+        memo, own, state = self.memo, drop_distributed(module.__dict__), self.memo[id(module)].__dict__
         state.update(own)
         unhooked = self.refusing_table is not None and not any(map(own.get, HOOK_TABLES))
         if unhooked:  # most of a module's attributes are empty tables of hooks
@@ -174,7 +182,7 @@ class _StandIns:
             new = nn.Parameter(new, tensor.requires_grad)
         elif tensor.requires_grad:
             new.requires_grad_()
-        marks = getattr(tensor, "__dict__", None)
+        marks = None if is_sharded(tensor) else getattr(tensor, "__dict__", None)
         if marks:
             new.__dict__.update({name: self.copy_value(value) for name, value in marks.items()})
         return new
@@ -183,13 +191,16 @@ class _StandIns:
         """The bare values, or on meta their place; a small integer tensor of the model's keeps its values there."""
         floating = tensor.is_floating_point()
         dtype = self.dtype if floating and self.dtype is not None else tensor.dtype
+        if is_sharded(tensor):
+            return make_whole(tensor, dtype, self.device)
         if self.device != META_DEVICE:
-            if tensor.is_meta:
+            if tensor.is_meta or not has_values(tensor):
                 return torch.zeros(tensor.shape, dtype=dtype, device=self.device)
             return tensor.detach().to(self.device, dtype, copy=True)
         if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided or tensor.is_quantized:
             return tensor.detach().to(META_DEVICE)
-        if not (floating or tensor.is_meta or tensor.is_complex()) and tensor.numel() <= MAX_KEPT_ELEMENTS:
+        few = not (floating or tensor.is_complex()) and tensor.numel() <= MAX_KEPT_ELEMENTS
+        if few and has_values(tensor):
             return tensor.detach().to("cpu", copy=True)
         return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=META_DEVICE)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from archprof.facts.records import ITEM_BYTES
+from archprof.facts.tensors import ITEM_BYTES, TensorSpec
 
 META_DEVICE = torch.device("meta")
 
@@ -24,7 +24,6 @@ def dtype_name(dtype: torch.dtype) -> str:
     name = _DTYPE_NAMES.get(dtype)
     if name is None:
         name = _DTYPE_NAMES[dtype] = str(dtype).removeprefix("torch.")
-        ITEM_BYTES.setdefault(name, dtype.itemsize)
     return name
 
 
@@ -32,6 +31,23 @@ def op_name(op: Any) -> str:
     """`torch.ops.aten.add.Tensor` -> "aten.add"."""
     name: str = op.name()
     return name.partition(".")[0].replace("::", ".")
+
+
+def make_spec(size: torch.Size, dtype: torch.dtype, strides: tuple[int, ...] | None = None) -> TensorSpec:
+    """The layout of a tensor as a fact; strides that lie row by row are the plain ones and are left out."""
+    name = dtype_name(dtype)
+    plain = strides is None or _lies_row_by_row(size, strides)
+    return TensorSpec(tuple(size), name, None if plain else strides, None if name in ITEM_BYTES else dtype.itemsize)
+
+
+def _lies_row_by_row(size: torch.Size, strides: tuple[int, ...]) -> bool:
+    """Whether a tensor is laid out as a new one; a stride along a dimension of length 1 says nothing."""
+    step = 1
+    for length, stride in zip(reversed(size), reversed(strides), strict=True):
+        if length != 1 and stride != step:
+            return 0 in size
+        step *= length
+    return True
 
 
 def tensors_in(tree: Any) -> list[torch.Tensor]:
@@ -67,3 +83,16 @@ def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
         return tensor.untyped_storage()
     except NotImplementedError:
         return None
+
+
+def has_values(tensor: torch.Tensor) -> bool:
+    """Whether the storage of a tensor still is as long as the tensor needs: reading a freed one ends the process."""
+    if tensor.is_meta:
+        return False
+    if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided:
+        return True
+    size, strides = tensor.size(), tensor.stride()
+    if 0 in size:
+        return True
+    extent = tensor.storage_offset() + 1 + sum([(n - 1) * step for n, step in zip(size, strides, strict=True)])
+    return int(extent) * tensor.element_size() <= tensor.untyped_storage().nbytes()

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from archprof.facts.records import Status
+from archprof.facts.ops import TENSOR_ARGUMENT
+from archprof.facts.records import Signature, Status
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
 from archprof.torchside.private import (
@@ -19,33 +20,20 @@ from archprof.torchside.private import (
     is_autocast_on,
     is_left_aligned,
     is_mutable,
+    is_transformed,
     next_sequence_number,
     node_number,
 )
-from archprof.torchside.tensors import op_name
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
-from archprof.tracing.recorder import OpSignature, Recorder
+from archprof.tracing.recorder import Recorder
 
 Tensor = torch.Tensor
 RESULT_KINDS = (Tensor, tuple, list)
-
-
-OPS_THAT_KEEP_ARGS = frozenset(
-    f"aten.{name}"
-    for name in (
-        "permute transpose slice select cat stack split split_with_sizes chunk unbind unsqueeze squeeze flip roll "
-        "mean sum amax amin var var_mean std cumsum linalg_vector_norm _softmax _log_softmax _safe_softmax "
-        "native_layer_norm constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
-        "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
-        "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle"
-    ).split()
-)
-"""Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
@@ -54,6 +42,8 @@ INTERCEPTED_FUNCTIONS = frozenset(
 """The functions that are not simply called."""
 
 PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
+NAMED_ARG_KINDS = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+"""Classes of arguments that their text tells apart."""
 
 
 class _OpInfo(NamedTuple):
@@ -61,11 +51,12 @@ class _OpInfo(NamedTuple):
 
     op: Any  # kept alive, since its id is the key
     name: str
+    overload: str
     cost_rule: costs.CostRule | None
     status: Status
+    gathers: bool
     shape_rule: shapes.ShapeRule | None
     in_place: bool
-    keeps_args: bool
     can_memoise: bool
 
 
@@ -80,11 +71,13 @@ class NodeOwners:
         self._numbers: list[int] = []
         self._rows: list[int] = []
 
-    def note_row(self, row: int) -> None:
+    def note_row(self, row: int) -> int:
+        """Returns the number of the newest node, which is that of the op at hand if it has one."""
         number = next_sequence_number() - 1
         if not self._numbers or number > self._numbers[-1]:
             self._numbers.append(number)
             self._rows.append(row)
+        return number
 
     def find_row(self, number: int) -> int | None:
         """The owner of that number, or of the nearest before it: a node made with no op of its own."""
@@ -145,15 +138,21 @@ class OpMode(DispatchMode):
         self, known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None
     ) -> None:
         """Write down one op with its cost, for later calls with the same key, too."""
-        kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
         count = _count_cost(known, inputs, result, args, kwargs)
-        if count is None:
-            fact = OpSignature(known.name, None, None, "unknown", None, kept)
-        else:
-            fact = OpSignature(known.name, count[0], count[1], known.status, count[2], kept)
-        moved = self.recorder.add_op(fact, self._find_row(), inputs, _returned_tensors(result))
+        draft = Signature(
+            f"{known.name}.{known.overload}",
+            _make_plain(args),
+            tuple([(name, _to_plain_value(value)) for name, value in kwargs.items()]),
+            macs=None if count is None else count[0],
+            flops=None if count is None else count[1],
+            status="unknown" if count is None else known.status,
+            window=None if count is None else count[2],
+        )
+        signature, moves = self.recorder.add_op(
+            draft, self._find_row(), inputs, _returned_tensors(result), known.gathers
+        )
         if key is not None:
-            self._memo.remember(key, inputs, result, fact, moved)
+            self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
     def record_function(
         self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None = None
@@ -168,7 +167,7 @@ class OpMode(DispatchMode):
             return self._find_backward_row()
         row = stack[-1] if stack else 0
         if self.node_owners is not None:
-            self.node_owners.note_row(row)
+            self.recorder.last_node_number = self.node_owners.note_row(row)
         return row
 
     def _find_backward_row(self) -> int:
@@ -182,19 +181,18 @@ class OpMode(DispatchMode):
 
     def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
-        name = op_name(func) if plain else f"higher_order.{func.name()}"
+        name = str(func) if plain else f"higher_order.{func.name()}.default"
         known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
         return known
 
     def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
-        rule = costs.find_cost_rule(name, self.causal)
+        name, _, overload = name.rpartition(".")
+        found = costs.find_op_rule(name)
         in_place = func is not None and is_mutable(func)
-        shape, keeps_args, repeats = (
-            shapes.find_shape_rule(func),
-            name in OPS_THAT_KEEP_ARGS,
-            func is not None and can_memoise(func),
-        )
-        return _OpInfo(func, name, rule, costs.find_cost_status(name), shape, in_place, keeps_args, repeats)
+        repeats = func is not None and can_memoise(func)
+        rule, status = costs.find_cost_rule(name, self.causal), costs.find_cost_status(name)
+        gathers = found is not None and found.gathers
+        return _OpInfo(func, name, overload, rule, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
 
 
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
@@ -226,17 +224,21 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
     return count
 
 
-def _without_tensors(values: Any) -> tuple[Any, ...]:
-    """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
+def _make_plain(values: Any) -> tuple[Any, ...]:
+    """Numbers, strings and tuples of them, which can be compared and written as JSON."""
     return tuple([value if type(value) in PLAIN_ARG_KINDS else _to_plain_value(value) for value in values])
 
 
 def _to_plain_value(value: Any) -> Any:
+    if type(value) in PLAIN_ARG_KINDS:
+        return value
     if isinstance(value, Tensor):
-        return None
+        return TENSOR_ARGUMENT
     if isinstance(value, list | tuple):
-        return _without_tensors(value)
-    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+        return _make_plain(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value) if isinstance(value, (float, complex, *NAMED_ARG_KINDS)) else type(value).__name__
 
 
 def _hand_over_values(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -264,6 +266,8 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
+            if is_transformed():
+                return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too

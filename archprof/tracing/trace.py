@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Op, Profile, TensorSpec
+from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
@@ -27,6 +27,7 @@ from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.private import check_autograd, has_call_entry
+from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing import failure_hints
@@ -42,7 +43,7 @@ AUTOCAST_NOTE = (
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
-UNKNOWN_FORWARD = Op("a forward", 0, "forward", (), (), None, None, 0, 0, "unknown")
+UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
 """Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
 
 FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
@@ -93,6 +94,8 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
     way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    if any_sharded(target.model.parameters()):
+        notes.append(SHARDED_NOTE)
     if request.train:
         check_autograd()
     while True:
@@ -208,24 +211,27 @@ class _TracedPass:
     def _locate_failure(self, error: BaseException) -> Failure:
         return Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
 
+    def _build_ops(self) -> tuple[Op, ...]:
+        return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
+
     def build_profile(self) -> Profile:
-        layers, places = self.calls.build_layers(whole=self.failure is None)
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
-        failure = self.failure
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
             batch=self.request.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
-            layers=layers,
-            ops=(*self.recorder.build_ops(places), *[UNKNOWN_FORWARD][: self.runs_nothing]),
+            modules=self.calls.build_modules(),
+            parameters=self.calls.build_parameters(),
+            calls=self.calls.build_calls(),
+            ops=(*self._build_ops(), *[UNKNOWN_FORWARD][: self.runs_nothing]),
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
-            environment=_describe_environment(self.strategy.device),
+            ran=_describe_pass(self.strategy.device, self.dtype),
             notes=tuple(self.notes),
-            failure=failure and Failure(places[failure.layer], failure.error, failure.message),
+            failure=self.failure,
             decoding=self.target.decoding,
         )
 
@@ -271,7 +277,7 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
     where, given, module = "the call of the model", "", run.model
     inputs: tuple[TensorSpec, ...] = ()
     if run.calls.rows:
-        call = run.calls.rows[run.failure.layer]
+        call = run.calls.rows[run.failure.call]
         module, inputs = call.node.module, call.inputs
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
         given = ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in call.inputs)
@@ -307,10 +313,6 @@ def _describe_values(target: Target) -> str:
     return "the values given" + (", random ones where none were" if drawn else "")
 
 
-def _describe_environment(device: str) -> dict[str, str]:
-    return {
-        "archprof": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "device": device,
-    }
+def _describe_pass(device: str, dtype: str) -> Ran:
+    versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    return Ran(device, dtype=dtype, versions=versions)

@@ -7,7 +7,6 @@ import json
 import builders
 import pytest
 
-from archprof.analysis import measured_rates
 from archprof.analysis.report import charts, page
 from archprof.analysis.report.view import PageView
 from archprof.errors import ArchprofError, UsageError
@@ -32,11 +31,10 @@ def test_the_roof_by_hand():
 
 def test_the_dots_by_hand():
     """conv1: 14,080 FLOPs in 10.04 ms, which moved 768 + 1,024 bytes; the first relu is too short to tell."""
-    dots = {dot.row: dot for dot in measured_rates.dots(PageView(builders.measured()).own_counts)}
-    assert set(dots) == {1, 2, 4, 5, 6}
-    assert dots[2].intensity == pytest.approx(14080 / 1792)
-    assert dots[2].rate == pytest.approx(14080 / 0.01004)
-    assert not measured_rates.dots(PageView(builders.profile()).own_counts)
+    dots = {name: (intensity, rate) for intensity, rate, name in charts.measure_rates(PageView(builders.measured()))}
+    assert set(dots) == {"block (own)", "block.conv1", "block.conv2", "block.relu #2", "fc"}
+    assert dots["block.conv1"] == (pytest.approx(14080 / 1792), pytest.approx(14080 / 0.01004))
+    assert not charts.measure_rates(PageView(builders.profile()))
 
 
 def test_a_roof_is_of_the_device_that_was_measured():
@@ -51,10 +49,10 @@ def test_a_roof_is_of_the_device_that_was_measured():
 
 
 def test_the_roof_of_float32_is_that_of_tf32_where_torch_may_use_it():
-    allowed = builders.on_gpu(environment={"tf32 in matrix products": "False", "tf32 in cudnn": "True"})
+    allowed = builders.on_gpu(tf32_matmul=False, tf32_cudnn=True)
     found = roofline.find_roof(allowed)
     assert (found.dtype, found.peak.value) == ("tf32", pytest.approx(494.7e12))
-    assert roofline.find_roof(builders.on_gpu(environment={"tf32 in cudnn": "False"})).dtype == "float32"
+    assert roofline.find_roof(builders.on_gpu(tf32_cudnn=False)).dtype == "float32"
 
 
 def test_a_roof_by_name_or_by_calibration(tmp_path):

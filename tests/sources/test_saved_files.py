@@ -110,7 +110,7 @@ def test_a_program_in_memory_has_its_values_where_they_are_needed() -> None:
             return self.linear(x).nonzero()
 
     profile = archprof.profile(torch.export.export(Scales(), (torch.ones(2, 4),)))
-    assert (profile.environment["device"], profile.totals.macs) == ("cpu", 2 * 4 * 4)
+    assert (profile.ran.device, profile.totals.macs) == ("cpu", 2 * 4 * 4)
 
 
 @pytest.mark.parametrize(

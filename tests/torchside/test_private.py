@@ -46,6 +46,7 @@ WITH_A_WAY_OUT = [
 ]
 INDISPENSABLE = [
     "_C._functorch.maybe_current_level",
+    "autograd.forward_ad._current_level",
     "ops.aten.add.Tensor._schema",
     "utils._python_dispatch.TorchDispatchMode",
 ]

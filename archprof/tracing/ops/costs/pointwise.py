@@ -47,6 +47,11 @@ SMOOTH_BACKWARD_OPS = """
     gelu_backward silu_backward mish_backward hardswish_backward sigmoid_backward tanh_backward elu_backward
     softplus_backward logit_backward log_sigmoid_backward glu_backward
     """
+PRIMITIVE_OPS = """
+    add sub mul div pow remainder fmod neg abs sign reciprocal sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos
+    tan tanh asin acos atan atan2 sinh cosh asinh acosh atanh erf erfc maximum minimum eq ne lt le gt ge
+    """
+"""What torch's reference kernels call, as for the tangents of torch.func.jvp."""
 
 
 def per_element_rule(flops: int) -> CostRule:
@@ -62,6 +67,7 @@ def per_element_rule(flops: int) -> CostRule:
 cost_rule(*aten_names(ARITHMETIC_OPS + COMPARISON_OPS + FUNCTION_OPS + ACTIVATION_OPS + PIECEWISE_BACKWARD_OPS))(
     per_element_rule(1)
 )
+cost_rule(*(f"prims.{name}" for name in PRIMITIVE_OPS.split()))(per_element_rule(1))
 cost_rule(*aten_names(SMOOTH_BACKWARD_OPS + "_prelu_kernel_backward glu native_dropout_backward _masked_scale"))(
     per_element_rule(2)
 )
