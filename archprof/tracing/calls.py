@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from archprof.facts.records import Call, Module, Parameter, TensorSpec
 from archprof.torchside.call_entry import CallHooks
+from archprof.torchside.held_weights import OwnedRole, count_tensor_bytes, list_tensors
 from archprof.torchside.private import (
     CALL_ENTRY,
     CALL_HOOK_TABLES,
@@ -66,8 +67,6 @@ class CallRow:
 new_parameter: Callable[[Iterable[Any]], Parameter] = partial(tuple.__new__, Parameter)
 new_call: Callable[[Iterable[Any]], Call] = partial(tuple.__new__, Call)
 new_module: Callable[[Iterable[Any]], Module] = partial(tuple.__new__, Module)
-
-OwnedRole = Literal["parameter", "buffer"]
 
 
 class OwnedTensor(NamedTuple):
@@ -251,6 +250,34 @@ class Calls:
             self.owned_tensors = self._collect_owned()
             for owned in self.owned_tensors:
                 self.recorder.set_role(owned.tensor, owned.role)
+        self._register_late()
+
+    def _register_late(self) -> None:
+        """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""
+        known = {id(owned.tensor) for owned in self.owned_tensors}
+        for owned in (*self._list_made_in_forward(), *self._list_used_parameters()):
+            if id(owned.tensor) not in known:
+                known.add(id(owned.tensor))
+                self.owned_tensors.append(owned)
+                self.recorder.set_role(owned.tensor, owned.role)
+
+    def _list_made_in_forward(self) -> Iterator[OwnedTensor]:
+        """The tensors of modules that are new, each with the nearest module that was there before."""
+        numbers = {node.path: index for index, node in enumerate(self.nodes.values())}
+        for path, module in self.model.named_modules():
+            if id(module) in self.nodes:
+                continue
+            holder = _find_holder(path, numbers)
+            for name, tensor, role in list_tensors(module):
+                yield OwnedTensor(f"{path}.{name}", holder or 0, tensor, role)
+
+    def _list_used_parameters(self) -> Iterator[OwnedTensor]:
+        """The parameters that ops read and no module has, each with the module that used it first."""
+        numbers = {key: index for index, key in enumerate(self.nodes)}
+        for place, (tensor, row) in enumerate(self.recorder.find_first_uses(nn.Parameter)):
+            node = self.rows[row].node
+            name = f"{node.path}.(unregistered {place})".lstrip(".")
+            yield OwnedTensor(name, numbers[id(node.module)], tensor, "parameter")
 
     def find_param_rows(self) -> dict[int, int]:
         """The row of each parameter's first owner, by the parameter's id."""
@@ -262,22 +289,16 @@ class Calls:
         """The parameters and buffers of the modules in order, every tensor at its first owner only."""
         seen: dict[int, OwnedTensor] = {}
         for index, node in enumerate(self.nodes.values()):
-            tables: tuple[tuple[Any, OwnedRole], ...] = (
-                (node.module._parameters, "parameter"), (node.module._buffers, "buffer"),
-            )  # fmt: skip
-            for table, role in tables:
-                for name, tensor in table.items():
-                    if tensor is None:
-                        continue
-                    if is_lazy(tensor):
-                        self.has_lazy = True
-                        continue
-                    full_name = f"{node.path}.{name}" if node.path else name
-                    known = seen.get(id(tensor))
-                    if known is None:
-                        seen[id(tensor)] = new_owned((full_name, index, tensor, role, ()))
-                    else:
-                        seen[id(tensor)] = known._replace(aliases=(*known.aliases, full_name))
+            for name, tensor, role in list_tensors(node.module):
+                if is_lazy(tensor):
+                    self.has_lazy = True
+                    continue
+                full_name = f"{node.path}.{name}" if node.path else name
+                known = seen.get(id(tensor))
+                if known is None:
+                    seen[id(tensor)] = new_owned((full_name, index, tensor, role, ()))
+                else:
+                    seen[id(tensor)] = known._replace(aliases=(*known.aliases, full_name))
         return list(seen.values())
 
     def build_modules(self) -> tuple[Module, ...]:
@@ -321,9 +342,12 @@ class Calls:
         further = {self.nodes[key].path: paths for key, paths in places.items()}
         return tuple(
             [
-                new_parameter((name, module, spec, tensor.requires_grad, role, nbytes, storage, other_names))
+                new_parameter(
+                    (name, module, shared.tensor_spec, tensor.requires_grad, role, nbytes, storage, other_names)
+                )
                 for name, module, tensor, role, aliases in self.owned_tensors
-                for (spec, nbytes, _), storage in (place(tensor),)
+                for shared, storage in (place(tensor),)
+                for nbytes in (count_tensor_bytes(tensor),)
                 for other_names in (_name_everywhere(name, aliases, further) if further else aliases,)
             ]
         )

@@ -324,6 +324,16 @@ class Recorder:
             self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
         return tensor
 
+    def find_first_uses(self, kind: type[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
+        """The constants of a class that ops read, each with the row of the first op that did."""
+        wanted = {index: tensor for tensor, index in self._constants.values() if isinstance(tensor, kind)}
+        rows: dict[int, int] = {}
+        for op in self.recorded_ops if wanted else ():
+            for index in op.inputs:
+                if index in wanted:
+                    rows.setdefault(index, op.call)
+        return [(wanted[index], row) for index, row in rows.items()]
+
     def find_place(self, tensor: torch.Tensor) -> tuple[SharedSpec, int | None]:
         """The layout of a tensor and the index of the storage that it lies in; `None` where it was never seen."""
         known: int | None = getattr(tensor, self._index_attribute, None)

@@ -32,6 +32,7 @@ from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing import failure_hints
 from archprof.tracing.calls import Calls
+from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
@@ -217,6 +218,8 @@ class _TracedPass:
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
+        ops = (*self._build_ops(), *[UNKNOWN_FORWARD][: self.runs_nothing])
+        self.notes += make_causal_notes(self.request.causal, ops)
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
@@ -226,7 +229,7 @@ class _TracedPass:
             modules=self.calls.build_modules(),
             parameters=self.calls.build_parameters(),
             calls=self.calls.build_calls(),
-            ops=(*self._build_ops(), *[UNKNOWN_FORWARD][: self.runs_nothing]),
+            ops=ops,
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
             ran=_describe_pass(self.strategy.device, self.dtype),
