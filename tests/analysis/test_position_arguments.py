@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import archprof
 from archprof.analysis.receptive.position_rules import POSITION_RULES
 
-READING_WORDS = ("op.args", "step.arg(", "step.dim(", "_reduced(")
+READING_WORDS = ("op.args", "step.arg(", "step.dim(", "follow_reduction(", "select_position(")
 """How a rule reads an argument in its source, by itself or by the rule that it hands over to."""
 
 READERS = [
