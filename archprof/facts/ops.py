@@ -63,6 +63,13 @@ class Signature(NamedTuple):
     workspace: int | None = None
 
 
+OpLabel = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
+"""The first fields of a signature: name with overload, arguments by place and by name."""
+
+OpCounts = tuple[int | None, int | None, Status, Window | None, bool]
+"""What a rule says of an op: MACs, FLOPs, status, window; whether it reads of its first input only what it returns."""
+
+
 @cache
 def drop_overload(name: str) -> str:
     """ "aten.add.Tensor" -> "aten.add"."""

@@ -13,15 +13,15 @@ from torch import fx, nn
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PASS, PassRequest
-from archprof.rewriting import add_bn as _add_bn
-from archprof.rewriting import no_fc as _no_fc
-from archprof.rewriting import residual as _residual
-from archprof.rewriting import separable as _separable
-from archprof.rewriting import stack3x3 as _stack3x3
-from archprof.rewriting import width as _width
+from archprof.rewriting.add_bn import ADD_BN, NO_CONVOLUTION_TO_NORMALISE, add_batch_norms
 from archprof.rewriting.draft import Change, Draft, Net, Refusal
 from archprof.rewriting.folding import fold_sequentials
+from archprof.rewriting.no_fc import replace_fc, set_num_classes
+from archprof.rewriting.residual import NO_CONVOLUTION_PAIR, RESIDUAL, add_shortcuts
+from archprof.rewriting.separable import NO_CONVOLUTION_TO_SPLIT, SEPARABLE, split_convolutions
+from archprof.rewriting.stack3x3 import NO_CONVOLUTION_TO_STACK, STACK3X3, stack_convolutions
 from archprof.rewriting.tracing import capture_graph
+from archprof.rewriting.width import NO_WIDTH_TO_CHANGE, WIDTH, scale_width
 from archprof.sources.inputs import make_spec
 from archprof.sources.resolve import check_traceable, resolve
 from archprof.sources.target import Target
@@ -86,26 +86,18 @@ def whatif(
     target = resolve(model, inputs, request)
     before = trace(replace(target, owned=False), request)
     net = capture_graph(target, batch=request.batch, dtype=getattr(torch, request.dtype) if request.dtype else None)
-    if stack3x3:
-        _apply_rewrite(
-            net,
-            _stack3x3.STACK3X3,
-            _stack3x3.NO_CONVOLUTION_TO_STACK,
-            partial(_stack3x3.stack_convolutions, middle=middle),
-        )
-    if add_bn:
-        _apply_rewrite(net, _add_bn.ADD_BN, _add_bn.NO_CONVOLUTION_TO_NORMALISE, _add_bn.add_batch_norms)
-    if residual:
-        _apply_rewrite(net, _residual.RESIDUAL, _residual.NO_CONVOLUTION_PAIR, _residual.add_shortcuts)
-    if separable:
-        _apply_rewrite(net, _separable.SEPARABLE, _separable.NO_CONVOLUTION_TO_SPLIT, _separable.split_convolutions)
-    if no_fc:
-        _no_fc.replace_fc(net)
-        net.note_shapes()
-    if width is not None:
-        _apply_rewrite(net, _width.WIDTH, _width.NO_WIDTH_TO_CHANGE, partial(_width.scale_width, factor=width))
+    for asked, name, nothing, rewrite in (
+        (stack3x3, STACK3X3, NO_CONVOLUTION_TO_STACK, partial(stack_convolutions, middle=middle)),
+        (add_bn, ADD_BN, NO_CONVOLUTION_TO_NORMALISE, add_batch_norms),
+        (residual, RESIDUAL, NO_CONVOLUTION_PAIR, add_shortcuts),
+        (separable, SEPARABLE, NO_CONVOLUTION_TO_SPLIT, split_convolutions),
+        (no_fc, "no_fc", "", replace_fc),
+        (width is not None, WIDTH, NO_WIDTH_TO_CHANGE, partial(scale_width, factor=width or 1.0)),
+    ):
+        if asked:
+            _apply_rewrite(net, name, nothing, rewrite)
     if num_classes is not None:
-        _no_fc.set_num_classes(net, num_classes)
+        set_num_classes(net, num_classes)
     fold_sequentials(net)
     rewritten = Net(net).eval()
     after = trace(_make_target(target.name, rewritten, net), replace(request, dtype=None))
@@ -122,10 +114,10 @@ def _validate_options(stack3x3: bool, middle: int | None, width: float | None, n
 
 
 def _apply_rewrite(net: Draft, name: str, nothing: str, rewrite: Callable[[Draft], None]) -> None:
-    """Do one rewrite and note the new shapes; say `nothing` where it found nothing to do."""
+    """Do one rewrite and note the new shapes; say `nothing`, if there is such a case, where it found nothing to do."""
     said = len(net.changes) + len(net.refusals)
     rewrite(net)
-    if said == len(net.changes) + len(net.refusals):
+    if nothing and said == len(net.changes) + len(net.refusals):
         net.note_refusal(name, "", nothing)
     net.note_shapes()
 

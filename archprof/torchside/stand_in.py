@@ -8,9 +8,7 @@ restore when forward raises or the user presses Ctrl-C.
 from __future__ import annotations
 
 import copy
-import functools
 import types
-import weakref
 from collections import ChainMap, OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled, unwrap_compiled_function
+from archprof.torchside.copiers import COPIER_BY_KIND
+from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled
 from archprof.torchside.sharding import (
     drop_distributed,
     find_plain_class,
@@ -286,78 +285,3 @@ def _is_only_attributes(value: Any) -> bool:
     kind = type(value)
     own = any(getattr(kind, way, None) is not getattr(object, way, None) for way in COPY_METHODS)
     return hasattr(value, "__dict__") and kind.__basicsize__ == _StandIns.__basicsize__ and not own
-
-
-def _copy_sequence(twins: _StandIns, value: Any) -> Any:
-    return type(value)([twins.copy_value(item) for item in value])
-
-
-def _copy_mapping(twins: _StandIns, value: Any) -> Any:
-    new = twins.memo[id(value)] = type(value)()
-    for key, item in value.items():
-        new[twins.copy_value(key)] = twins.copy_value(item)
-    return new
-
-
-def _copy_list(twins: _StandIns, value: list[Any]) -> list[Any]:
-    new: list[Any] = []
-    twins.memo[id(value)] = new
-    new.extend(twins.copy_value(item) for item in value)
-    return new
-
-
-def _copy_method(twins: _StandIns, value: types.MethodType) -> types.MethodType:
-    return types.MethodType(value.__func__, twins.copy_value(value.__self__))
-
-
-def _copy_partial(twins: _StandIns, value: functools.partial[Any]) -> functools.partial[Any]:
-    arguments = {key: twins.copy_value(item) for key, item in value.keywords.items()}
-    return functools.partial(twins.copy_value(value.func), *map(twins.copy_value, value.args), **arguments)
-
-
-def _copy_weakref(twins: _StandIns, value: weakref.ref[Any]) -> weakref.ref[Any]:
-    """To the twin, where there is one that somebody else holds."""
-    known = twins.memo.get(id(value()))
-    return value if known is None else weakref.ref(known)
-
-
-def _copy_function(twins: _StandIns, value: types.FunctionType) -> Any:
-    """A hook or a replaced forward: what it holds of the model, the copy holds of the twin."""
-    compiled = unwrap_compiled_function(value)
-    if compiled is not None:
-        return twins.copy_value(compiled)
-    closure, defaults, keywords = value.__closure__ or (), value.__defaults__ or (), value.__kwdefaults__ or {}
-    if not (closure or defaults or keywords):
-        return value
-    cells = tuple(types.CellType() for _ in closure)
-    new = types.FunctionType(value.__code__, value.__globals__, value.__name__, None, cells)
-    new.__dict__.update(value.__dict__)
-    twins.memo[id(value)] = new
-    for cell, old in zip(cells, closure, strict=True):
-        if old != types.CellType():  # an empty one: a name that was never given a value
-            cell.cell_contents = twins.copy_value(old.cell_contents)
-    new.__defaults__ = tuple(map(twins.copy_value, defaults)) or None
-    new.__kwdefaults__ = {name: twins.copy_value(item) for name, item in keywords.items()} or None
-    if _held_ids(new) == _held_ids(value):  # torch's own functions hold plain values, and code knows them by identity
-        twins.memo[id(value)] = value
-    return twins.memo[id(value)]
-
-
-def _held_ids(function: types.FunctionType) -> list[int]:
-    """The ids of what a function closes over and of its defaults."""
-    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != types.CellType()]
-    return [id(item) for item in (*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())]
-
-
-COPIER_BY_KIND: dict[type, Callable[[_StandIns, Any], Any]] = {
-    list: _copy_list,
-    dict: _copy_mapping,
-    OrderedDict: _copy_mapping,
-    tuple: _copy_sequence,
-    set: _copy_sequence,
-    frozenset: _copy_sequence,
-    types.FunctionType: _copy_function,
-    types.MethodType: _copy_method,
-    functools.partial: _copy_partial,
-    weakref.ref: _copy_weakref,
-}

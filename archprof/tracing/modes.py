@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
-from archprof.facts.ops import TENSOR_ARGUMENT
+from archprof.facts.ops import TENSOR_ARGUMENT, OpCounts
 from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
@@ -31,7 +31,7 @@ from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
-from archprof.tracing.recorder import OpCounts, Recorder
+from archprof.tracing.recorder import Recorder
 
 Tensor = torch.Tensor
 RESULT_KINDS = (Tensor, tuple, list)

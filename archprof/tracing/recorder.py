@@ -11,7 +11,6 @@ every collection of the garbage collector, and a deep model has tens of thousand
 from __future__ import annotations
 
 import weakref
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,9 +20,11 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.errors import ArchprofError
-from archprof.facts.records import Kept, Op, Phase, Role, Signature, Status, Storage, Tensor, TensorSpec, Window
+from archprof.facts.ops import OpCounts, OpLabel
+from archprof.facts.records import Op, Phase, Role, Signature, Storage, Tensor, TensorSpec
 from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
 from archprof.torchside.tensors import LAZY_KINDS, make_spec, storage_of
+from archprof.tracing.kept import SavedTensor, add_kept, new_op
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
@@ -31,9 +32,6 @@ OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 _recorder_numbers = count()
 
 # What `_make` of each does, without a function of Python in between: they are made by the ten thousand.
-KEEPS_NOTHING = Kept()
-
-new_op: Callable[[Iterable[Any]], Op] = partial(tuple.__new__, Op)
 new_signature: Callable[[Iterable[Any]], Signature] = partial(tuple.__new__, Signature)
 new_tensor: Callable[[Iterable[Any]], Tensor] = partial(tuple.__new__, Tensor)
 new_storage: Callable[[Iterable[Any]], Storage] = partial(tuple.__new__, Storage)
@@ -45,27 +43,6 @@ class SharedSpec(NamedTuple):
     tensor_spec: TensorSpec
     nbytes: int
     as_tuple: tuple[TensorSpec]
-
-
-OpLabel = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
-"""The first fields of a signature: name with overload, arguments by place and by name."""
-
-OpCounts = tuple[int | None, int | None, Status, Window | None, bool]
-"""What a rule says of an op: MACs, FLOPs, status, window; whether it reads of its first input only what it returns."""
-
-
-class SavedTensor(NamedTuple):
-    """What autograd kept at one moment of the forward.
-
-    Attributes:
-        op_count: ops recorded until then.
-        of_next: autograd had begun a node since the last of them: it is kept for the op that follows.
-        tensor: its index.
-    """
-
-    op_count: int
-    of_next: bool
-    tensor: int
 
 
 class _StorageLife(weakref.ref[Any]):
@@ -353,41 +330,7 @@ class Recorder:
 
     def build_ops(self, *, watched: bool) -> tuple[Op, ...]:
         """What was written down; `watched`: it was seen what autograd keeps, which is then part of each signature."""
-        if not watched:
-            return tuple(self.recorded_ops)
-        kept = self._collect_kept()
-        shared: dict[tuple[int, Kept], Signature] = {}
-        ops = []
-        for number, op in enumerate(self.recorded_ops):
-            if op.phase == "forward":
-                keeps = kept.get(number, KEEPS_NOTHING)
-                found = shared.get((id(op.signature), keeps))
-                if found is None:
-                    found = shared[id(op.signature), keeps] = op.signature._replace(keeps=keeps)
-                op = new_op((found, *op[1:]))
-            ops.append(op)
-        return tuple(ops)
-
-    def _collect_kept(self) -> dict[int, Kept]:
-        """What autograd keeps of each op, by the op's number.
-
-        An op's node keeps inputs before the op is dispatched and outputs after it; a function with a backward of its
-        own keeps both after.
-        """
-        ops, inputs, outputs = self.recorded_ops, defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
-        for op_count, of_next, tensor in self._saved_tensors:
-            number = op_count if of_next else op_count - 1
-            if not 0 <= number < len(ops):
-                continue
-            op = ops[number]
-            if not of_next and tensor in op.outputs:
-                outputs[number].add(op.outputs.index(tensor))
-            elif tensor in op.inputs:
-                inputs[number].add(op.inputs.index(tensor))
-        return {
-            number: Kept(tuple(sorted(inputs[number])), tuple(sorted(outputs[number])))
-            for number in inputs.keys() | outputs.keys()
-        }
+        return add_kept(self.recorded_ops, self._saved_tensors) if watched else tuple(self.recorded_ops)
 
     def build_tensors(self) -> tuple[Tensor, ...]:
         """Every tensor, in the order in which they were first seen."""

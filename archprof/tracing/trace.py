@@ -149,7 +149,7 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
-        self.calls.register_owned()
+        self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
         if self.train:
@@ -173,7 +173,7 @@ class _TracedPass:
             self.failure = self._locate_failure(error)
             return error
         finally:
-            self.calls.register_lazy()
+            self.calls.inventory.register_lazy()
             self.recorder.close()
             self.calls.close()
             for parameter in self.model.parameters() if self.train else ():
@@ -193,8 +193,8 @@ class _TracedPass:
     def _run_backward(self, output: Any) -> None:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
         self.recorder.phase = "backward"
-        self.calls.register_lazy()
-        self.op_mode.param_rows = self.calls.find_param_rows()
+        self.calls.inventory.register_lazy()
+        self.op_mode.param_rows = self.calls.inventory.find_param_rows()
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         roots = [tensor for tensor in tensors_in(loss if loss is not None else output) if tensor.requires_grad]
         if not roots:
@@ -226,8 +226,8 @@ class _TracedPass:
             batch=self.request.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
-            modules=self.calls.build_modules(),
-            parameters=self.calls.build_parameters(),
+            modules=self.calls.inventory.build_modules(),
+            parameters=self.calls.inventory.build_parameters(),
             calls=self.calls.build_calls(),
             ops=ops,
             tensors=self.recorder.build_tensors(),

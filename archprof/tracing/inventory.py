@@ -1,0 +1,192 @@
+"""What the modules of a model are and own, as it was built: also what is never called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from archprof.facts.records import Module, Parameter
+from archprof.torchside.held_weights import OwnedRole, count_tensor_bytes, list_tensors
+from archprof.tracing.recorder import Recorder
+
+if TYPE_CHECKING:
+    from archprof.tracing.calls import CallRow, ModuleNode
+
+OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
+"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes into its product."""
+
+# What `_make` of each does, without a function of Python in between: they are made by the thousand.
+new_parameter: Callable[[Iterable[Any]], Parameter] = partial(tuple.__new__, Parameter)
+new_module: Callable[[Iterable[Any]], Module] = partial(tuple.__new__, Module)
+
+
+class OwnedTensor(NamedTuple):
+    """A parameter or buffer: its name in `state_dict`, the number of its first owner and its further names."""
+
+    name: str
+    module: int
+    tensor: torch.Tensor
+    role: OwnedRole
+    aliases: tuple[str, ...] = ()
+
+
+new_owned: Callable[[Iterable[Any]], OwnedTensor] = partial(tuple.__new__, OwnedTensor)
+
+
+class Inventory:
+    """The modules of a pass, by id, and the tensors that they own."""
+
+    def __init__(
+        self, model: nn.Module, nodes: Mapping[int, ModuleNode], rows: Sequence[CallRow], recorder: Recorder
+    ) -> None:
+        self.model, self.nodes, self.rows, self.recorder = model, nodes, rows, recorder
+        self.has_lazy = False
+        self.owned_tensors = self._collect_owned()
+
+    def register_owned(self) -> None:
+        """Write down the parameters and buffers, as what is there before the pass."""
+        for owned in self.owned_tensors:
+            self.recorder.add_tensor(owned.tensor, owned.role)
+
+    def register_lazy(self) -> None:
+        """After the pass: a lazy parameter had no shape before it."""
+        if self.has_lazy:
+            self.owned_tensors = self._collect_owned()
+            for owned in self.owned_tensors:
+                self.recorder.set_role(owned.tensor, owned.role)
+        self._register_late()
+
+    def _register_late(self) -> None:
+        """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""
+        known = {id(owned.tensor) for owned in self.owned_tensors}
+        for owned in (*self._list_made_in_forward(), *self._list_used_parameters()):
+            if id(owned.tensor) not in known:
+                known.add(id(owned.tensor))
+                self.owned_tensors.append(owned)
+                self.recorder.set_role(owned.tensor, owned.role)
+
+    def _list_made_in_forward(self) -> Iterator[OwnedTensor]:
+        """The tensors of modules that are new, each with the nearest module that was there before."""
+        numbers = {node.path: index for index, node in enumerate(self.nodes.values())}
+        for path, module in self.model.named_modules():
+            if id(module) in self.nodes:
+                continue
+            holder = _find_holder(path, numbers)
+            for name, tensor, role in list_tensors(module):
+                yield OwnedTensor(f"{path}.{name}", holder or 0, tensor, role)
+
+    def _list_used_parameters(self) -> Iterator[OwnedTensor]:
+        """The parameters that ops read and no module has, each with the module that used it first."""
+        numbers = {key: index for index, key in enumerate(self.nodes)}
+        for place, (tensor, row) in enumerate(self.recorder.find_first_uses(nn.Parameter)):
+            node = self.rows[row].node
+            name = f"{node.path}.(unregistered {place})".lstrip(".")
+            yield OwnedTensor(name, numbers[id(node.module)], tensor, "parameter")
+
+    def find_param_rows(self) -> dict[int, int]:
+        """The row of each parameter's first owner, by the parameter's id."""
+        first_rows = [node.call_rows[0] if node.call_rows else None for node in self.nodes.values()]
+        rows = ((id(owned.tensor), first_rows[owned.module]) for owned in self.owned_tensors)
+        return {key: row for key, row in rows if row is not None}
+
+    def _collect_owned(self) -> list[OwnedTensor]:
+        """The parameters and buffers of the modules in order, every tensor at its first owner only."""
+        seen: dict[int, OwnedTensor] = {}
+        for index, node in enumerate(self.nodes.values()):
+            for name, tensor, role in list_tensors(node.module):
+                if is_lazy(tensor):
+                    self.has_lazy = True
+                    continue
+                full_name = f"{node.path}.{name}" if node.path else name
+                known = seen.get(id(tensor))
+                if known is None:
+                    seen[id(tensor)] = new_owned((full_name, index, tensor, role, ()))
+                else:
+                    seen[id(tensor)] = known._replace(aliases=(*known.aliases, full_name))
+        return list(seen.values())
+
+    def build_modules(self) -> tuple[Module, ...]:
+        """The modules of the model as it was built, in order."""
+        nodes = self.nodes
+        numbers = {node.path: index for index, node in enumerate(nodes.values())}
+        kinds = {kind: _name_class(kind) for kind in {type(node.module) for node in nodes.values()}}
+        opaque = {kind for kind in kinds if issubclass(kind, OPAQUE_KINDS)}
+        aliases = self._find_aliases()
+
+        def build(key: int, path: str, module: nn.Module) -> Module:
+            kind, holder = type(module), _find_holder(path, numbers)
+            fields = (
+                path,
+                kinds[kind],
+                holder,
+                tuple(aliases.get(key, ())),
+                _only_holds_modules(module),
+                kind in opaque,
+            )
+            return new_module(fields)
+
+        return tuple([build(key, node.path, node.module) for key, node in nodes.items()])
+
+    def _find_aliases(self) -> dict[int, list[str]]:
+        """The further places of modules that stand in several, by the module's id."""
+        held = [
+            id(child) for node in self.nodes.values() for child in node.module._modules.values() if child is not None
+        ]
+        aliases: dict[int, list[str]] = {}
+        if len(held) == len(set(held)):  # as in most models
+            return aliases
+        for path, module in self.model.named_modules(remove_duplicate=False):
+            if path != self.nodes[id(module)].path:
+                aliases.setdefault(id(module), []).append(path)
+        return aliases
+
+    def build_parameters(self) -> tuple[Parameter, ...]:
+        """What the modules own."""
+        place, places = self.recorder.find_place, self._find_aliases()
+        further = {self.nodes[key].path: paths for key, paths in places.items()}
+        return tuple(
+            [
+                new_parameter(
+                    (name, module, shared.tensor_spec, tensor.requires_grad, role, nbytes, storage, other_names)
+                )
+                for name, module, tensor, role, aliases in self.owned_tensors
+                for shared, storage in (place(tensor),)
+                for nbytes in (count_tensor_bytes(tensor),)
+                for other_names in (_name_everywhere(name, aliases, further) if further else aliases,)
+            ]
+        )
+
+
+def _name_everywhere(name: str, aliases: tuple[str, ...], places: dict[str, list[str]]) -> tuple[str, ...]:
+    """The further names of a tensor, also under the further places of the modules that hold it."""
+    names = list(aliases)
+    for known in (name, *aliases):
+        holder, _, leaf = known.rpartition(".")
+        names += [f"{place}.{leaf}" if place else leaf for place in places.get(holder, ())]
+    return tuple(dict.fromkeys(names))
+
+
+def _find_holder(path: str, numbers: dict[str, int]) -> int | None:
+    """The number of the module that holds a path."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in numbers:
+            return numbers[path]
+    return None
+
+
+def _only_holds_modules(module: nn.Module) -> bool:
+    """Whether a module only holds others."""
+    return bool(module._modules) and not module._parameters and not module._buffers
+
+
+def _name_class(kind: type) -> str:
+    """The name of a class, behind that of its package where torch has another class of that name."""
+    known = getattr(nn, kind.__name__, kind)
+    same = known is kind or known.__module__ == kind.__module__  # as the class of an exported module
+    return kind.__name__ if same else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
