@@ -288,7 +288,7 @@ class Recorder:
     def note_returned(self, tensors: Iterable[torch.Tensor]) -> None:
         """A module gave these to its caller: none of them is auxiliary."""
         if self._auxiliary:
-            self._mark_used(tuple([self._index_input(tensor) for tensor in tensors]))
+            self._mark_used(tuple(map(self._index_input, tensors)))
 
     def note_saved(self, tensor: torch.Tensor) -> torch.Tensor:
         """Autograd keeps this tensor for the backward pass (a pack hook)."""
@@ -302,8 +302,9 @@ class Recorder:
         return tensor
 
     def find_first_uses(self, kind: type[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
-        """The constants of a class that ops read, each with the row of the first op that did."""
-        wanted = {index: tensor for tensor, index in self._constants.values() if isinstance(tensor, kind)}
+        """The constants of a class that were there before the pass, each with the row of the first op that read it."""
+        found = ((tensor, index) for tensor, index in self._constants.values() if isinstance(tensor, kind))
+        wanted = {index: tensor for tensor, index in found if self._born[self._tensor_storages[index]] is None}
         rows: dict[int, int] = {}
         for op in self.recorded_ops if wanted else ():
             for index in op.inputs:
@@ -334,9 +335,8 @@ class Recorder:
 
     def build_tensors(self) -> tuple[Tensor, ...]:
         """Every tensor, in the order in which they were first seen."""
-        return tuple(
-            map(new_tensor, zip([spec.tensor_spec for spec in self._tensor_specs], self._tensor_storages, strict=True))
-        )
+        specs = [spec.tensor_spec for spec in self._tensor_specs]
+        return tuple(map(new_tensor, zip(specs, self._tensor_storages, strict=True)))
 
     def build_storages(self) -> tuple[Storage, ...]:
         """Every allocation, in the order in which they were first seen."""

@@ -477,7 +477,7 @@ def nested_batch() -> nn.Module:
 # Quantised.
 
 
-@odd("dynamically quantised", ROWS, 0, 0, 0, device="cpu", complete=False)
+@odd("dynamically quantised", ROWS, 0, 16, 0, device="cpu", complete=False)
 def dynamic() -> nn.Module:
     return torch.ao.quantization.quantize_dynamic(nn.Sequential(line()), {nn.Linear})
 
