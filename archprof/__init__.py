@@ -4,24 +4,27 @@
     profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
     print(profile.table())
 
-Importing archprof imports neither torch nor anything else that is large: each function gets what it needs
-when it is called.
+There is a function for each command, with the options of the command as keywords. Importing archprof imports neither
+torch nor anything else that is large: each function gets what it needs when it is called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from archprof import files
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
+from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
     from archprof.analysis.table import Table
+    from archprof.budgets.verdicts import Verdict
+    from archprof.measuring.calibrate import Calibration
     from archprof.rewriting import Rewritten
 
 __all__ = [
@@ -32,30 +35,29 @@ __all__ = [
     "TraceError",
     "UnknownName",
     "UsageError",
+    "calibrate",
+    "check",
     "compare",
+    "epoch",
+    "fit",
+    "inputs",
     "list_models",
     "load",
     "measure",
     "profile",
     "register_cost",
     "report",
+    "table",
     "verify",
     "whatif",
 ]
 
 
 def profile(
-    model: Any,
-    inputs: Any = None,
-    *,
-    batch: int = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: str = "full",
-    set: Mapping[str, int] | None = None,
-    phase: str | None = None,
-    context: int | None = None,
-) -> Profile:
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+) -> Profile:  # fmt: skip
     """Trace a model once, without running it, and return what it costs.
 
     Args:
@@ -73,41 +75,21 @@ def profile(
         context: tokens of the phase; 2048 if not given.
 
     Raises:
-        UsageError: the name, its arguments or the inputs do not fit.
+        UsageError: the name, its arguments, the inputs or the options do not fit.
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
         ArchprofError: what was named exists, and cannot be imported, built or read.
     """
-    options = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
-    lengths = {"set": set or None, "phase": phase, "context": context}
-    if files.is_profile_path(model):
-        return _saved(model, inputs, options | lengths)
-    from archprof.sources import resolve
-    from archprof.tracing import decoding, trace
+    from archprof.tracing.profile import profile_model
 
-    counted = _causal(causal)
-    target = resolve.resolve(model, inputs, batch=batch, dtype=dtype)
-    if any(value is not None for value in lengths.values()):
-        if inputs is not None:
-            raise UsageError("Inputs were given, and lengths or a phase of the default ones, too.", "One or the other.")
-        target = decoding.adjusted(target, set=set or None, phase=phase, context=context, batch=batch, dtype=dtype)
-    return trace.trace(target, batch=batch, dtype=dtype, train=train, causal=counted)
+    return profile_model(model, inputs, PassRequest(batch, dtype, train, causal, set, phase, context))
 
 
 def measure(
-    model: Any,
-    inputs: Any = None,
-    *,
-    device: str = "cpu",
-    batch: int | str = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: str = "full",
-    channels_last: bool = False,
-    compile: bool = False,
-    rounds: int = 7,
-    seconds: float = 20.0,
+    model: Any, inputs: Any = None, *, device: str = "cpu",
+    batch: int | Literal["auto"] = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    channels_last: bool = False, compile: bool = False, rounds: int = 7, seconds: float = 20.0,
     progress: Callable[[float, float], None] | None = None,
-) -> Profile:
+) -> Profile:  # fmt: skip
     """Trace a model, then run it on random inputs, over and over: the profile also says how long each layer takes.
 
     What runs is a copy, so that the model and torch's settings are afterwards what they were. Ctrl-C ends it early,
@@ -129,133 +111,211 @@ def measure(
         DoesNotFit: the device has too little memory for this batch.
         Others: as for `profile`; `ArchprofError` also when the model does not run on the device.
     """
-    if files.is_profile_path(model):
-        raise UsageError(f"{model} is a saved profile: there is nothing to run.", hint="Name the model itself.")
-    if batch != "auto" and not isinstance(batch, int):
-        raise UsageError(f"A batch cannot be {batch!r}.", 'A whole number, or "auto".')
-    from archprof.measuring import run
-    from archprof.sources import resolve
+    from archprof.measuring.run import measure_model
 
-    counted = _causal(causal)
-    target = resolve.resolve(model, inputs, batch=batch if isinstance(batch, int) else 1, dtype=dtype)
-    return run.measure_target(
-        target, device=device, batch=batch if isinstance(batch, int) else "auto", dtype=dtype, train=train,
-        causal=counted, channels_last=channels_last, compile=compile, rounds=rounds, seconds=seconds, progress=progress,
-    )  # fmt: skip
+    how = MeasureRequest(device, channels_last, compile, rounds, seconds, largest_batch=batch == AUTO_BATCH)
+    request = PassRequest(1 if how.largest_batch else cast(int, batch), dtype, train, causal)
+    return measure_model(model, inputs, request, how, progress)
 
 
-def _causal(causal: str) -> Literal["full", "half"]:
-    if causal not in ("full", "half"):
-        raise UsageError(f"Causal attention cannot be counted as {causal!r}.", "Allowed: full, half.")
-    return cast('Literal["full", "half"]', causal)
+def table(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False,
+    by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
+    sort: str | None = None, top: int | None = None,
+) -> Table:  # fmt: skip
+    """What every layer of one model costs.
 
+    Args:
+        model, inputs, batch, dtype, train, causal, set, phase, context: as for `profile`.
+        measure: where to run it too: "cpu" or "cuda".
+        channels_last, compile: as for `measure`.
+        by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
+    """
+    from archprof.analysis.tables import layers
+    from archprof.measuring.profiles import count_or_measure
 
-def _saved(path: str, inputs: Any, options: dict[str, Any]) -> Profile:
-    """A saved profile; what was traced is traced, so nothing may be asked for that would change it."""
-    defaults = {"batch": 1, "dtype": None, "train": False, "causal": "full"}
-    changes = ["input"] * (inputs is not None)
-    changes += [name for name, value in options.items() if value != defaults.get(name)]
-    if changes:
-        raise UsageError(
-            f"{path} is a saved profile; {', '.join(changes)} cannot change it.",
-            hint="Name the model itself to trace it again.",
-        )
-    return load(path)
+    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top}
+    layers.validate_table_options(**view)
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context)
+    return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
 
 
 def compare(
-    *models: Any,
-    inputs: Any = None,
-    by: str = "auto",
-    batch: int = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: str = "full",
-    set: Mapping[str, int] | None = None,
-    phase: str | None = None,
-    context: int | None = None,
-) -> Comparison:
+    *models: Any, inputs: Any = None, by: str = "auto",
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False,
+) -> Comparison:  # fmt: skip
     """Architectures side by side: a summary with ratios to the first, what is worth saying, and aligned rows.
 
     Args:
         models: two or more: profiles, or what `profile` takes.
-        inputs, batch, dtype, train, causal, set, phase, context: as for `profile`, for every model that is not a
-            profile yet.
+        inputs, batch, dtype, train, causal, set, phase, context, measure, channels_last, compile: as for `table`, for
+            every model that is not a profile yet.
         by: "path" aligns layers by name, "stage" by spatial size, "auto" by name where the models share a family.
 
     Raises:
-        UsageError: fewer than two models, or what `profile` raises.
+        UsageError: fewer than two models, or what `table` raises.
     """
     from archprof.analysis.compare import comparison
+    from archprof.measuring.profiles import profile_several
 
     comparison.validate_comparison(len(models), by=by)
-    options: dict[str, Any] = {"batch": batch, "dtype": dtype, "train": train, "causal": causal}
-    options |= {"set": set, "phase": phase, "context": context}
-    profiles = [model if isinstance(model, Profile) else _one_of(model, inputs, options) for model in models]
-    compared: Comparison = comparison.compare(profiles, by=by)
-    return compared
-
-
-def _one_of(model: Any, inputs: Any, options: dict[str, Any]) -> Profile:
-    """The profile of one model among several: the inputs of the others do not concern a saved one."""
-    if files.is_profile_path(model):
-        return load(model)
-    return profile(model, inputs, **options)
-
-
-def whatif(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None, **rewrites: Any) -> Rewritten:
-    """Rewrite a copy of a model and say what that costs: `before` and `after` are profiles; the model is only read.
-
-    Args:
-        model, inputs, batch, dtype: as for `profile`.
-        rewrites: stack3x3, middle, add_bn, residual, separable, no_fc, width, num_classes: see
-            `archprof.rewriting.whatif`, which applies them in this order.
-
-    Raises:
-        UsageError: the model, its inputs or the rewrites do not fit.
-        ArchprofError: its forward cannot be made a graph.
-    """
-    from archprof import rewriting
-
-    rewritten: Rewritten = rewriting.whatif(model, inputs, batch=batch, dtype=dtype, **rewrites)
-    return rewritten
-
-
-def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
-    """Count a model by other means too: torch's own counter, fvcore, and what torchvision published.
-
-    Each difference stands with the ops that explain it; what they leave over is called unexplained.
-
-    Args:
-        model, inputs, batch, dtype: as for `profile`; a saved profile holds no model to count.
-
-    Raises:
-        UsageError, TraceError, ArchprofError: as `profile`.
-    """
-    from archprof.analysis.tables.verify import tabulate_verification
-    from archprof.tracing.verify import count_by_sources
-
-    return tabulate_verification(*count_by_sources(model, inputs, batch=batch, dtype=dtype))
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context)
+    return comparison.compare(profile_several(models, inputs, request, how), by=by)
 
 
 def report(
-    models: Any, path: str | Path, *, title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip"
-) -> None:
+    models: Any, path: str | Path, *, inputs: Any = None,
+    title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip", device: str | None = None,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False,
+) -> None:  # fmt: skip
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
         models: one or a list of: profiles, or what `profile` takes.
         path: of the file, which is written whole or not at all.
+        inputs, batch, dtype, train, causal, set, phase, context, measure, channels_last, compile: as for `compare`.
         title: of the page; the names of the models if not given.
         plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
+        device: draw the roof of this one: a name of the catalogue, or a file that `archprof calibrate` wrote.
     """
     from archprof.analysis.report import page
+    from archprof.measuring.profiles import profile_several
     from archprof.render.page import html
 
-    several = models if isinstance(models, list | tuple) else [models]
-    profiles = [model if isinstance(model, Profile) else profile(model) for model in several]
-    facts = page.build_report(profiles, title=title)
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context)
+    profiles = profile_several(_as_list(models), inputs, request, how)
+    facts = page.build_report(profiles, title=title, device=device)
     files.write_whole(path, html.render_page(facts, plotly=plotly))
+
+
+def check(
+    models: Any = (), *, inputs: Any = None,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
+    measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
+) -> tuple[Verdict, ...]:  # fmt: skip
+    """Hold models against budgets or a baseline: one verdict a model, in order.
+
+    Args:
+        models: one or a list of what `profile` takes; none: those that pyproject.toml lists.
+        inputs, batch, dtype, train, causal: as for `profile`.
+        baseline, tolerance, allow_incomplete, folder: see `archprof.budgets.checks.check_models`.
+        measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
+        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_latency, such as "25M" or "5ms".
+
+    Raises:
+        UsageError: a limit, tolerance or setting cannot be read, or there is nothing to check.
+    """
+    from archprof.budgets.checks import check_models
+
+    return check_models(
+        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal),
+        how=request_measurement(measure), baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete,
+        folder=folder,
+    )  # fmt: skip
+
+
+def whatif(
+    model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None,
+    stack3x3: bool = False, middle: int | None = None, add_bn: bool = False, residual: bool = False,
+    separable: bool = False, no_fc: bool = False, width: float | None = None, num_classes: int | None = None,
+) -> Rewritten:  # fmt: skip
+    """Rewrite a copy of a model and say what that costs: `before` and `after` are profiles; the model is only read.
+
+    The rewrites, and what it raises, are those of `archprof.rewriting.whatif`, which applies them in this order.
+    """
+    from archprof import rewriting
+
+    return rewriting.whatif(
+        model, inputs, PassRequest(batch, dtype), stack3x3=stack3x3, middle=middle, add_bn=add_bn, residual=residual,
+        separable=separable, no_fc=no_fc, width=width, num_classes=num_classes,
+    )  # fmt: skip
+
+
+def inputs(
+    model: Any, where: str | Iterable[str], *,
+    lo: int = 1, hi: int = 1024, square: bool | None = None, inputs: Any = None, dtype: str | None = None,
+) -> Table:  # fmt: skip
+    """The input sizes that give an output of that size at a layer: where="features.0=55x55".
+
+    The other arguments, and what it raises, are those of `archprof.sweeping.solve_inputs.find_input_sizes`.
+    """
+    from archprof.analysis.tables.search import tabulate_inputs
+    from archprof.sweeping.solve_inputs import find_input_sizes
+
+    request = PassRequest(dtype=dtype)
+    return tabulate_inputs(find_input_sizes(model, where, lo=lo, hi=hi, square=square, inputs=inputs, request=request))
+
+
+def fit(
+    model: Any, inputs: Any = None, *, over: str = "resolution",
+    max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
+    max_activation: int | str | None = None, batch: int = 1, dtype: str | None = None,
+) -> Table:  # fmt: skip
+    """The largest setting of a model that stays inside its budgets, beside its neighbours.
+
+    The arguments, and what it raises, are those of `archprof.sweeping.fit.fit_to_budgets`.
+    """
+    from archprof.analysis.tables.search import tabulate_fit
+    from archprof.sweeping.fit import fit_to_budgets
+
+    found = fit_to_budgets(
+        model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
+        inputs=inputs, request=PassRequest(batch, dtype),
+    )  # fmt: skip
+    return tabulate_fit(found)
+
+
+def epoch(
+    models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
+    measure: str = "cpu", channels_last: bool = False, compile: bool = False,
+) -> Table:  # fmt: skip
+    """How long an epoch takes, from a measured training step; a row for each model.
+
+    Args:
+        models: one or a list of: profiles of measured training steps, or what `profile` takes.
+        images: in an epoch.
+        batch, inputs, dtype, measure, channels_last, compile: as for `table`.
+
+    Raises:
+        UsageError: there are no images, or a profile is of no measured training step.
+    """
+    from archprof.analysis.tables import epoch as epochs
+    from archprof.measuring.profiles import profile_several
+
+    epochs.count_steps(images, batch)
+    how = MeasureRequest(measure, channels_last, compile)
+    request = PassRequest(batch, dtype, train=True)
+    return epochs.tabulate_epochs(profile_several(_as_list(models), inputs, request, how), images)
+
+
+def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
+    """Count a model, as `profile` takes it, by other means too: torch's own counter, fvcore, and published figures.
+
+    Each difference stands with the ops that explain it; what they leave over is called unexplained.
+    """
+    from archprof.analysis.tables.verify import tabulate_verification
+    from archprof.tracing.verify import count_by_sources
+
+    return tabulate_verification(*count_by_sources(model, inputs, PassRequest(batch, dtype)))
+
+
+def calibrate(device: str = "cuda") -> Calibration:
+    """Measure the roofs of this machine's device in under a minute: copies, products by dtype, launches, marks."""
+    from archprof.measuring.calibrate import calibrate_device
+    from archprof.measuring.run import DEVICE_CLASSES
+
+    return calibrate_device(DEVICE_CLASSES[MeasureRequest(device).device]())
 
 
 def load(path: str | Path) -> Profile:
@@ -272,11 +332,9 @@ def load(path: str | Path) -> Profile:
 def list_models(pattern: str = "") -> Table:
     """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
     from archprof.analysis.tables import model_list
-    from archprof.models import registry
+    from archprof.sources.zoo_names import match_builtins
 
-    entries = registry.match_builtins(pattern)
-    listed: Table = model_list.tabulate_models([(entry, profile(entry.name)) for entry in entries])
-    return listed
+    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
 
 
 def register_cost(name: str) -> Any:
@@ -284,3 +342,8 @@ def register_cost(name: str) -> Any:
     from archprof.tracing.ops import costs
 
     return costs.register_cost(name)
+
+
+def _as_list(models: Any) -> list[Any]:
+    """One model or several, as several."""
+    return [*models] if isinstance(models, list | tuple) else [models]

@@ -11,24 +11,20 @@ from typing import Any
 
 import pytest
 
+import archprof
+
 
 @pytest.fixture
 def archprof_check(pytestconfig: pytest.Config) -> Callable[..., None]:
     """A function that fails the test, with the table, where a model does not keep its limits.
 
-    It takes MODEL or an `nn.Module`; limits as `max_params="25M"`, `max_macs`, `max_flops`, `max_activation`,
-    `max_peak`; and the other keywords of `archprof.budgets.checks.check_models`. pyproject.toml is looked for in
-    pytest's root folder.
+    It takes MODEL or an `nn.Module`, and the keywords of `archprof.check`, such as `max_params="25M"`. pyproject.toml
+    is looked for in pytest's root folder.
     """
 
     def hold(model: Any, inputs: Any = None, **said: Any) -> None:
-        from archprof.budgets import checks
-
         __tracebackhide__ = True
-        limits = {name.removeprefix("max_"): most for name, most in said.items() if name.startswith("max_")}
-        options = {name: value for name, value in said.items() if not name.startswith("max_")}
-        folder = pytestconfig.rootpath
-        verdicts = checks.check_models([model], limits, inputs=inputs, folder=folder, **options)
+        verdicts = archprof.check([model], inputs=inputs, folder=pytestconfig.rootpath, **said)
         if not all(verdict.ok for verdict in verdicts):
             raise AssertionError("\n" + "\n".join(str(verdict.table.to_text()) for verdict in verdicts))
 

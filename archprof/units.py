@@ -18,10 +18,11 @@ UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
     "duration": (("s", 1), ("min", 60), ("h", 3600)),
     "share": (("%", 0.01),),
+    "flops_per_byte": (("FLOP/B", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "share": 1.0}
+MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "share": 1.0, "flops_per_byte": 1.0}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.

@@ -16,7 +16,6 @@ import pytest
 from models.lectures import ROWS
 
 import archprof
-from archprof.sweeping.solve_inputs import find_input_sizes
 
 FOLDER = Path(__file__).parent.parent / "examples"
 SCRIPTS = ("alexnet_layer_by_layer", "cifar_ladder", "five_by_five", "vgg16_parameters", "winners")
@@ -148,7 +147,8 @@ def test_d7_about_a_billion_computations() -> None:
 def test_d9_backwards() -> None:
     """The sizes that the search finds: 227 is one, 224 is not."""
     sizes = figures(ALEXNET, r"^55x55 comes out of images of side ([\d ]+)$")
-    assert sizes == [found.size[0] for found in find_input_sizes("alexnet_2012", "features.0=55x55").found]
+    found = archprof.inputs("alexnet_2012", "features.0=55x55").records()
+    assert [row["input"] for row in found] == [f"{size:.0f}x{size:.0f}" for size in sizes]
     assert 227 in sizes
 
 

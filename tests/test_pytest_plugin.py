@@ -1,4 +1,4 @@
-"""The fixture `archprof_check`, in a pytest of its own; and `check_models`, which it shares with the command."""
+"""The fixture `archprof_check`, in a pytest of its own; and `archprof.check`, which it shares with the command."""
 
 import subprocess
 import sys
@@ -6,7 +6,6 @@ import sys
 import pytest
 
 import archprof
-from archprof.budgets import checks
 from archprof.errors import UnknownName, UsageError
 
 pytest_plugins = ["pytester"]
@@ -108,9 +107,7 @@ def test_loading_the_plugin_loads_nothing_heavy():
 
 
 def test_run_gives_a_verdict_a_model_in_order(here):
-    verdicts = checks.check_models(
-        ["net.py:Net", "net.py:Net(width=8)"], {"params": "3k", "macs": None}, inputs="3x8x8"
-    )
+    verdicts = archprof.check(["net.py:Net", "net.py:Net(width=8)"], max_params="3k", max_macs=None, inputs="3x8x8")
     assert [(v.model, v.ok, len(v.checks)) for v in verdicts] == [
         ("net.py:Net", True, 1),
         ("net.py:Net(width=8)", False, 1),
@@ -119,14 +116,14 @@ def test_run_gives_a_verdict_a_model_in_order(here):
 
 def test_run_against_a_baseline(here):
     archprof.profile("net.py:Net", "3x8x8").save("net.json")
-    assert checks.check_models(["net.py:Net"], inputs="3x8x8", baseline="net.json")[0].ok
-    (wider,) = checks.check_models(["net.py:Net(width=5)"], inputs="3x8x8", baseline="net.json", tolerance="1%")
+    assert archprof.check("net.py:Net", inputs="3x8x8", baseline="net.json")[0].ok
+    (wider,) = archprof.check("net.py:Net(width=5)", inputs="3x8x8", baseline="net.json", tolerance="1%")
     assert {each.limit.metric for each in wider.broken} == {"params", "macs", "flops", "activation", "peak"}
-    assert checks.check_models(["net.py:Net(width=5)"], inputs="3x8x8", baseline="net.json", tolerance="30%")[0].ok
-    assert checks.check_models(["net.json"], baseline="net.json")[0].ok
+    assert archprof.check("net.py:Net(width=5)", inputs="3x8x8", baseline="net.json", tolerance="30%")[0].ok
+    assert archprof.check("net.json", baseline="net.json")[0].ok
     for options in ({"batch": 2}, {"dtype": "float16"}, {"train": True}):
         with pytest.raises(UsageError, match=r"net\.py:Net and its baseline were traced otherwise"):
-            checks.check_models(["net.py:Net"], inputs="3x8x8", baseline="net.json", **options)
+            archprof.check("net.py:Net", inputs="3x8x8", baseline="net.json", **options)
 
 
 LISTED = """
@@ -145,27 +142,27 @@ max-params = "1"
 
 def test_run_without_a_model_checks_all_that_pyproject_lists(here, monkeypatch):
     (here / "pyproject.toml").write_text(LISTED)
-    verdicts = checks.check_models()
+    verdicts = archprof.check()
     assert [(v.ok, [each.limit.metric for each in v.checks]) for v in verdicts] == [
         (True, ["macs", "params"]), (False, ["macs", "params"]),
     ]  # fmt: skip
-    assert [v.ok for v in checks.check_models(limits={"params": "1M"})] == [True, True]
+    assert [v.ok for v in archprof.check(max_params="1M")] == [True, True]
     (here / "deep").mkdir()
     monkeypatch.chdir(here / "deep")
-    assert [v.ok for v in checks.check_models()] == [True, False]
+    assert [v.ok for v in archprof.check()] == [True, False]
 
 
 def test_what_run_refuses(here):
     with pytest.raises(UsageError, match=r"No model was named.*\n.*\n\[\[tool.archprof.check\]\]"):
-        checks.check_models()
+        archprof.check()
     with pytest.raises(UsageError, match=r"nothing to check net.py:Net against"):
-        checks.check_models(["net.py:Net"], inputs="3x8x8")
+        archprof.check("net.py:Net", inputs="3x8x8")
     with pytest.raises(UsageError, match="One baseline was given for 2 models"):
-        checks.check_models(["a.json", "b.json"], baseline="c.json")
+        archprof.check(["a.json", "b.json"], baseline="c.json")
     with pytest.raises(UnknownName, match="Near it: max-params"):
-        checks.check_models(["net.py:Net"], {"parms": 3})
+        archprof.check(["net.py:Net"], max_parms=3)
     with pytest.raises(UsageError, match="needs a measured profile"):
-        checks.check_models(["gone.py:Net"], {"latency": "5ms"})
+        archprof.check(["gone.py:Net"], max_latency="5ms")
     (here / "pyproject.toml").write_text(LISTED)
     with pytest.raises(UsageError, match="input, batch was given without a model"):
-        checks.check_models(inputs="3x8x8", batch=2)
+        archprof.check(inputs="3x8x8", batch=2)

@@ -12,7 +12,7 @@ FALLBACK = "on real tensors"
 def describe_certainty(profile: Profile) -> str:
     """ "complete", or "lower bound" where an op has no rule or the forward stopped; either may be "on real tensors".
 
-    The last says that the pass needed values, so that what was counted may depend on the random inputs it took.
+    The last says that the pass needed values, so that what was counted may depend on the values it took.
     """
     word = COMPLETE if profile.totals.complete else LOWER_BOUND
     return f"{word}, {FALLBACK}" if profile.environment.get("device") == "cpu" else word

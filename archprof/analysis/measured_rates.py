@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from archprof.analysis.tables.columns import Counts
+from archprof.analysis.counts import Counts, compute_intensity
 
 
 class Dot(NamedTuple):
-    """One measured row: FLOPs for each byte moved, unfused; FLOP/s; its index in `Profile.layers`."""
+    """One measured row: its arithmetic intensity; FLOP/s; its index in `Profile.layers`."""
 
     intensity: float
     rate: float
@@ -20,14 +20,8 @@ def dots(own: Sequence[Counts]) -> list[Dot]:
     """The rows that compute, were measured long enough to tell, and have no op without a rule."""
     found = []
     for row, counts in enumerate(own):
-        flops, time = counts.flops + (counts.backward_flops or 0), counts.latency
-        if (
-            flops
-            and counts.bytes_moved
-            and not counts.unknown
-            and time
-            and not time.below_resolution
-            and time.seconds > 0
-        ):
-            found.append(Dot(flops / counts.bytes_moved, flops / time.seconds, row))
+        intensity, time = compute_intensity(counts), counts.latency
+        if intensity and time and not time.below_resolution and time.seconds > 0:
+            flops = counts.flops + (counts.backward_flops or 0)
+            found.append(Dot(intensity, flops / time.seconds, row))
     return found

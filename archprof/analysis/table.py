@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from archprof import units
 
-Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share"]
+Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte"]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 Value: TypeAlias = "int | float | str | Shapes | None"
 

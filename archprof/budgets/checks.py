@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import archprof
 from archprof import files
 from archprof.budgets import pyproject, verdicts
 from archprof.budgets.limits import LATENCY_KEY
 from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
 from archprof.errors import UnknownName, UsageError
+from archprof.facts import store
+from archprof.facts.request import PLAIN_PASS, MeasureRequest, PassRequest
+from archprof.measuring.profiles import count_or_measure
 
 
 def check_models(
@@ -23,11 +25,8 @@ def check_models(
     tolerance: str | float | None = None,
     allow_incomplete: bool | None = None,
     inputs: Any = None,
-    batch: int = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: str = "full",
-    measure: str | None = None,
+    request: PassRequest = PLAIN_PASS,
+    how: MeasureRequest | None = None,
     folder: str | Path = ".",
 ) -> tuple[Verdict, ...]:
     """Trace each model and hold it against its limits: one verdict a model, in order.
@@ -37,26 +36,20 @@ def check_models(
 
     Args:
         models: what `archprof.profile` takes.
-        limits: the most by metric, such as {"params": "25M", "peak": "200MiB"}; `None`: no limit.
+        limits: the most by metric, such as {"max_params": "25M", "max_peak": "200MiB"}; `None`: no limit.
         baseline: a saved profile of the same pass; with one model only.
         tolerance: share by which the baseline may be exceeded: "1%", "0.01" or 0.01.
         allow_incomplete: a value that is a lower bound, and under its limit, passes; `None`: as pyproject.toml says.
-        inputs, batch, dtype, train, causal: see `archprof.profile`.
-        measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
+        inputs: see `archprof.profile`.
+        request: of the pass; what differs from the default in it was said.
+        how: to measure a model whose latency has a limit.
         folder: where to look for pyproject.toml, and above it.
 
     Raises:
         UsageError: a limit, tolerance or setting cannot be read, or there is nothing to check.
         ArchprofError: a model cannot be traced.
     """
-    options = {
-        "input": inputs,
-        "batch": batch if batch != 1 else None,
-        "dtype": dtype,
-        "train": train or None,
-        "causal": causal if causal != "full" else None,
-        "measure": measure,
-    }
+    options = {"input": inputs, **request.list_changes(), "measure": how and how.device}
     said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
     jobs = _jobs(models, said | _limits(limits or {}), pyproject.read_settings(Path(folder)))
     for job in jobs:
@@ -81,10 +74,11 @@ def _name(job: CheckJob) -> str:
 
 def _limits(limits: Mapping[str, str | int | None]) -> dict[str, Any]:
     """The limits that were given, by their keys in pyproject.toml."""
-    for metric in limits:
-        if f"max-{metric}" not in pyproject.LIMIT_KEYS:
-            raise UnknownName("limit", f"max-{metric}", pyproject.LIMIT_KEYS)
-    return _given({f"max-{metric}": most for metric, most in limits.items()})
+    keys = {name.replace("_", "-"): most for name, most in limits.items()}
+    for key in keys:
+        if key not in pyproject.LIMIT_KEYS:
+            raise UnknownName("limit", key, pyproject.LIMIT_KEYS)
+    return _given(keys)
 
 
 def _jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings) -> list[CheckJob]:
@@ -125,11 +119,9 @@ def _saved(job: CheckJob) -> bool:
 
 def _verdict(job: CheckJob) -> Verdict:
     """One model, traced, measured if its latency has a limit, and held against its limits."""
-    baseline = None if job.baseline is None else archprof.load(job.baseline)
-    options = dict(job.options)
-    device = options.pop("measure", None)
-    if _limits_latency(job) and not _saved(job):
-        profile = archprof.measure(job.model, device=device, **options)
-    else:
-        profile = archprof.profile(job.model, **options)
+    baseline = None if job.baseline is None else store.load(job.baseline)
+    options = {"inputs": None, "measure": None, **job.options}
+    inputs, device = options.pop("inputs"), options.pop("measure")
+    how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) else None
+    profile = count_or_measure(job.model, inputs, PassRequest(**options), how)
     return verdicts.check_profile(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)

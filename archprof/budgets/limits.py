@@ -4,81 +4,87 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import attrgetter
 from typing import NamedTuple
 
 from archprof import units
-from archprof.analysis import elapsed
+from archprof.analysis.elapsed import Elapsed
+from archprof.analysis.metrics import METRIC_BY_KEY, Metric
 from archprof.analysis.table import Unit
-from archprof.analysis.tables.columns import own_counts
+from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
-from archprof.facts import liveness
 from archprof.facts.records import Profile
 
-
-class Metric(NamedTuple):
-    """One number of a profile that can have a limit.
-
-    Attributes:
-        header: its name for a reader.
-        unit: of the number.
-        parse: reads a limit that somebody typed.
-        by_layer: what each layer contributes, in the order of `Profile.layers`.
-        total: the number itself; of a measured metric only for a profile that was measured.
-        counted: it is a sum over ops, so an op without a rule makes it a lower bound.
-        measured: it moves from run to run, so no baseline sets a limit of it.
-    """
-
-    header: str
-    unit: Unit
-    parse: Callable[[str], float]
-    by_layer: Callable[[Profile], Sequence[float]]
-    total: Callable[[Profile], float]
-    counted: bool = False
-    measured: bool = False
-
-
-def _summed(header: str, key: str, unit: Unit = "count", counted: bool = False) -> Metric:
-    """A metric that is the sum of a column of the layer table."""
-    value = attrgetter(key)
-
-    def own(profile: Profile) -> list[int]:
-        return [value(counts) for counts in own_counts(profile)]
-
-    parse = units.parse_bytes if unit == "bytes" else units.parse_count
-    return Metric(header, unit, parse, own, lambda profile: sum(own(profile)), counted)
-
-
-def _latency(profile: Profile) -> float:
-    """The median of the whole model, without marks."""
-    time = elapsed.find_model_time(profile)
-    if time is None:
-        raise UsageError(
-            f"{profile.model} was not measured, so its latency cannot be held against a limit.",
-            "A limit of latency needs a measured profile.",
-            "Add --measure cpu or --cuda, or name a profile saved with it.",
-        )
-    return time.seconds
-
-
-def _own_latency(profile: Profile) -> list[float]:
-    return [time.seconds if time else 0.0 for time in elapsed.collect_row_times(profile)]
-
+PARSERS: dict[Unit, Callable[[str], float]] = {
+    "count": units.parse_count,
+    "bytes": units.parse_bytes,
+    "seconds": units.parse_seconds,
+}
 
 LATENCY_KEY = "latency"
 
+
+class LimitableMetric(NamedTuple):
+    """A metric that can have a limit."""
+
+    metric: Metric
+
+    @property
+    def header(self) -> str:
+        """Its name for a reader."""
+        return self.metric.word
+
+    @property
+    def unit(self) -> Unit:
+        return self.metric.unit
+
+    @property
+    def measured(self) -> bool:
+        """It moves from run to run, so no baseline sets a limit of it."""
+        return self.metric.measured
+
+    @property
+    def counted(self) -> bool:
+        """It is a sum over ops, so an op without a rule makes it a lower bound."""
+        return self.metric.bound == "unknown"
+
+    def parse(self, text: str) -> float:
+        """A limit that somebody typed."""
+        return PARSERS[self.unit](text)
+
+    def by_layer(self, profile: Profile) -> list[float]:
+        """What each layer contributes, in the order of `Profile.layers`."""
+        values = self.metric.by_row(ProfileView(profile)) if self.metric.by_row else ()
+        return [value.seconds if isinstance(value, Elapsed) else value or 0 for value in values]
+
+    def total(self, profile: Profile) -> float:
+        """The number itself.
+
+        Raises:
+            UsageError: the metric is measured, and the profile was not.
+        """
+        value: float | None = self.metric.of_model(ProfileView(profile))
+        if value is None:
+            raise UsageError(
+                f"{profile.model} was not measured, so its {self.header} cannot be held against a limit.",
+                f"A limit of {self.header} needs a measured profile.",
+                "Add --measure cpu or --cuda, or name a profile saved with it.",
+            )
+        return value
+
+
 LIMITABLE_METRICS = {
-    "params": _summed("parameters", "params"),
-    "macs": _summed("MACs", "macs", counted=True),
-    "flops": _summed("FLOPs", "flops", counted=True),
-    "activation": _summed("activation memory", "activation_bytes", "bytes"),
-    "peak": Metric(
-        "peak memory", "bytes", units.parse_bytes, liveness.split_peak_by_layer, liveness.compute_peak_bytes
-    ),
-    LATENCY_KEY: Metric("latency", "seconds", units.parse_seconds, _own_latency, _latency, measured=True),
+    name: LimitableMetric(METRIC_BY_KEY[key])
+    for name, key in {
+        "params": "params",
+        "macs": "macs",
+        "flops": "flops",
+        "activation": "activation_bytes",
+        "peak": "peak",
+        LATENCY_KEY: "latency",
+    }.items()
 }
 """What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
 

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ class CheckJob:
 
     Attributes:
         model: MODEL, or what else `archprof.profile` takes.
-        options: what `archprof.profile` is called with beside it, and where to "measure".
+        options: what was said of its pass: "inputs", fields of `PassRequest`, and where to "measure".
         limits: one a metric.
         baseline: path of a saved profile.
         tolerance, allow_incomplete: see `archprof.budgets.verdicts.check_profile`.
@@ -106,9 +105,14 @@ def _table(path: Path) -> Any:
 
 def _toml() -> Any:
     """The parser that Python has since 3.11, or the package it was made from."""
-    for name in ("tomllib", "tomli"):
-        with suppress(ModuleNotFoundError):
-            return import_module(name)
+    with suppress(ModuleNotFoundError):
+        import tomllib  # from Python 3.11 on
+
+        return tomllib
+    with suppress(ModuleNotFoundError):
+        import tomli
+
+        return tomli
     raise ArchprofError(
         f"{SETTINGS_FILE} holds archprof's settings, and this Python cannot read it.",
         "Python 3.11 and newer can; 3.10 needs the package tomli.",

@@ -16,7 +16,7 @@ from archprof.analysis import elapsed
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table, Unit
 from archprof.analysis.tables import notes
-from archprof.budgets.limits import LIMITABLE_METRICS, Limit, Metric, limits_from_baseline
+from archprof.budgets.limits import LIMITABLE_METRICS, Limit, LimitableMetric, limits_from_baseline
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
@@ -47,7 +47,7 @@ class LimitCheck:
     interval: str = ""
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> LimitableMetric:
         return LIMITABLE_METRICS[self.limit.metric]
 
     @property
@@ -166,7 +166,7 @@ def _between(profile: Profile, limit: Limit) -> str:
     return elapsed.show_interval(time) if time and time.low < limit.most < time.high else ""
 
 
-def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
+def _largest(profile: Profile, metric: LimitableMetric) -> tuple[tuple[str, float], ...]:
     """The layers that contribute most, all calls of one together."""
     sums: dict[str, float] = {}
     for layer, value in zip(profile.layers, metric.by_layer(profile), strict=True):

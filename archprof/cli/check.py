@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import archprof
 from archprof.cli import options
 from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_text
-from archprof.cli.pass_options import read_device_options
 from archprof.cli.progress import show_waiting
 
 if TYPE_CHECKING:
@@ -61,28 +61,15 @@ def check(
     debug: options.Debug = False,
 ) -> None:
     """Hold models against budgets or a baseline; exit code 3 when one is broken."""
-    from archprof.budgets import checks
-
     with error_boundary(debug):
         form = choose_format(format, output, VERDICT_FORMATS, VERDICT_SUFFIXES)
-        limits = {
-            "params": max_params, "macs": max_macs, "flops": max_flops,
-            "activation": max_activation, "peak": max_peak, "latency": max_latency,
-        }  # fmt: skip
         with show_waiting("Checking the budgets"):
-            verdicts: tuple[Verdict, ...] = checks.check_models(
-                models or (),
-                limits,
-                baseline=baseline,
-                tolerance=tolerance,
-                allow_incomplete=allow_incomplete or None,
-                inputs=input or None,
-                batch=batch,
-                dtype=dtype,
-                train=train,
-                causal=causal,
-                measure=read_device_options(measure, cuda, channels_last=False, compile=False).device,
-            )
+            verdicts = archprof.check(
+                models or (), inputs=input or None, batch=batch, dtype=dtype, train=train, causal=causal,
+                baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete or None,
+                measure=options.choose_device(measure, cuda), max_params=max_params, max_macs=max_macs,
+                max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_latency=max_latency,
+            )  # fmt: skip
         write_text(render_verdicts(verdicts, form, output), output)
         if form == "github":
             append_step_summary(verdicts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import archprof
-from archprof.cli import options, other_tools, pass_options
+from archprof.cli import options, other_tools, profiles
 from archprof.cli.output import (
     PAGE_FORMATS,
     PAGE_SUFFIXES,
@@ -21,6 +21,7 @@ from archprof.cli.output import (
 )
 from archprof.cli.progress import show_waiting
 from archprof.cli.report import render_report_page
+from archprof.facts.request import PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
@@ -54,22 +55,21 @@ def compare(
         form = choose_format(format, output, PAGE_FORMATS, PAGE_SUFFIXES)
         comparison.validate_comparison(len(models), by=by)
         other_tools.validate_convention(convention, form, train=train)
-        how = pass_options.read_device_options(measure, cuda, channels_last, compile)
-        asked = options.collect_sequence_options(settings, phase, context)
-        answer = pass_options.profile_each(
-            models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked
-        )
+        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        lengths = options.parse_lengths(settings)
+        request = PassRequest(batch, dtype, train, causal, lengths, phase, context)
+        shown, ended = profiles.profile_each(models, input, request, how)
         if form == "html":
-            write_text(render_report_page(answer.profiles), output)
+            write_text(render_report_page(shown), output)
         else:
             with show_waiting("Comparing"):
-                compared = archprof.compare(*answer.profiles, by=by)
+                compared = archprof.compare(*shown, by=by)
             text = render_comparison(compared, form, layers, output)
             if convention == other_tools.OWN_CONVENTION:
                 write_text(text, output)
             else:
-                other_tools.write_by_rule(answer.profiles, convention, form, output, text)
-        answer.raise_problem()
+                other_tools.write_by_rule(shown, convention, form, output, text)
+        profiles.end_with(ended)
 
 
 def render_comparison(compared: Comparison, form: str, layers: bool, output: Path | None) -> str:

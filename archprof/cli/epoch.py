@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
-from archprof.cli import options, pass_options
+from archprof.cli import options, profiles
 from archprof.cli.output import choose_format, error_boundary, write_table
+from archprof.errors import ArchprofError
+from archprof.facts.request import MeasureRequest, PassRequest
 
 
 def epoch(
@@ -32,10 +34,10 @@ def epoch(
 
     with error_boundary(debug):
         form = choose_format(format, output)
-        how = pass_options.read_device_options("cuda" if cuda else measure, cuda, channels_last, compile)
+        how = MeasureRequest("cuda" if cuda else measure, channels_last, compile)
         epoch.count_steps(images, batch)
-        answer = pass_options.profile_each(models, input, how, batch=batch, dtype=dtype, train=True)
-        if answer.problem is not None:
-            raise answer.problem
-        write_table(epoch.tabulate_epochs(answer.profiles, images), form, output)
-        answer.raise_problem()
+        shown, ended = profiles.profile_each(models, input, PassRequest(batch, dtype, train=True), how)
+        if isinstance(ended, ArchprofError):
+            raise ended
+        write_table(epoch.tabulate_epochs(shown, images), form, output)
+        profiles.end_with(ended)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,7 +25,7 @@ Input = Annotated[
         "--input",
         metavar="SPEC",
         help="3x224x224 (batch in front), [2,128] (exact), int64[1,128]<30522, mask=bool[1,128], "
-        "batch={image: 3x224x224, ids: int64[1,8]}. Repeatable.",
+        "batch={image: 3x224x224, ids: int64[1,8]}, 3x224x224>=0<1, photo.npy. Repeatable.",
     ),
 ]
 Arg = Annotated[
@@ -101,17 +101,23 @@ Output = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def collect_sequence_options(settings: list[str] | None, phase: str | None, context: int | None) -> dict[str, Any]:
-    """What `--set`, `--phase` and `--context` ask of `archprof.profile`; nothing where none was given."""
-    asked = {"set": dict(map(_setting, settings)) if settings else None, "phase": phase, "context": context}
-    return {key: value for key, value in asked.items() if value is not None}
+def parse_lengths(settings: list[str] | None) -> dict[str, int] | None:
+    """What `--set` says, as `{"seq": 4096}`."""
+    return dict(map(_parse_length, settings)) if settings else None
 
 
-def _setting(text: str) -> tuple[str, int]:
+def _parse_length(text: str) -> tuple[str, int]:
     key, equals, value = text.partition("=")
     if not equals or not value.strip().isdecimal() or int(value) < 1:
         raise UsageError(f"--set {text} cannot be read.", "KEY=N, where N is a whole number of 1 or more.", "seq=4096")
     return key.strip(), int(value)
+
+
+def choose_device(measure: str | None, cuda: bool) -> str | None:
+    """Where to measure by `--measure` and `--cuda`, which must not contradict each other."""
+    if cuda and measure == "cpu":
+        raise UsageError("--cuda and --measure cpu contradict each other.", "One device at a time.")
+    return "cuda" if cuda and measure is None else measure
 
 
 def add_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str] | None:
@@ -121,3 +127,20 @@ def add_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str]
     from archprof.sources import input_grammar
 
     return [*(inputs or ()), *(input_grammar.parse_argument(text) for text in args)]
+
+
+def parse_batches(text: str) -> list[int | str]:
+    """The batch sizes in words such as "8", "1,8,64" or "auto".
+
+    Raises:
+        UsageError: one of them is no whole number, and not "auto".
+    """
+    words = [word.strip() for word in text.split(",")]
+    if any(word != "auto" and not word.removeprefix("-").isdecimal() for word in words):
+        raise UsageError(f"{text!r} is no batch size.", "A number such as 8, several such as 1,8,64, or auto.")
+    return [word if word == "auto" else int(word) for word in words]
+
+
+def parse_dtypes(text: str | None) -> list[str | None]:
+    """The dtypes in words such as "float32,bfloat16"; the model's own for `None`."""
+    return [None] if text is None else [word.strip() for word in text.split(",")]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from archprof import files
-from archprof.cli import options, pass_options
+from archprof.cli import options, profiles
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
+from archprof.facts.request import PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -64,15 +65,14 @@ def report(
         files.check_writable(output)
         if device is not None:
             devices.resolve_device(device)
-        how = pass_options.read_device_options(measure, cuda, channels_last, compile)
-        asked = options.collect_sequence_options(settings, phase, context)
-        answer = pass_options.profile_each(
-            models, input, how, batch=batch, dtype=dtype, train=train, causal=causal, **asked
-        )
+        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        lengths = options.parse_lengths(settings)
+        request = PassRequest(batch, dtype, train, causal, lengths, phase, context)
+        shown, ended = profiles.profile_each(models, input, request, how)
         with show_waiting("Drawing the page"):
-            page = render_report_page(answer.profiles, title=title, plotly=cast(Plotly, plotly), device=device)
+            page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device)
         write_text(page, output)
-        answer.raise_problem()
+        profiles.end_with(ended)
 
 
 def render_report_page(

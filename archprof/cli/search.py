@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from archprof import units
+import archprof
 from archprof.cli import options
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_waiting
@@ -29,23 +29,11 @@ def inputs(
     debug: options.Debug = False,
 ) -> None:
     """The input sizes that give an output of that size at a layer."""
-    from archprof.analysis.tables import search
-
     with error_boundary(debug):
         form = choose_format(format, output)
         with show_waiting(f"Solving {model}"):
-            from archprof.sweeping import solve_inputs
-
-            answer = solve_inputs.find_input_sizes(
-                model,
-                where,
-                lo=low,
-                hi=high,
-                square=square,
-                inputs=input or None,
-                dtype=dtype,
-            )
-        write_table(search.tabulate_inputs(answer), form, output)
+            answer = archprof.inputs(model, where, lo=low, hi=high, square=square, inputs=input or None, dtype=dtype)
+        write_table(answer, form, output)
 
 
 def fit(
@@ -65,16 +53,11 @@ def fit(
     debug: options.Debug = False,
 ) -> None:
     """The largest setting of a model that stays inside a budget."""
-    from archprof.analysis.tables import search
-
     with error_boundary(debug):
         form = choose_format(format, output)
-        counts = {"max_params": max_params, "max_macs": max_macs, "max_flops": max_flops}
-        budgets = {name: units.parse_count(most) for name, most in counts.items() if most is not None}
-        if max_activation is not None:
-            budgets["max_activation"] = units.parse_bytes(max_activation)
         with show_waiting(f"Fitting {model}"):
-            from archprof.sweeping.fit import fit_to_budgets as find_largest
-
-            found = find_largest(model, over=over, inputs=input or None, batch=batch, dtype=dtype, **budgets)
-        write_table(search.tabulate_fit(found), form, output)
+            found = archprof.fit(
+                model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
+                max_activation=max_activation, batch=batch, dtype=dtype,
+            )  # fmt: skip
+        write_table(found, form, output)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archprof.cli import options, other_tools, pass_options
+from archprof.cli import options, other_tools, profiles
 from archprof.cli.output import (
     PAGE_FORMATS,
     PAGE_SUFFIXES,
@@ -17,9 +17,9 @@ from archprof.cli.output import (
     write_table,
     write_text,
 )
-from archprof.cli.pass_options import DeviceOptions
 from archprof.cli.report import render_report_page
 from archprof.errors import TraceError, UsageError
+from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -63,69 +63,64 @@ def table(
         form = choose_format(format, output, PAGE_FORMATS, PAGE_SUFFIXES)
         layers.validate_table_options(**view)
         other_tools.validate_convention(convention, form, train=train)
-        input = options.add_arguments(input, arg)
-        asked = options.collect_sequence_options(settings, phase, context)
-        how = pass_options.read_device_options(measure, cuda, channels_last, compile)
-        sizes, kinds = pass_options.parse_batches(batch), pass_options.parse_dtypes(dtype)
-        if how.device is None and (sizes[1:] or kinds[1:] or "auto" in sizes):
+        inputs = options.add_arguments(input, arg)
+        lengths = options.parse_lengths(settings)
+        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        sizes, dtypes = options.parse_batches(batch), options.parse_dtypes(dtype)
+        if how is None and (sizes[1:] or dtypes[1:] or AUTO_BATCH in sizes):
             raise UsageError(
                 f"Batch {batch}{f' in {dtype}' if dtype else ''} was asked for, and nothing to measure.",
                 "A table counts one batch size in one dtype.",
                 "Add --measure cpu or --cuda.",
             )
-        if sizes[1:] or kinds[1:]:
-            write_sweep(model, input, how, sizes, kinds, form, output, train=train, causal=causal, **asked)
-            return
-        show_model(
-            model, input, how, view, form, output, convention,
-            batch=sizes[0], dtype=kinds[0], train=train, causal=causal, **asked,
-        )  # fmt: skip
+        asked = PassRequest(train=train, causal=causal, lengths=lengths, phase=phase, context=context)
+        grid = [profiles.vary(asked, how, size, kind) for kind in dtypes for size in sizes]
+        if grid[1:]:
+            write_sweep(model, inputs, grid, form, output)
+        else:
+            write_model(model, inputs, *grid[0], view, form, output, convention)
 
 
-def show_model(
+def write_model(
     model: str,
-    input: list[str] | None,
-    how: DeviceOptions,
+    inputs: list[str] | None,
+    request: PassRequest,
+    how: MeasureRequest | None,
     view: dict[str, Any],
     form: str,
     output: Path | None,
     convention: str,
-    **options: Any,
 ) -> None:
     """Trace, measure if so asked, and print; also what there is when the forward fails or nothing can be measured."""
     try:
-        answer = pass_options.measure_or_count(model, input, how, **options)
+        profile, ended = profiles.profile_one(model, inputs, request, how)
     except TraceError as error:
         if error.profile is not None and error.profile.layers:
             write_view(error.profile, view, form, output)
         raise
     if convention == other_tools.OWN_CONVENTION:
-        write_view(answer.profiles[0], view, form, output)
+        write_view(profile, view, form, output)
     else:
         shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
-        other_tools.write_by_rule(answer.profiles, convention, form, output, shown(answer.profiles[0].table(**view)))
-    answer.raise_problem()
+        other_tools.write_by_rule([profile], convention, form, output, shown(profile.table(**view)))
+    profiles.end_with(ended)
 
 
 def write_sweep(
     model: str,
-    input: list[str] | None,
-    how: DeviceOptions,
-    sizes: list[int | str],
-    kinds: list[str | None],
+    inputs: list[str] | None,
+    grid: list[tuple[PassRequest, MeasureRequest | None]],
     form: str,
     output: Path | None,
-    **options: Any,
 ) -> None:
     """Measure each batch size in each dtype, and print a row for each."""
     from archprof.analysis.tables import sweep
 
     if form not in TABLE_FORMATS:
         raise UsageError(f"A sweep is not written as {form}.", f"Formats: {', '.join(TABLE_FORMATS)}.")
-    cells = list(pass_options.measure_sweep(model, input, how, sizes, kinds, **options))
+    cells = list(profiles.measure_sweep(model, inputs, grid))
     write_table(sweep.tabulate_sweep(model, cells), form, output)
-    if any(pass_options.was_interrupted(cell.profile) for cell in cells):
-        raise KeyboardInterrupt
+    profiles.end_with(profiles.find_interruption(cells[-1].profile))
 
 
 def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path | None) -> None:

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -126,7 +125,9 @@ def read_card(uuid: str | None) -> CardState:
 def read_by_nvml(uuid: str) -> CardState | None:
     """Through pynvml (the package nvidia-ml-py), if it is there."""
     try:
-        nvml: Any = import_module("pynvml")
+        import pynvml
+
+        nvml: Any = pynvml
         nvml.nvmlInit()
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
     except Exception:  # not installed, no driver, no right to ask: all mean that it cannot tell

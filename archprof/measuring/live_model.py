@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
+from archprof.facts.request import ON_CPU, MeasureRequest, PassRequest
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
 from archprof.torchside.stand_in import make_stand_in
@@ -41,29 +42,22 @@ class LiveModel:
         notes: what the reader must know of the pass.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        device: str,
-        batch: int,
-        dtype: str,
-        train: bool = False,
-        channels_last: bool = False,
-        compile: bool = False,
-    ) -> None:
-        self.train, self.compiled = train, compile
+    def __init__(self, target: Target, request: PassRequest, how: MeasureRequest = ON_CPU) -> None:
+        """Args: `request` names the dtype of the pass."""
+        self.train, self.compiled, dtype = request.train, how.compiled, str(request.dtype)
         self.notes: list[str] = []
-        self.model = _make_live_copy(target, device, getattr(torch, dtype))
-        _set_train_flags(self.model, train)
+        self.model = _make_live_copy(target, how.device, getattr(torch, dtype))
+        _set_train_flags(self.model, self.train)
         self.args, self.kwargs = (
-            _move_inputs(make_input_tensors(tree, device="cpu", batch=batch, dtype=dtype), device, channels_last)
+            _move_inputs(
+                make_input_tensors(tree, device="cpu", batch=request.batch, dtype=dtype), how.device, how.channels_last
+            )
             for tree in (target.args, target.kwargs)
         )
-        if channels_last:
+        if how.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.callable_model: Callable[..., Any] = torch.compile(self.model) if compile else self.model
-        self.optimizer = _make_optimizer(self.model, target.name) if train else None
+        self.callable_model: Callable[..., Any] = torch.compile(self.model) if self.compiled else self.model
+        self.optimizer = _make_optimizer(self.model, target.name) if self.train else None
 
     def run_pass(self, begins: StageListener = _ignore) -> None:
         """One pass. What it made is gone before "end" begins."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import Any
 
 import torch
 
+from archprof import files
 from archprof.errors import DoesNotFit, UsageError
 from archprof.facts.measured import Measurement
 from archprof.facts.records import Profile
+from archprof.facts.request import ON_CPU, PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring import schedule
 from archprof.measuring.batches import find_largest_batch
 from archprof.measuring.live_model import LiveModel
@@ -18,9 +20,9 @@ from archprof.measuring.protocols import Device, Progress
 from archprof.measuring.schedule import SamplingPlan
 from archprof.measuring.session import MeasurementSession
 from archprof.sources.inputs import find_input_specs
+from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
-from archprof.tracing.ops.costs import Causal
 from archprof.tracing.trace import trace
 from archprof.units import show_quantity
 
@@ -43,52 +45,52 @@ USABLE_MEMORY_SHARE = 0.9
 """The share of the free memory that the counted bytes may take: workspaces and other programs need some, too."""
 
 
-def measure_target(
-    target: Target,
-    *,
-    device: str = "cpu",
-    batch: int | Literal["auto"] = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: Causal = "full",
-    channels_last: bool = False,
-    compile: bool = False,
-    rounds: int = 7,
-    seconds: float = 20.0,
+def measure_model(
+    model: Any,
+    inputs: Any = None,
+    request: PassRequest = PLAIN_PASS,
+    how: MeasureRequest = ON_CPU,
     progress: Progress | None = None,
 ) -> Profile:
-    """Trace `target`, then run it on `device`: the counted profile, with its measurement.
+    """The measured profile of what `archprof.measure` takes; what it raises stands there."""
+    if files.is_profile_path(model):
+        raise UsageError(f"{model} is a saved profile: there is nothing to run.", hint="Name the model itself.")
+    if counted := request.list_sequence_changes():
+        names = ", ".join(f"--{name}" for name in counted)
+        raise UsageError(f"{names} cannot be measured.", "Settings and phases of hf: models are counted.")
+    return measure_target(resolve(model, inputs, request), request, how, progress)
+
+
+def measure_target(
+    target: Target, request: PassRequest = PLAIN_PASS, how: MeasureRequest = ON_CPU, progress: Progress | None = None
+) -> Profile:
+    """Trace `target`, then run it: the counted profile, with its measurement.
 
     Ctrl-C ends it early: the profile then holds what was measured so far.
 
     Args:
-        batch: "auto": the largest that fits.
-        rounds, seconds: see `Plan`.
         progress: told the fraction done and the seconds that are left.
 
     Raises:
         DoesNotFit: the device has too little memory for this batch.
-        UsageError: there is no such device, or "auto" has nothing to vary.
+        UsageError: the largest batch was asked for, and there is nothing to vary.
         ArchprofError: the model does not run on the device.
         TraceError: its forward fails even without values.
     """
-    if device not in DEVICE_CLASSES:
-        raise UsageError(f"Nothing can be measured on {device!r}.", f"Devices: {', '.join(DEVICE_CLASSES)}.")
     if target.decoding is not None and target.decoding.phase == "decode":
         raise UsageError(
             f"One step of decoding {target.name} cannot be repeated: its cache grows with every pass.",
             "Allowed: the prefill phase, or no phase.",
         )
-    plan = SamplingPlan(rounds=rounds, seconds=seconds)
-    where = DEVICE_CLASSES[device]()
-    bench = _DeviceBench(target, where, dtype, train, causal, channels_last, compile)
+    plan = SamplingPlan(rounds=how.rounds, seconds=how.seconds)
+    where = DEVICE_CLASSES[how.device]()
+    bench = _DeviceBench(target, where, request, how)
     generators = [torch.cuda.current_device()] if where.kind == "cuda" else []
 
     def run() -> Profile:
         with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.hold_settings():
-            return bench.measure_batch(
-                bench.find_largest_batch() if batch == "auto" else batch, plan, progress or schedule.ignore_progress
-            )
+            batch = bench.find_largest_batch() if how.largest_batch else request.batch
+            return bench.measure_batch(batch, plan, progress or schedule.ignore_progress)
 
     return run_untouched(run)
 
@@ -99,11 +101,8 @@ class _DeviceBench:
 
     target: Target
     device: Device
-    dtype: str | None
-    train: bool
-    causal: Causal
-    channels_last: bool
-    compiled: bool
+    request: PassRequest
+    how: MeasureRequest
 
     def measure_batch(self, batch: int, plan: SamplingPlan, progress: Progress) -> Profile:
         profile = self._trace_batch(batch)
@@ -159,18 +158,11 @@ class _DeviceBench:
         return True
 
     def _trace_batch(self, batch: int) -> Profile:
-        return trace(self.target, batch=batch, dtype=self.dtype, train=self.train, causal=self.causal)
+        return trace(self.target, dataclasses.replace(self.request, batch=batch))
 
     def _make_live_model(self, profile: Profile) -> LiveModel:
-        return LiveModel(
-            self.target,
-            device=self.device.kind,
-            batch=profile.batch,
-            dtype=profile.dtype,
-            train=self.train,
-            channels_last=self.channels_last,
-            compile=self.compiled,
-        )
+        made = dataclasses.replace(self.request, batch=profile.batch, dtype=profile.dtype)
+        return LiveModel(self.target, made, dataclasses.replace(self.how, device=self.device.kind))
 
     def _why_no_room(self, profile: Profile) -> str | None:
         """Why there is no room, where running out of memory may end the whole program; `None` if there is."""

@@ -67,6 +67,11 @@ class BuiltinModel:
         return self.published[0].top5_error if self.published else None
 
     @property
+    def is_competition_entry(self) -> bool:
+        """The first published figure is of a competition entry, which may average several nets."""
+        return bool(self.published) and self.published[0].kind == "competition entry"
+
+    @property
     def source(self) -> str:
         """What the first published figure is and where it comes from; "" where there is none."""
         return f"{self.published[0].kind}: {self.published[0].source}" if self.published else ""
@@ -84,15 +89,17 @@ def find_builtin(name: str) -> BuiltinModel:
     return BUILTIN_MODELS[name]
 
 
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name contains `pattern`, or matches it where it has a `*` or `?`."""
+    return fnmatchcase(name, pattern) if any(sign in pattern for sign in "*?[") else pattern in name
+
+
 def match_builtins(pattern: str) -> tuple[BuiltinModel, ...]:
     """The entries whose name contains `pattern`, or matches it where it has a `*` or `?`; all of them for "".
 
     Raises `UnknownName` when there is none.
     """
-    wild = any(sign in pattern for sign in "*?[")
-    found = tuple(
-        entry for name, entry in BUILTIN_MODELS.items() if (fnmatchcase(name, pattern) if wild else pattern in name)
-    )
+    found = tuple(entry for name, entry in BUILTIN_MODELS.items() if matches(name, pattern))
     if not found:
         raise UnknownName("built-in model", pattern, BUILTIN_MODELS, "`archprof models` lists them.")
     return found

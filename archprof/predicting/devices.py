@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from archprof.errors import ArchprofError, UnknownName
+from archprof.errors import ArchprofError, UnknownName, UsageError
 
 FIGURE_STATUSES = ("seen", "derived", "measured", "unverified")
 """Read in the source named; worked out from other figures; measured there; not checked yet."""
@@ -64,7 +64,7 @@ def load_catalogue() -> tuple[Device, ...]:
 
 def find_device(name: str) -> Device | None:
     """The device that calls itself so ("NVIDIA H200", "Tesla T4"); the longest match, `None` where nothing matches."""
-    matches = [(re.search(device.pattern, name), device) for device in load_catalogue()]
+    matches = [(re.search(device.pattern, name, re.IGNORECASE), device) for device in load_catalogue()]
     fitting = [(len(match[0]), device) for match, device in matches if match]
     return max(fitting, key=lambda found: found[0])[1] if fitting else None
 
@@ -73,16 +73,30 @@ def resolve_device(name: str) -> Device:
     """The device that a user means: a file of `archprof calibrate`, a name in the catalogue, or what it calls itself.
 
     Raises:
-        UnknownName: for a device that is not in the catalogue.
+        UsageError: for a device that is not in the catalogue, or words that name several.
         ArchprofError: for a file that is no calibration.
     """
     if name.endswith(".json"):
         return load_calibration(Path(name))
     known = {device.name.casefold(): device for device in load_catalogue()}
     device = known.get(name.casefold()) or find_device(name)
-    if device is None:
-        raise UnknownName("device in the catalogue", name, [device.name for device in load_catalogue()])
-    return device
+    return device or _find_by_words(name)
+
+
+def _find_by_words(text: str) -> Device:
+    """The only device whose name holds all of these words: "rtx 4090", "a100 sxm4 80gb"."""
+    words = _split_words(text)
+    holding = [device for device in load_catalogue() if words and words <= _split_words(device.name)]
+    found = [device for device in holding if len(words) == len(_split_words(device.name)) - 1] or holding  # "m4", "l4"
+    if not found:
+        raise UnknownName("device in the catalogue", text, [device.name for device in load_catalogue()])
+    if len(found) > 1:
+        raise UsageError(f"{text!r} names {len(found)} devices.", f"Say which: {', '.join(d.name for d in found)}.")
+    return found[0]
+
+
+def _split_words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9]+", text.casefold()))
 
 
 def load_calibration(path: Path) -> Device:

@@ -12,6 +12,7 @@ from torch import fx, nn
 
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.rewriting import add_bn as _add_bn
 from archprof.rewriting import no_fc as _no_fc
 from archprof.rewriting import residual as _residual
@@ -51,9 +52,8 @@ class Rewritten:
 def whatif(
     model: Any,
     inputs: Any = None,
+    request: PassRequest = PLAIN_PASS,
     *,
-    batch: int = 1,
-    dtype: str | None = None,
     stack3x3: bool = False,
     middle: int | None = None,
     add_bn: bool = False,
@@ -66,7 +66,7 @@ def whatif(
     """Rewrite a copy of a model, in the order of the arguments, and say what that costs; the model is only read.
 
     Args:
-        model, inputs, batch, dtype: as for `archprof.profile`.
+        model, inputs: as for `archprof.profile`.
         stack3x3: stacks of 3x3 convolutions for larger kernels.
         middle: channels between the convolutions of a stack.
         add_bn: batch norm after convolutions that have no norm.
@@ -83,9 +83,9 @@ def whatif(
     """
     check_traceable(model)
     _validate_options(stack3x3, middle, width, num_classes)
-    target = resolve(model, inputs, batch=batch, dtype=dtype)
-    before = trace(replace(target, owned=False), batch=batch, dtype=dtype)
-    net = capture_graph(target, batch=batch, dtype=getattr(torch, dtype) if dtype else None)
+    target = resolve(model, inputs, request)
+    before = trace(replace(target, owned=False), request)
+    net = capture_graph(target, batch=request.batch, dtype=getattr(torch, request.dtype) if request.dtype else None)
     if stack3x3:
         _apply_rewrite(
             net,
@@ -108,7 +108,7 @@ def whatif(
         _no_fc.set_num_classes(net, num_classes)
     fold_sequentials(net)
     rewritten = Net(net).eval()
-    after = trace(_make_target(target.name, rewritten, net), batch=batch)
+    after = trace(_make_target(target.name, rewritten, net), replace(request, dtype=None))
     before = replace(before, inputs=after.inputs)  # the same tensors, whose exact shapes the graph is made for
     return Rewritten(before, after, rewritten, net.graph, tuple(net.changes), tuple(net.refusals))
 

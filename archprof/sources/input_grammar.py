@@ -5,13 +5,15 @@
     list   = "[" [value {"," value}] [","] "]"
     tuple  = "(" [value {"," value}] [","] ")"
     dict   = "{" [key ":" value {"," key ":" value}] [","] "}"
-    tensor = [dtype [":"]] shape [[">=" low] "<" high]
+    tensor = [dtype [":"]] shape [[">=" low] "<" high] | [[dtype] shape "@"] file
+    file   = a path without spaces and brackets that ends in .npy or .pt: its tensor, read as data
     shape  = size {"x" size}            without its batch dimension, which is put in front
            | "[" [size {"," size}] "]"  exact
     number = "int(5)", or anything with a point or an exponent
 
 `3x224x224` is one image, `[2,128]` exactly two rows of 128, `int64[1,128]<30522` token ids below 30522,
-`mask=bool:128` a keyword argument with the batch in front, `batch={image: 3x224x224, mask: bool[1,8]}` a dict.
+`mask=bool:128` a keyword argument with the batch in front, `batch={image: 3x224x224, mask: bool[1,8]}` a dict,
+`3x8x8>=0<1` floats from 0 to below 1 (normal ones without a range), `photo.npy` what the file holds.
 No dtype: the floating dtype of the pass. Sizes alone in brackets are a shape: a comma after the last makes a list.
 """
 
@@ -28,6 +30,7 @@ from typing import Any
 import torch
 
 from archprof.errors import UsageError
+from archprof.sources.input_files import read_tensor_file
 from archprof.sources.input_spec import INPUT_DTYPES, InputSpec, is_floating_dtype
 
 MAX_INPUT_ELEMENTS = 2**48
@@ -39,13 +42,18 @@ MAX_INPUT_NESTING = 20
 MAX_REPR_CHARACTERS = 60
 """Characters up to which an object without a literal is described as it describes itself."""
 
-INPUT_EXAMPLES = "Examples: 3x224x224 (the batch goes in front), [2,128] (exact), int64[1,128]<30522, mask=bool[1,128]."
+INPUT_EXAMPLES = (
+    "Examples: 3x224x224 (the batch goes in front), [2,128] (exact), int64[1,128]<30522, mask=bool[1,128], "
+    "3x224x224>=0<1, photo.npy."
+)
 
 ARGUMENT_EXAMPLES = "Examples: --arg use_cache=False, --arg scale=0.5, --arg \"mode='nearest'\", --arg 'size=(7, 7)'."
 
 WORD_VALUES = {"None": None, "True": True, "False": False}
 NUMBER_PATTERN = r"[+-]?(?:\d+\.\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|inf|nan)(?!\w)"
 STRING_PATTERN = r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\""
+FILE_PATTERN = r"[^\s,:@(){}\[\]'\"=<>]+\.(?:npy|pt)(?![\w./\\])"
+REAL_PATTERN = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])"
 SIZES_PATTERN = re.compile(r"\d+(?:\s*,\s*\d+)*")
 SHAPE_PATTERN = r"\[\s*(?:[-+]?\d+\s*(?:,\s*[-+]?\d+\s*)*)?(?:\]|,?\s*$)"
 """Sizes alone in brackets, or what would be with its end; negative ones are a slip, and said to be."""
@@ -94,7 +102,7 @@ def parse_argument(text: str) -> str:
 def describe_input(tree: Any) -> str:
     """One argument in the grammar of `--input`: "3x224x224", "[[3,800,800]]", "{mask: bool[1,8]}", "None".
 
-    `parse_input` reads it again, but for a tensor's values and objects that have no literal.
+    `parse_input` reads it again, but for values that are in no file and objects that have no literal.
     """
     if isinstance(tree, torch.Tensor):
         return f"{str(tree.dtype).removeprefix('torch.')}[{','.join(map(str, tree.shape))}]"
@@ -138,6 +146,9 @@ class _InputReader:
     def read_value(self) -> Any:
         if self.comes_next(r"[({]") or (self.comes_next(r"\[") and not self.comes_next(SHAPE_PATTERN)):
             return self.read_nested()
+        path = self.take(FILE_PATTERN)
+        if path:
+            return self.read_file(path)
         word = self.take(r"(?:None|True|False)(?!\w)")
         if word:
             return WORD_VALUES[word]
@@ -219,10 +230,25 @@ class _InputReader:
         shape = self.read_sizes("x") if batched else self.read_exact_sizes()
         if math.prod(shape) > MAX_INPUT_ELEMENTS:
             raise self.make_error(f"{math.prod(shape):,} elements are more than any tensor holds")
+        start = self.position
+        if self.take("@"):
+            return self.read_file(self.take(FILE_PATTERN), InputSpec(shape, dtype, None, batched), start)
         if not self.comes_next("<|>="):
             return InputSpec(shape, dtype, None, batched)
         low, high = self.read_range(dtype)
         return InputSpec(shape, dtype, high, batched, low)
+
+    def read_file(self, path: str | None, described: InputSpec | None = None, start: int = 0) -> InputSpec:
+        """The tensor of a file. Floats take the dtype of the pass, but for one that stands in front."""
+        if path is None:
+            raise self.make_error("a file that ends in .npy or .pt was expected here")
+        found = read_tensor_file(path)
+        shape, dtype = tuple(found.shape), str(found.dtype).removeprefix("torch.")
+        if described is not None and (described.batched or described.shape != shape):
+            self.position = start
+            raise self.make_error(f"{path} has the shape [{','.join(map(str, shape))}]")
+        own = None if is_floating_dtype(dtype) else dtype
+        return InputSpec(shape, (described and described.dtype) or own, values=found, source=path)
 
     def read_dtype(self) -> str | None:
         start = self.position
@@ -254,32 +280,35 @@ class _InputReader:
             raise self.make_error("a whole number of 1 or more was expected here")
         return int(size)
 
-    def read_range(self, dtype: str | None) -> tuple[int, int]:
+    def read_range(self, dtype: str | None) -> tuple[float, float]:
         """The range behind a tensor: ">=low<high", or "<high" from zero."""
-        if dtype is None or is_floating_dtype(dtype):
+        if dtype is not None and dtype.startswith("complex"):
             self.take("<|>=")
-            raise self.make_error("only integers have a range", "Put an integer dtype in front: int64[1,128]<30522.")
+            raise self.make_error("complex numbers have no range")
         low = self.read_bound(dtype) if self.take(">=") else 0
         if not self.take("<"):
-            raise self.make_error("a range has an end: '<' was expected here", "int64[1,128]>=1<30522")
+            raise self.make_error("a range has an end: '<' was expected here", "int64[1,128]>=1<30522, 3x8x8>=0<1")
         start = self.position
         high = self.read_bound(dtype, after=1)
         if high <= low:
             self.position = start
-            raise self.make_error(f"there is no integer from {low} to below {high}")
+            kind = "number" if _is_real_dtype(dtype) else "integer"
+            raise self.make_error(f"there is no {kind} from {low} to below {high}")
         return low, high
 
-    def read_bound(self, dtype: str, after: int = 0) -> int:
-        """A value that `dtype` holds, or the one `after` the last."""
+    def read_bound(self, dtype: str | None, after: int = 0) -> float:
+        """A value that `dtype` holds, or of integers the one `after` the last."""
         start = self.position
-        bound = self.take(r"-?[0-9]{1,20}(?![0-9])")
+        real = _is_real_dtype(dtype)
+        bound = self.take(REAL_PATTERN if real else r"-?[0-9]{1,20}(?![0-9])")
         if bound is None:
-            raise self.make_error("a whole number was expected here")
-        least, most = (0, 1) if dtype == "bool" else _dtype_limits(dtype)
-        if not least <= int(bound) <= most + after:
+            raise self.make_error(f"a {'number' if real else 'whole number'} was expected here")
+        value = float(bound) if real else int(bound)
+        least, most = _dtype_limits(dtype or "float64")
+        if not least <= value <= most + (0 if real else after):
             self.position = start
-            raise self.make_error(f"{dtype} holds values from {least} to {most}")
-        return int(bound)
+            raise self.make_error(f"{dtype or 'float64'} holds values from {least} to {most}")
+        return value
 
     def comes_next(self, pattern: str) -> bool:
         """Whether `pattern` comes next."""
@@ -304,6 +333,13 @@ def _compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"\s*({pattern})\s*", re.ASCII)
 
 
-def _dtype_limits(dtype: str) -> tuple[int, int]:
-    limits = torch.iinfo(getattr(torch, dtype))
+def _is_real_dtype(dtype: str | None) -> bool:
+    """Whether a dtype is for reals; `None` is the floating dtype of the pass."""
+    return dtype is None or is_floating_dtype(dtype)
+
+
+def _dtype_limits(dtype: str) -> tuple[float, float]:
+    if dtype == "bool":
+        return 0, 1
+    limits = torch.finfo(getattr(torch, dtype)) if is_floating_dtype(dtype) else torch.iinfo(getattr(torch, dtype))
     return limits.min, limits.max

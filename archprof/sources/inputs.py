@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
 
 from archprof.errors import UsageError
 from archprof.sources.input_grammar import NamedInput, parse_input
-from archprof.sources.input_spec import InputSpec, is_floating_dtype
+from archprof.sources.input_spec import InputSpec
+from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS, make_tensor
 from archprof.torchside.tensors import has_values
-
-MAX_REAL_INPUT_ELEMENTS = 2**20
-"""Elements up to which integer and bool tensors stay real on a meta pass: code may read masks and token ids."""
 
 
 class Inputs(NamedTuple):
@@ -36,8 +34,8 @@ def normalise_inputs(inputs: Any) -> Inputs:
             of inputs.
 
     Returns:
-        The arguments. A tensor stands there as its shape and dtype, or as itself where that is not all that
-        matters: small integers and bools, other layouts and strides, inputs that need a gradient.
+        The arguments. A tensor stands there as its shape and dtype with its values beside them, or as itself where
+        more matters: small integers and bools, other layouts and strides, inputs that need a gradient.
     """
     if isinstance(inputs, Mapping):
         return Inputs((), {str(name): _read_leaf(value) for name, value in inputs.items()})
@@ -61,7 +59,7 @@ def cast_float_inputs(tree: Any, dtype: str) -> Any:
     """The same inputs with every floating tensor in the dtype of the pass."""
     if isinstance(tree, torch.Tensor) and tree.is_floating_point():
         if _is_plain_tensor(tree):
-            return InputSpec(tuple(tree.shape))
+            return InputSpec(tuple(tree.shape), values=_values_of(tree))
         return tree.detach().to(getattr(torch, dtype)).requires_grad_(tree.requires_grad)
     return _map_children(tree, lambda item: cast_float_inputs(item, dtype))
 
@@ -109,8 +107,19 @@ def _is_plain_tensor(tensor: torch.Tensor) -> bool:
 
 
 def make_spec(tensor: torch.Tensor) -> InputSpec:
-    """The exact shape and dtype of a tensor."""
-    return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+    """The exact shape and dtype of a tensor, with its values where it has any."""
+    return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), values=_values_of(tensor))
+
+
+def _values_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    return None if tensor.is_meta else tensor.detach()
+
+
+def count_given_values(tree: Any) -> tuple[int, int]:
+    """How many tensors of a tree of inputs have values that were given, and how many have none."""
+    leaves = _find_tensor_leaves(tree)
+    given = sum(leaf.values is not None if isinstance(leaf, InputSpec) else not leaf.is_meta for leaf in leaves)
+    return given, len(leaves) - given
 
 
 def find_input_specs(tree: Any) -> Iterator[InputSpec]:
@@ -121,23 +130,25 @@ def find_input_specs(tree: Any) -> Iterator[InputSpec]:
 def _find_tensor_leaves(tree: Any) -> list[Any]:
     """The leaves that are tensors or stand for one."""
     found: list[Any] = []
-
-    def look(value: Any) -> Any:
-        if isinstance(value, InputSpec | torch.Tensor):
-            found.append(value)
-            return value
-        return _map_children(value, look)
-
-    look(tree)
+    _collect_tensor_leaves(found, tree)
     return found
+
+
+def _collect_tensor_leaves(found: list[Any], value: Any) -> Any:
+    """Append the leaves; no function that knows itself, which would wait for the collector with what it found."""
+    if isinstance(value, InputSpec | torch.Tensor):
+        found.append(value)
+        return value
+    return _map_children(value, partial(_collect_tensor_leaves, found))
 
 
 def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype: str) -> Any:
     """The same tree with a tensor for every leaf that stands for one; the global generator is not touched.
 
     Args:
-        device: "meta" gives tensors without data, but integers and bools up to `SMALL` elements stay real, so that
-            code may branch on them; "cpu" gives normal floats, and integers in their range (zeros without one).
+        device: "meta" gives tensors without data, but integers and bools up to `MAX_REAL_INPUT_ELEMENTS` stay real,
+            so that code may branch on them; "cpu" gives the values that were given, or else normal floats, or those
+            of a range, and integers in their range (zeros without one).
         batch: the size put in front of batched inputs.
         dtype: torch's name of the dtype of inputs that have none of their own.
     """
@@ -145,7 +156,7 @@ def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int,
 
     def make(leaf: Any) -> Any:
         if isinstance(leaf, InputSpec):
-            return _make_tensor(leaf, device, batch, dtype, generator)
+            return make_tensor(leaf, device, batch, dtype, generator)
         if isinstance(leaf, torch.Tensor):
             return _make_tensor_like(leaf, device, generator)
         made = _map_children(leaf, make)
@@ -168,24 +179,11 @@ def _make_tensor_like(tensor: torch.Tensor, device: str, generator: torch.Genera
         return tensor.detach().clone()
     if tensor.layout != torch.strided:
         return tensor.detach().to(device, copy=True).requires_grad_(tensor.requires_grad)
-    on_meta = device == "meta" and (tensor.is_meta or is_floating_dtype(make_spec(tensor).dtype or ""))
+    on_meta = device == "meta" and (tensor.is_meta or not _keeps_values(tensor))
     target = "meta" if on_meta else "cpu"
     new = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=target)
     if not on_meta:
         there = has_values(tensor)
-        values = tensor.detach() if there else _make_tensor(make_spec(tensor), device, 1, "float32", generator)
+        values = tensor.detach() if there else make_tensor(make_spec(tensor), device, 1, "float32", generator)
         new = new.copy_(values) if 0 not in tensor.stride() else values.to(target, copy=True)
     return new.requires_grad_(tensor.requires_grad)
-
-
-def _make_tensor(spec: InputSpec, device: str, batch: int, dtype: str, generator: torch.Generator) -> torch.Tensor:
-    shape, name = spec.full_shape(batch), spec.dtype or dtype
-    kind: torch.dtype = getattr(torch, name)
-    if device == "meta" and (is_floating_dtype(name) or math.prod(shape) > MAX_REAL_INPUT_ELEMENTS):
-        return torch.empty(shape, dtype=kind, device="meta")
-    if is_floating_dtype(name):
-        wide = torch.complex64 if name.startswith("complex") else torch.float32
-        return torch.randn(shape, generator=generator, dtype=wide, device="cpu").to(kind)
-    if spec.high is None:
-        return torch.zeros(shape, dtype=kind, device="cpu")
-    return torch.randint(spec.low, spec.high, shape, generator=generator, device="cpu").to(kind)

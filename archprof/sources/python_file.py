@@ -23,9 +23,12 @@ def load_from_file(path: str, name: str) -> Any:
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise _make_no_file_error(path, file)
-    with _allow_siblings(file.parent):
-        found = _find_attribute(_run_file(file, path), name, path)
-    return _call_within(partial(_allow_siblings, file.parent), found)
+    module = _make_module(file)
+    here = partial(_allow_siblings, file.parent, module)
+    with here():
+        _run_file(module, file, path)
+        found = _find_attribute(module, name, path)
+    return _call_within(here, found)
 
 
 def load_from_module(dotted: str, name: str) -> Any:
@@ -35,7 +38,7 @@ def load_from_module(dotted: str, name: str) -> Any:
             f"{dotted!r} is no place for a model.",
             "Before the colon stands torchvision, timm, a file ending in .py, or a dotted module.",
         )
-    here = partial(_extend_import_path, Path.cwd())
+    here = partial(_start_program, Path.cwd(), dotted, None)
     with here():
         try:
             module = importlib.import_module(dotted)
@@ -48,37 +51,46 @@ def load_from_module(dotted: str, name: str) -> Any:
         return _call_within(here, _find_attribute(module, name, dotted))
 
 
-def _run_file(file: Path, given: str) -> ModuleType:
-    """Run a file as a module of a name that no other has, so that two files called net.py do not meet."""
-    unique = f"{file.stem}_{hashlib.sha1(str(file).encode()).hexdigest()[:8]}"
-    module = ModuleType(unique)
+def _make_module(file: Path) -> ModuleType:
+    """A module for a file, of a name that no other has, so that two files called net.py do not meet."""
+    module = ModuleType(f"{file.stem}_{hashlib.sha1(str(file).encode()).hexdigest()[:8]}")
     module.__file__ = str(file)
-    sys.modules[unique] = module
-    try:
-        exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
-    except (Exception, SystemExit) as error:
-        del sys.modules[unique]
-        raise _make_import_error(given, error) from error
     return module
 
 
+def _run_file(module: ModuleType, file: Path, given: str) -> None:
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(file.read_bytes(), str(file), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        del sys.modules[module.__name__]
+        raise _make_import_error(given, error) from error
+
+
 @contextmanager
-def _extend_import_path(folder: Path) -> Iterator[None]:
-    """Let modules be imported from `folder`."""
-    before = list(sys.path)
+def _start_program(folder: Path, name: str, main: ModuleType | None) -> Iterator[None]:
+    """The process as code sees it that was started by its name alone, and as it was, afterwards.
+
+    It imports from its own `folder`, reads its own command line, on which stands nothing but `name`, and what it has
+    pickled as a script lies in `main`.
+    """
+    paths, words, before = sys.path, sys.argv, ([*sys.path], [*sys.argv], sys.modules["__main__"])
     sys.path.insert(0, str(folder))
+    sys.argv = [name]
+    sys.modules["__main__"] = main or before[2]
     importlib.invalidate_caches()
     try:
         yield
     finally:
-        sys.path[:] = before
+        sys.path, sys.argv = paths, words
+        sys.path[:], sys.argv[:], sys.modules["__main__"] = before
 
 
 @contextmanager
-def _allow_siblings(folder: Path) -> Iterator[None]:
+def _allow_siblings(folder: Path, module: ModuleType) -> Iterator[None]:
     """Let the files of `folder` be imported, and forget them after: another folder may have files of the same names."""
     before = set(sys.modules)
-    with _extend_import_path(folder):
+    with _start_program(folder, str(module.__file__), module):
         yield
     for name in set(sys.modules) - before:
         top = name.partition(".")[0]

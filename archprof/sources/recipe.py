@@ -72,7 +72,7 @@ def make_unknown_keyword_error(name: str, keyword: str, allowed: list[str]) -> U
     )
 
 
-def explain_build_error(name: str, offer: Recipe, error: Exception) -> ArchprofError:
+def explain_build_error(name: str, offer: Recipe, error: BaseException) -> ArchprofError:
     """The error of a factory that did not come to its end, said clearly."""
     refused = re.match(r"(?:(\w+)\.__init__|\w+)\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if isinstance(error, TypeError) and refused and refused[2] in offer.kwargs:

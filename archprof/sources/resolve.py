@@ -10,6 +10,7 @@ from torch import nn
 
 from archprof import files
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.models import registry
 from archprof.models.block_grammar import looks_like_blocks, parse_blocks
 from archprof.sources import git_revision, python_file, timm_zoo, torchvision_zoo
@@ -28,33 +29,28 @@ from archprof.sources.model_grammar import ModelSpec, parse_model
 from archprof.sources.recipe import Recipe, UnavailableError, check_recipe_arguments, explain_build_error
 from archprof.sources.target import Target
 
-PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
-"""Dtypes that a pass may run in."""
-
 
 def resolve(
-    spec: str | nn.Module | type | Callable[..., Any], inputs: Any = None, *, batch: int = 1, dtype: str | None = None
+    spec: str | nn.Module | type | Callable[..., Any], inputs: Any = None, request: PassRequest = PLAIN_PASS
 ) -> Target:
     """Find or build the model that `spec` names and what goes into it.
 
     Args:
         spec: MODEL as on the command line, an `nn.Module`, or a class or factory to be called without arguments.
         inputs: see `inputs.normalise`; `None`: the model's own default.
-        batch: images in the list that a detector takes; other inputs get their batch when they are made.
-        dtype: of the pass, where the user chose one: tensors given as inputs then follow it.
+        request: of the pass. Its batch makes the list of images that a detector takes; other inputs get theirs when
+            they are made. Tensors given as inputs follow the dtype that was asked for.
 
     Raises:
-        UsageError: the name, its arguments or the inputs do not fit.
+        UsageError: the request, the name, its arguments or the inputs do not fit.
         ArchprofError: what was named exists, and cannot be imported or built.
     """
-    if batch < 1:
-        raise UsageError(f"A batch of {batch} cannot be run.", "1 or more.")
-    if dtype is not None and dtype not in PASS_DTYPES:
-        raise UsageError(f"A pass cannot run in {dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
+    request.check()
+    batch = request.batch
     if inputs is not None:
         normalise_inputs(inputs)  # said before a model is built: it may take long
-    if inputs is not None and dtype is not None:
-        inputs = cast_float_inputs(inputs, dtype)
+    if inputs is not None and request.dtype is not None:
+        inputs = cast_float_inputs(inputs, request.dtype)
     if isinstance(spec, nn.Module):
         return _resolve_module(type(spec).__name__, spec, inputs, batch)
     if isinstance(spec, str) and spec.endswith(".pt2"):
@@ -190,7 +186,7 @@ def _resolve_recipe(name: str, offer: Recipe, inputs: Any, batch: int) -> Target
         made = build_on_meta(offer.make)
     except ArchprofError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise explain_build_error(name, offer, error) from error
     model, own = _split_made(name, made)
     args, kwargs = _choose_inputs(name, model, inputs, own or offer.inputs(model, batch))

@@ -13,6 +13,7 @@ from torch import nn
 
 from archprof.errors import ArchprofError, TraceError, UsageError
 from archprof.facts.records import Profile
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.models.block_grammar import (
     BlockItem,
     BlockSpec,
@@ -42,10 +43,10 @@ class Attempt(NamedTuple):
     problem: str | None = None
 
 
-def try_trace(make: Callable[[], Target], *, batch: int = 1, dtype: str | None = None) -> Attempt:
+def try_trace(make: Callable[[], Target], request: PassRequest) -> Attempt:
     """Make a target and trace it."""
     try:
-        return Attempt(trace(make(), batch=batch, dtype=dtype))
+        return Attempt(trace(make(), request))
     except TraceError as error:
         return Attempt(error.profile, " ".join(f"{error.given} {error.allowed}".split()))
     except ArchprofError as error:
@@ -61,23 +62,23 @@ class ResizableModel:
         can_run_bare: the bare forward runs at that size, so that it tells where the forward fails.
     """
 
-    def __init__(self, model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> None:
+    def __init__(self, model: Any, inputs: Any = None, request: PassRequest = PLAIN_PASS) -> None:
         check_traceable(model)
-        self.model, self.batch, self.dtype = model, batch, dtype
-        self.target = resolve(model, inputs, batch=batch, dtype=dtype)
+        self.model, self.request = model, request
+        self.target = resolve(model, inputs, request)
         self.image_position, self.image = _find_image(self.target)
         self.height, self.width = self.image.shape[-2:]
         self.can_run_bare = (
             self.target.owned
-            and dtype is None
+            and request.dtype is None
             and not is_block_spec(model)
             and self._runs_bare(self.height, self.width)
         )
 
     def trace_at(self, height: int, width: int) -> Attempt:
         """The model traced at this size."""
-        image = replace(self.image, shape=(*self.image.shape[:-2], height, width))
-        return try_trace(partial(self._make_target, image), batch=self.batch, dtype=self.dtype)
+        image = self.image.resize((*self.image.shape[:-2], height, width))
+        return try_trace(partial(self._make_target, image), self.request)
 
     def surely_fails(self, height: int, width: int) -> bool:
         """Whether the forward surely fails at this size; much quicker than a trace, which alone knows if it runs."""
@@ -85,9 +86,9 @@ class ResizableModel:
 
     def _runs_bare(self, height: int, width: int) -> bool:
         """Whether the bare forward comes to its end, on tensors without values."""
-        target = self._make_target(replace(self.image, shape=(*self.image.shape[:-2], height, width)))
+        target = self._make_target(self.image.resize((*self.image.shape[:-2], height, width)))
         args, kwargs = (
-            make_input_tensors(tree, device="meta", batch=self.batch, dtype="float32")
+            make_input_tensors(tree, device="meta", batch=self.request.batch, dtype="float32")
             for tree in (target.args, target.kwargs)
         )
         try:
@@ -99,7 +100,7 @@ class ResizableModel:
 
     def _make_target(self, image: InputSpec) -> Target:
         if is_block_spec(self.model):  # such a net fits itself to its input
-            return resolve(self.model, image, batch=self.batch, dtype=self.dtype)
+            return resolve(self.model, image, self.request)
         args, kwargs = list(self.target.args), dict(self.target.kwargs)
         if isinstance(self.image_position, int):
             args[self.image_position] = image
@@ -146,13 +147,13 @@ class SweepAxis:
     surely_fails: Callable[[int], bool] = lambda n: False
 
 
-def find_axis(over: str, model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+def find_axis(over: str, model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     """The setting called `over`; `UsageError` where the model has it not, naming those that it has."""
     check_traceable(model)
     try:
-        return SWEEP_AXES[over](model, inputs, batch, dtype)
+        return SWEEP_AXES[over](model, inputs, request)
     except _AbsentError as error:
-        others = ", ".join(_list_present(model, inputs, batch, dtype, but=over))
+        others = ", ".join(_list_present(model, inputs, request, but=over))
         raise UsageError(error.given, error.allowed, f"This model can be searched over: {others}.") from None
 
 
@@ -160,28 +161,29 @@ class _AbsentError(UsageError):
     """The model has no such setting."""
 
 
-def _list_present(model: Any, inputs: Any, batch: int, dtype: str | None, but: str) -> Iterator[str]:
+def _list_present(model: Any, inputs: Any, request: PassRequest, but: str) -> Iterator[str]:
     for name, make in SWEEP_AXES.items():
         if name != but:
             try:
-                make(model, inputs, batch, dtype)
+                make(model, inputs, request)
             except UsageError:
                 continue
             yield name
 
 
-def _make_resolution_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
-    sizes = ResizableModel(model, inputs, batch=batch, dtype=dtype)
+def _make_resolution_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
+    sizes = ResizableModel(model, inputs, request)
     return SweepAxis(lambda n: f"{n}x{n}", lambda n: sizes.trace_at(n, n), 4096, lambda n: sizes.surely_fails(n, n))
 
 
-def _make_batch_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+def _make_batch_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     def at(n: int) -> Attempt:
-        return try_trace(lambda: resolve(model, inputs, batch=n, dtype=dtype), batch=n, dtype=dtype)
+        sized = replace(request, batch=n)
+        return try_trace(lambda: resolve(model, inputs, sized), sized)
 
-    resolve(model, inputs, dtype=dtype)
+    resolve(model, inputs, replace(request, batch=1))
     try:
-        resolve(model, inputs, batch=2, dtype=dtype)
+        resolve(model, inputs, replace(request, batch=2))
     except UsageError as error:
         raise _AbsentError(error.given, error.allowed) from None
     one, two = at(1).profile, at(2).profile
@@ -190,26 +192,23 @@ def _make_batch_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> 
     return SweepAxis(lambda n: f"batch {n}", at, 2**16)
 
 
-def _make_width_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
-    return _make_keyword_axis("width", WIDTH_KEYWORDS, model, inputs, batch, dtype)
+def _make_width_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
+    return _make_keyword_axis("width", WIDTH_KEYWORDS, model, inputs, request)
 
 
-def _make_depth_axis(model: Any, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+def _make_depth_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     if is_block_spec(model):
-        return _make_repetition_axis(model, inputs, batch, dtype)
-    return _make_keyword_axis("depth", DEPTH_KEYWORDS, model, inputs, batch, dtype)
+        return _make_repetition_axis(model, inputs, request)
+    return _make_keyword_axis("depth", DEPTH_KEYWORDS, model, inputs, request)
 
 
-def _make_keyword_axis(
-    over: str, names: tuple[str, ...], model: Any, inputs: Any, batch: int, dtype: str | None
-) -> SweepAxis:
+def _make_keyword_axis(over: str, names: tuple[str, ...], model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     """The first of `names` that the factory of `model` takes and that changes what the model costs."""
     factory = not isinstance(model, nn.Module) and not is_block_spec(model)
     taken = [name for name in names if factory and _takes_keyword(model, name, inputs)]
     for name in taken:
-        found = SweepAxis(
-            partial(_label_keyword, name), partial(_trace_with_keyword, model, name, inputs, batch, dtype), 1024
-        )
+        at = partial(_trace_with_keyword, model, name, inputs, request)
+        found = SweepAxis(partial(_label_keyword, name), at, 1024)
         few, many = (found.trace_at(n) for n in ((2, 8) if names is DEPTH_KEYWORDS else (64, 192)))
         if few.problem or many.problem or few.profile.totals != many.profile.totals:  # type: ignore[union-attr]
             return found
@@ -222,10 +221,10 @@ def _label_keyword(name: str, n: int) -> str:
     return f"{name}={_keyword_value(name, n):g}"
 
 
-def _trace_with_keyword(model: Any, name: str, inputs: Any, batch: int, dtype: str | None, n: int) -> Attempt:
+def _trace_with_keyword(model: Any, name: str, inputs: Any, request: PassRequest, n: int) -> Attempt:
     """The model traced with the keyword `name` at step n."""
     called = _add_keyword(model, name, _keyword_value(name, n))
-    return try_trace(lambda: resolve(called, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+    return try_trace(lambda: resolve(called, inputs, request), request)
 
 
 def _keyword_value(name: str, n: int) -> float:
@@ -257,7 +256,7 @@ def _add_keyword(model: Any, name: str, value: float) -> Any:
     return f"{place}{spec.name}({kwargs}){revision}"
 
 
-def _make_repetition_axis(model: str, inputs: Any, batch: int, dtype: str | None) -> SweepAxis:
+def _make_repetition_axis(model: str, inputs: Any, request: PassRequest) -> SweepAxis:
     """The number behind the only repetition of a block spec."""
     net = parse_blocks(model)
     found = _count_repeats(net.items)
@@ -269,9 +268,9 @@ def _make_repetition_axis(model: str, inputs: Any, batch: int, dtype: str | None
 
     def at(n: int) -> Attempt:
         text = str(BlockSpec(_set_repeats(net.items, n)))
-        return try_trace(lambda: resolve(text, inputs, batch=batch, dtype=dtype), batch=batch, dtype=dtype)
+        return try_trace(lambda: resolve(text, inputs, request), request)
 
-    resolve(model, inputs, batch=batch, dtype=dtype)  # says now what is wrong at any depth
+    resolve(model, inputs, request)  # says now what is wrong at any depth
     return SweepAxis(lambda n: f"x{n}", at, 1024)
 
 
@@ -292,7 +291,7 @@ def _set_repeats(items: tuple[BlockItem, ...], times: int) -> tuple[BlockItem, .
     return tuple(changed)
 
 
-SWEEP_AXES: dict[str, Callable[[Any, Any, int, str | None], SweepAxis]] = {
+SWEEP_AXES: dict[str, Callable[[Any, Any, PassRequest], SweepAxis]] = {
     "resolution": _make_resolution_axis,
     "width": _make_width_axis,
     "depth": _make_depth_axis,

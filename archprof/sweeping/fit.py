@@ -8,7 +8,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from archprof import units
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
 
 MAX_STEPS_ABOVE = 64
@@ -71,13 +73,12 @@ def fit_to_budgets(
     model: Any,
     *,
     over: str = "resolution",
-    max_params: int | None = None,
-    max_macs: int | None = None,
-    max_flops: int | None = None,
-    max_activation: int | None = None,
+    max_params: int | str | None = None,
+    max_macs: int | str | None = None,
+    max_flops: int | str | None = None,
+    max_activation: int | str | None = None,
     inputs: Any = None,
-    batch: int = 1,
-    dtype: str | None = None,
+    request: PassRequest = PLAIN_PASS,
 ) -> Fit:
     """Find the largest setting of a model that breaks no budget.
 
@@ -85,22 +86,22 @@ def fit_to_budgets(
     tried; where they fall, it tries all. Settings at which the forward fails do not count.
 
     Args:
-        model, inputs, batch, dtype: as for `archprof.profile`.
+        model, inputs: as for `archprof.profile`.
         over: "resolution" (input height = width, in steps of 1), "batch", "width" or "depth" (a keyword of the factory;
             depth of a block spec is the number behind its only repetition).
-        max_params, max_macs, max_flops: counts of one forward.
-        max_activation: bytes, in the dtype of the pass.
+        max_params, max_macs, max_flops: counts of one forward, such as 25_000_000 or "25M".
+        max_activation: bytes, in the dtype of the pass, or a text such as "60MiB".
 
     Raises:
         UsageError: there is no budget, or the model has no such setting.
     """
     limits = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
-    budgets = {key: limit for key, limit in limits.items() if limit is not None}
+    budgets = {key: _read_budget(key, limit) for key, limit in limits.items() if limit is not None}
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
     if not budgets or min(budgets.values()) < 1:
         raise UsageError("There is no budget to fit into.", "One of params, macs, flops, activation: 1 or more.")
-    knob = find_axis(over, model, inputs, batch, dtype)
+    knob = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
 
     def at(n: int) -> FitStep:
@@ -114,6 +115,12 @@ def fit_to_budgets(
         raise ArchprofError(f"No {over} could be built: {tried[0].problem}")
     name = model if isinstance(model, str) else profile.model
     return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried))
+
+
+def _read_budget(key: str, limit: int | str) -> int:
+    if isinstance(limit, int):
+        return limit
+    return units.parse_bytes(limit) if key == "activation" else units.parse_count(limit)
 
 
 def _make_step(value: int, label: str, tried: Attempt) -> FitStep:

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.records import Layer, Op, Profile, Window
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sweeping.axes import Attempt, ResizableModel
 
 MAX_LISTED_SIZES = 1024
@@ -78,7 +79,7 @@ def find_input_sizes(
     hi: int = MAX_LISTED_SIZES,
     square: bool | None = None,
     inputs: Any = None,
-    dtype: str | None = None,
+    request: PassRequest = PLAIN_PASS,
 ) -> InputSizes:
     """The input sizes that give these output sizes at these layers.
 
@@ -87,7 +88,7 @@ def find_input_sizes(
     answer are found by bisection; else every size from `lo` to `hi` is traced.
 
     Args:
-        model, inputs, dtype: as for `archprof.profile`; one input is an image.
+        model, inputs: as for `archprof.profile`; one input is an image.
         where: "features.0=55x55", one or several; all must hold.
         lo, hi: look among these sizes.
         square: only inputs as high as they are wide; `None`: if every condition is square. Otherwise height and width
@@ -102,7 +103,7 @@ def find_input_sizes(
         raise UsageError("There is no condition.", "One or several of PATH=HEIGHTxWIDTH.", "Try: features.0=55x55")
     if not 1 <= lo <= hi:
         raise UsageError(f"Sizes from {lo} to {hi} cannot be looked for.", "1 <= lo <= hi.")
-    search = _InputSearch(ResizableModel(model, inputs, dtype=dtype), conditions, range(lo, hi + 1))
+    search = _InputSearch(ResizableModel(model, inputs, request), conditions, range(lo, hi + 1))
     if square is None:
         square = all(height == width for _, (height, width) in conditions)
     found = search.find_squares() if square else search.find_pairs()

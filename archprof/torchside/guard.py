@@ -27,8 +27,8 @@ def run_untouched(run: Callable[[], T]) -> T:
     """Call `run` and put back what it changed of torch and Python; other threads wait for their turn.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
-    of modes and of hooks on saved tensors; what its compiler passes over, which meanwhile is archprof, too; the
-    collector's thresholds, and objects that it was told to pass over.
+    of modes and of hooks on saved tensors; its function that tells whether autocast is on; what its compiler passes
+    over, which meanwhile is archprof, too; the collector's thresholds, and objects that it was told to pass over.
     """
     with PROCESS_LOCK:
         state = _ProcessState()
@@ -49,6 +49,7 @@ class _ProcessState:
         self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
+        self.autocast = torch.is_autocast_enabled
         self.modes = ModeStacks()
         self.skipped = SkippedCode("archprof") if "torch._dynamo" in sys.modules else None
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
@@ -59,6 +60,7 @@ class _ProcessState:
             self.skipped.restore()
         torch.set_grad_enabled(self.grad)
         torch.set_default_dtype(self.dtype)
+        torch.is_autocast_enabled = self.autocast
         if torch.get_default_device() != self.device:
             torch.set_default_device(self.device)
         torch.set_rng_state(self.random[0])

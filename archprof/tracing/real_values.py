@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from archprof.sources.inputs import MAX_REAL_INPUT_ELEMENTS
+from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS
 from archprof.torchside.missing_values import NeedsValues
 from archprof.torchside.tensors import META_DEVICE, op_name
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import platform
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -17,9 +17,11 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
 from archprof.facts.records import Failure, Profile
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import make_input_tensors
+from archprof.sources.inputs import count_given_values, make_input_tensors
 from archprof.sources.target import Target
+from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.missing_values import wants_values, was_raised_in
@@ -29,7 +31,7 @@ from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing.calls import Calls
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
-from archprof.tracing.ops import costs
+from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
 
@@ -39,31 +41,22 @@ AUTOCAST_NOTE = (
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with random inputs, since on meta: {reason}"
+FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
 
-def trace(
-    target: Target,
-    *,
-    batch: int = 1,
-    dtype: str | None = None,
-    train: bool = False,
-    causal: costs.Causal = "full",
-) -> Profile:
-    """Run `target` once and write down what it did.
+def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
+    """Run `target` once, as was asked, and write down what it did.
 
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    return run_untouched(lambda: _trace_outside_inference_mode(target, batch, dtype, train, causal))
+    return run_untouched(lambda: _trace_outside_inference_mode(target, request))
 
 
-def _trace_outside_inference_mode(
-    target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal
-) -> Profile:
+def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
     with torch.inference_mode(False), shorten_collections():
-        return _trace_by_strategies(target, batch, dtype, train, causal)
+        return _trace_by_strategies(target, request)
 
 
 class _TraceStrategy(NamedTuple):
@@ -93,21 +86,21 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
     return None
 
 
-def _trace_by_strategies(target: Target, batch: int, dtype: str | None, train: bool, causal: costs.Causal) -> Profile:
-    wanted = getattr(torch, dtype) if dtype else None
+def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
+    wanted = getattr(torch, request.dtype) if request.dtype else None
     way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
     if any_sharded(target.model.parameters()):
         notes.append(SHARDED_NOTE)
-    if train:
+    if request.train:
         check_autograd()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, batch, train, causal)
+        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
         other = None if error is None else _choose_next_strategy(way, error)
         if error is None or other is None:
             break
         if other.device != way.device:
-            notes.append(FALLBACK_NOTE.format(reason=_first_sentence(error)))
+            notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
         if other.watches_saved != way.watches_saved:
             notes.append(SAVED_UNKNOWN_NOTE)
         way = other
@@ -132,23 +125,21 @@ def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype |
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(
-        self, target: Target, model: nn.Module, way: _TraceStrategy, batch: int, train: bool, causal: costs.Causal
-    ) -> None:
-        self.target, self.model, self.strategy, self.batch, self.train = target, model, way, batch, train
+    def __init__(self, target: Target, model: nn.Module, way: _TraceStrategy, request: PassRequest) -> None:
+        self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.dtype = _find_pass_dtype(model)
-        _set_train_flags(model, train)
+        _set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.calls = Calls(model, self.recorder)
-        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values)
+        self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
 
     def run_once(self) -> Exception | HookWanted | None:
         """Run the pass; the exception that the model raised, if it did."""
         device: Any = self.strategy.device
         args, kwargs = (
-            make_input_tensors(tree, device=device, batch=self.batch, dtype=self.dtype)
+            make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
         self.calls.register_owned()
@@ -158,7 +149,12 @@ class _TracedPass:
             self.op_mode.node_owners = NodeOwners()
         output = None
         try:
-            with self.op_mode, FunctionMode(self.op_mode), torch.set_grad_enabled(self.train):
+            with (
+                self.op_mode,
+                FunctionMode(self.op_mode),
+                torch.set_grad_enabled(self.train),
+                answer_autocast_on_meta(),
+            ):
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
@@ -215,7 +211,7 @@ class _TracedPass:
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
-            batch=self.batch,
+            batch=self.request.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
             layers=layers,
@@ -284,6 +280,14 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
 def _describe_inputs(target: Target) -> tuple[str, ...]:
     keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
     return (*map(describe_input, target.args), *keywords)
+
+
+def _describe_values(target: Target) -> str:
+    """Where the values of the inputs are from."""
+    given, drawn = count_given_values([target.args, target.kwargs])
+    if not given:
+        return "random inputs"
+    return "the values given" + (", random ones where none were" if drawn else "")
 
 
 def _describe_environment(device: str) -> dict[str, str]:

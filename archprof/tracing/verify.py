@@ -12,6 +12,7 @@ from torch import nn
 from archprof import files, units
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
+from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.models import registry
 from archprof.sources import torchvision_zoo
 from archprof.sources.inputs import make_input_tensors
@@ -52,12 +53,12 @@ class SourceCount(NamedTuple):
 
 
 def count_by_sources(
-    model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None
+    model: Any, inputs: Any = None, request: PassRequest = PLAIN_PASS
 ) -> tuple[Profile, list[SourceCount]]:
     """Trace a model and have it counted by torch, by fvcore and by what torchvision published.
 
     Args:
-        model, inputs, batch, dtype: as for `archprof.profile`, but for a saved profile, which holds no model.
+        model, inputs: as for `archprof.profile`, but for a saved profile, which holds no model.
 
     Raises:
         UsageError: the name, its arguments or the inputs do not fit.
@@ -65,11 +66,11 @@ def count_by_sources(
     """
     if files.is_profile_path(model):
         raise UsageError(f"{model} is a saved profile, which holds no model to count.", hint="Name the model itself.")
-    target = resolve(model, inputs, batch=batch, dtype=dtype)
-    profile = trace(target, batch=batch, dtype=dtype)
+    target = resolve(model, inputs, request)
+    profile = trace(target, request)
     with torch.random.fork_rng(devices=[]):
         found = [_count_by_torch(target, profile), _count_by_fvcore(target, profile)]
-    return profile, [*found, *_find_published(target.name, profile, as_published=inputs is None and batch == 1)]
+    return profile, [*found, *_find_published(target.name, profile, as_published=inputs is None and request.batch == 1)]
 
 
 def _make_inputs(target: Target, profile: Profile, device: Any) -> tuple[Any, Any]:

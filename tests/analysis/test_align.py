@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import archprof
 from archprof.analysis.compare import align
 from archprof.analysis.compare.comparison import compare
+from archprof.analysis.view import ProfileView
 from archprof.facts.records import Layer, Op, Profile, Storage, Tensor, TensorSpec
 
 SHAPES = [(1, 3, 32, 32), (1, 8, 16, 16), (1, 8, 15, 15), (1, 8, 8, 8), (1, 8, 1, 1), (1, 8), (1, 17, 8), ()]
@@ -58,7 +59,7 @@ def every_row_once(sides, aligned):
 @given(several)
 @settings(max_examples=150, deadline=None)
 def test_every_row_of_every_model_stands_in_exactly_one_line(models):
-    sides = [align.StagedProfile(profile) for profile in models]
+    sides = [ProfileView(profile) for profile in models]
     by_path = align.align_by_path(sides)
     every_row_once(sides, by_path)
     for model, side in enumerate(sides):
@@ -71,7 +72,7 @@ def test_every_row_of_every_model_stands_in_exactly_one_line(models):
 @given(several)
 @settings(max_examples=150, deadline=None)
 def test_what_stands_beside_each_other_belongs_together(models):
-    sides = [align.StagedProfile(profile) for profile in models]
+    sides = [ProfileView(profile) for profile in models]
     for row in align.align_by_path(sides):
         keys = {side.call_key(at) for side, at in zip(sides, row, strict=True) if at is not None}
         assert len(keys) == 1
@@ -165,7 +166,7 @@ def chain(*sizes):
     ],
 )
 def test_branches_that_change_resolution_together_are_two_stages(sizes, stages):
-    assert [(stage.name, stage.rows) for stage in align.StagedProfile(chain(*sizes)).stages] == stages
+    assert [(stage.name, stage.rows) for stage in ProfileView(chain(*sizes)).stages] == stages
 
 
 @pytest.mark.parametrize(
@@ -177,13 +178,13 @@ def test_branches_that_change_resolution_together_are_two_stages(sizes, stages):
     ],
 )
 def test_stages_stand_beside_those_of_about_their_resolution(a, b, beside):
-    assert align.align_stages([align.StagedProfile(chain(*a)), align.StagedProfile(chain(*b))]) == beside
+    assert align.align_stages([ProfileView(chain(*a)), ProfileView(chain(*b))]) == beside
 
 
 def test_resolution_is_relative_to_the_image():
     """The same net on a larger image has the same stages."""
     small, large = archprof.profile("resnet18", "3x64x64"), archprof.profile("resnet18", "3x160x160")
-    sides = [align.StagedProfile(small), align.StagedProfile(large)]
+    sides = [ProfileView(small), ProfileView(large)]
     assert [stage.name for stage in sides[0].stages][:3] == ["32x32", "16x16", "8x8"]
     assert [stage.name for stage in sides[1].stages][:3] == ["80x80", "40x40", "20x20"]
     assert align.align_stages(sides) == [(at, at) for at in range(len(sides[0].stages))]
@@ -191,7 +192,7 @@ def test_resolution_is_relative_to_the_image():
 
 def test_a_stage_holds_what_the_stage_table_says():
     profile = builders.profile()
-    side = align.StagedProfile(profile)
+    side = ProfileView(profile)
     assert [(stage.name, stage.counts.params, stage.counts.macs) for stage in side.stages] == [
         ("8x8", 112 + 148, 6912 + 9216),
         ("vector", 2570, 2560),
@@ -201,7 +202,7 @@ def test_a_stage_holds_what_the_stage_table_says():
 
 
 def test_the_order_in_a_stage_is_that_in_which_work_ends():
-    side = align.StagedProfile(builders.profile())
+    side = ProfileView(builders.profile())
     assert [side.row_name(row) for row in side.stages[0].rows] == [
         "block.conv1",
         "block.relu",

@@ -1,6 +1,7 @@
 """The facts of the report page: sums that are exact, sentences that are true, and the same page twice."""
 
 import dataclasses
+import json
 import re
 from collections import Counter
 from math import prod
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import archprof
+from archprof.analysis import view
 from archprof.analysis.report import charts, joint_charts, model_findings, treemap
 from archprof.analysis.report.page import build_report
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.report.view import PageView
 from archprof.errors import UsageError
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Op, Profile, Storage
+from archprof.render.page import figures, svg
 
 MODELS = (
     "lenet5", "alexnet", "vgg16", "resnet18", "resnet50", "cifar_resnet_deep", "zfnet",
@@ -94,18 +97,18 @@ def test_the_boxes_of_real_models_add_up_at_every_level(pages, name):
     whole = {layer.path for layer in page.profile.layers}
     around = {path[:at] for path in whole for at in range(len(path)) if path[at] == "."}  # a ModuleList has no row
     assert {path for path in paths.values() if not path.endswith("(own)")} == whole | around
-    check_nodes(treemap.build_treemap(page.profile, most=12), page.profile)
+    check_nodes(treemap.build_treemap(PageView(page.profile), most=12), page.profile)
 
 
 @pytest.mark.parametrize("make", ["profile", "with_unknown", "stopped", "trained", "hostile"])
 def test_the_boxes_of_profiles_built_by_hand_add_up(make):
     profile = getattr(builders, make)()
-    check_nodes(treemap.build_treemap(profile), profile)
+    check_nodes(treemap.build_treemap(PageView(profile)), profile)
 
 
 def test_boxes_by_hand():
     """The add of the block is its own; both calls of the relu are one box: 2 x 256 FLOPs."""
-    nodes = treemap.build_treemap(builders.profile())
+    nodes = treemap.build_treemap(PageView(builders.profile()))
     assert [(node.label, node.kind, node.depth) for node in nodes] == [
         ("net", "Net", 0), ("block", "Residual", 1), ("conv1", "Conv2d", 2), ("relu", "ReLU", 2),
         ("conv2", "Conv2d", 2), ("(own)", "Residual", 2), ("fc", "Linear", 1), ("aux", "Linear", 1),
@@ -132,7 +135,7 @@ def nets(draw):
 
 @given(nets(), st.integers(1, 70))
 def test_however_few_boxes_there_may_be_they_add_up(profile, most):
-    nodes = treemap.build_treemap(profile, most)
+    nodes = treemap.build_treemap(PageView(profile), most)
     assert len(nodes) <= most
     check_nodes(nodes, profile)
 
@@ -141,7 +144,7 @@ def test_the_smallest_boxes_become_one():
     """20 layers with 1 to 20 parameters; of 6 boxes one is the model and one the 16 smallest: 1 + ... + 16 = 136."""
     layers = (Layer("", "Net", 0, 0), *(Layer(f"l{i}", "Part", 1, 0, params=i) for i in range(1, 21)))
     profile = builders.profile(layers=layers, ops=(), tensors=(), storages=())
-    nodes = treemap.build_treemap(profile, most=6)
+    nodes = treemap.build_treemap(PageView(profile), most=6)
     assert [(node.label, node.total["params"]) for node in nodes] == [
         ("net", 210), ("l17", 17), ("l18", 18), ("l19", 19), ("l20", 20), ("other (16)", 136),
     ]  # fmt: skip
@@ -155,7 +158,7 @@ def test_a_box_that_is_large_in_any_way_stays():
         Layer("x", "X", 1, 0),
     )
     op = Op("aten.mm", 11, "forward", (), (), 50, 100, 0, 0, "counted")
-    nodes = treemap.build_treemap(builders.profile(layers=layers, ops=(op,), tensors=(), storages=()), most=5)
+    nodes = treemap.build_treemap(PageView(builders.profile(layers=layers, ops=(op,), tensors=(), storages=())), most=5)
     assert [(node.label, node.total["macs"]) for node in nodes] == [
         ("net", 50), ("l0", 0), ("l1", 0), ("x", 50), ("other (8)", 0),
     ]  # fmt: skip
@@ -393,7 +396,7 @@ def test_live_bytes_by_hand():
         Storage(40, "float32", "activation", 3, 3),
     )
     ops = tuple(Op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
-    subject = ProfileView(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
+    subject = PageView(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
     everything, activations = charts.chart_live_bytes(subject).points
     assert [y for _, y, _ in everything] == [110, 130, 130, 160]
     assert [y for _, y, _ in activations] == [10, 10, 10, 40]
@@ -615,8 +618,8 @@ def test_a_model_of_2000_layers(pages):
 
 def test_every_rule_is_used_by_some_model(pages):
     """No rule is dead: each says something about one of these profiles."""
-    seen = [ProfileView(page.profile) for page in pages.values()]
-    seen += [ProfileView(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
+    seen = [PageView(page.profile) for page in pages.values()]
+    seen += [PageView(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
     for rule in model_findings.MODEL_RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__
 
@@ -630,6 +633,62 @@ def test_depth_names_the_layers_with_weights():
     [finding] = [finding for finding in page.findings if finding.text.endswith("weight layers deep.")]
     assert finding.rows == ("0", "2")
     assert "2 weight layers" in finding.text
+
+
+FRONT_END = """
+from torch import nn
+
+class FrontEnd(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3))
+
+class Roof(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 3))
+"""
+
+
+def test_a_model_whose_name_sounds_like_a_line_keeps_its_point(tmp_path):
+    """`FrontEnd` and `Roof` are points of the scatter: a marker each in the drawing, and in the data for plotly."""
+    (tmp_path / "net.py").write_text(FRONT_END)
+    models = [archprof.profile(f"{tmp_path / 'net.py'}:{name}", (1, 3, 16, 16)) for name in ("FrontEnd", "Roof")]
+    archprof.report(models, tmp_path / "x.html", plotly="inline")
+    text = (tmp_path / "x.html").read_text()
+    figure = re.search(r"<figure class=fig id=fig-params_macs>.*?</figure>", text, re.DOTALL)
+    assert figure
+    assert [len(re.findall(rf'class="c{i} bar"', figure[0])) for i in range(2)] == [1, 1]
+    found = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])
+    [scatter] = [drawn for id, drawn in found.items() if id.endswith("params_macs")]
+    assert [trace["mode"] for trace in scatter["data"]] == ["markers+text", "markers+text", "lines"]
+    assert [len(trace["x"]) for trace in scatter["data"]][:2] == [1, 1]
+    alone = {series.key: series for series in build_report([models[0]]).models[0].charts}["intensity"]
+    assert "dots" in svg.draw_chart(alone)
+    assert figures.to_plotly(alone)["data"][0]["mode"].startswith("markers")
+
+
+def test_each_thing_is_worked_out_once_for_each_model_of_a_report(monkeypatch):
+    """Four models, compared and each on its page: so many calls of whatever walks a profile."""
+    profiles = [archprof.profile(name) for name in ("lenet5", "alexnet", "vgg11", "resnet20_cifar")]
+    calls = Counter()
+
+    def counted(module, name):
+        real = getattr(module, name)
+
+        def call(*args, **options):
+            calls[name] += 1
+            return real(*args, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    counted(view, "count_rows")
+    counted(view, "CallTree")
+    counted(view, "count_weight_layers")
+    counted(view.fields, "compute_fields")
+    counted(view.stages, "find_stages")
+    build_report(profiles)
+    assert calls == dict.fromkeys(
+        ("count_rows", "CallTree", "count_weight_layers", "compute_fields", "find_stages"), len(profiles)
+    )
 
 
 def test_shapes_in_the_table_are_raw(pages):

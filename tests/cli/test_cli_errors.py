@@ -99,6 +99,13 @@ def test_unknown_pattern_of_models(command: Callable) -> None:
     )
 
 
+def test_a_pattern_that_a_zoo_knows(command: Callable) -> None:
+    said = ["no built-in model called 'convnext'", "torchvision has convnext_base", "torchvision:convnext_base"]
+    assert_clear(command("models", "convnext"), 2, said)
+    pytest.importorskip("timm")
+    assert "timm has convnext" in command("models", "convnext*").stderr
+
+
 @pytest.mark.parametrize(
     ("text", "column", "what"),
     [
@@ -107,7 +114,7 @@ def test_unknown_pattern_of_models(command: Callable) -> None:
         ("", 0, "a whole number of 1 or more was expected here"),
         ("[1,3", 4, "',' or ']' was expected here"),
         ("float33[1,3]", 0, "a size or a dtype was expected here"),
-        ("3x224x224<9", 10, "only integers have a range"),
+        ("complex64:3x224x224<9", 20, "complex numbers have no range"),
         ("3,224,224", 1, "the input should end here"),
     ],
 )  # fmt: skip

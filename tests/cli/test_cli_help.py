@@ -9,24 +9,10 @@ from collections.abc import Callable
 import pytest
 import typer
 
-import archprof
 from archprof import cli
 from archprof.analysis.tables import layers
 
 COMMANDS = typer.main.get_command(cli.app).commands
-NOT_OF_THE_LIBRARY = {"format", "output", "debug", "convention"}
-OTHER_NAMES = {
-    "model": "model",
-    "input": "inputs",
-    "arg": "inputs",
-    "settings": "set",
-    "measure": "device",
-    "cuda": "device",
-}
-"""What an option is called in the library, where that differs; its default differs then too."""
-
-OF_THE_LIBRARY_ONLY = {"rounds", "seconds", "progress"}
-"""How long to measure: a command takes the usual time, and shows a bar."""
 
 
 def test_the_commands() -> None:
@@ -52,20 +38,13 @@ def test_help_at_80_columns(words: list[str], command: Callable) -> None:
         assert option.lower() in shown.lower()
 
 
+@pytest.mark.parametrize("words", [[], ["table"], ["calibrate"]])
+def test_the_short_word_for_help(words: list[str], command: Callable) -> None:
+    assert command(*words, "-h").stdout == command(*words, "--help").stdout
+
+
 def test_no_words_show_the_help(command: Callable) -> None:
     assert "table" in command().output
-
-
-def test_every_option_is_a_keyword_of_the_library() -> None:
-    """With the same default, so that a command and the call it stands for do the same."""
-    said = inspect.signature(cli.table).parameters
-    library = dict[str, inspect.Parameter]()
-    for function in (archprof.measure, archprof.profile, layers.tabulate_layers):
-        library |= inspect.signature(function).parameters
-    for name in said.keys() - NOT_OF_THE_LIBRARY - OTHER_NAMES.keys():
-        assert str(said[name].default) == str(library[name].default), name
-    known = (said.keys() - NOT_OF_THE_LIBRARY - OTHER_NAMES.keys()) | set(OTHER_NAMES.values())
-    assert known == library.keys() - OF_THE_LIBRARY_ONLY - {"profile"}
 
 
 def test_check_asks_for_what_the_table_takes() -> None:

@@ -15,8 +15,10 @@ import builders
 import pytest
 
 import archprof
-from archprof.cli import pass_options, progress
+from archprof.cli import options, progress
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
+from archprof.facts.request import MeasureRequest, PassRequest
+from archprof.measuring import run
 
 NET = """
 from torch import nn
@@ -29,15 +31,16 @@ class Net(nn.Sequential):
 
 
 class Bench:
-    """Stands for `archprof.measure`: notes what it is asked, and answers with a hand-built profile or an error."""
+    """Stands for `measure_model`: notes what it is asked, and answers with a hand-built profile or an error."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, object]] = []
+        self.asked: list[tuple[str, object, PassRequest, MeasureRequest]] = []
         self.answers: list[object] = []
 
-    def __call__(self, model: str, inputs: object = None, **options: object) -> archprof.Profile:
-        options.pop("progress", None)
-        self.asked.append({"model": model, "inputs": inputs, **options})
+    def __call__(
+        self, model: str, inputs: object, request: PassRequest, how: MeasureRequest, progress: object = None
+    ) -> archprof.Profile:
+        self.asked.append((model, inputs, request, how))
         answer = self.answers.pop(0) if self.answers else builders.measured()
         if isinstance(answer, Exception):
             raise answer
@@ -47,7 +50,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench()
-    monkeypatch.setattr(archprof, "measure", made)
+    monkeypatch.setattr(run, "measure_model", made)
     return made
 
 
@@ -57,18 +60,14 @@ def test_a_table_shows_latency_beside_the_counts(command: Callable, bench: Bench
     assert "Params" in shown.stdout
     assert "Latency" in shown.stdout
     assert "gap -3.6%" in " ".join(shown.stdout.split())
-    assert bench.asked == [
-        {
-            "model": "net", "inputs": None, "device": "cpu", "batch": 8, "dtype": None, "train": True,
-            "causal": "full", "channels_last": True, "compile": True,
-        }
-    ]  # fmt: skip
+    request, how = PassRequest(batch=8, train=True), MeasureRequest("cpu", channels_last=True, compiled=True)
+    assert bench.asked == [("net", None, request, how)]
 
 
 @pytest.mark.parametrize("words", [["--cuda"], ["--measure", "cuda"], ["--cuda", "--measure", "cuda"]])
 def test_cuda_is_a_device(words: list[str], command: Callable, bench: Bench) -> None:
     assert command("table", "net", *words).exit_code == 0
-    assert bench.asked[0]["device"] == "cuda"
+    assert bench.asked == [("net", None, PassRequest(), MeasureRequest("cuda"))]
 
 
 @pytest.mark.parametrize("words", [["table", "lenet5"], ["compare", "lenet5", "lenet5(num_classes=5)"]])
@@ -136,7 +135,7 @@ def test_a_sweep_is_a_row_a_batch_and_dtype(command: Callable, bench: Bench) -> 
     shown = command(
         "table", "net", "--measure", "cpu", "--batch", "1,256", "--dtype", "float32,bfloat16", "--format", "csv"
     )
-    assert [(one["batch"], one["dtype"]) for one in bench.asked] == [
+    assert [(request.batch, request.dtype) for _, _, request, _ in bench.asked] == [
         (1, "float32"), (256, "float32"), (1, "bfloat16"), (256, "bfloat16"),
     ]  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(shown.stdout)))
@@ -177,8 +176,7 @@ def trained(**changes: object) -> archprof.Profile:
 def test_an_epoch_follows_from_the_step(command: Callable, bench: Bench) -> None:
     bench.answers = [trained()]
     shown = command("epoch", "net", "--images", "50000", "--batch", "64", "--format", "json")
-    assert bench.asked[0]["train"] is True
-    assert (bench.asked[0]["batch"], bench.asked[0]["device"]) == (64, "cpu")
+    assert bench.asked == [("net", None, PassRequest(batch=64, train=True), MeasureRequest("cpu"))]
     row = json.loads(shown.stdout)["rows"][0]
     assert row["steps"] == 50_000  # the hand-built pass is of one image
     assert row["epoch"] == pytest.approx(2000)
@@ -199,8 +197,7 @@ def test_an_epoch_needs_what_can_be_measured(command: Callable, bench: Bench) ->
 
 
 @pytest.mark.parametrize(("most", "code"), [("50ms", 0), ("30ms", 3)])
-def test_a_limit_of_latency_measures(most: str, code: int, command: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archprof, "measure", lambda model, device, **options: builders.measured(device=device))
+def test_a_limit_of_latency_measures(most: str, code: int, command: Callable, bench: Bench) -> None:
     shown = command("check", "net", "--max-latency", most, "--measure", "cpu")
     assert shown.exit_code == code
     assert "40.00 ms" in shown.stdout
@@ -221,7 +218,7 @@ def test_where_to_measure_can_stand_in_the_settings(command: Callable, bench: Be
     )
     shown = command("check")
     assert shown.exit_code == 0
-    assert [(one["model"], one["device"]) for one in bench.asked] == [("net", "cuda")]  # lenet5 is counted
+    assert bench.asked == [("net", None, PassRequest(), MeasureRequest("cuda"))]  # lenet5 is counted
 
 
 # The real thing
@@ -268,7 +265,7 @@ def test_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_batches_and_dtypes_in_words() -> None:
-    assert pass_options.parse_batches("1, 8,auto") == [1, 8, "auto"]
-    assert pass_options.parse_batches("4") == [4]
-    assert pass_options.parse_dtypes("float32, bfloat16") == ["float32", "bfloat16"]
-    assert pass_options.parse_dtypes(None) == [None]
+    assert options.parse_batches("1, 8,auto") == [1, 8, "auto"]
+    assert options.parse_batches("4") == [4]
+    assert options.parse_dtypes("float32, bfloat16") == ["float32", "bfloat16"]
+    assert options.parse_dtypes(None) == [None]

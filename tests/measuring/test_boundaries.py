@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from archprof.facts.records import Profile
+from archprof.facts.request import PassRequest
 from archprof.measuring.boundaries import (
     NO_OVERHEAD,
     ROOT_ROW,
@@ -47,8 +48,8 @@ def measured(
 
 def both(model: nn.Module, *, train: bool = False) -> tuple[Profile, LiveModel]:
     target = resolve(model, SHAPE)
-    profile = trace(target, train=train)
-    return profile, LiveModel(target, device="cpu", batch=1, dtype="float32", train=train)
+    request = PassRequest(dtype="float32", train=train)
+    return trace(target, request), LiveModel(target, request)
 
 
 def test_each_call_has_its_own_work_and_a_container_what_it_adds() -> None:
@@ -237,7 +238,7 @@ def test_a_pass_that_fails_leaves_no_hooks() -> None:
 
 def test_every_called_row_of_a_real_model_is_in_the_sample() -> None:
     target = resolve("resnet18", "3x32x32")
-    profile = trace(target, batch=2, train=True)
-    subject = LiveModel(target, device="cpu", batch=2, dtype="float32", train=True)
+    request = PassRequest(batch=2, dtype="float32", train=True)
+    profile, subject = trace(target, request), LiveModel(target, request)
     sample = MarkedSampler(subject, ModuleMarking(profile), Time()).sample()
     assert [row for row in sample if row[1] is not None] == list(ModuleMarking(profile).called_rows)

@@ -18,6 +18,7 @@ from torch import fx, nn
 
 import archprof
 from archprof.facts.records import Layer, Op, Profile
+from archprof.facts.request import PassRequest
 from archprof.measuring.compiled import inductor, kernel_border
 from archprof.measuring.compiled.kernel_shares import (
     ATTRIBUTED_NOTE,
@@ -300,7 +301,7 @@ class Breaks(nn.Linear):
 
 
 def marked(model: nn.Module) -> tuple[Any, list[str]]:
-    subject = LiveModel(resolve(model, (2, 3)), device="cpu", batch=1, dtype="float32")
+    subject = LiveModel(resolve(model, (2, 3)), PassRequest(dtype="float32"))
     subject.compiled = True
     return inductor.choose_marking(subject, archprof.profile(model, (2, 3)))
 

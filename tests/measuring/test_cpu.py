@@ -13,6 +13,7 @@ from torch import nn
 import archprof
 from archprof.facts.measured import MeasuredMemory, Measurement
 from archprof.facts.records import Layer, Profile
+from archprof.facts.request import PassRequest
 from archprof.measuring import host_state
 from archprof.measuring.allocations import MEMORY_BUSY_NOTE, compute_inclusive_peaks, find_highest_allocated
 from archprof.measuring.boundaries import Mark
@@ -142,7 +143,7 @@ class Busy(nn.Module):
 
 def test_a_layer_takes_as_long_as_it_is_busy() -> None:
     target = resolve(nn.Sequential(Busy(0.0005), Busy(0.002)), (2, 3))
-    profile, subject = trace(target), LiveModel(target, device="cpu", batch=1, dtype="float32")
+    profile, subject = trace(target), LiveModel(target, PassRequest(dtype="float32"))
     (way,) = CpuDevice().make_ways(subject, profile)
     assert way.row_sampler is not None
     assert way.overhead is not None

@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
+from archprof.facts.request import MeasureRequest, PassRequest
 from archprof.measuring.live_model import LiveModel, PassStage
 from archprof.sources.resolve import resolve
 
 
 def subject(model: Any, inputs: Any, **options: Any) -> LiveModel:
-    return LiveModel(resolve(model, inputs), **{"device": "cpu", "batch": 2, "dtype": "float32"} | options)
+    how = MeasureRequest("cpu", channels_last=options.pop("channels_last", False))
+    return LiveModel(resolve(model, inputs), PassRequest(**{"batch": 2, "dtype": "float32"} | options), how)
 
 
 def stages(subject: LiveModel) -> list[tuple[PassStage, bool, bool]]:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 
-from archprof.errors import UnknownName
+from archprof.errors import UnknownName, UsageError
 from archprof.predicting import devices
 from archprof.predicting.devices import FIGURE_STATUSES, load_catalogue
 
@@ -102,6 +102,30 @@ def test_units_are_base_units():
 )
 def test_devices_are_found_by_what_they_call_themselves(said, device):
     assert devices.find_device(said).name == device
+
+
+@pytest.mark.parametrize(
+    ("said", "device"),
+    [
+        ("rtx 4090", "NVIDIA GeForce RTX 4090"),
+        ("A100 sxm4 80gb", "NVIDIA A100 SXM4 80GB"),
+        ("h200", "NVIDIA H200 SXM"),  # the NVL calls itself so
+        ("h100-nvl", "NVIDIA H100 NVL"),
+        ("l4", "NVIDIA L4"),
+        ("b200", "NVIDIA B200 SXM"),
+        ("m4", "Apple M4"),
+        ("m4 max", "Apple M4 Max"),
+        ("mi300x", "AMD MI300X"),
+    ],
+)
+def test_some_words_of_a_name_are_enough(said, device):
+    assert devices.resolve_device(said).name == device
+
+
+def test_words_that_name_several_devices_list_them():
+    with pytest.raises(UsageError, match="'a100' names 4 devices") as told:
+        devices.resolve_device("a100")
+    assert told.value.allowed.count("NVIDIA A100 ") == 4
 
 
 def test_an_unknown_device_is_no_device():

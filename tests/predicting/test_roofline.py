@@ -9,8 +9,7 @@ import pytest
 
 from archprof.analysis import measured_rates
 from archprof.analysis.report import charts, page
-from archprof.analysis.report.view import ProfileView
-from archprof.analysis.tables.columns import own_counts
+from archprof.analysis.report.view import PageView
 from archprof.errors import ArchprofError, UsageError
 from archprof.predicting import devices, roofline
 from archprof.predicting.devices import Figure
@@ -33,11 +32,11 @@ def test_the_roof_by_hand():
 
 def test_the_dots_by_hand():
     """conv1: 14,080 FLOPs in 10.04 ms, which moved 768 + 1,024 bytes; the first relu is too short to tell."""
-    dots = {dot.row: dot for dot in measured_rates.dots(own_counts(builders.measured()))}
+    dots = {dot.row: dot for dot in measured_rates.dots(PageView(builders.measured()).own_counts)}
     assert set(dots) == {1, 2, 4, 5, 6}
     assert dots[2].intensity == pytest.approx(14080 / 1792)
     assert dots[2].rate == pytest.approx(14080 / 0.01004)
-    assert not measured_rates.dots(own_counts(builders.profile()))
+    assert not measured_rates.dots(PageView(builders.profile()).own_counts)
 
 
 def test_a_roof_is_of_the_device_that_was_measured():
@@ -84,19 +83,19 @@ def test_a_roof_by_name_or_by_calibration(tmp_path):
 
 
 def test_the_picture_of_a_known_device_has_its_roof():
-    drawn = {series.key: series for series in charts.build_charts(ProfileView(builders.on_gpu()))}
+    drawn = {series.key: series for series in charts.build_charts(PageView(builders.on_gpu()))}
     assert "intensity" not in drawn
     roofs = drawn["roofline"]
     assert roofs.names == ("net", "roof of NVIDIA H200 SXM")
     assert {label for _, _, label in roofs.points[0]} == {"block.conv1", "block.conv2", "fc"}
     assert roofs.title == "Roofline: 66.90 TFLOP/s in float32 and 4.80 TB/s, by the datasheet"
-    unknown = {series.key: series for series in charts.build_charts(ProfileView(builders.measured()))}
+    unknown = {series.key: series for series in charts.build_charts(PageView(builders.measured()))}
     assert unknown["roofline"].names == ("net",)
 
 
 def test_the_stages_of_the_latency_add_up():
-    drawn = {series.key: series for series in charts.build_charts(ProfileView(builders.measured()))}
+    drawn = {series.key: series for series in charts.build_charts(PageView(builders.measured()))}
     points = drawn["stage_latency"].points[0]
     assert sum(y for _, y, _ in points) == pytest.approx(0.0400002)
     assert [x for x, _, _ in points] == ["8x8", "vector", "(between layers)", "(unattributed)"]
-    assert "stage_latency" not in {series.key for series in charts.build_charts(ProfileView(builders.profile()))}
+    assert "stage_latency" not in {series.key for series in charts.build_charts(PageView(builders.profile()))}

@@ -37,7 +37,7 @@ def test_every_value_lies_on_its_axis(numbers: list[float], log: bool) -> None:
 
 def test_bytes_have_round_numbers_in_their_own_unit() -> None:
     points = tuple((i, i * 2**20, "") for i in range(1, 60))
-    drawn = svg.draw_chart(ChartData("live", "Memory", "op", "live bytes in float32", ("all",), (points,), "area"))
+    drawn = svg.draw_chart(ChartData("live", "Memory", "op", "live", ("all",), (points,), "area", y_unit="bytes"))
     assert re.findall(r">(\d+)</text>", drawn.split("text-anchor=end")[1].split("</g>")[0]) == ["0", "20", "40", "60"]
     assert "[MiB]" in drawn
 

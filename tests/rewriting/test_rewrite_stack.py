@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from archprof.rewriting import Rewritten, whatif
+from archprof import whatif
+from archprof.rewriting import Rewritten
 
 
 def seen(model: nn.Module, size: int) -> tuple[int, int, int, int]:

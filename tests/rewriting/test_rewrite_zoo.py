@@ -9,9 +9,10 @@ import pytest
 import torch
 from written import check_same, run, save
 
+from archprof import whatif
 from archprof.errors import ArchprofError
 from archprof.models import registry
-from archprof.rewriting import Rewritten, whatif
+from archprof.rewriting import Rewritten
 
 REWRITES: dict[str, dict[str, Any]] = {
     "nothing": {},

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from archprof.rewriting import Rewritten, whatif
+from archprof import whatif
+from archprof.rewriting import Rewritten
 
 
 def paths(rewritten: Rewritten) -> list[str]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from archprof import whatif
 from archprof.errors import ArchprofError, TraceError, UsageError
-from archprof.rewriting import whatif
 
 EVERYTHING: dict[str, Any] = {
     "stack3x3": True, "add_bn": True, "residual": True, "separable": True, "no_fc": True, "width": 0.5,

@@ -9,8 +9,9 @@ import torch
 from torch import fx, nn
 from written import check_same, load, run, save
 
+from archprof import whatif
 from archprof.errors import ArchprofError
-from archprof.rewriting import whatif, write_module
+from archprof.rewriting import write_module
 
 
 class Tiny(nn.Module):

@@ -12,6 +12,7 @@ import torch
 
 import archprof
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.request import PassRequest
 from archprof.sources.hf import configs, inputs
 from archprof.sources.hf.makers import InputRequest
 from archprof.sources.resolve import resolve
@@ -28,6 +29,14 @@ def _no_network(monkeypatch):
         raise AssertionError("something was to be downloaded")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def skip_where_unknown(spec: str, added: str) -> None:
+    """Older releases of transformers do not register every part of a model by itself."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if added in spec and added not in CONFIG_MAPPING_NAMES:
+        pytest.skip(f"this release has no {added}")
 
 
 def params_of_llama(c: dict[str, int], heads_kv: int) -> int:
@@ -94,6 +103,7 @@ def test_code_beside_a_configuration_is_not_run(tmp_path):
     ],
 )
 def test_what_is_no_model_is_said(spec, error, words):
+    skip_where_unknown(spec, "blip_text_model")
     with pytest.raises(error, match=words):
         resolve(spec)
 
@@ -129,7 +139,7 @@ def test_every_ready_name_has_its_source_and_can_be_changed():
 
 
 def shapes(spec: str, **options) -> dict[str, tuple[int, ...]]:
-    target = resolve(spec, **options)
+    target = resolve(spec, None, PassRequest(**options))
     return {
         name: (value.full_shape(options.get("batch", 1)) if hasattr(value, "full_shape") else tuple(value.shape))
         for name, value in target.kwargs.items()
@@ -158,6 +168,7 @@ def shapes(spec: str, **options) -> dict[str, tuple[int, ...]]:
     ],
 )
 def test_default_inputs_of_the_families(spec, expected):
+    skip_where_unknown(spec, "qwen2_5_vl_vision")
     assert shapes(spec, batch=2) == expected
 
 

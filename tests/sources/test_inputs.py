@@ -40,6 +40,8 @@ TOO_MANY = MAX_REAL_INPUT_ELEMENTS + 1
         (" mask = bool [ 1 , 2 ] ", NamedInput("mask", InputSpec((1, 2), "bool"))),
         ("int64[4]>=-100<0", InputSpec((4,), "int64", 0, low=-100)),
         ("bool:8>=1<2", InputSpec((8,), "bool", 2, batched=True, low=1)),
+        ("3x8x8>=0<1", InputSpec((3, 8, 8), high=1.0, batched=True)),
+        ("float64[2]>=-.5<1e3", InputSpec((2,), "float64", 1000.0, low=-0.5)),
         ("float32=float64[3]", NamedInput("float32", InputSpec((3,), "float64"))),
     ],
 )
@@ -70,8 +72,14 @@ def test_reads(text: str, spec: InputSpec) -> None:
         ("int64[3]>=5<5", 12, "no integer"),
         ("uint8[3]>=-1<5", 10, "from 0 to 255"),
         ("x=int46[3]", 2, "a dtype"),
-        ("[3]<4", 4, "only integers"),
-        ("float32[3]<4", 11, "only integers"),
+        ("complex64[3]<4", 13, "complex numbers have no range"),
+        ("[3]>=1", 6, "'<' was expected"),
+        ("3x4>=0.5<0.5", 9, "no number from 0.5"),
+        ("3x4>=x", 5, "a number was expected"),
+        ("3x4<inf", 4, "a number was expected"),
+        ("3x4<1e999", 4, "float64 holds"),
+        ("float16[3]<1e5", 11, "from -65504.0 to 65504.0"),
+        ("[3]@x.txt", 4, "ends in .npy or .pt"),
         ("int8[3]<129", 8, "from -128 to 127"),
         ("bool[3]<3", 8, "from 0 to 1"),
         ("int64[3]<", 9, "whole number"),
@@ -102,8 +110,11 @@ def input_specs(draw: st.DrawFn, largest: int = 4096) -> InputSpec:
     shape = tuple(draw(st.lists(st.integers(1, largest), min_size=int(batched), max_size=4)))
     dtype = draw(st.none() | st.sampled_from(INPUT_DTYPES))
     least, most = _ends(dtype)
-    if least == most or draw(st.booleans()):
+    if draw(st.booleans()) or (dtype or "").startswith("complex"):
         return InputSpec(shape, dtype, None, batched)
+    if least == most:  # quarters, which every floating dtype holds
+        low, high = sorted(draw(st.lists(st.integers(-32, 32), min_size=2, max_size=2, unique=True)))
+        return InputSpec(shape, dtype, high / 4, batched, low / 4)
     low = draw(st.just(0) | st.integers(least, most))
     return InputSpec(shape, dtype, draw(st.integers(low + 1, most + 1)), batched, low)
 
@@ -204,6 +215,12 @@ def test_floating_tensors_follow_a_chosen_dtype() -> None:
 
 
 @given(input_specs(largest=12), st.integers(1, 3), st.sampled_from(["cpu", "meta"]))
+@example(InputSpec((3,), "int64", 2**63), 1, "cpu")
+@example(InputSpec((3,), "int64", 2**63, low=2**63 - 1), 1, "meta")
+@example(InputSpec((3,), "int64", 2**63, low=-(2**63)), 1, "cpu")
+@example(InputSpec((3,), "uint64", 2**64, low=2**64 - 1), 1, "cpu")
+@example(InputSpec((3,), "uint64", 2**64), 1, "cpu")
+@example(InputSpec((3,), "uint64", 2**64, low=2**63 - 1), 1, "cpu")
 def test_makes_the_tensor_that_was_asked_for(spec: InputSpec, batch: int, device: Any) -> None:
     state = torch.get_rng_state()
     tensor = make_input_tensors([spec], device=device, batch=batch, dtype="bfloat16")[0]
@@ -215,9 +232,9 @@ def test_makes_the_tensor_that_was_asked_for(spec: InputSpec, batch: int, device
     )
     assert tensor.is_meta is not real
     if real and spec.high is not None:
-        values = tensor.to(torch.int64)
-        assert int(values.min()) >= spec.low
-        assert int(values.max()) < spec.high
+        values = tensor.flatten().tolist()
+        assert min(values) >= spec.low
+        assert max(values) < spec.high
 
 
 def test_values_are_normal_and_the_same_each_time() -> None:

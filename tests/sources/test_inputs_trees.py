@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import archprof
 from archprof.cli import app
 from archprof.errors import UsageError
+from archprof.facts.request import PassRequest
 from archprof.sources.resolve import resolve
 
 NET = '''
@@ -80,7 +81,7 @@ def test_arguments_stand_beside_the_inputs_of_a_factory(macs: Callable[..., int]
 
 
 def test_arguments_beside_a_default_that_is_made_for_the_batch() -> None:
-    model = resolve("fasterrcnn_mobilenet_v3_large_fpn", "targets=None", batch=2)
+    model = resolve("fasterrcnn_mobilenet_v3_large_fpn", "targets=None", PassRequest(batch=2))
     assert (len(model.args[0]), model.kwargs) == (2, {"targets": None})
 
 

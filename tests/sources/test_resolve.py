@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.request import PassRequest
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.model_grammar import ModelSpec, parse_model
 from archprof.sources.resolve import resolve
@@ -127,21 +128,22 @@ def test_built_in_names_come_first() -> None:
     ],
 )
 def test_torchvision_inputs(name: str, args: tuple[Any, ...]) -> None:
-    assert resolve(f"torchvision:{name}", batch=2).args == args
-    assert resolve(name, batch=2).args == args
+    assert resolve(f"torchvision:{name}", None, PassRequest(batch=2)).args == args
+    assert resolve(name, None, PassRequest(batch=2)).args == args
 
 
 def test_given_inputs_win_over_the_default() -> None:
     assert resolve("vgg16", "3x32x32").args == (image(3, 32, 32),)
     assert resolve("vgg16", torch.zeros(1, 3, 32, 32)).args == (InputSpec((1, 3, 32, 32), "float32"),)
-    assert resolve("vgg16", torch.zeros(1, 3, 32, 32), dtype="float16").args == (InputSpec((1, 3, 32, 32)),)
+    half = PassRequest(dtype="float16")
+    assert resolve("vgg16", torch.zeros(1, 3, 32, 32), half).args == (InputSpec((1, 3, 32, 32)),)
     assert resolve("vgg16", {"x": (1, 2)}).kwargs == {"x": InputSpec((1, 2))}
 
 
 @pytest.mark.parametrize("options", [{"batch": 0}, {"dtype": "int64"}, {"dtype": "half"}])
 def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
-        resolve("vgg16", **options)
+        resolve("vgg16", None, PassRequest(**options))
 
 
 def test_the_users_own_module_is_not_touched() -> None:

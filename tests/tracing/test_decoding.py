@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from dataclasses import dataclass
+
 import pytest
+import torch
+from torch import nn
 
 import archprof
 from archprof.analysis.tables import decoding
 from archprof.analysis.tables.notes import collect_notes as notes_of
 from archprof.errors import ArchprofError, UsageError
-from archprof.facts.store import from_json, to_json
+from archprof.facts.store import from_json
+from archprof.sources.hf import caches
 
 transformers = pytest.importorskip("transformers")
 
@@ -26,6 +32,13 @@ def macs_of_layers(tokens: int, seen: int, kv: int) -> int:
     return LAYERS * (tokens * (2 * H * H + 2 * H * kv * width + 3 * H * FF) + 2 * tokens * seen * H)
 
 
+def macs_of_angles(tokens: int) -> int:
+    """Positions times frequencies, once for all layers and sequences: a matrix product in older transformers."""
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    return tokens * (H // HEADS // 2) * (" @ " in inspect.getsource(LlamaRotaryEmbedding.forward))
+
+
 @pytest.mark.parametrize("kv", [4, 2, 1])
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("bfloat16", 2)])
 @pytest.mark.parametrize("batch", [1, 3])
@@ -33,7 +46,7 @@ def test_decode_is_one_token_against_the_cache(kv, dtype, size, batch):
     context = 50
     profile = archprof.profile(llama(kv), phase="decode", context=context, dtype=dtype, batch=batch)
     profile.check()
-    assert profile.totals.macs == batch * (macs_of_layers(1, context + 1, kv) + H * VOCAB)
+    assert profile.totals.macs == batch * (macs_of_layers(1, context + 1, kv) + H * VOCAB) + macs_of_angles(1)
     facts = profile.decoding
     token = 2 * LAYERS * kv * (H // HEADS) * size * batch
     assert (facts.context, facts.nbytes, facts.growth) == (context, context * token, token)
@@ -43,7 +56,7 @@ def test_decode_is_one_token_against_the_cache(kv, dtype, size, batch):
 @pytest.mark.parametrize("kv", [4, 1])
 def test_prefill_is_the_context_at_once(kv):
     profile = archprof.profile(llama(kv), phase="prefill", context=50)
-    assert profile.totals.macs == macs_of_layers(50, 50, kv) + 50 * H * VOCAB
+    assert profile.totals.macs == macs_of_layers(50, 50, kv) + 50 * H * VOCAB + macs_of_angles(50)
     assert profile.decoding.nbytes == 50 * 2 * LAYERS * kv * (H // HEADS) * 4
 
 
@@ -81,7 +94,7 @@ def test_experts_of_a_decoded_token():
     spec = f"hf:MixtralForCausalLM({SMALL}, intermediate_size={FF}, num_key_value_heads=2, num_local_experts=4)"
     profile = archprof.profile(spec, phase="decode", context=10)
     experts = LAYERS * (2 * 3 * H * FF + H * 4 - 3 * H * FF)  # two of four a token, and the router, for one dense
-    assert profile.totals.macs == macs_of_layers(1, 11, 2) + experts + H * VOCAB
+    assert profile.totals.macs == macs_of_layers(1, 11, 2) + experts + H * VOCAB + macs_of_angles(1)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +122,7 @@ def test_a_module_of_the_user_has_phases_and_is_left_alone():
     model = transformers.LlamaForCausalLM(config).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     profile = archprof.profile(model, phase="decode", context=7)
-    assert profile.totals.macs == macs_of_layers(1, 8, HEADS) + H * VOCAB
+    assert profile.totals.macs == macs_of_layers(1, 8, HEADS) + H * VOCAB + macs_of_angles(1)
     assert model.training
     assert all(value.equal(before[name]) for name, value in model.state_dict().items())
 
@@ -128,7 +141,7 @@ def test_the_table_adds_up_and_the_notes_say_it():
 
 def test_a_saved_profile_keeps_its_phase(tmp_path):
     profile = archprof.profile(llama(2), phase="prefill", context=9)
-    assert from_json(to_json(profile)).decoding == profile.decoding
+    assert from_json(profile.to_json()).decoding == profile.decoding
     assert archprof.profile(llama(2)).decoding is None
     profile.save(tmp_path / "x.json")
     with pytest.raises(UsageError, match="phase cannot change it"):
@@ -148,3 +161,50 @@ def test_a_cache_that_cannot_be_filled_on_meta_is_said(monkeypatch):
     monkeypatch.setattr(modeling_llama.LlamaMLP, "forward", lambda self, x: x * float(x.sum()))
     with pytest.raises(ArchprofError, match="cannot be filled on meta"):
         archprof.profile(llama(2), phase="decode")
+
+
+class Counter:
+    """A cache of a class that no library knows: a sum for each layer, and how many tokens went in."""
+
+    def __init__(self, sums):
+        self.sums, self.seen = sums, 0
+
+
+@dataclass
+class Output:
+    logits: torch.Tensor
+    memory: Counter | None = None
+
+
+class GivesBack(nn.Module):
+    def forward(
+        self, input_ids: torch.Tensor, logits: torch.Tensor | None = None, memory: Counter | None = None
+    ) -> tuple | Output: ...
+
+
+class TakesCache(nn.Module):
+    def forward(self, input_ids, whatever: transformers.DynamicCache | None = None, scale: float = 1.0): ...
+
+
+class TakesNone(nn.Module):
+    def forward(self, input_ids: torch.Tensor, hidden_states: torch.Tensor) -> Output: ...
+
+
+@pytest.mark.parametrize(("kind", "name"), [(GivesBack, "memory"), (TakesCache, "whatever"), (TakesNone, None)])
+def test_the_argument_of_a_cache_is_found_by_its_class(kind, name):
+    assert caches.find_cache_argument(kind()) == name
+
+
+def test_a_cache_without_layers_is_listed_by_its_lists():
+    cache = Counter([torch.zeros(2, 3), torch.zeros(2, 5)])
+    cache.counters, cache.empty = [torch.tensor(3.0)], [torch.zeros(2, 0)]
+    held = [(each.layer, each.name, tuple(each.value.shape)) for each in caches.list_cache_tensors(cache)]
+    assert held == [(0, "sums", (2, 3)), (1, "sums", (2, 5))]
+
+
+def test_a_recurrent_cache_of_its_own_class_has_the_bytes_of_its_states():
+    sizes = "hidden_size=64, num_heads=2, num_hidden_layers=2, vocab_size=99, qk_dim_factor=1.0, v_dim_factor=1.0"
+    facts = archprof.profile(f"hf:xLSTMForCausalLM({sizes})", phase="decode", context=8).decoding
+    width = 64 // 2  # of each head: a matrix, a vector and a stabiliser
+    assert facts.nbytes == 2 * 2 * (width * width + width + 1) * 4
+    assert facts.growth == 0

@@ -46,7 +46,7 @@ def linear() -> nn.Linear:
     return nn.Linear(4, 4)
 
 
-X = torch.zeros(2, 4)
+X = torch.ones(2, 4)
 ONE = 2 * 4 * 4
 """MACs of one of these Linears on X."""
 

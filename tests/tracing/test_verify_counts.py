@@ -9,6 +9,7 @@ from torch import nn
 import archprof
 from archprof.analysis.tables.verify import all_agree
 from archprof.errors import TraceError, UsageError
+from archprof.facts.request import PassRequest
 from archprof.tracing.verify import MAX_FVCORE_BYTES, count_by_sources
 
 
@@ -76,7 +77,7 @@ def test_auxiliary_heads_explain_the_parameters_of_googlenet() -> None:
 
 @pytest.mark.parametrize(("name", "options"), [("resnet18", {"batch": 2}), ("resnet18(num_classes=10)", {})])
 def test_other_inputs_or_arguments_than_published(name: str, options: dict[str, int]) -> None:
-    _, found = count_by_sources(name, **options)
+    _, found = count_by_sources(name, None, PassRequest(**options))
     assert [count.macs for count in found[2:]] == ([None] if options else [])
 
 

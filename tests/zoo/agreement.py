@@ -7,11 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from archprof.facts.records import Profile
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
+from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.tracing.oracles import torch_macs
 
 COUNTED_BY_TORCH = {str(packet) for packet in flop_registry}
@@ -51,12 +53,13 @@ MOST_REAL = 2**29
 def _on_meta(target: Target, profile: Profile) -> int:
     """Torch's count; without a mask of ones, which changes no product, where the values of it are asked for."""
     args, kwargs = _made(target, profile, "meta")
-    try:
-        return torch_macs(target.model.eval(), args, kwargs)
-    except Exception:
-        if "attention_mask" not in kwargs:
-            raise
-        return torch_macs(target.model.eval(), args, {k: v for k, v in kwargs.items() if k != "attention_mask"})
+    with answer_autocast_on_meta():  # older transformers ask, and would be counted on the CPU, less attention
+        try:
+            return torch_macs(target.model.eval(), args, kwargs)
+        except Exception:
+            if "attention_mask" not in kwargs:
+                raise
+            return torch_macs(target.model.eval(), args, {k: v for k, v in kwargs.items() if k != "attention_mask"})
 
 
 def with_torch(target: Target, profile: Profile) -> Agreement:
@@ -82,8 +85,8 @@ def _made(target: Target, profile: Profile, device: Literal["meta", "cpu"]) -> t
 
 
 def _on_cpu(model: nn.Module, args: Any, kwargs: Any) -> int:
-    """torch's count of a real pass."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    """torch's count of a real pass; attention as its matrix products, since torch has no formula for its CPU kernel."""
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(*args, **kwargs)
     return int(counter.get_total_flops()) // 2
 

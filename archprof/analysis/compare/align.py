@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from archprof.analysis.tables import stages
-from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree
-from archprof.analysis.tables.columns import Counts, sum_counts
-from archprof.facts.records import Layer, Profile
+from archprof.analysis.tables.stages import Stage
+from archprof.analysis.view import ProfileView
+from archprof.facts.records import Layer
 
 T = TypeVar("T")
-NamedRows = tuple[str, tuple[int, ...]]
-"""The name of a stage and its rows."""
-
 AlignedRow = tuple["int | None", ...]
 """One index a model; `None` where a model has nothing there."""
 
@@ -25,9 +18,6 @@ MAX_STAGE_RATIO = 2.0
 
 MIN_FAMILY_SHARE = 0.5
 """The share of the smaller model's layers that must be the same in the other for the two to be one family."""
-
-ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
-"""A container gets a row of its own when its own work has any of these."""
 
 
 def align_sequences(sequences: Sequence[Sequence[T]], score: Callable[[T, T], float]) -> list[AlignedRow]:
@@ -72,102 +62,7 @@ def _align_pair(
     return pairs + [(at, None) for at in range(i, len(left))] + [(None, at) for at in range(j, len(right))]
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Rows that work at one spatial size, in the order in which their work ends.
-
-    Attributes:
-        name: the size, as "56x56".
-        rows: indices into `Profile.layers`.
-        counts: their sum.
-        positions: of its maps; `None` where no size is known.
-        macs_share: of the model's MACs.
-    """
-
-    name: str
-    rows: tuple[int, ...]
-    counts: Counts
-    positions: int | None
-    macs_share: float
-
-
-class StagedProfile:
-    """One model of a comparison, cut into rows and stages."""
-
-    def __init__(self, profile: Profile) -> None:
-        self.profile = profile
-        forest = CallTree(profile, ROW_COUNTS)
-        self.own_counts, self.rows = forest.own_counts, forest.rows()
-        self.stages = self._stages()
-
-    def layer(self, row: int) -> Layer:
-        return self.profile.layers[row]
-
-    @property
-    def image_positions(self) -> int | None:
-        """Positions of the image or volume that goes into the model; `None` where its first input is neither."""
-        inputs = self.profile.layers[0].inputs if self.profile.layers else ()
-        return math.prod(inputs[0].shape[2:]) or None if inputs and len(inputs[0].shape) > 3 else None
-
-    def row_name(self, row: int) -> str:
-        """What a reader calls a row: with the number of a later call, and marked where it is a container's own work."""
-        layer, last = self.layer(row), row + 1 == len(self.profile.layers)
-        inner = not last and self.profile.layers[row + 1].depth > layer.depth
-        call = f" #{layer.call + 1}" if layer.call else ""
-        return f"{layer.path or '(model)'}{call}{f' {OWN_LABEL}' if inner and layer.path else ''}"
-
-    def call_key(self, row: int) -> tuple[str, int | None]:
-        """What a row is called in any model of its family."""
-        return self.layer(row).path, self.layer(row).call
-
-    def _stages(self) -> list[Stage]:
-        layers, macs = self.profile.layers, self.profile.totals.macs
-        ends = _ends(layers)
-        calls = sorted((i for i in self.rows if layers[i].call is not None), key=lambda i: (ends[i], -layers[i].depth))
-        called, idle = iter(calls), tuple(i for i in self.rows if layers[i].call is None)
-        runs = [
-            (line.name, idle if line.name == stages.NEVER_CALLED else tuple(islice(called, line.counts.calls)))
-            for line in stages.build_stage_lines(self.profile, self.own_counts, self.rows)
-        ]
-        counted = [(name, rows, sum_counts(self.own_counts[i] for i in rows)) for name, rows in _uncrossed(runs)]
-        return [
-            Stage(name, rows, counts, _positions(name), counts.macs / macs if macs else 0.0)
-            for name, rows, counts in counted
-        ]
-
-
-def _uncrossed(runs: Sequence[NamedRows]) -> list[NamedRows]:
-    """Where a block changes resolution, its branches run one after the other: 56, 28, 56, 28 is 56 and then 28."""
-    kept: list[NamedRows] = []
-    for name, rows in runs:
-        if len(kept) > 2 and (kept[-3][0], kept[-2][0]) == (kept[-1][0], name):
-            (_, early), (_, shortcut), (_, late) = kept[-3:]
-            kept[-3:] = [(kept[-1][0], early + late), (name, shortcut + rows)]
-        else:
-            kept.append((name, rows))
-    return kept
-
-
-def _ends(layers: Sequence[Layer]) -> list[int]:
-    """The last row inside each row: what a container does itself comes after its parts."""
-    ends = list(range(len(layers)))
-    for index in reversed(range(len(layers))):
-        after = index + 1
-        while after < len(layers) and layers[after].depth > layers[index].depth:
-            ends[index] = ends[after]
-            after = ends[after] + 1
-    return ends
-
-
-def _positions(stage: str) -> int | None:
-    """How many positions a stage of this name has: 3136 for "56x56", 197 for "length 197", 1 for a vector."""
-    sizes = stage.removeprefix("length ").split("x")
-    if all(size.isdigit() for size in sizes):
-        return math.prod(map(int, sizes))
-    return 1 if stage == "vector" else None
-
-
-def align_stages(sides: Sequence[StagedProfile]) -> list[AlignedRow]:
+def align_stages(sides: Sequence[ProfileView]) -> list[AlignedRow]:
     """Stages of about the same resolution beside each other, as indices into each side's stages.
 
     Resolution is relative to the image that goes in, where one goes into every model.
@@ -198,7 +93,7 @@ def _score_stages(left: _Sized, right: _Sized) -> float:
     return 1 + MAX_STAGE_RATIO - ratio + min(a.macs_share, b.macs_share) if ratio < MAX_STAGE_RATIO else 0.0
 
 
-def align_rows_in_stage(sides: Sequence[StagedProfile], stage: AlignedRow) -> list[AlignedRow]:
+def align_rows_in_stage(sides: Sequence[ProfileView], stage: AlignedRow) -> list[AlignedRow]:
     """The rows of stages that stand beside each other, matched by kind, in order."""
     rows = [() if at is None else side.stages[at].rows for side, at in zip(sides, stage, strict=True)]
     return _indexed(
@@ -212,7 +107,7 @@ def _score_layers(a: Layer, b: Layer) -> float:
     return (a.kind == b.kind) * (2.0 + (a.path == b.path) + 0.5 * (a.params == b.params))
 
 
-def align_by_path(sides: Sequence[StagedProfile]) -> list[AlignedRow]:
+def align_by_path(sides: Sequence[ProfileView]) -> list[AlignedRow]:
     """Calls of one path beside each other."""
     keys = [[side.call_key(i) for i in side.rows] for side in sides]
     return _indexed([side.rows for side in sides], align_sequences(keys, lambda a, b: float(a == b)))
@@ -228,7 +123,7 @@ class _Trait(NamedTuple):
     size: tuple[int, ...]
 
 
-def are_one_family(sides: Sequence[StagedProfile]) -> bool:
+def are_one_family(sides: Sequence[ProfileView]) -> bool:
     """All models name their layers as the first does and use them at the same resolution, or name all of them so.
 
     Names alone do not make a family: every `nn.Sequential` has a layer "0".

@@ -12,16 +12,14 @@ from string import ascii_uppercase
 
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align, findings, pair_findings, side_by_side
-from archprof.analysis.compare.align import StagedProfile
-from archprof.analysis.compare.findings import Finding, ModelFacts
+from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.side_by_side import divide
-from archprof.analysis.receptive import fields
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
-from archprof.analysis.weight_depth import count_weight_layers
+from archprof.analysis.view import ProfileView
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
-from archprof.models import registry
 
 ALIGNMENTS = ("auto", "path", "stage")
 MAX_MODELS = len(ascii_uppercase)
@@ -41,15 +39,15 @@ COMPARISON_RULES = (
 )
 
 SUMMARY_MEASURES = (
-    Column("params", "Params", "count", "parameters, each tensor once", 2),
-    Column("macs", "MACs", "count", "multiply-accumulates of one forward", 2),
-    Column("flops", "FLOPs", "count", "floating-point operations of one forward", 12),
-    Column("act_fp32", "Act fp32", "bytes", "activation memory, had the pass run in float32", 4, "activation"),
-    Column("latency", "Latency", "seconds", "measured time of the whole model, without marks", 3),
-    Column("act_fp16", "Act fp16", "bytes", "activation memory, had the pass run in float16", 14, "activation"),
-    Column("depth", "Depth", "count", "weight layers one after another on the longest way", 6),
-    Column("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest", 8),
-    Column("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent", 10),
+    METRIC_BY_KEY["params"].column_of_model(2, meaning="parameters, each tensor once"),
+    METRIC_BY_KEY["macs"].column_of_model(2),
+    METRIC_BY_KEY["flops"].column_of_model(12),
+    METRIC_BY_KEY["act_fp32"].column_of_model(4, family="activation"),
+    METRIC_BY_KEY["latency"].column_of_model(3),
+    METRIC_BY_KEY["act_fp16"].column_of_model(14, family="activation"),
+    METRIC_BY_KEY["depth"].column_of_model(6),
+    METRIC_BY_KEY["field"].column_of_model(8),
+    METRIC_BY_KEY["top5_error"].column_of_model(10),
 )
 """What the summary gives of each model, each with its ratio to the first."""
 
@@ -125,18 +123,25 @@ def compare(
         UsageError: for fewer than two models, more than 26, or a `by` that does not exist.
     """
     validate_comparison(len(profiles), by=by)
-    sides = [align.StagedProfile(profile) for profile in profiles]
-    facts = _facts(sides, published)
-    names = [fact.name for fact in facts]
-    stages = align.align_stages(sides)
-    path = by == "path" or (by == "auto" and align.are_one_family(sides))
+    views = [ProfileView(profile) for profile in profiles]
+    for view, error in zip(views, published or (), strict=bool(published)):
+        view.top5_error, view.is_competition_entry = error, False
+    return compare_views(views, by=by)
+
+
+def compare_views(views: Sequence[ProfileView], *, by: str = "auto") -> Comparison:
+    """The comparison of models that were looked at before."""
+    named = _name_apart(views)
+    names = [view.name for view in named]
+    stages = align.align_stages(named)
+    path = by == "path" or (by == "auto" and align.are_one_family(named))
     return Comparison(
-        summary=_summary(facts, () if published else _sources(profiles)),
-        findings=findings.choose_findings(COMPARISON_RULES, facts, stages),
-        stages=side_by_side.tabulate_stages(names, sides, stages),
-        layers=side_by_side.tabulate_layers_by_path(names, sides)
+        summary=_summary(named),
+        findings=findings.choose_findings(COMPARISON_RULES, named, stages),
+        stages=side_by_side.tabulate_stages(names, named, stages),
+        layers=side_by_side.tabulate_layers_by_path(names, named)
         if path
-        else side_by_side.tabulate_layers_by_stage(names, sides, stages),
+        else side_by_side.tabulate_layers_by_stage(names, named, stages),
     )
 
 
@@ -149,96 +154,52 @@ def validate_comparison(models: int, *, by: str = "auto") -> None:
         raise UsageError(f"{given} given to compare.", f"From 2 to {MAX_MODELS} can be compared.")
 
 
-def _facts(sides: Sequence[StagedProfile], published: Sequence[float | None] | None) -> list[ModelFacts]:
-    """What is known of each model; `published` as in `compare`."""
-    profiles = [side.profile for side in sides]
-    known = [None if published else registry.BUILTIN_MODELS.get(profile.model) for profile in profiles]
-    errors = published or [entry.top5_error if entry else None for entry in known]
+def _name_apart(views: Sequence[ProfileView]) -> list[ProfileView]:
+    """The views, each by a name of its own in a sentence: its letter is added where two models have one name."""
+    often = Counter(view.name for view in views)
     return [
-        ModelFacts(
-            name=name,
-            staged=side,
-            depth=count_weight_layers(side.profile),
-            field=_field(side.profile),
-            top5_error=error,
-            is_competition_entry=entry is not None and _competed(entry),
-        )
-        for name, side, error, entry in zip(_names(profiles), sides, errors, known, strict=True)
+        view.renamed(f"{view.name} ({letter})") if often[view.name] > 1 else view
+        for letter, view in zip(ascii_uppercase, views, strict=False)
     ]
 
 
-def _names(profiles: Sequence[Profile]) -> list[str]:
-    """What each model is called in a sentence; its letter is added where two have one name."""
-    often = Counter(profile.model for profile in profiles)
-    return [
-        f"{profile.model} ({letter})" if often[profile.model] > 1 else profile.model
-        for letter, profile in zip(ascii_uppercase, profiles, strict=False)
-    ]
-
-
-def _field(profile: Profile) -> int | None:
-    """The widest receptive field along the longer side; `None` where no layer has one."""
-    found = fields.find_widest(profile)
-    return max(found[1].size) if found and found[1].size else None
-
-
-def _competed(entry: registry.BuiltinModel) -> bool:
-    return bool(entry.published) and entry.published[0].kind == "competition entry"
-
-
-def _sources(profiles: Sequence[Profile]) -> tuple[str, ...]:
+def _sources(facts: Sequence[ProfileView]) -> list[str]:
     """A line for each published error that is not of one net."""
-    entries = [
-        registry.BUILTIN_MODELS[name]
-        for name in dict.fromkeys(p.model for p in profiles)
-        if name in registry.BUILTIN_MODELS
-    ]
-    return tuple(f"Error of {entry.name}: {entry.source}." for entry in entries if _competed(entry))
+    competed = [fact for fact in facts if fact.is_competition_entry]
+    return list(dict.fromkeys(f"Error of {fact.profile.model}: {fact.error_source}." for fact in competed))
 
 
-def _summary(facts: Sequence[ModelFacts], sources: Sequence[str]) -> Table:
-    """One row a model; a measure that no model has gets no column."""
-    shown = [column for column in SUMMARY_MEASURES if any(_measure(fact, column.key) is not None for fact in facts)]
+def _summary(facts: Sequence[ProfileView]) -> Table:
+    """One row for each model; a measure that no model has gets no column."""
+    values = {column: [METRIC_BY_KEY[column.key].of_model(fact) for fact in facts] for column in SUMMARY_MEASURES}
+    shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
-    timed = elapsed.are_comparable([fact.staged.profile for fact in facts])
     for column in shown:
         beside = Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1)
         columns += [column, beside]
-    rows = []
-    for letter, fact in zip(ascii_uppercase, facts, strict=False):
-        cells: list[Value] = [fact.staged.profile.model]
-        for column in shown:
-            value = _measure(fact, column.key)
-            cells += [
-                value,
-                divide(value, _measure(facts[0], column.key)) if timed or column.key != "latency" else None,
-            ]
-        keys = frozenset(column.key for column in shown)
+    timed = elapsed.are_comparable([fact.profile for fact in facts])
+    keys, rows = frozenset(column.key for column in shown), []
+    for i, (letter, fact) in enumerate(zip(ascii_uppercase, facts, strict=False)):
+        cells: list[Value] = [fact.profile.model]
+        for column, own in shown.items():
+            cells += [own[i], divide(own[i], own[0]) if timed or column.key != "latency" else None]
         within = {"latency": fact.time.half_interval} if fact.time and fact.time.half_interval else {}
         rows.append(
-            Row(tuple(cells), f"{letter} {fact.staged.profile.model}", bounds=fact.bounds & keys, half_intervals=within)
+            Row(tuple(cells), f"{letter} {fact.profile.model}", bounds=fact.bounds & keys, half_intervals=within)
         )
     title = f"{facts[0].name} against {_joined([fact.name for fact in facts[1:]])}"
-    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(facts), *sources))
+    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(facts), *_sources(facts)))
 
 
-def _measure(fact: ModelFacts, key: str) -> int | float | None:
-    if key in ("depth", "field"):
-        return getattr(fact, key)  # type: ignore[no-any-return]
-    if key == "latency":
-        return fact.time.seconds if fact.time else None
-    return fact.top5_error if key == "top5_error" else getattr(fact.total, key)
-
-
-def _notes(facts: Sequence[ModelFacts]) -> tuple[str, ...]:
+def _notes(facts: Sequence[ProfileView]) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
     said: dict[str, list[str]] = {}
     for letter, fact in zip(ascii_uppercase, facts, strict=False):
-        for note in notes.collect_notes(fact.staged.profile):
+        for note in notes.collect_notes(fact.profile):
             said.setdefault(note, []).append(letter)
     lines = [note if len(who) == len(facts) else f"{', '.join(who)}: {note}" for note, who in said.items()]
     timed = [fact for fact in facts if fact.time]
-    apart = timed and not elapsed.are_comparable([fact.staged.profile for fact in facts])
+    apart = timed and not elapsed.are_comparable([fact.profile for fact in facts])
     return (*SUMMARY_LEGEND, *lines, *([NO_LATENCY_RATIO] if apart else []))
 
 

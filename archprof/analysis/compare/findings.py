@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
-from archprof.analysis import elapsed, phrases
-from archprof.analysis.compare.align import AlignedRow, StagedProfile
-from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, sum_counts
+from archprof.analysis import phrases
+from archprof.analysis.compare.align import AlignedRow
+from archprof.analysis.counts import sum_counts
+from archprof.analysis.view import ProfileView
 
 MAX_FINDINGS = 7
 """More sentences than this are not read."""
@@ -53,53 +52,16 @@ class Finding:
         return self.text
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """What is known of one model.
-
-    Attributes:
-        name: as it is called in a sentence.
-        staged: its rows and stages.
-        depth: in weight layers.
-        field: its receptive field in input pixels along the longer side; `None` where it has none.
-        top5_error: its published ImageNet top-5 error in percent.
-        is_competition_entry: that error is of a competition entry, which may average several nets.
-    """
-
-    name: str
-    staged: StagedProfile
-    depth: int
-    field: int | None = None
-    top5_error: float | None = None
-    is_competition_entry: bool = False
-
-    @cached_property
-    def total(self) -> Counts:
-        return sum_counts([Counts(), *self.staged.own_counts])
-
-    @cached_property
-    def time(self) -> Elapsed | None:
-        """Measured, of the whole model without marks."""
-        return elapsed.find_model_time(self.staged.profile)
-
-    @property
-    def bounds(self) -> frozenset[str]:
-        """The measures that are lower bounds."""
-        if self.staged.profile.failure:
-            return WORK_KEYS | {"depth", "field"}
-        return COST_KEYS | {"depth"} if self.total.unknown else frozenset()
-
-
 class WeighedFinding(NamedTuple):
     weight: float
     finding: Finding
 
 
-ComparisonRule = Callable[[Sequence[ModelFacts], Sequence[AlignedRow]], Iterator[WeighedFinding]]
+ComparisonRule = Callable[[Sequence[ProfileView], Sequence[AlignedRow]], Iterator[WeighedFinding]]
 
 
 def choose_findings(
-    rules: Sequence[ComparisonRule], facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]
+    rules: Sequence[ComparisonRule], facts: Sequence[ProfileView], stages: Sequence[AlignedRow]
 ) -> tuple[Finding, ...]:
     """What the rules find, most important first; `stages` says which stages stand beside each other."""
     found = []
@@ -110,12 +72,12 @@ def choose_findings(
     return tuple(weighed.finding for weighed in ordered[:MAX_FINDINGS])
 
 
-def find_incomplete_models(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_incomplete_models(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds, and no ratio of them is exact."""
     for i, fact in enumerate(facts):
-        failure = fact.staged.profile.failure
+        failure = fact.profile.failure
         if failure:
-            where = fact.staged.layer(failure.layer).path or "the model itself"
+            where = fact.layer(failure.layer).path or "the model itself"
             text = f"The forward of {fact.name} stopped in {where}: its numbers are lower bounds."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
         elif fact.total.unknown:
@@ -124,7 +86,7 @@ def find_incomplete_models(facts: Sequence[ModelFacts], stages: Sequence[Aligned
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "depth")))
 
 
-def find_input_differences(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_input_differences(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What went in is not the same, so a part of every ratio is due to that."""
     asked = [_asked(fact) for fact in facts]
     if len(set(asked)) > 1:
@@ -133,24 +95,24 @@ def find_input_differences(facts: Sequence[ModelFacts], stages: Sequence[Aligned
         yield WeighedFinding(100, Finding(f"The passes differ, which is part of every ratio: {said}.", everyone))
 
 
-def _asked(fact: ModelFacts) -> str:
-    profile = fact.staged.profile
+def _asked(fact: ProfileView) -> str:
+    profile = fact.profile
     batch = "" if profile.batch == 1 else f" at batch {profile.batch}"
     return f"{', '.join(profile.inputs) or 'no input'}{batch} in {profile.dtype} ({profile.mode})"
 
 
-def find_concentrated_params(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_concentrated_params(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """A few layers of one kind hold most parameters, though others have some too."""
     said: dict[tuple[str, str], list[tuple[int, float, tuple[str, ...]]]] = {}
     for i, fact in enumerate(facts):
-        owners = [row for row in fact.staged.rows if fact.staged.layer(row).params]
-        for kind in dict.fromkeys(fact.staged.layer(row).kind for row in owners):
-            rows = [row for row in owners if fact.staged.layer(row).kind == kind]
-            share = sum(fact.staged.layer(row).params for row in rows) / fact.total.params
+        owners = [row for row in fact.rows if fact.layer(row).params]
+        for kind in dict.fromkeys(fact.layer(row).kind for row in owners):
+            rows = [row for row in owners if fact.layer(row).kind == kind]
+            share = sum(fact.layer(row).params for row in rows) / fact.total.params
             if share >= DOMINANT_SHARE and len(rows) <= MAX_FEW_ROWS and len(rows) < len(owners):
                 number, plural = phrases.SMALL_NUMBERS[len(rows)], "s" if len(rows) > 1 else ""
                 layers = f"{number} {KIND_WORDS.get(kind, kind)} layer{plural}"
-                paths = tuple(fact.staged.row_name(row) for row in rows)
+                paths = tuple(fact.row_name(row) for row in rows)
                 said.setdefault((phrases.say_percent(share), layers), []).append((i, share, paths))
     for (percent, layers), cases in said.items():
         models = tuple(i for i, _, _ in cases)
@@ -159,10 +121,10 @@ def find_concentrated_params(facts: Sequence[ModelFacts], stages: Sequence[Align
         yield WeighedFinding(45 + 20 * cases[0][1], Finding(text, models, ("params",), paths))
 
 
-def find_early_activations(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_early_activations(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """The first stage or two make most of the activation memory and hold few of the parameters."""
     for i, fact in enumerate(facts):
-        own = [stage for stage in fact.staged.stages if stage.counts.act_fp32]
+        own = [stage for stage in fact.stages if stage.counts.act_fp32]
         for first in range(1, min(2, len(own) - 2) + 1):
             held = sum_counts(stage.counts for stage in own[:first])
             share = held.act_fp32 / fact.total.act_fp32
@@ -178,7 +140,7 @@ def find_early_activations(facts: Sequence[ModelFacts], stages: Sequence[Aligned
             break
 
 
-def _names(facts: Sequence[ModelFacts], models: Sequence[int]) -> str:
+def _names(facts: Sequence[ProfileView], models: Sequence[int]) -> str:
     """ "vgg16", "vgg16 and of vgg16_bn", "vgg11, of vgg13 and of vgg16"."""
     *early, last = (facts[i].name for i in models)
     return f"{', of '.join(early)} and of {last}" if early else last

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare.align import AlignedRow
-from archprof.analysis.compare.findings import Finding, ModelFacts, WeighedFinding
+from archprof.analysis.compare.findings import Finding, WeighedFinding
+from archprof.analysis.view import ProfileView
 
 NOTABLE_RATIO = 1.25
 """A ratio from which on a difference in memory or receptive field is worth a sentence."""
@@ -20,7 +21,7 @@ NOTABLE_STAGE_SHARE = 0.3
 """The share of a difference from which on one stage is named for it."""
 
 
-def compare_costs(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_costs(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """MACs and parameters: the first thing that anybody asks."""
     for models, a, b in _pairs_with_first(facts):
         large, small, times = _larger(a, b, "macs")
@@ -35,7 +36,7 @@ def compare_costs(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> 
             yield WeighedFinding(80 + min(times, 10) / 2, Finding(text, models, ("macs", "params")))
 
 
-def _equal(a: ModelFacts, b: ModelFacts) -> str:
+def _equal(a: ProfileView, b: ProfileView) -> str:
     params, macs, size = (
         phrases.say_count(a.total.params),
         phrases.say_count(a.total.macs),
@@ -45,7 +46,7 @@ def _equal(a: ModelFacts, b: ModelFacts) -> str:
     return f"{b.name} costs exactly what {a.name} does: {cost}."
 
 
-def _with_params(large: ModelFacts, small: ModelFacts) -> str:
+def _with_params(large: ProfileView, small: ProfileView) -> str:
     """A clause about the parameters of the one with more MACs; nothing where one of them has none."""
     n, other = large.total.params, small.total.params
     if not n or not other:
@@ -57,7 +58,7 @@ def _with_params(large: ModelFacts, small: ModelFacts) -> str:
     return f" with {phrases.say_times(n / other)} its parameters ({phrases.say_both(n, other)})"
 
 
-def _params(models: tuple[int, int], a: ModelFacts, b: ModelFacts) -> Iterator[WeighedFinding]:
+def _params(models: tuple[int, int], a: ProfileView, b: ProfileView) -> Iterator[WeighedFinding]:
     """Parameters alone: the MACs are about the same, or not known."""
     large, small, times = _larger(a, b, "params")
     numbers = f"({phrases.say_both(large.total.params, small.total.params)})"
@@ -86,7 +87,7 @@ class _Gap(NamedTuple):
         return self.large - self.small
 
 
-def where_macs_differ(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def where_macs_differ(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """The stage that adds most to the difference in MACs."""
     for models, a, b in _pairs_with_first(facts):
         large, small, _ = _larger(a, b, "macs")
@@ -99,16 +100,16 @@ def where_macs_differ(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow])
             yield WeighedFinding(65, Finding(_said(large, small, most, more), models, ("macs",), most.names))
 
 
-def _gaps(large: ModelFacts, small: ModelFacts, at: tuple[int, int], stages: Sequence[AlignedRow]) -> Iterator[_Gap]:
+def _gaps(large: ProfileView, small: ProfileView, at: tuple[int, int], stages: Sequence[AlignedRow]) -> Iterator[_Gap]:
     """What each row of stages adds; `at` says which model is which."""
     for row in stages:
-        pair = (large.staged.stages, row[at[0]]), (small.staged.stages, row[at[1]])
+        pair = (large.stages, row[at[0]]), (small.stages, row[at[1]])
         here, there = (None if i is None else own[i] for own, i in pair)
         names = dict.fromkeys(stage.name for stage in (here, there) if stage)
         yield _Gap(here.counts.macs if here else 0, there.counts.macs if there else 0, tuple(names))
 
 
-def _said(large: ModelFacts, small: ModelFacts, most: _Gap, more: int) -> str:
+def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
     place, rest = phrases.say_place(most.names), most.more - more
     if rest > 0:
         extra = f"{large.name} spends {phrases.say_count(most.more)} MACs more than {small.name} {place}"
@@ -119,7 +120,7 @@ def _said(large: ModelFacts, small: ModelFacts, most: _Gap, more: int) -> str:
     return f"{parts} {place}: {phrases.say_both(most.large, most.small)}."
 
 
-def compare_fields(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_fields(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who sees more, or who sees as much with fewer parameters."""
     for models, a, b in _pairs_with_first(facts):
         large, small, times = _larger(a, b, "params")
@@ -138,11 +139,11 @@ def compare_fields(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) ->
             yield WeighedFinding(75, Finding(text, models, ("field", "params")))
 
 
-def _pixels(fact: ModelFacts) -> str:
+def _pixels(fact: ProfileView) -> str:
     return "1 pixel" if fact.field == 1 else f"{fact.field:,} pixels"
 
 
-def compare_errors(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_errors(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What the published error costs; one net is not set against an entry that averages several."""
     for models, a, b in _pairs_with_first(facts):
         if (
@@ -158,7 +159,7 @@ def compare_errors(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) ->
         yield WeighedFinding(60, Finding(text, models, ("top5_error", "macs")))
 
 
-def compare_depths(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_depths(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who is deeper; it weighs more where that costs less."""
     for models, a, b in _pairs_with_first(facts):
         if not a.depth or not b.depth or not _exact("depth", a, b):
@@ -173,7 +174,7 @@ def compare_depths(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) ->
         yield WeighedFinding(62 if surprising else 45, Finding(text, models, ("depth", "macs")))
 
 
-def compare_memory(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_memory(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Whose activations take more; it need not be the one that works more."""
     for models, a, b in _pairs_with_first(facts):
         large, small, times = _larger(a, b, "act_fp32")
@@ -188,9 +189,9 @@ def compare_memory(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) ->
         yield WeighedFinding(50 + min(times, 10) / 2, Finding(text, models, ("act_fp32",)))
 
 
-def compare_times(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_times(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who takes longer, beside what the MACs say; no more than the intervals allow."""
-    if not elapsed.are_comparable([fact.staged.profile for fact in facts]):
+    if not elapsed.are_comparable([fact.profile for fact in facts]):
         return
     for models, a, b in _pairs_with_first(facts):
         slow, fast = (a, b) if _seconds(a) > _seconds(b) else (b, a)
@@ -207,11 +208,11 @@ def compare_times(facts: Sequence[ModelFacts], stages: Sequence[AlignedRow]) -> 
         yield WeighedFinding(82, Finding(f"{text}{_for_macs(slow, fast)}.", models, ("latency", "macs")))
 
 
-def _seconds(fact: ModelFacts) -> float:
+def _seconds(fact: ProfileView) -> float:
     return fact.time.seconds if fact.time else 0.0
 
 
-def _for_macs(subject: ModelFacts, other: ModelFacts) -> str:
+def _for_macs(subject: ProfileView, other: ProfileView) -> str:
     """What the one pays in MACs beside the other: ", for 8.53x the MACs"; nothing where that is not known."""
     n, against = subject.total.macs, other.total.macs
     if not _exact("macs", subject, other) or not n or not against:
@@ -221,18 +222,18 @@ def _for_macs(subject: ModelFacts, other: ModelFacts) -> str:
     return f", for {phrases.say_times(n / against)} the MACs"
 
 
-def _pairs_with_first(facts: Sequence[ModelFacts]) -> Iterator[tuple[tuple[int, int], ModelFacts, ModelFacts]]:
+def _pairs_with_first(facts: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
     """The first model and each other, with their positions."""
     for i, other in enumerate(facts[1:], 1):
         yield (0, i), facts[0], other
 
 
-def _larger(a: ModelFacts, b: ModelFacts, key: str) -> tuple[ModelFacts, ModelFacts, float | None]:
+def _larger(a: ProfileView, b: ProfileView, key: str) -> tuple[ProfileView, ProfileView, float | None]:
     """The one with the larger total, the other, and how many times as large; `None` where the smaller has nothing."""
     large, small = sorted((a, b), key=lambda fact: -getattr(fact.total, key))
     less = getattr(small.total, key)
     return large, small, getattr(large.total, key) / less if less else None
 
 
-def _exact(key: str, *facts: ModelFacts) -> bool:
+def _exact(key: str, *facts: ProfileView) -> bool:
     return not any(key in fact.bounds for fact in facts)

@@ -12,28 +12,29 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
-from archprof.analysis.compare.align import AlignedRow, StagedProfile
+from archprof.analysis.compare.align import AlignedRow
+from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.table import Column, Row, Table, Unit, Value
-from archprof.analysis.tables.columns import COST_KEYS, WORK_KEYS, Counts, build_outside_lines, sum_counts
+from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
+from archprof.analysis.table import Column, Row, Table, Value
+from archprof.analysis.tables.columns import build_outside_lines
+from archprof.analysis.view import ProfileView
 from archprof.facts.records import Op, Profile
 
 
 class RatioMeasure(NamedTuple):
-    """What is given of each model: its key, its word, and the ranks of the first column of numbers and of ratios.
+    """What is given of each model: a metric, and the ranks of the first column of numbers and of ratios.
 
     Where the page is too narrow, the last model goes first.
     """
 
-    key: str
-    word: str
+    metric: Metric
     rank: int
     ratio_rank: int
-    unit: Unit = "count"
 
 
-ALIGNED_MEASURES = (RatioMeasure("params", "params", 30, 70), RatioMeasure("macs", "MACs", 0, 15))
-LATENCY_MEASURE = RatioMeasure("latency", "latency", 0, 14, "seconds")
+ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["params"], 30, 70), RatioMeasure(METRIC_BY_KEY["macs"], 0, 15))
+LATENCY_MEASURE = RatioMeasure(METRIC_BY_KEY["latency"], 0, 14)
 """Shown where one method measured all models on one device."""
 
 HOLDS_RANK = 60
@@ -59,20 +60,18 @@ class SideBySideRow:
         return "-" if None in self.counts else ""
 
 
-def tabulate_stages(names: Sequence[str], sides: Sequence[StagedProfile], stages: Sequence[AlignedRow]) -> Table:
+def tabulate_stages(names: Sequence[str], sides: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Table:
     """One row for each group of stages of about the same resolution."""
     return _table("Stages", "Stage", names, sides, [*(_stage(sides, at) for at in stages), *_rest(sides)])
 
 
-def tabulate_layers_by_stage(
-    names: Sequence[str], sides: Sequence[StagedProfile], stages: Sequence[AlignedRow]
-) -> Table:
+def tabulate_layers_by_stage(names: Sequence[str], sides: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Table:
     """Stages, and in each the rows of every model, matched by kind."""
     lines = [line for at in stages for line in _opened(sides, at)]
     return _table("Layers by stage", "Stage or layer", names, sides, [*lines, *_rest(sides)])
 
 
-def tabulate_layers_by_path(names: Sequence[str], sides: Sequence[StagedProfile]) -> Table:
+def tabulate_layers_by_path(names: Sequence[str], sides: Sequence[ProfileView]) -> Table:
     """Rows of the same path beside each other, under the part of the model that they belong to."""
     lines = [_named_by_path(sides, row) for row in align.align_by_path(sides)]
     groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
@@ -80,29 +79,24 @@ def tabulate_layers_by_path(names: Sequence[str], sides: Sequence[StagedProfile]
     return _table("Layers by path", "Layer", names, sides, [*parts, *_rest(sides)])
 
 
-def find_lower_bounds(profile: Profile, counts: Counts, stopped: bool) -> frozenset[str]:
-    """The keys of the counts that are lower bounds."""
-    return WORK_KEYS if stopped else COST_KEYS if counts.unknown else frozenset()
-
-
 def divide(value: float | None, first: float | None) -> float | None:
     """`None` where there is nothing to divide, or nothing to divide by."""
     return None if value is None or not first else value / first
 
 
-def _stage(sides: Sequence[StagedProfile], at: AlignedRow) -> SideBySideRow:
+def _stage(sides: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
     found = [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
     rows = [stage.rows if stage else () for stage in found]
     return SideBySideRow(
         name=" / ".join(dict.fromkeys(stage.name for stage in found if stage)),
-        holds=tuple(_contents(side.profile, own) if own else None for side, own in zip(sides, rows, strict=True)),
+        holds=tuple(_contents(side, own) if own else None for side, own in zip(sides, rows, strict=True)),
         counts=tuple(stage.counts if stage else None for stage in found),
         bounds=tuple(_lower_bounds(side, own) for side, own in zip(sides, rows, strict=True)),
     )
 
 
-def _opened(sides: Sequence[StagedProfile], at: AlignedRow) -> Iterator[SideBySideRow]:
+def _opened(sides: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySideRow]:
     """A stage, and its rows below it: a row is named by its kind, for each model has its own path for it."""
     yield replace(_stage(sides, at), subtotal=True)
     for row in align.align_rows_in_stage(sides, at):
@@ -111,13 +105,13 @@ def _opened(sides: Sequence[StagedProfile], at: AlignedRow) -> Iterator[SideBySi
         yield replace(_row_of(sides, row), name=kind, holds=tuple(paths), depth=1)
 
 
-def _named_by_path(sides: Sequence[StagedProfile], row: AlignedRow) -> SideBySideRow:
+def _named_by_path(sides: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
     """A row, named by its path; each model has its own kind and shape for it."""
     name = next(side.row_name(i) for side, i in zip(sides, row, strict=True) if i is not None)
     return replace(_row_of(sides, row), name=name)
 
 
-def _row_of(sides: Sequence[StagedProfile], row: AlignedRow) -> SideBySideRow:
+def _row_of(sides: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
     return SideBySideRow(
         name="",
         holds=tuple(None if i is None else _described(side, i) for side, i in zip(sides, row, strict=True)),
@@ -145,7 +139,7 @@ def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
         yield replace(line, short=line.name.removeprefix(f"{part}."), depth=1)
 
 
-def _rest(sides: Sequence[StagedProfile]) -> Iterator[SideBySideRow]:
+def _rest(sides: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
     """What was measured and belongs to no layer."""
     if not elapsed.are_comparable([side.profile for side in sides]):
         return
@@ -156,28 +150,26 @@ def _rest(sides: Sequence[StagedProfile]) -> Iterator[SideBySideRow]:
         yield SideBySideRow(name, nothing, counts, (frozenset(),) * len(sides))
 
 
-def _described(side: StagedProfile, row: int) -> str:
+def _described(side: ProfileView, row: int) -> str:
     """Its kind, and the shape of what it returns without the batch dimension."""
     layer = side.layer(row)
     shape = "x".join(map(str, layer.outputs[0].shape[1:])) if layer.outputs else ""
     return f"{layer.kind} {shape}".strip()
 
 
-def _lower_bounds(side: StagedProfile, rows: Sequence[int]) -> frozenset[str]:
+def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
     """The keys that are lower bounds over these rows."""
     failure = side.profile.failure
     return find_lower_bounds(
-        side.profile,
-        sum_counts([Counts(), *(side.own_counts[i] for i in rows)]),
-        failure is not None and failure.layer in rows,
+        unknown=any(side.own_counts[i].unknown for i in rows), stopped=failure is not None and failure.layer in rows
     )
 
 
-def _contents(profile: Profile, rows: Sequence[int]) -> str:
+def _contents(side: ProfileView, rows: Sequence[int]) -> str:
     """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
-    own = set(rows)
-    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and op.layer in own)
-    kinds = dict.fromkeys(profile.layers[i].kind for i in rows)
+    own, profile = set(rows), side.profile
+    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and side.row_of(op) in own)
+    kinds = dict.fromkeys(side.layer(i).kind for i in rows)
     return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
 
 
@@ -196,7 +188,7 @@ def _word(profile: Profile, op: Op) -> str:
 
 
 def _table(
-    title: str, header: str, names: Sequence[str], sides: Sequence[StagedProfile], lines: Sequence[SideBySideRow]
+    title: str, header: str, names: Sequence[str], sides: Sequence[ProfileView], lines: Sequence[SideBySideRow]
 ) -> Table:
     letters = ascii_uppercase[: len(names)]
     timed = elapsed.are_comparable([side.profile for side in sides])
@@ -219,9 +211,10 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             "holds", " | ".join(letters), "path", "what each model has there, once where all have the same", HOLDS_RANK
         ),
     ]
-    for key, word, rank, ratio_rank, unit in measures:
+    for metric, rank, ratio_rank in measures:
+        key, word = metric.key, metric.short_word
         columns += [
-            Column(f"{key}_{letter.lower()}", f"{letter} {word}", unit, f"{word} of {name}", rank + i, key)
+            Column(f"{key}_{letter.lower()}", f"{letter} {word}", metric.unit, f"{word} of {name}", rank + i, key)
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
@@ -234,8 +227,8 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
 def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure]) -> Row:
     cells: list[Value] = [line.name, _joined(line.holds)]
     for measure in measures:
-        values = [_value(counts, measure.key) for counts in line.counts]
-        told = [_value_for_ratio(counts, measure.key) for counts in line.counts]
+        values = [_value(counts, measure.metric.key) for counts in line.counts]
+        told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
         cells += [*values, *(divide(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
@@ -274,7 +267,7 @@ def _joined(holds: Sequence[str | None]) -> str | None:
     return said[0] if len(said) == 1 else " | ".join(text or units.MISSING_MARK for text in holds)
 
 
-def _total(sides: Sequence[StagedProfile], lines: Sequence[SideBySideRow]) -> SideBySideRow:
+def _total(sides: Sequence[ProfileView], lines: Sequence[SideBySideRow]) -> SideBySideRow:
     added = [line for line in lines if not line.subtotal]
     return SideBySideRow(
         name="Total",

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from archprof.analysis import elapsed, measured_rates
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.counts import compute_intensity
+from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.report.view import PageView
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.facts.records import Op, Window
 from archprof.predicting import roofline
@@ -17,15 +19,15 @@ Point = tuple[float | str, float, str]
 MAX_POINTS = 600
 """Points a picture can show beside one another."""
 
+INTENSITY = METRIC_BY_KEY["intensity"]
+
 MAX_CHAIN = 12
 """Convolutions up to which a chain is drawn window by window."""
 
-CHART_MEASURES = {
-    "params": "Parameters",
-    "macs": "MACs",
-    "flops": "FLOPs",
-    "act_fp32": "Activation memory, float32 [B]",
-}
+CHART_MEASURES = {"params": "", "macs": "", "flops": "", "act_fp32": ", float32"}
+"""The metrics that charts show, and what an axis adds to the name of each."""
+
+ChartUnit = Literal["count", "bytes", "seconds", "percent"]
 
 
 class ChartData(NamedTuple):
@@ -37,6 +39,8 @@ class ChartData(NamedTuple):
         points: (x, y, label) of each, a tuple for each of `names`; x is a text where the picture has categories, which
             differ within a set.
         kind: how it wants to be drawn.
+        x_unit, y_unit: of the values; the labels do not say it.
+        joined: for each set, whether a scatter draws it as a line: a front or a roof. Left out: none.
     """
 
     key: str
@@ -46,9 +50,25 @@ class ChartData(NamedTuple):
     names: tuple[str, ...]
     points: tuple[tuple[Point, ...], ...]
     kind: Literal["bars", "stack", "line", "scatter", "area"]
+    x_unit: ChartUnit = "count"
+    y_unit: ChartUnit = "count"
+    joined: tuple[bool, ...] = ()
+
+    def is_joined(self, index: int) -> bool:
+        """Whether the set is a line in a scatter."""
+        return index < len(self.joined) and self.joined[index]
 
 
-def build_charts(subject: ProfileView) -> tuple[ChartData, ...]:
+def label_axis(key: str) -> str:
+    """The name of a metric along an axis: "Activation memory, float32"."""
+    return METRIC_BY_KEY[key].title + CHART_MEASURES[key]
+
+
+def chart_unit(key: str) -> ChartUnit:
+    return "bytes" if METRIC_BY_KEY[key].unit == "bytes" else "count"
+
+
+def build_charts(subject: PageView) -> tuple[ChartData, ...]:
     """Every picture that has a point. Keys: "stage_params", "stage_macs", "stage_flops", "stage_act_fp32",
     "stage_latency", "field", "live", "activation", "intensity" or, of a measured model, "roofline", "windows".
     """
@@ -64,26 +84,34 @@ def build_charts(subject: ProfileView) -> tuple[ChartData, ...]:
     return tuple(series for series in made if any(series.points))
 
 
-def chart_stages(subject: ProfileView) -> Iterator[ChartData]:
+def chart_stages(subject: PageView) -> Iterator[ChartData]:
     """What each run of layers of one spatial size holds or spends, a picture a measure; it adds up to the total."""
-    names = number_repeats(stage.name for stage in subject.staged.stages)
-    for key, label in CHART_MEASURES.items():
-        values = [getattr(stage.counts, key) for stage in subject.staged.stages]
+    names = number_repeats(stage.name for stage in subject.stages)
+    for key in CHART_MEASURES:
+        values = [getattr(stage.counts, key) for stage in subject.stages]
         points = tuple((name, value, name) for name, value in zip(names, values, strict=True)) if any(values) else ()
-        name = label.partition(",")[0]
-        yield ChartData(f"stage_{key}", f"{name} by stage", "stage", label, (subject.facts.name,), (points,), "bars")
+        title = f"{METRIC_BY_KEY[key].title} by stage"
+        yield ChartData(
+            key=f"stage_{key}",
+            title=title,
+            x_label="stage",
+            y_label=label_axis(key),
+            names=(subject.name,),
+            points=(points,),
+            kind="bars",
+            y_unit=chart_unit(key),
+        )
 
 
-def chart_stage_latency(subject: ProfileView) -> ChartData:
+def chart_stage_latency(subject: PageView) -> ChartData:
     """What each run of layers of one spatial size took, and what belongs to no layer; it adds up to the sum of all."""
-    timed = [(stage.name, stage.counts.latency) for stage in subject.staged.stages]
+    timed = [(stage.name, stage.counts.latency) for stage in subject.stages]
     timed += [(line.name, line.counts.latency) for line in build_outside_lines(subject.profile, "stage")]
     names = number_repeats(name for name, _ in timed)
     times = zip(names, (time for _, time in timed), strict=True)
     points = tuple((name, max(time.seconds, 0.0), name) for name, time in times if time)
-    return ChartData(
-        "stage_latency", "Latency by stage", "stage", "Latency [s]", (subject.facts.name,), (points,), "bars"
-    )
+    name, title = METRIC_BY_KEY["latency"].title, f"{METRIC_BY_KEY['latency'].title} by stage"
+    return ChartData("stage_latency", title, "stage", name, (subject.name,), (points,), "bars", y_unit="seconds")
 
 
 def number_repeats(names: Iterable[str]) -> list[str]:
@@ -95,40 +123,41 @@ def number_repeats(names: Iterable[str]) -> list[str]:
     return made
 
 
-def chart_fields(subject: ProfileView) -> ChartData:
+def chart_fields(subject: PageView) -> ChartData:
     """The receptive field behind each weight layer that has one, along the longer side."""
     sees = [(i, row, subject.field_extent(row)) for i, row in enumerate(subject.weight_rows, 1)]
     points = thin_points([(i, extent, subject.table_row_name(row)) for i, row, extent in sees if extent is not None])
     title, x_label = "Receptive field against depth", "weight layer, in the order of the calls"
-    return ChartData("field", title, x_label, "input pixels along a side", (subject.facts.name,), (points,), "line")
+    return ChartData("field", title, x_label, "input pixels along a side", (subject.name,), (points,), "line")
 
 
-def chart_live_bytes(subject: ProfileView) -> ChartData:
+def chart_live_bytes(subject: PageView) -> ChartData:
     """Bytes live while each op runs, all and of activations alone; thinned so that no peak is lost."""
     where = [_name_op(subject, op) for op in subject.profile.ops]
     sets = [
         thin_points([(i, size, name) for i, (size, name) in enumerate(zip(sizes, where, strict=True))])
         for sizes in (subject.live_bytes, subject.live_activation_bytes)
     ]
-    label = f"live bytes in {subject.profile.dtype}"
-    return ChartData("live", "Memory along the pass", "op", label, ("all", "activations"), tuple(sets), "area")
+    title, label = "Memory along the pass", f"live bytes in {subject.profile.dtype}"
+    return ChartData("live", title, "op", label, ("all", "activations"), tuple(sets), "area", y_unit="bytes")
 
 
-def _name_op(subject: ProfileView, op: Op) -> str:
+def _name_op(subject: PageView, op: Op) -> str:
     back = " (backward)" if op.phase == "backward" else ""
-    return f"{subject.table_row_name(op.layer)}: {op.name.removeprefix('aten.')}{back}"
+    return f"{subject.table_row_name(subject.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
 
 
-def chart_activations(subject: ProfileView) -> ChartData:
+def chart_activations(subject: PageView) -> ChartData:
     """The bytes of new results of each layer that makes any, in the order of the calls."""
-    own = subject.staged.own_counts
+    own = subject.own_counts
     made = [
         (i, own[row].act_fp32, subject.table_row_name(row))
-        for i, row in enumerate(subject.staged.rows, 1)
+        for i, row in enumerate(subject.rows, 1)
         if own[row].act_fp32
     ]
-    title, label = "Activation memory by layer", CHART_MEASURES["act_fp32"]
-    return ChartData("activation", title, "layer", label, (subject.facts.name,), (thin_points(made),), "bars")
+    title, points = f"{METRIC_BY_KEY['act_fp32'].title} by layer", (thin_points(made),)
+    label = label_axis("act_fp32")
+    return ChartData("activation", title, "layer", label, (subject.name,), points, "bars", y_unit="bytes")
 
 
 def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point, ...]:
@@ -143,38 +172,48 @@ def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point,
     return tuple(points[i] for i in sorted(kept))
 
 
-def chart_intensity(subject: ProfileView) -> ChartData:
+def chart_intensity(subject: PageView) -> ChartData:
     """FLOPs of each layer against its FLOPs for each byte moved, unfused; those with most FLOPs where there are many.
 
     A layer with an op that no rule covers has no point.
     """
     points = []
-    for row, counts in enumerate(subject.staged.own_counts):
-        flops = counts.flops + (counts.backward_flops or 0)
-        if flops and counts.bytes_moved and not counts.unknown:
-            points.append((flops / counts.bytes_moved, flops, subject.table_row_name(row)))
+    for row, counts in enumerate(subject.own_counts):
+        intensity = compute_intensity(counts)
+        if intensity:
+            flops = counts.flops + (counts.backward_flops or 0)
+            points.append((intensity, flops, subject.table_row_name(row)))
     points = sorted(points, key=lambda point: -point[1])[:MAX_POINTS]
-    names, title = (subject.facts.name,), "Arithmetic intensity by layer"
-    return ChartData("intensity", title, "FLOPs for each byte moved", "FLOPs", names, (tuple(points),), "scatter")
+    title = f"{INTENSITY.title} by layer"
+    return ChartData("intensity", title, INTENSITY.whole, "FLOPs", (subject.name,), (tuple(points),), "scatter")
 
 
-def chart_roofline(subject: ProfileView) -> ChartData:
+def chart_roofline(subject: PageView) -> ChartData:
     """How fast each measured layer ran against its FLOPs for each byte moved, under the roof of a device we know."""
-    found = sorted(measured_rates.dots(subject.staged.own_counts), key=lambda dot: -dot.rate)[:MAX_POINTS]
+    found = sorted(measured_rates.dots(subject.own_counts), key=lambda dot: -dot.rate)[:MAX_POINTS]
     roof, ran = (
         roofline.find_roof(subject.profile, subject.device),
         tuple((dot.intensity, dot.rate, subject.table_row_name(dot.row)) for dot in found),
     )
-    sets, title = {subject.facts.name: ran}, "How fast each layer ran"
+    sets, names, title = [ran], [subject.name], "How fast each layer ran"
     if roof is not None and found:
         line = roof.outline(min(dot.intensity for dot in found), max(dot.intensity for dot in found))
-        sets[f"roof of {roof.device}"] = tuple((*place, "roof") for place in line)
+        sets.append(tuple((*place, "roof") for place in line))
+        names.append(f"roof of {roof.device}")
         title = f"Roofline: {roof.describe()}"
-    labels = "FLOPs for each byte moved", "FLOP/s"
-    return ChartData("roofline", title, *labels, tuple(sets), tuple(sets.values()), "scatter")
+    return ChartData(
+        key="roofline",
+        title=title,
+        x_label=INTENSITY.whole,
+        y_label="FLOP/s",
+        names=tuple(names),
+        points=tuple(sets),
+        kind="scatter",
+        joined=(False, True)[: len(sets)],
+    )
 
 
-def chart_windows(subject: ProfileView) -> ChartData:
+def chart_windows(subject: PageView) -> ChartData:
     """A short chain of nothing but convolutions, window by window: how far each reaches, its step, and what is seen.
 
     x is the number of the convolution, from 1.
@@ -195,15 +234,15 @@ def chart_windows(subject: ProfileView) -> ChartData:
     )
 
 
-def find_conv_chain(subject: ProfileView) -> list[tuple[int, Window, str]]:
+def find_conv_chain(subject: PageView) -> list[tuple[int, Window, str]]:
     """Row, window and name of each convolution, where the model is a chain of a few and has no other MACs."""
     works = [op for op in subject.profile.ops if op.phase == "forward" and op.macs]
     chain = [
-        (op.layer, op.window, subject.table_row_name(op.layer))
-        for op in works
-        if op.window and not op.window.transposed and subject.fields[op.layer].size
+        (row, op.window, subject.table_row_name(row))
+        for op, row in ((op, subject.row_of(op)) for op in works)
+        if op.window and not op.window.transposed and subject.fields[row].size
     ]
-    alone = len(chain) == len(works) == subject.facts.depth <= MAX_CHAIN and not subject.facts.bounds
+    alone = len(chain) == len(works) == subject.depth <= MAX_CHAIN and not subject.bounds
     return chain if alone else []
 
 

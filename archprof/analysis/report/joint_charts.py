@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 
 from archprof.analysis.compare.comparison import Comparison
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.report import charts
-from archprof.analysis.report.charts import CHART_MEASURES, ChartData, Point
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.report.charts import ChartData, Point, chart_unit, label_axis
+from archprof.analysis.report.view import PageView
 
 FRONT_NAME = "Pareto front"
 
 SCATTERED_COSTS = ("macs", "params", "act_fp32")
 
-ERROR_LABEL = "published ImageNet top-5 error [%]"
+ERROR_LABEL = "published ImageNet top-5 error"
 
 
-def build_joint_charts(subjects: Sequence[ProfileView], comparison: Comparison) -> tuple[ChartData, ...]:
+def build_joint_charts(subjects: Sequence[PageView], comparison: Comparison) -> tuple[ChartData, ...]:
     """Every picture that has something to set side by side. Keys: "error_macs", "error_params", "error_act_fp32",
     "params_macs", "stage_params", "stage_macs", "field", "windows".
 
@@ -36,43 +37,56 @@ def build_joint_charts(subjects: Sequence[ProfileView], comparison: Comparison) 
     return tuple(drawn)
 
 
-def build_scatters(subjects: Sequence[ProfileView], names: tuple[str, ...]) -> list[ChartData]:
+def build_scatters(subjects: Sequence[PageView], names: tuple[str, ...]) -> list[ChartData]:
     """Costs against the error where at least two models have a published one, and parameters against MACs."""
-    errors = [subject.facts.top5_error for subject in subjects]
+    errors = [subject.top5_error for subject in subjects]
     drawn = []
     if sum(error is not None for error in errors) > 1:
-        drawn += [_scatter(f"error_{key}", subjects, names, key, errors, ERROR_LABEL) for key in SCATTERED_COSTS]
-    params = [subject.facts.total.params for subject in subjects]
-    return [*drawn, _scatter("params_macs", subjects, names, "macs", params, CHART_MEASURES["params"])]
+        drawn += [_scatter(f"error_{key}", subjects, names, key, errors) for key in SCATTERED_COSTS]
+    params = [subject.total.params for subject in subjects]
+    return [*drawn, _scatter("params_macs", subjects, names, "macs", params, "params")]
 
 
 def _scatter(
     key: str,
-    subjects: Sequence[ProfileView],
+    subjects: Sequence[PageView],
     names: tuple[str, ...],
     paid: str,
     got: Sequence[float | None],
-    y_label: str,
+    measure: str | None = None,
 ) -> ChartData:
-    """A point a model, and the front of those whose numbers can be set against each other."""
+    """A point for each model, and the front of those whose numbers can be set against each other.
+
+    `got` are values of the metric `measure`; of the published error where that is left out.
+    """
     points: list[tuple[Point, ...]] = []
     fair: list[tuple[float, float, str]] = []
     for subject, name, y in zip(subjects, names, got, strict=True):
-        x, why = getattr(subject.facts.total, paid), _why_off_front(subject, paid, y_label == ERROR_LABEL)
+        x, why = getattr(subject.total, paid), _why_off_front(subject, paid, measure is None)
         points.append(() if y is None else ((x, y, f"{name}{why}"),))
         if y is not None and not why:
             fair.append((x, y, name))
     best = tuple(fair[i] for i in find_pareto_front([(x, y) for x, y, _ in fair]))
-    of, against = CHART_MEASURES[paid], "published error" if y_label == ERROR_LABEL else y_label.lower()
-    title = f"{of.partition(',')[0]} against {against}"
-    return ChartData(key, title, of, y_label, (*names, FRONT_NAME), (*points, best), "scatter")
+    against = METRIC_BY_KEY[measure].word if measure else "published error"
+    return ChartData(
+        key=key,
+        title=f"{METRIC_BY_KEY[paid].title} against {against}",
+        x_label=label_axis(paid),
+        y_label=label_axis(measure) if measure else ERROR_LABEL,
+        names=(*names, FRONT_NAME),
+        points=(*points, best),
+        kind="scatter",
+        x_unit=chart_unit(paid),
+        y_unit=chart_unit(measure) if measure else "percent",
+        joined=(*(False for _ in names), True),
+    )
 
 
-def _why_off_front(subject: ProfileView, paid: str, error: bool) -> str:
+def _why_off_front(subject: PageView, paid: str, error: bool) -> str:
     """Why the model cannot be on the front; "" where it can."""
-    if paid in subject.facts.bounds:
+    if paid in subject.bounds:
         return " (lower bound)"
-    return " (competition entry)" if error and subject.facts.is_competition_entry else ""
+    return " (competition entry)" if error and subject.is_competition_entry else ""
 
 
 def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
@@ -95,8 +109,8 @@ def build_stage_stacks(comparison: Comparison, names: tuple[str, ...]) -> list[C
     drawn = []
     for key in ("params", "macs"):
         points = tuple(tuple(_bars(names, [row[f"{key}_{letter}"] for letter in letters])) for row in rows)
-        title = f"{CHART_MEASURES[key]} by stage"
-        drawn.append(ChartData(f"stage_{key}", title, "model", CHART_MEASURES[key], parts, points, "stack"))
+        title = f"{METRIC_BY_KEY[key].title} by stage"
+        drawn.append(ChartData(f"stage_{key}", title, "model", label_axis(key), parts, points, "stack"))
     return drawn
 
 

@@ -17,8 +17,8 @@ from archprof.analysis.compare.findings import (
     Finding,
     WeighedFinding,
 )
-from archprof.analysis.report.view import ProfileView
-from archprof.analysis.tables.columns import Counts, sum_counts
+from archprof.analysis.counts import compute_intensity, sum_counts
+from archprof.analysis.report.view import PageView
 from archprof.facts import liveness
 from archprof.models import registry
 
@@ -30,52 +30,52 @@ NOTABLE_DIFFERENCE = 0.15
 LOW_INTENSITY = 10
 """FLOPs for each byte moved below which a layer is said to move much for what it computes."""
 
-ModelRule = Callable[[ProfileView], Iterator[WeighedFinding]]
+ModelRule = Callable[[PageView], Iterator[WeighedFinding]]
 
 
-def choose_model_findings(subject: ProfileView) -> tuple[Finding, ...]:
+def choose_model_findings(subject: PageView) -> tuple[Finding, ...]:
     """At most seven sentences, the most important first; three or more for a model that does anything."""
     said = [weighed for rule in MODEL_RULES for weighed in rule(subject)]
     ordered = sorted(said, key=lambda weighed: -weighed.weight)
     return tuple(weighed.finding for weighed in ordered[:MAX_FINDINGS])
 
 
-def find_incomplete_counts(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_incomplete_counts(subject: PageView) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds; where the forward stopped, what had been counted by then."""
-    for weight, finding in findings.find_incomplete_models([subject.facts], []):
+    for weight, finding in findings.find_incomplete_models([subject], []):
         failure, totals = subject.profile.failure, subject.profile.totals
         rows = [subject.table_row_name(failure.layer)] if failure else _unknown(subject)
         yield WeighedFinding(weight, _finding(subject, finding.text, ("macs", "flops"), rows))
         if failure:
             made = phrases.say_bytes(totals.activation_bytes["float32"])
             counted = f"{phrases.say_count(totals.macs)} MACs and made {made}"
-            text = f"Until it stopped, {subject.facts.name} spent {counted} of activations in float32."
+            text = f"Until it stopped, {subject.name} spent {counted} of activations in float32."
             yield WeighedFinding(weight - 1, _finding(subject, text, ("macs", "act_fp32")))
             held = phrases.say_count(totals.params)
             text = f"The layers up to there hold {held} parameters; those behind are not known."
             yield WeighedFinding(weight - 2, _finding(subject, text, ("params",)))
 
 
-def _unknown(subject: ProfileView) -> list[str]:
-    return [subject.table_row_name(row) for row, counts in enumerate(subject.staged.own_counts) if counts.unknown]
+def _unknown(subject: PageView) -> list[str]:
+    return [subject.table_row_name(row) for row, counts in enumerate(subject.own_counts) if counts.unknown]
 
 
-def find_uncalled_params(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_uncalled_params(subject: PageView) -> Iterator[WeighedFinding]:
     """Parameters in layers that never ran: in the model for nothing, or used without a call."""
     layers = subject.profile.layers
     idle = [row for row, layer in enumerate(layers) if layer.call is None and layer.params]
     if idle and not subject.profile.failure:
         held = sum(layers[row].params for row in idle)
-        share = phrases.say_percent(held / subject.facts.total.params)
-        whose = f"{phrases.say_count(held)} parameters of {subject.facts.name}, {share} of all,"
+        share = phrases.say_percent(held / subject.total.params)
+        whose = f"{phrases.say_count(held)} parameters of {subject.name}, {share} of all,"
         text = f"{whose} are in {_layers(len(idle))} that this pass never calls."
         yield WeighedFinding(90, _finding(subject, text, ("params",), map(subject.table_row_name, idle)))
 
 
-def find_mac_hotspots(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_mac_hotspots(subject: PageView) -> Iterator[WeighedFinding]:
     """The fewest layers that spend half of the MACs."""
-    macs = {row: counts.macs for row, counts in enumerate(subject.staged.own_counts) if counts.macs}
-    if not macs or "macs" in subject.facts.bounds:
+    macs = {row: counts.macs for row, counts in enumerate(subject.own_counts) if counts.macs}
+    if not macs or "macs" in subject.bounds:
         return
     ordered = sorted(macs, key=lambda row: -macs[row])
     sums = list(accumulate(macs[row] for row in ordered))
@@ -83,15 +83,15 @@ def find_mac_hotspots(subject: ProfileView) -> Iterator[WeighedFinding]:
     rows = [subject.table_row_name(row) for row in ordered[:few]]
     share = _capitalised(phrases.say_percent(sums[few - 1] / sums[-1]))
     where = f"{_number(few)} of its {_number(len(macs))} layers with MACs"
-    text = f"{share} of the MACs of {subject.facts.name} are spent in {where}."
+    text = f"{share} of the MACs of {subject.name} are spent in {where}."
     if len(macs) == 1:
-        text = f"All MACs of {subject.facts.name} are spent in {_row_in_words(rows[0])}."
+        text = f"All MACs of {subject.name} are spent in {_row_in_words(rows[0])}."
     yield WeighedFinding(75 - 30 * few / len(macs), _finding(subject, text, ("macs", "share_macs"), rows))
 
 
-def find_time_hotspots(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_time_hotspots(subject: PageView) -> Iterator[WeighedFinding]:
     """The fewest layers that take half of the measured time; a few of many are worth more."""
-    own, whole = subject.staged.own_counts, elapsed.find_model_time(subject.profile)
+    own, whole = subject.own_counts, elapsed.find_model_time(subject.profile)
     if not whole:
         return
     times = {
@@ -104,20 +104,20 @@ def find_time_hotspots(subject: ProfileView) -> Iterator[WeighedFinding]:
         return
     rows = [subject.table_row_name(row) for row in ordered[:few]]
     share, called = phrases.say_percent(sums[few - 1] / whole.seconds), sum(one.calls for one in own)
-    text = f"{share} of the latency of {subject.facts.name} is spent in {_number(few)} of {_layers(called)}"
+    text = f"{share} of the latency of {subject.name} is spent in {_number(few)} of {_layers(called)}"
     yield WeighedFinding(88 - 30 * few / called, _finding(subject, f"{text}.", ("latency", "share_latency"), rows))
 
 
-def find_slow_kind(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_slow_kind(subject: PageView) -> Iterator[WeighedFinding]:
     """A kind of layer that takes a larger part of the time than of the FLOPs."""
-    total = subject.facts.total
-    if not total.latency or not total.flops or "flops" in subject.facts.bounds:
+    total = subject.total
+    if not total.latency or not total.flops or "flops" in subject.bounds:
         return
     kinds: dict[str, list[int]] = {}
-    for row in subject.staged.rows:
-        if subject.staged.own_counts[row].calls:
-            kinds.setdefault(subject.staged.layer(row).kind, []).append(row)
-    sums = {kind: sum_counts(subject.staged.own_counts[row] for row in rows) for kind, rows in kinds.items()}
+    for row in subject.rows:
+        if subject.own_counts[row].calls:
+            kinds.setdefault(subject.layer(row).kind, []).append(row)
+    sums = {kind: sum_counts(subject.own_counts[row] for row in rows) for kind, rows in kinds.items()}
     shares = {kind: (one.latency.seconds / total.latency.seconds, one.flops / total.flops)
               for kind, one in sums.items() if one.latency and not one.latency.below_resolution}  # fmt: skip
     kind = max(shares, key=lambda kind: shares[kind][0] - shares[kind][1], default=None)
@@ -130,16 +130,16 @@ def find_slow_kind(subject: ProfileView) -> Iterator[WeighedFinding]:
     yield WeighedFinding(72, _finding(subject, text, ("latency", "flops"), rows))
 
 
-def find_gpu_waits(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_gpu_waits(subject: PageView) -> Iterator[WeighedFinding]:
     """How much of the time as users run it the GPU has no kernel to run."""
     eager, kernel = (elapsed.find_model_time(subject.profile, method) for method in ("eager", "kernel"))
     if eager and kernel and 1 - kernel.seconds / eager.seconds >= NOTABLE_DIFFERENCE:
         share = phrases.say_percent(1 - kernel.seconds / eager.seconds)
-        text = f"As users run it, no kernel of {subject.facts.name} runs {share} of the time: it waits for launches."
+        text = f"As users run it, no kernel of {subject.name} runs {share} of the time: it waits for launches."
         yield WeighedFinding(78, _finding(subject, text, ("eager", "kernel")))
 
 
-def find_param_holders(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_param_holders(subject: PageView) -> Iterator[WeighedFinding]:
     """The kind of layer that holds most of the parameters; of a pass that stopped it is not known."""
     layers, kinds = subject.profile.layers, dict[str, list[int]]()
     for row, layer in enumerate(layers):
@@ -150,48 +150,48 @@ def find_param_holders(subject: ProfileView) -> Iterator[WeighedFinding]:
     sums = {kind: sum(layers[row].params for row in rows) for kind, rows in kinds.items()}
     kind = max(sums, key=lambda kind: sums[kind])
     rows = [subject.table_row_name(row) for row in kinds[kind]]
-    share = _capitalised(phrases.say_percent(sums[kind] / subject.facts.total.params))
+    share = _capitalised(phrases.say_percent(sums[kind] / subject.total.params))
     part = "All parameters" if len(kinds) == 1 else f"{share} of the parameters"
-    text = f"{part} of {subject.facts.name} sit in {_layers(len(rows), KIND_WORDS.get(kind, kind))}."
+    text = f"{part} of {subject.name} sit in {_layers(len(rows), KIND_WORDS.get(kind, kind))}."
     yield WeighedFinding(68 if len(rows) <= MAX_FEW_ROWS else 56, _finding(subject, text, ("params",), rows))
 
 
-def find_activation_makers(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_activation_makers(subject: PageView) -> Iterator[WeighedFinding]:
     """Where activation memory is made: in the first stages, or else in which layer most."""
-    sizes = {row: counts.act_fp32 for row, counts in enumerate(subject.staged.own_counts) if counts.act_fp32}
-    if not sizes or "act_fp32" in subject.facts.bounds:
+    sizes = {row: counts.act_fp32 for row, counts in enumerate(subject.own_counts) if counts.act_fp32}
+    if not sizes or "act_fp32" in subject.bounds:
         return
-    early = list(findings.find_early_activations([subject.facts], []))
+    early = list(findings.find_early_activations([subject], []))
     for weight, finding in early:
-        stages = [stage for stage in subject.staged.stages if stage.counts.act_fp32][: len(finding.rows)]
+        stages = [stage for stage in subject.stages if stage.counts.act_fp32][: len(finding.rows)]
         rows = [subject.table_row_name(row) for stage in stages for row in stage.rows if row in sizes]
         yield WeighedFinding(weight + 15, _finding(subject, _capitalised(finding.text), ("act_fp32", "params"), rows))
     if not early:
         yield from _find_largest_activations(subject, sizes)
 
 
-def _find_largest_activations(subject: ProfileView, sizes: dict[int, int]) -> Iterator[WeighedFinding]:
+def _find_largest_activations(subject: PageView, sizes: dict[int, int]) -> Iterator[WeighedFinding]:
     """The layer, or layers, with the largest activations; nothing where all are as large."""
     most = max(sizes.values())
     rows = [subject.table_row_name(row) for row, size in sizes.items() if size == most]
     amount = f"{phrases.say_bytes(most)} in float32, {phrases.say_percent(most / sum(sizes.values()))} of all"
-    whose = f"The largest activations of {subject.facts.name} are made in {_row_in_words(rows[0])}"
+    whose = f"The largest activations of {subject.name} are made in {_row_in_words(rows[0])}"
     text = f"{whose}: {amount}."
     if len(sizes) == 1:
         where = _row_in_words(rows[0])
-        text = f"All activations of {subject.facts.name} are made in {where}: {phrases.say_bytes(most)} in float32."
+        text = f"All activations of {subject.name} are made in {where}: {phrases.say_bytes(most)} in float32."
     elif len(rows) > 1:
         text = f"{whose} and in {_number(len(rows) - 1)} more: each {amount}."
     if len(sizes) == 1 or len(rows) < len(sizes):
         yield WeighedFinding(54, _finding(subject, text, ("act_fp32",), rows))
 
 
-def find_memory_peak(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_memory_peak(subject: PageView) -> Iterator[WeighedFinding]:
     """The most bytes live at once, when, and how much of it is there all the time."""
-    if not subject.live_bytes or "act_fp32" in subject.facts.bounds:
+    if not subject.live_bytes or "act_fp32" in subject.bounds:
         return
     profile, most = subject.profile, max(subject.live_bytes)
-    row = subject.table_row_name(profile.ops[subject.live_bytes.index(most)].layer)
+    row = subject.table_row_name(subject.row_of(profile.ops[subject.live_bytes.index(most)]))
     there = [profile.storages[index] for index in liveness.find_live_at_peak(profile)]
     fixed = sum(storage.nbytes for storage in there if storage.role in ("parameter", "buffer"))
     weights = f", {phrases.say_percent(fixed / most)} of it parameters and buffers" if fixed else ""
@@ -200,10 +200,10 @@ def find_memory_peak(subject: ProfileView) -> Iterator[WeighedFinding]:
     yield WeighedFinding(52, _finding(subject, text, ("act_fp32",), [row]))
 
 
-def find_widest_field(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_widest_field(subject: PageView) -> Iterator[WeighedFinding]:
     """The widest receptive field, against the input where its size is plain."""
     row = subject.widest_row
-    if row is None or "field" in subject.facts.bounds:
+    if row is None or "field" in subject.bounds:
         return
     field = subject.fields[row].size or ()
     wide, whole = max(field), _input_extent(subject, field)
@@ -222,7 +222,7 @@ def find_widest_field(subject: ProfileView) -> Iterator[WeighedFinding]:
     yield WeighedFinding(48, _finding(subject, text, ("rf",), [subject.table_row_name(row)]))
 
 
-def _input_extent(subject: ProfileView, field: Sequence[int]) -> int | None:
+def _input_extent(subject: PageView, field: Sequence[int]) -> int | None:
     """The input along the side where the field is longest; `None` where channels may stand last."""
     inputs = subject.profile.layers[0].inputs
     shape = inputs[0].shape if inputs else ()
@@ -230,43 +230,39 @@ def _input_extent(subject: ProfileView, field: Sequence[int]) -> int | None:
     return shape[2:][field.index(max(field))] if plain else None
 
 
-def find_low_intensity(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_low_intensity(subject: PageView) -> Iterator[WeighedFinding]:
     """How much is computed for each byte moved, and how much is moved by layers that compute little."""
-    own = subject.staged.own_counts
-    moved = sum(counts.bytes_moved for counts in own)
-    if not moved or subject.facts.bounds:
+    whole, moved = compute_intensity(subject.total), subject.total.bytes_moved
+    if whole is None or subject.bounds:
         return
-    done = sum(counts.flops + (counts.backward_flops or 0) for counts in own)
-    low = [row for row, one in enumerate(own) if one.bytes_moved and _flops_per_byte(one) < LOW_INTENSITY]
-    share = phrases.say_percent(sum(own[row].bytes_moved for row in low) / moved)
-    text = f"{subject.facts.name} spends {done / moved:,.3g} FLOPs for each byte that its ops move"
+    own = [(row, counts.bytes_moved, compute_intensity(counts)) for row, counts in enumerate(subject.own_counts)]
+    low = [(row, size) for row, size, intensity in own if intensity is not None and intensity < LOW_INTENSITY]
+    share = phrases.say_percent(sum(size for _, size in low) / moved)
+    text = f"{subject.name} spends {whole:,.3g} FLOPs for each byte that its ops move"
     rest = f"; {share} of the bytes move in layers that spend fewer than {LOW_INTENSITY}" if low else ""
-    yield WeighedFinding(44, _finding(subject, f"{text}{rest}.", ("flops",), map(subject.table_row_name, low)))
+    rows = [subject.table_row_name(row) for row, _ in low]
+    yield WeighedFinding(44, _finding(subject, f"{text}{rest}.", ("flops",), rows))
 
 
-def _flops_per_byte(counts: Counts) -> float:
-    return (counts.flops + (counts.backward_flops or 0)) / counts.bytes_moved
-
-
-def find_published_error(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_published_error(subject: PageView) -> Iterator[WeighedFinding]:
     """Its published error, and of what that is."""
-    if subject.facts.top5_error is not None:
+    if subject.top5_error is not None:
         entry = registry.BUILTIN_MODELS[subject.profile.model]
         text = f"{entry.name} was published with an ImageNet top-5 error of {entry.top5_error:.2f}%"
         yield WeighedFinding(46, _finding(subject, f"{text} ({entry.published[0].kind}).", ()))
 
 
-def find_depth(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_depth(subject: PageView) -> Iterator[WeighedFinding]:
     """In weight layers."""
-    layers = subject.facts.depth
-    if layers and "depth" not in subject.facts.bounds:
-        text = f"{subject.facts.name} is {layers:,} weight layer{'s' if layers > 1 else ''} deep."
+    layers = subject.depth
+    if layers and "depth" not in subject.bounds:
+        text = f"{subject.name} is {layers:,} weight layer{'s' if layers > 1 else ''} deep."
         yield WeighedFinding(40, _finding(subject, text, (), map(subject.table_row_name, subject.weight_rows)))
 
 
-def find_absences(subject: ProfileView) -> Iterator[WeighedFinding]:
+def find_absences(subject: PageView) -> Iterator[WeighedFinding]:
     """What a small thing has not: these are said when there is little else to say."""
-    total, name = subject.facts.total, subject.facts.name
+    total, name = subject.total, subject.name
     absent = [
         (total.params, "has no parameters"),
         (len(subject.profile.ops), "runs no op in this pass"),
@@ -294,7 +290,7 @@ MODEL_RULES: tuple[ModelRule, ...] = (
 )
 
 
-def _finding(subject: ProfileView, text: str, columns: Sequence[str], rows: Iterable[str] = ()) -> Finding:
+def _finding(subject: PageView, text: str, columns: Sequence[str], rows: Iterable[str] = ()) -> Finding:
     """About the only model; rows that its table leaves out, for nothing in them is shown, are no rows."""
     return Finding(text, (0,), tuple(columns), tuple(row for row in rows if row in subject.listed_names))
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Literal
 
-from archprof.analysis.compare.comparison import Comparison, compare, validate_comparison
+from archprof.analysis.compare.comparison import Comparison, compare_views, validate_comparison
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report import appendix, charts, joint_charts, model_findings, tiles, treemap
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.tiles import Tile
 from archprof.analysis.report.treemap import TreemapNode
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.report.view import PageView
 from archprof.analysis.table import Table
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
@@ -96,9 +96,9 @@ def build_report(
             "A roof shows how fast layers ran, and none were measured.", "", "Add --measure cpu or --cuda."
         )
     known = devices.resolve_device(device) if device is not None else None
-    subjects = [ProfileView(profile, known) for profile in profiles]
+    subjects = [PageView(profile, known) for profile in profiles]
     pages = tuple(map(_page, subjects))
-    compared = _filled(compare(profiles), pages) if len(profiles) > 1 else None
+    compared = _filled(compare_views(subjects), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
         subtitle=_asked(profiles),
@@ -110,12 +110,12 @@ def build_report(
     )
 
 
-def _page(subject: ProfileView) -> ModelPage:
+def _page(subject: PageView) -> ModelPage:
     return ModelPage(
         profile=subject.profile,
         tiles=tiles.build_tiles(subject),
         findings=model_findings.choose_model_findings(subject),
-        nodes=treemap.build_treemap(subject.profile),
+        nodes=treemap.build_treemap(subject),
         table=subject.table,
         charts=charts.build_charts(subject),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.report.view import ProfileView
+from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.report.view import PageView
 
 FLOPS_NOTE = "2 x MACs and all other arithmetic"
 
@@ -34,19 +35,43 @@ class Tile(NamedTuple):
     half_interval: float = 0.0
 
 
-def build_tiles(subject: ProfileView) -> tuple[Tile, ...]:
+def build_tiles(subject: PageView) -> tuple[Tile, ...]:
     """Parameters, MACs, FLOPs, activation memory, latency and receptive field."""
-    totals, bounds, train = subject.profile.totals, subject.facts.bounds, subject.profile.mode == "train"
+    totals, bounds, train = subject.profile.totals, subject.bounds, subject.profile.mode == "train"
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act, stopped = totals.activation_bytes, subject.profile.failure is not None
     return (
-        Tile("params", "Parameters", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
-        Tile("macs", "MACs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
-        Tile("flops", "FLOPs", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
+        Tile(
+            "params",
+            METRIC_BY_KEY["params"].title,
+            totals.params,
+            "count",
+            trainable,
+            stopped,
+            phrases.say_bytes(totals.param_bytes),
+        ),
+        Tile(
+            "macs",
+            METRIC_BY_KEY["macs"].title,
+            totals.macs,
+            "count",
+            macs if train else None,
+            "macs" in bounds,
+            "of one forward",
+        ),
+        Tile(
+            "flops",
+            METRIC_BY_KEY["flops"].title,
+            totals.flops,
+            "count",
+            flops if train else None,
+            "flops" in bounds,
+            FLOPS_NOTE,
+        ),
         Tile(
             key="activation",
-            label="Activation memory",
+            label=METRIC_BY_KEY["act_fp32"].title,
             value=act["float32"],
             unit="bytes",
             second=(act["float16"], "float16"),
@@ -58,17 +83,17 @@ def build_tiles(subject: ProfileView) -> tuple[Tile, ...]:
     )
 
 
-def _latency(subject: ProfileView) -> Tile:
+def _latency(subject: PageView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
-    measurement, time = subject.profile.measurement, subject.facts.time
+    measurement, time, label = subject.profile.measurement, subject.time, METRIC_BY_KEY["latency"].title
     if measurement is None or time is None:
-        return Tile("latency", "Latency", None, "seconds", None, False, "not measured")
+        return Tile("latency", label, None, "seconds", None, False, "not measured")
     where = measurement.device_name or measurement.device
     words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
-    return Tile("latency", "Latency", time.seconds, "seconds", None, False, words, time.half_interval)
+    return Tile("latency", label, time.seconds, "seconds", None, False, words, time.half_interval)
 
 
-def _field(subject: ProfileView) -> Tile:
+def _field(subject: PageView) -> Tile:
     """What one position sees before something mixes all, and where; beside it, what it sees past the global paths."""
     row, model = subject.widest_row, subject.fields[0] if subject.fields else None
     reason = model.reason if model and model.reason else ""
@@ -79,10 +104,10 @@ def _field(subject: ProfileView) -> Tile:
         note = f"in {subject.table_row_name(row)}{', before ' if reason else ''}{reason}"
     return Tile(
         key="field",
-        label="Receptive field",
+        label=METRIC_BY_KEY["field"].title,
         value=size,
         unit="px",
         second=(local, "without global paths") if local > (size or 0) else None,
-        is_lower_bound="field" in subject.facts.bounds,
+        is_lower_bound="field" in subject.bounds,
         note=note,
     )

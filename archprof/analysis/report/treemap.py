@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archprof.analysis import elapsed
+from archprof.analysis.counts import Counts
 from archprof.analysis.tables.call_tree import OWN_LABEL
-from archprof.analysis.tables.columns import Counts, build_outside_lines, own_counts
+from archprof.analysis.tables.columns import build_outside_lines
+from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile
 
 AREA_METRICS = ("params", "macs", "flops", "act_fp32")
@@ -55,23 +57,24 @@ class _Box:
     parts: list[_Box] = field(default_factory=list)
 
 
-def build_treemap(profile: Profile, most: int = MAX_BOXES) -> tuple[TreemapNode, ...]:
+def build_treemap(view: ProfileView, most: int = MAX_BOXES) -> tuple[TreemapNode, ...]:
     """Every module, parents first and parts in the order of their first calls.
 
     With more than `most` boxes, the smallest (by their largest share of any metric) are summed up in one box
     "other (n)" beside those that stay; where none stays, the box around them has no parts.
     """
-    boxes = _boxes(profile)
+    boxes = _boxes(view)
     if len(boxes) > most:
         _prune(boxes, most)
-    return _numbered(boxes[0], ALL_AREA_METRICS if elapsed.find_latency(profile) else AREA_METRICS)
+    return _numbered(boxes[0], ALL_AREA_METRICS if elapsed.find_latency(view.profile) else AREA_METRICS)
 
 
-def _boxes(profile: Profile) -> list[_Box]:
+def _boxes(view: ProfileView) -> list[_Box]:
     """The tree as a list, every box behind the one it is part of, with its sums."""
+    profile = view.profile
     by_path = {"": _Box(profile.model, "", 0, [0] * len(ALL_AREA_METRICS))}
     parents: dict[str, str] = {}
-    for layer, counts in zip(profile.layers, own_counts(profile), strict=True):
+    for layer, counts in zip(profile.layers, view.own_counts, strict=True):
         _place(by_path, parents, layer.path)
         box = by_path[layer.path]
         box.kind = box.kind or layer.kind

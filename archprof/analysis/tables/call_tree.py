@@ -6,23 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from archprof.analysis.counts import Counts, sum_counts
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Value
-from archprof.analysis.tables.columns import PEAK_KEYS, CountedLine, Counts, own_counts, sum_counts
+from archprof.analysis.tables.columns import CountedLine
 from archprof.facts.records import Layer, Profile
 
 OWN_LABEL = "(own)"
 
 
 class CallTree:
-    """The module calls of a profile as a tree, with what each did itself and with all below it.
+    """The module calls of a profile as a tree, with what each did itself and with all below it."""
 
-    `shown` are the counts that the table prints: a row that is zero in all of them may be left out. `more` are
-    further facts of each layer.
-    """
-
-    def __init__(self, profile: Profile, shown: tuple[str, ...], more: Sequence[Mapping[str, Value]] = ()) -> None:
-        self.layers, self.shown_keys, self.more_facts = profile.layers, shown, more
-        self.own_counts = own_counts(profile)
+    def __init__(self, profile: Profile, own: Sequence[Counts]) -> None:
+        self.layers, self.own_counts = profile.layers, own
         self.parents = _parents(self.layers)
         self.children: list[list[int]] = [[] for _ in self.layers]
         for index, parent in enumerate(self.parents):
@@ -38,24 +35,36 @@ class CallTree:
                 totals[parent] = sum_counts((totals[parent], totals[index]))
         return totals
 
+
+class TreeLines:
+    """The lines that a tree makes.
+
+    `shown` are the sums that the table prints: a row that is zero in all of them may be left out. `facts` are what
+    else the table says of each row; none: nothing.
+    """
+
+    def __init__(self, tree: CallTree, shown: Sequence[str], facts: Sequence[Mapping[str, Value]] = ()) -> None:
+        self.tree, self.shown_keys, self.facts = tree, shown, facts
+        self.layers, self.children, self.own_counts = tree.layers, tree.children, tree.own_counts
+
     def nested_lines(self, limit: int | None) -> Iterator[CountedLine]:
         """Containers with their sums, leaves and own work below them; the model's own row only when it stands alone."""
-        for root in (i for i, parent in enumerate(self.parents) if parent is None and self.has_row(i)):
+        for root in (i for i, parent in enumerate(self.tree.parents) if parent is None and self.has_row(i)):
             yield from self._walk(root, limit)
 
     def _walk(self, index: int, limit: int | None) -> Iterator[CountedLine]:
         layer = self.layers[index]
         children = [child for child in self.children[index] if self.has_row(child)]
         if not children or layer.depth == limit:
-            yield self.make_line(index, self.totals[index])
+            yield self.make_line(index, self.tree.totals[index])
             return
         if layer.depth:
-            yield self.make_line(index, self.totals[index], subtotal=True)
+            yield self.make_line(index, self.tree.totals[index], subtotal=True)
         for child in children:
             yield from self._walk(child, limit)
         if self.has_work(self.own_counts[index]):
             own = self.make_line(index, self.own_counts[index])
-            alone = {key: value for key, value in own.facts.items() if key not in PEAK_KEYS}
+            alone = {key: value for key, value in own.facts.items() if METRIC_BY_KEY[key].adds != "maximum"}
             yield replace(own, name=f"{own.name} {OWN_LABEL}", short=OWN_LABEL, depth=layer.depth, facts=alone)
 
     def flat_lines(self, limit: int | None) -> Iterator[CountedLine]:
@@ -64,9 +73,8 @@ class CallTree:
         for index, layer in enumerate(self.layers):
             folds = layer.depth == limit and bool(self.children[index]) and self.has_row(index)
             if folds or (index in rows and (limit is None or layer.depth <= limit)):
-                yield replace(
-                    self.make_line(index, (self.totals if folds else self.own_counts)[index]), depth=0, short=None
-                )
+                counts = self.tree.totals[index] if folds else self.own_counts[index]
+                yield replace(self.make_line(index, counts), depth=0, short=None)
 
     def rows(self) -> list[int]:
         """The calls that did or own something, and those that have no parts."""
@@ -77,20 +85,20 @@ class CallTree:
         ]
 
     def make_line(self, index: int, counts: Counts, subtotal: bool = False) -> CountedLine:
-        layer, parent = self.layers[index], self.parents[index]
+        layer, parent = self.layers[index], self.tree.parents[index]
         return CountedLine(
             name=_name(layer, layer.path),
             counts=counts,
-            facts=_facts(layer) | dict(self.more_facts[index] if self.more_facts else {}),
+            facts=self.facts[index] if self.facts else {},
             short=_name(layer, layer.path if parent is None else _below(layer.path, self.layers[parent].path)),
             depth=max(layer.depth - 1, 0),
             subtotal=subtotal,
-            stopped=index in self.stopped_rows,
+            stopped=index in self.tree.stopped_rows,
         )
 
     def has_row(self, index: int) -> bool:
         """It was called, or something in it is worth a row."""
-        return bool(self.totals[index].calls) or self.has_work(self.totals[index])
+        return bool(self.tree.totals[index].calls) or self.has_work(self.tree.totals[index])
 
     def has_work(self, counts: Counts) -> bool:
         return any(getattr(counts, key) for key in self.shown_keys)
@@ -124,14 +132,3 @@ def _name(layer: Layer, path: str) -> str:
 def _below(path: str, parent: str) -> str:
     """The path as it reads under its parent: "0.conv" under "layer1" for "layer1.0.conv"."""
     return path.removeprefix(f"{parent}.") if parent else path
-
-
-def _facts(layer: Layer) -> dict[str, Value]:
-    called = layer.call is not None
-    return {
-        "layer": layer.path,
-        "kind": layer.kind,
-        "call": layer.call,
-        "input": tuple(spec.shape for spec in layer.inputs) if called else None,
-        "output": tuple(spec.shape for spec in layer.outputs) if called else None,
-    }

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from archprof.analysis import elapsed
-from archprof.analysis.receptive import fields
+from archprof.analysis.counts import Counts, count_op, sum_counts
 from archprof.analysis.table import Row, Table, Value
 from archprof.analysis.tables import notes, stages
-from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree
+from archprof.analysis.tables.call_tree import OWN_LABEL, TreeLines
 from archprof.analysis.tables.columns import (
-    BACKWARD_KEYS,
     COLUMN_BY_KEY,
     GROUPINGS,
-    MEASURED_KEYS,
-    PEAK_KEYS,
-    RECEPTIVE_KEYS,
-    SUMMED_KEYS,
     CountedLine,
-    Counts,
     build_outside_lines,
     describe_columns,
     list_columns,
     list_measured_columns,
     relabel_attributed,
-    sum_counts,
 )
+from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
 
 NOT_MEASURED_NOTE = "Nothing was measured here, so measured columns are empty: add --measure cpu or --cuda."
+NO_RATIO_NOTE = (
+    "{} is left out where an op has no cost rule or the forward stopped: a ratio of lower bounds is no bound."
+)
 
 
 def tabulate_layers(
-    profile: Profile,
+    profile: Profile | ProfileView,
     *,
     by: str = "layer",
     depth: int | None = None,
@@ -46,6 +43,7 @@ def tabulate_layers(
     """What every layer costs, or every stage, kind or op; the rows that are no subtotals add up to the total.
 
     Args:
+        profile: or a view of it that was asked before.
         by: "layer" (a tree, one row a module call), "stage" (runs of one spatial size), "kind" (module class), "op".
         depth: by layer only: fold rows deeper than this into the one above; the model itself is 0.
         columns: keys of `analysis.tables.columns.COLUMN_BY_KEY`; the one that names the rows always comes first.
@@ -57,8 +55,10 @@ def tabulate_layers(
         UsageError: for a depth or top that cannot be.
     """
     validate_table_options(by=by, depth=depth, columns=columns, sort=sort, top=top)
+    view = profile if isinstance(profile, ProfileView) else ProfileView(profile)
+    profile = view.profile
     keys = _keys(profile, by, columns, sort)
-    lines = _lines(profile, by, depth, keys, flat=sort is not None or top is not None)
+    lines = _lines(view, by, depth, keys, flat=sort is not None or top is not None)
     weight = "macs" if by == "op" or elapsed.find_latency(profile) is None else "latency"
     order = sort or (weight if top is not None or GROUPINGS[by].default_sort else None)
     rest = [] if by == "op" else build_outside_lines(profile, GROUPINGS[by].key)
@@ -69,7 +69,6 @@ def tabulate_layers(
         lines = [*lines[:top], _others(lines[top:], GROUPINGS[by].key)]
     lines += rest
     chosen = [relabel_attributed(profile, COLUMN_BY_KEY[key].column) for key in keys]
-    lacking = [NOT_MEASURED_NOTE] if profile.measurement is None and set(keys) & set(MEASURED_KEYS) else []
     if columns:
         chosen = [replace(column, rank=rank) for rank, column in enumerate(chosen)]
     return Table(
@@ -77,8 +76,20 @@ def tabulate_layers(
         columns=tuple(chosen),
         rows=tuple(_row(line, keys, total) for line in lines),
         total=_row(CountedLine("Total", total, _peak(profile), stopped=profile.failure is not None), keys, total),
-        notes=(*notes.collect_notes(profile, own=any(line.short == OWN_LABEL for line in lines), by=by), *lacking),
+        notes=(
+            *notes.collect_notes(profile, own=any(line.short == OWN_LABEL for line in lines), by=by),
+            *_lacking(profile, keys),
+        ),
     )
+
+
+def _lacking(profile: Profile, keys: Sequence[str]) -> list[str]:
+    """Why columns have no values where they have none."""
+    shown, notes = [COLUMN_BY_KEY[key] for key in keys], list[str]()
+    if profile.measurement is None and any(metric.measured for metric in shown):
+        notes.append(NOT_MEASURED_NOTE)
+    ratios = [metric.header for metric in shown if metric.adds == "ratio" and not metric.measured]
+    return notes + ([] if profile.totals.complete else [NO_RATIO_NOTE.format(header) for header in ratios])
 
 
 def validate_table_options(
@@ -111,7 +122,7 @@ def _total(profile: Profile, lines: list[CountedLine]) -> Counts:
 def _peak(profile: Profile) -> dict[str, Value]:
     """The measured peaks of the whole pass, which are no sums."""
     whole = profile.measurement.memory_whole if profile.measurement else None
-    return dict(zip(PEAK_KEYS, (whole.allocated_peak, whole.reserved_peak), strict=True)) if whole else {}
+    return {"peak_measured": whole.allocated_peak, "peak_reserved": whole.reserved_peak} if whole else {}
 
 
 def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | None) -> list[str]:
@@ -125,71 +136,62 @@ def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | 
 def _shown(profile: Profile, by: str) -> list[str]:
     """What is shown when no columns are named; shares and bars are of the time where that was measured."""
     known, more = list_columns(by), list_measured_columns(profile)
-    hidden = {*(() if profile.mode == "train" else BACKWARD_KEYS), *(("act_fp16", "share_macs") if more else ())}
-    return [key for key in (*GROUPINGS[by].default_columns, *more) if key in known and key not in hidden]
+    hidden = {"act_fp16", "share_macs"} if more else set()
+    shown = [key for key in (*GROUPINGS[by].default_columns, *more) if key in known and key not in hidden]
+    return [key for key in shown if profile.mode == "train" or not COLUMN_BY_KEY[key].trained]
 
 
-def _lines(profile: Profile, by: str, depth: int | None, keys: list[str], flat: bool) -> list[CountedLine]:
+def _lines(view: ProfileView, by: str, depth: int | None, keys: list[str], flat: bool) -> list[CountedLine]:
     if by == "op":
-        return _by_op(profile)
-    counted = {key.removeprefix("share_") for key in keys} | ({"latency"} if set(keys) & set(MEASURED_KEYS) else set())
-    forest = CallTree(profile, tuple(counted & SUMMED_KEYS - {"calls"}), _facts(profile, keys))
+        return _by_op(view.profile)
+    shown = [COLUMN_BY_KEY[key] for key in keys]
+    read = {"latency"} if any(metric.measured for metric in shown) else set()
+    read |= {key for metric in shown for key in metric.reads} - {"calls"}
+    lines = TreeLines(view.tree, tuple(read), _facts(view, keys))
     if by == "layer":
-        return list(forest.flat_lines(depth) if flat else forest.nested_lines(depth))
-    return _by_kind(forest) if by == "kind" else stages.build_stage_lines(profile, forest.own_counts, forest.rows())
+        return list(lines.flat_lines(depth) if flat else lines.nested_lines(depth))
+    if by == "kind":
+        return _by_kind(view, lines.rows())
+    return stages.build_stage_lines(view.profile, view.own_counts, lines.rows())
 
 
-def _facts(profile: Profile, keys: list[str]) -> Sequence[Mapping[str, Value]]:
-    """What the columns say of each layer beside its counts."""
-    seen: Sequence[Mapping[str, Value]] = ()
-    if set(RECEPTIVE_KEYS) & set(keys):
-        seen = [fields.field_cells(field) for field in fields.compute_fields(profile)]
-    if set(PEAK_KEYS) & set(keys):
-        peaks = elapsed.collect_peaks(profile)
-        seen = [{**cells, **peak} for cells, peak in zip(seen or [{}] * len(peaks), peaks, strict=True)]
-    return seen
+def _facts(view: ProfileView, keys: list[str]) -> list[dict[str, Value]]:
+    """What the columns say of each row beside its sums."""
+    told = [metric for metric in map(COLUMN_BY_KEY.__getitem__, keys) if metric.value is None and metric.by_row]
+    values = [metric.by_row(view) for metric in told if metric.by_row]
+    return [dict(zip((metric.key for metric in told), row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def _by_kind(forest: CallTree) -> list[CountedLine]:
-    """One line a module class."""
+def _by_kind(view: ProfileView, rows: Sequence[int]) -> list[CountedLine]:
+    """One line for each module class."""
     groups: dict[str, list[int]] = {}
-    for index in forest.rows():
-        groups.setdefault(forest.layers[index].kind, []).append(index)
+    for index in rows:
+        groups.setdefault(view.layer(index).kind, []).append(index)
     return [
         CountedLine(
             name=kind,
-            counts=sum_counts(forest.own_counts[i] for i in rows),
+            counts=sum_counts(view.own_counts[i] for i in rows),
             facts={"kind": kind},
-            stopped=not forest.stopped_rows.isdisjoint(rows),
+            stopped=not view.tree.stopped_rows.isdisjoint(rows),
         )
         for kind, rows in groups.items()
     ]
 
 
 def _by_op(profile: Profile) -> list[CountedLine]:
-    """One line an aten op. `calls` counts the dispatches, forward and backward."""
-    train, groups = profile.mode == "train", dict[str, list[Counts]]()
+    """One line for each aten op. `calls` counts the dispatches, forward and backward."""
+    groups: dict[str, list[Counts]] = {}
     for op in profile.ops:
-        macs, flops, back = op.macs or 0, op.flops or 0, op.phase == "backward"
-        counts = Counts(
-            calls=1,
-            macs=0 if back else macs,
-            flops=0 if back else flops,
-            backward_macs=(macs if back else 0) if train else None,
-            backward_flops=(flops if back else 0) if train else None,
-            bytes_moved=op.bytes_read + op.bytes_written,
-            unknown=int(op.status == "unknown"),
-        )
-        groups.setdefault(op.name, []).append(counts)
+        groups.setdefault(op.name, []).append(count_op(op, profile.mode == "train"))
     return [CountedLine(name, sum_counts(counts), {"op": name}) for name, counts in groups.items()]
 
 
 def _sorted(lines: list[CountedLine], key: str, total: Counts) -> list[CountedLine]:
     """Numbers from large to small, names from a to z, missing values last; ties stay in the order of the calls."""
-    value: Callable[[CountedLine], Any] = lambda line: COLUMN_BY_KEY[key].value(line, total)  # noqa: E731
+    value: Callable[[CountedLine], Any] = lambda line: line.value(key, total)  # noqa: E731
     present = [line for line in lines if value(line) is not None]
     rest = [line for line in lines if value(line) is None]
-    return sorted(present, key=value, reverse=COLUMN_BY_KEY[key].column.unit not in ("text", "path")) + rest
+    return sorted(present, key=value, reverse=COLUMN_BY_KEY[key].unit not in ("text", "path")) + rest
 
 
 def _others(lines: list[CountedLine], key: str) -> CountedLine:
@@ -200,7 +202,7 @@ def _others(lines: list[CountedLine], key: str) -> CountedLine:
 
 def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:
     return Row(
-        cells=tuple(COLUMN_BY_KEY[key].value(line, total) for key in keys),
+        cells=tuple(line.value(key, total) for key in keys),
         name=line.name,
         short=line.short,
         depth=line.depth,

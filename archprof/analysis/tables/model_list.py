@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Column, Row, Table
 from archprof.facts.records import Profile
 
@@ -16,9 +17,9 @@ COLUMNS = (
     Column("year", "Year", "text", "when the architecture was published", 3),
     Column("depth", "Depth", "text", "layers with weights from input to output, without projections and norms", 1),
     Column("input", "Input", "text", "the default input, without the batch dimension", 2),
-    Column("params", "Params", "count", "parameters", 0),
-    Column("macs", "MACs", "count", "multiply-accumulates of one forward at batch 1", 0),
-    Column("top5_error", "Top-5 err %", "text", "published ImageNet top-5 error in percent", 4),
+    METRIC_BY_KEY["params"].column_of_model(0),
+    METRIC_BY_KEY["macs"].column_of_model(0, meaning=f"{METRIC_BY_KEY['macs'].whole} at batch 1"),
+    METRIC_BY_KEY["top5_error"].column_of_model(4, unit="text"),
     Column("about", "About", "text", "which variant it is", 9),
 )
 
@@ -32,9 +33,8 @@ def tabulate_models(listed: Iterable[tuple[BuiltinModel, Profile]]) -> Table:
 
 def _row(entry: BuiltinModel, profile: Profile) -> Row:
     totals = profile.totals
-    competition = bool(entry.published) and entry.published[0].kind == "competition entry"
     year = None if entry.year is None else str(entry.year)
-    error = None if entry.top5_error is None else f"{entry.top5_error:g}{' *' if competition else ''}"
+    error = None if entry.top5_error is None else f"{entry.top5_error:g}{' *' if entry.is_competition_entry else ''}"
     return Row((entry.name, year, str(entry.depth), entry.input, totals.params, totals.macs, error, entry.about))
 
 

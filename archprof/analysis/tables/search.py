@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from archprof import units
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table
 
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from archprof.sweeping.solve_inputs import InputSizes, TracedSize
 
 BUDGET_COLUMNS = {
-    "params": Column("params", "Params", "count", "parameters", 1),
-    "macs": Column("macs", "MACs", "count", "multiply-accumulates of one forward", 1),
-    "flops": Column("flops", "FLOPs", "count", "floating-point operations of one forward", 2),
-    "activation": Column("activation", "Activations", "bytes", "activation memory in the dtype of the pass", 2),
+    name: METRIC_BY_KEY[key].column_of_model(rank, key=name, header=METRIC_BY_KEY[key].short_label)
+    for name, key, rank in (
+        ("params", "params", 1),
+        ("macs", "macs", 1),
+        ("flops", "flops", 2),
+        ("activation", "activation_bytes", 2),
+    )
 }
 """What can be limited."""
 

@@ -5,10 +5,12 @@ A stage says which part of a network works at which resolution, whatever its mod
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from archprof.analysis.tables.columns import CountedLine, Counts, sum_counts
+from archprof.analysis.counts import Counts, sum_counts
+from archprof.analysis.tables.columns import CountedLine
 from archprof.facts.records import Layer, Profile
 
 Size = tuple[int, ...]
@@ -23,25 +25,81 @@ class StageRun:
 
     size: Size | None
     rows: list[int] = field(default_factory=list)
+    called: bool = True
+
+    @property
+    def name(self) -> str:
+        return _named(self.size) if self.called else NEVER_CALLED
+
+    @property
+    def positions(self) -> int | None:
+        """Positions of its maps: 3136 for 56x56, 1 for a vector; `None` where no size is known."""
+        return None if self.size is None else math.prod(self.size)
 
 
-def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
-    """One line a stage, in the order of the calls; each of `rows` falls into exactly one."""
-    layers, failed = profile.layers, profile.failure.layer if profile.failure else None
+def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[StageRun]:
+    """The stages in the order of the calls, what was never called last; each of `rows` falls into exactly one."""
+    layers = profile.layers
     calls = [i for i in rows if layers[i].call is not None]
     lengthwise = {op.layer for op in profile.ops if op.window and len(op.window.kernel) == 1}
     runs = _without_gates(_runs(layers, own, _by_end(layers, calls), lengthwise))
-    idle = StageRun(None, [i for i in rows if layers[i].call is None])
-    named = [(_named(run.size), run) for run in runs] + ([(NEVER_CALLED, idle)] if idle.rows else [])
+    idle = StageRun(None, [i for i in rows if layers[i].call is None], called=False)
+    return [*runs, idle] if idle.rows else runs
+
+
+def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
+    """One line for each stage."""
+    layers, failed = profile.layers, profile.failure.layer if profile.failure else None
     return [
         CountedLine(
-            name=name,
+            name=run.name,
             counts=sum_counts(own[i] for i in run.rows),
-            facts={"stage": name, "first": layers[run.rows[0]].path, "last": layers[max(run.rows)].path},
+            facts={"stage": run.name, "first": layers[run.rows[0]].path, "last": layers[max(run.rows)].path},
             stopped=failed in run.rows,
         )
-        for name, run in named
+        for run in find_stage_runs(profile, own, rows)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Rows that work at one spatial size, in the order in which their work ends.
+
+    Attributes:
+        name: the size, as "56x56".
+        rows: indices into `Profile.layers`.
+        counts: their sum.
+        positions: of its maps; `None` where no size is known.
+        macs_share: of the model's MACs.
+    """
+
+    name: str
+    rows: tuple[int, ...]
+    counts: Counts
+    positions: int | None
+    macs_share: float
+
+
+def find_stages(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[Stage]:
+    """The stages as a comparison sees them: branches of a block that changes resolution are put together."""
+    macs = profile.totals.macs
+    counted = [(run, sum_counts(own[i] for i in run.rows)) for run in _uncrossed(find_stage_runs(profile, own, rows))]
+    return [
+        Stage(run.name, tuple(run.rows), counts, run.positions, counts.macs / macs if macs else 0.0)
+        for run, counts in counted
+    ]
+
+
+def _uncrossed(runs: Sequence[StageRun]) -> list[StageRun]:
+    """Where a block changes resolution, its branches run one after the other: 56, 28, 56, 28 is 56 and then 28."""
+    kept: list[StageRun] = []
+    for run in runs:
+        if len(kept) > 2 and (kept[-3].name, kept[-2].name) == (kept[-1].name, run.name):
+            early, shortcut, late = kept[-3:]
+            kept[-3:] = [StageRun(late.size, early.rows + late.rows), StageRun(run.size, shortcut.rows + run.rows)]
+        else:
+            kept.append(run)
+    return kept
 
 
 def _by_end(layers: Sequence[Layer], rows: Sequence[int]) -> list[tuple[int, bool]]:

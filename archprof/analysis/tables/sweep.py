@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from archprof.analysis import elapsed
 from archprof.analysis.elapsed import Elapsed
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.facts.records import Profile
 
@@ -23,12 +24,14 @@ class SweepCell(NamedTuple):
 COLUMNS = (
     Column("batch", "Batch", "text", "samples in one pass", 0),
     Column("dtype", "Dtype", "text", "of the pass", 0),
-    Column("latency", "Latency", "seconds", "measured time of the whole model, without marks", 0, "latency"),
-    Column("low", "Low", "seconds", "the least of the rounds", 2, "latency"),
-    Column("high", "High", "seconds", "the greatest of the rounds", 2, "latency"),
+    METRIC_BY_KEY["latency"].column_of_model(0, family="latency"),
+    METRIC_BY_KEY["low"].column_of_model(2, family="latency"),
+    METRIC_BY_KEY["high"].column_of_model(2, family="latency"),
     Column("rate", "Samples/s", "count", "batch size by latency", 1),
-    Column("peak_measured", "Peak meas.", "bytes", "most bytes allocated above those before the pass", 3),
-    Column("act", "Act size", "bytes", "activation memory, counted, in the dtype of the pass", 5),
+    METRIC_BY_KEY["peak_measured"].column_of_model(3),
+    METRIC_BY_KEY["activation_bytes"].column_of_model(
+        5, key="act", meaning="activation memory, counted, in the dtype of the pass"
+    ),
     Column("gap", "Gap", "share", "sum of the rows above the whole, as a share of it", 4),
     Column("note", "Note", "text", "why there is no number, or what to think of it", 1),
 )

@@ -7,34 +7,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from archprof import units
-from archprof.analysis.report.charts import ChartData
+from archprof.analysis.report.charts import ChartData, ChartUnit
 
 LOG_SPAN = 30.0
 """The span of a scatter's axis, largest by smallest, from which on it is logarithmic."""
 
 
-def choose_scale(label: str, values: Sequence[float]) -> units.UnitScale:
-    """One scale for the values of an axis; the label says which unit they have."""
-    if label.endswith("[%]"):
-        return units.UnitScale("%", 1, 2)
-    if label.endswith("[s]"):
-        return units.choose_unit_scale(values, "seconds")
-    return units.choose_unit_scale(
-        values, "bytes" if label.endswith("[B]") or label.startswith("live bytes") else "count"
-    )
+BASE_UNITS = {"count": "", "bytes": " [B]", "seconds": " [s]", "percent": " [%]"}
+"""What stands behind the name of an axis whose values have no prefix."""
+
+
+def choose_scale(unit: ChartUnit, values: Sequence[float]) -> units.UnitScale:
+    """One scale for the values of an axis."""
+    return units.UnitScale("%", 1, 2) if unit == "percent" else units.choose_unit_scale(values, unit)
 
 
 def label_with_unit(label: str, scale: units.UnitScale) -> str:
     """The label of an axis with the unit its numbers have."""
-    name = label.removesuffix(" [B]").removesuffix(" [%]").removesuffix(" [s]")
-    return f"{name} [{scale.symbol}]" if scale.symbol else name
+    return f"{label} [{scale.symbol}]" if scale.symbol else label
 
 
 def choose_scales(series: ChartData) -> tuple[units.UnitScale | None, units.UnitScale]:
     """How the numbers of the two axes print; `None` across where the picture has categories."""
     across = [x for points in series.points for x, _, _ in points if not isinstance(x, str)]
     upwards = [y for points in series.points for _, y, _ in points]
-    return (choose_scale(series.x_label, across) if across else None), choose_scale(series.y_label, upwards)
+    return (choose_scale(series.x_unit, across) if across else None), choose_scale(series.y_unit, upwards)
 
 
 def is_logarithmic(series: ChartData, values: Sequence[float]) -> bool:

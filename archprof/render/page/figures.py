@@ -35,8 +35,9 @@ def _said(series: ChartData) -> str:
     if not points:
         return f"{series.title}: nothing to show."
     largest, where = max(points)
-    value = axes.choose_scale(series.y_label, [largest])
-    text = f"{series.title}. {series.y_label} by {series.x_label or 'part'} for {', '.join(series.names)}."
+    value = axes.choose_scale(series.y_unit, [largest])
+    measure = series.y_label + axes.BASE_UNITS[series.y_unit]
+    text = f"{series.title}. {measure} by {series.x_label or 'part'} for {', '.join(series.names)}."
     return f"{text} Largest: {value.format(largest)} {value.symbol} at {where}. The table below holds the numbers."
 
 
@@ -90,9 +91,9 @@ def _rows_by_point(series: ChartData) -> tuple[list[str], list[list[str]]]:
         [
             across.format(float(x)) if across else str(x),
             upwards.format(y),
-            f"{label} ({name})" if svg.is_line(name) else label,
+            f"{label} ({name})" if series.is_joined(i) else label,
         ]
-        for name, points in zip(series.names, series.points, strict=True)
+        for i, (name, points) in enumerate(zip(series.names, series.points, strict=True))
         for x, y, label in points
     ]
     return heads, cells
@@ -152,7 +153,7 @@ def _trace(series: ChartData, index: int, across: UnitScale | None, upwards: Uni
     if series.kind in ("bars", "stack"):
         return trace | {"type": "bar", "orientation": "h", "x": values, "y": places, "textposition": "none"}
     trace |= {"type": "scatter", "x": places, "y": values}
-    if series.kind == "scatter" and not svg.is_line(name):
+    if series.kind == "scatter" and not series.is_joined(index):
         names = [html.escape(cut_text(label, svg.MAX_KEY_CHARACTERS)) for _, _, label in points]
         marker = {"symbol": PLOTLY_SYMBOLS[index % len(PLOTLY_SYMBOLS)], "size": 10}
         hover = {"customdata": said, "hovertemplate": "%{customdata}<extra></extra>", "text": names}

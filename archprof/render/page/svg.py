@@ -64,14 +64,10 @@ def draw_chart(series: ChartData) -> str:
     )
 
 
-def is_line(name: str) -> bool:
-    """A set of points in a scatter that is a line: the front of Pareto, or a roof."""
-    return "front" in name.lower() or "roof" in name.lower()
-
-
 def needs_key(series: ChartData) -> bool:
     """Whether the picture needs a key: not for one set, nor for sets of one point, which carries its name."""
-    alone = series.kind == "scatter" and all(len(points) <= 1 for points in series.points[:-1])
+    sets = [points for i, points in enumerate(series.points) if not series.is_joined(i)]
+    alone = series.kind == "scatter" and all(len(points) <= 1 for points in sets)
     return len(series.names) > 1 and not alone and series.kind != "stack"
 
 
@@ -123,7 +119,7 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         return ""
     if series.kind == "bars":
         return tag("path", d=_upright(places, x, y, index, len(series.names)), class_=f"{colour} bar")
-    if series.kind == "scatter" and not is_line(series.names[index]):
+    if series.kind == "scatter" and not series.is_joined(index):
         several = len(places) > 1
         path = "".join(f"M{coord(a)} {coord(b)}{'h0' if several else MARKER_PATHS[index % 4]}" for a, b in places)
         return tag("path", d=path, class_=f"{colour} {'dots' if several else 'bar'}")
@@ -135,7 +131,7 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         ends = (f"M{coord(place[0])} {coord(y.start)} " for place in (places[0], places[-1]))
         path = f"{next(ends)}{line} {next(ends)[1:].strip()}"
         return tag("path", d=path, class_=f"{colour} line under", stroke_dasharray=dash)
-    few = len(places) <= MAX_DRAWN_POINTS and not is_line(series.names[index])
+    few = len(places) <= MAX_DRAWN_POINTS and not series.is_joined(index)
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)
     return drawn + (tag("path", d=seen, class_=f"{colour} dots") if few else "")
@@ -156,8 +152,8 @@ def _names(series: ChartData, sets: list[list[PlotPoint]], x: PlotAxis, y: PlotA
     """The names of the points, each where no other stands yet; one that finds no room is left out."""
     taken = [_around(x.pixel_of(dot.x), y.pixel_of(dot.y)) for dots in sets for dot in dots]
     pieces = []
-    for name, dots in zip(series.names, sets, strict=True):
-        for dot in () if is_line(name) else dots[:MAX_NAMED_POINTS]:
+    for i, dots in enumerate(sets):
+        for dot in () if series.is_joined(i) else dots[:MAX_NAMED_POINTS]:
             place = _free(
                 x.pixel_of(dot.x),
                 y.pixel_of(dot.y),
@@ -284,7 +280,7 @@ def _legend(series: ChartData, x: float) -> str:
         colour, dash = f"c{i % COLOUR_COUNT}", SVG_DASHES[i % len(SVG_DASHES)]
         if series.kind == "bars":
             sign = tag("path", d=f"M{coord(x)} 5h14v9h-14z", class_=f"{colour} bar")
-        elif series.kind == "scatter" and not is_line(name):
+        elif series.kind == "scatter" and not series.is_joined(i):
             sign = tag("path", d=f"M{coord(x + 7)} 9{MARKER_PATHS[i % 4]}", class_=f"{colour} bar")
         else:
             sign = tag("path", d=f"M{coord(x)} 9h20", class_=f"{colour} line", stroke_dasharray=dash)

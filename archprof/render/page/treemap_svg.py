@@ -9,19 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from archprof import units
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.report.page import ModelPage
-from archprof.analysis.report.treemap import TreemapNode
+from archprof.analysis.report.treemap import ALL_AREA_METRICS, TreemapNode
 from archprof.render.page.markup import coord, cut_text, escape_text, tag, void_tag
 from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
-
-METRIC_LABELS = {
-    "params": ("Params", "count"),
-    "macs": ("MACs", "count"),
-    "flops": ("FLOPs", "count"),
-    "act_fp32": ("Activations", "bytes"),
-    "latency": ("Latency", "seconds"),
-}
-"""What the area can show, with the name on its switch and its unit."""
 
 DEFAULT_METRIC = "macs"
 MAP_WIDTH, MAP_HEIGHT, LABEL_HEIGHT, MAP_GAP = 760.0, 400.0, 34.0, 12.0
@@ -51,13 +43,13 @@ def find_family(kind: str) -> str:
 
 def draw_switch(models: Sequence[ModelPage], locate: LocateRow) -> str:
     """The treemaps with the radio buttons that choose among them; nothing for models that have no modules."""
-    shown = [metric for metric in METRIC_LABELS if any(_total(page, metric) for page in models)]
+    shown = [metric for metric in ALL_AREA_METRICS if any(_total(page, metric) for page in models)]
     if not shown:
         return ""
     first = DEFAULT_METRIC if DEFAULT_METRIC in shown else shown[0]
     buttons = [
         void_tag("input", type="radio", name="area", id=f"area-{metric}", checked=metric == first)
-        + tag("label", METRIC_LABELS[metric][0], for_=f"area-{metric}")
+        + tag("label", METRIC_BY_KEY[metric].short_label, for_=f"area-{metric}")
         for metric in shown
     ]
     maps = "".join(_map(models, metric, locate) for metric in shown)
@@ -72,7 +64,7 @@ def _total(page: ModelPage, metric: str) -> float:
 
 def _map(models: Sequence[ModelPage], metric: str, locate: LocateRow) -> str:
     """The picture for one metric, with what a reader who cannot see it is told."""
-    unit = METRIC_LABELS[metric][1]
+    unit = METRIC_BY_KEY[metric].unit
     totals = [_total(page, metric) for page in models]
     scale = units.choose_unit_scale(totals, unit)
     width = (MAP_WIDTH - MAP_GAP * (len(models) - 1)) / len(models)
@@ -95,7 +87,7 @@ def _map(models: Sequence[ModelPage], metric: str, locate: LocateRow) -> str:
 
 def _said(models: Sequence[ModelPage], metric: str) -> str:
     """The picture in words: of each model its total and the largest parts."""
-    label, unit = METRIC_LABELS[metric]
+    label, unit = METRIC_BY_KEY[metric].short_label, METRIC_BY_KEY[metric].unit
     sentences = []
     for page in models:
         if not _total(page, metric):

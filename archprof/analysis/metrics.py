@@ -1,0 +1,332 @@
+"""What is counted and measured: every metric once, with its key, header, unit, meaning and how it adds up.
+
+Tables, charts, limits and comparisons take these from here, and say only which metrics they show and in which order.
+
+A new column of the layer tables is one entry in `METRICS` and one test (`tests/analysis/test_metrics.py` has those of
+arithmetic intensity). Its place there is its place in `--columns help`:
+
+    _sum("convs", "Convs", "count", 9, "convolutions that ran", of_op=lambda op: int(op.name == "aten.convolution")),
+    _ratio("intensity", "Intensity", "flops_per_byte", 9, "…", ("flops", "backward_flops"), ("bytes_moved",)),
+
+`--columns KEY`, `--sort KEY`, every format, the total and the groupings have it then. A sum is made of the ops
+(`of_op`) or read for each row (`by_row`); a ratio is that of the sums of the group, and `None` where one of them is a
+lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal
+
+from archprof.analysis import elapsed
+from archprof.analysis.table import Column, Unit, Value
+from archprof.facts import liveness
+from archprof.facts.records import Op
+
+if TYPE_CHECKING:
+    from archprof.analysis.counts import Counts
+    from archprof.analysis.view import ProfileView
+
+AddsUp = Literal["sum", "part", "maximum", "ratio", "share", "fact"]
+Bound = Literal["", "stopped", "unknown"]
+CountsValue = Callable[["Counts", "Counts"], Value]
+RowValues = Callable[["ProfileView"], Sequence[Any]]
+
+EVERY_GROUPING = ("layer", "stage", "kind", "op")
+BY_ROWS = ("layer", "stage", "kind")
+"""The groupings of rows: what is known of a module call, and not of an op."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing that is counted, measured or said.
+
+    Attributes:
+        key: its name in `--columns`, in JSON and in CSV.
+        header: its name at the head of a column.
+        unit: of the raw values.
+        meaning: of the value of a row, in one line.
+        rank: see `Column`; of the layer tables.
+        adds: how a group is made of its parts: "sum", "part" (of such a sum, as its interval), "maximum" (of a call
+            with all that it calls), "ratio" of two sums of the group, "share" of the model's sum, or "fact" (of one
+            row, which no group has).
+        family: columns of one family are read against each other, and print with one prefix.
+        name: in a sentence; left out: the header.
+        label: where the dtype is said elsewhere; left out: the header.
+        whole: its meaning for a whole model; left out: `meaning`.
+        bound: what makes it a lower bound: an op that is "unknown" or a forward that "stopped", the last alone, or
+            neither.
+        by: the groupings that have it as a column.
+        reads: the sums that it is made of.
+        value: of a line, from its sums and those of the model; a fact has none.
+        of_op: what an op adds to the sum.
+        by_row: the value of each row of a profile, in the order of `Profile.layers`.
+        whole_value: of a whole model, where that is not the sum over its rows.
+        measured: it needs a measurement.
+        trained: it is that of a backward pass, and `None` without one.
+    """
+
+    key: str
+    header: str
+    unit: Unit
+    meaning: str
+    rank: int = 9
+    adds: AddsUp = "fact"
+    family: str = ""
+    name: str = ""
+    label: str = ""
+    whole: str = ""
+    bound: Bound = ""
+    by: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    value: CountsValue | None = None
+    of_op: Callable[[Op], int] | None = None
+    by_row: RowValues | None = None
+    whole_value: Callable[[ProfileView], Any] | None = None
+    measured: bool = False
+    trained: bool = False
+
+    @property
+    def short_label(self) -> str:
+        """Its name where the dtype is said elsewhere."""
+        return self.label or self.header
+
+    @property
+    def column(self) -> Column:
+        """Its column in the layer tables."""
+        return Column(self.key, self.header, self.unit, self.meaning, self.rank, self.family)
+
+    def column_of_model(self, rank: int, **other: Any) -> Column:
+        """Its column in a table with a row for each model; `other` fields are set as given."""
+        said = {"key": self.key, "header": self.header, "unit": self.unit, "meaning": self.whole or self.meaning}
+        return Column(**{**said, "rank": rank, **other})
+
+    @property
+    def short_word(self) -> str:
+        """Its header as it stands inside a line: "params", "MACs"."""
+        return self.header if self.header[1:2].isupper() else self.header.lower()
+
+    @property
+    def word(self) -> str:
+        """Its name inside a sentence: "parameters", "MACs"."""
+        return self.name or self.short_word
+
+    @property
+    def title(self) -> str:
+        """Its name at the start of a line: "Parameters", "MACs"."""
+        return self.word[:1].upper() + self.word[1:]
+
+    def of_model(self, view: ProfileView) -> Any:
+        """The number of a whole model; `None` where it has none."""
+        return self.whole_value(view) if self.whole_value else self.compute(view.total)
+
+    def compute(self, counts: Counts, total: Counts | None = None, *, stopped: bool = False) -> Value:
+        """The value for these sums; `None` for a ratio that rests on a lower bound, for that is no bound."""
+        unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
+        if self.value is None or (self.adds == "ratio" and not unsure.isdisjoint(self.reads)):
+            return None
+        return self.value(counts, counts if total is None else total)
+
+
+def _fact(key: str, header: str, unit: Unit, rank: int, meaning: str, *by: str, **more: Any) -> Metric:
+    return Metric(key, header, unit, meaning, rank, by=by, **more)
+
+
+def _sum(key: str, header: str, unit: Unit, rank: int, meaning: str, **more: Any) -> Metric:
+    """A sum; without `of_op` it is known of rows alone."""
+    value, by = attrgetter(key), EVERY_GROUPING if "of_op" in more else BY_ROWS
+    made = {"by": by, "reads": (key,), "value": lambda counts, total: value(counts), **more}
+    return Metric(key, header, unit, meaning, rank, "sum", **made)
+
+
+def _owned(key: str, header: str, unit: Unit, rank: int, meaning: str, **more: Any) -> Metric:
+    """What modules hold, by the name of the field of a row."""
+    held = attrgetter(key)
+    by_row = lambda view: [held(layer) for layer in view.profile.layers]  # noqa: E731
+    return _sum(key, header, unit, rank, meaning, bound="stopped", by_row=by_row, **more)
+
+
+def _work(key: str, header: str, rank: int, meaning: str, of_op: Callable[[Op], int], **more: Any) -> Metric:
+    """What a rule counts of an op, by the name of the field of a cost."""
+    cost = attrgetter(key)
+    by_row = lambda view: [cost(one) for one in view.profile.costs]  # noqa: E731
+    more = {"bound": "unknown", "family": "cost", **more}
+    return _sum(key, header, "count", rank, meaning, of_op=of_op, by_row=by_row, **more)
+
+
+def _activation(key: str, header: str, rank: int, meaning: str, dtype: str = "", **more: Any) -> Metric:
+    """Activation memory, had the pass run in this dtype; left out: in that of the pass."""
+    by_row = lambda view: [one.activation_bytes[dtype or view.profile.dtype] for one in view.profile.costs]  # noqa: E731
+    more = {"bound": "stopped", "family": "activation", "name": "activation memory", "label": "Activations", **more}
+    return _sum(key, header, "bytes", rank, meaning, by_row=by_row, **more)
+
+
+def _ratio(
+    key: str, header: str, unit: Unit, rank: int, meaning: str, over: Sequence[str], under: Sequence[str], **more: Any
+) -> Metric:
+    """The sums `over` together by the sums `under` together; `None` counts as nothing."""
+
+    def value(counts: Counts, total: Counts) -> float | None:
+        above, below = (sum(getattr(counts, one) or 0 for one in keys) for keys in (over, under))
+        return above / below if below else None
+
+    made = {"by": EVERY_GROUPING, "reads": (*over, *under), "value": value, **more}
+    return Metric(key, header, unit, meaning, rank, "ratio", **made)
+
+
+def _share(key: str, of: str, header: str, rank: int, meaning: str, by: tuple[str, ...]) -> Metric:
+    part = attrgetter(of)
+
+    def value(counts: Counts, total: Counts) -> float | None:
+        return part(counts) / part(total) if part(total) else None
+
+    return Metric(key, header, "share", meaning, rank, "share", by=by, reads=(of,), value=value)
+
+
+def _time(
+    key: str, header: str, rank: int, meaning: str, of: str = "latency", read: str = "seconds", **more: Any
+) -> Metric:
+    """Seconds of one method, in the prefix that all of them have."""
+    method, part = attrgetter(of), attrgetter(read)
+
+    def value(counts: Counts, total: Counts) -> float | None:
+        found = method(counts)
+        return None if found is None else part(found)
+
+    name = "" if of == "latency" else of
+    rows = {"by_row": lambda view: elapsed.collect_row_times(view.profile, name)} if key == of else {}
+    made: dict[str, Any] = {"by": BY_ROWS, "reads": (of,), "value": value, "measured": True, **rows, **more}
+    return Metric(key, header, "seconds", meaning, rank, "sum" if rows else "part", "latency", **made)
+
+
+def _share_latency(counts: Counts, total: Counts) -> float | None:
+    return counts.latency.seconds / total.latency.seconds if counts.latency and total.latency else None
+
+
+def _launch_bound(counts: Counts, total: Counts) -> float | None:
+    eager, kernel = counts.eager, counts.kernel
+    return 1 - kernel.seconds / eager.seconds if eager and kernel and not eager.below_resolution else None
+
+
+def _field(key: str, header: str, rank: int, meaning: str) -> Metric:
+    """About receptive fields, which are worked out only when asked for."""
+    return _fact(key, header, "text", rank, meaning, "layer", by_row=lambda view: [c[key] for c in view.field_cells])
+
+
+def _peak(key: str, header: str, rank: int, meaning: str, **more: Any) -> Metric:
+    by_row = lambda view: [peak.get(key) for peak in elapsed.collect_peaks(view.profile)]  # noqa: E731
+    return _fact(key, header, "bytes", rank, meaning, "layer", adds="maximum", by_row=by_row, measured=True, **more)
+
+
+def _shapes(name: str) -> RowValues:
+    """The shapes of a call's tensors; `None` where the module was never called."""
+    tensors = attrgetter(name)
+    return lambda view: [
+        None if layer.call is None else tuple(spec.shape for spec in tensors(layer)) for layer in view.profile.layers
+    ]
+
+
+def _of_layers(name: str) -> RowValues:
+    read = attrgetter(name)
+    return lambda view: [read(layer) for layer in view.profile.layers]
+
+
+def _count_kernels(view: ProfileView) -> list[int | None]:
+    found = elapsed.count_kernels(view.profile)
+    return [None if found is None else found.get(f"{row.path}#{row.call}", 0) for row in view.profile.layers]
+
+
+def _in_phase(phase: str, name: str) -> Callable[[Op], int]:
+    cost = attrgetter(name)
+    return lambda op: (cost(op) or 0) if op.phase == phase else 0
+
+
+METRICS = (
+    _fact("layer", "Layer", "path", 0, "path of the module as in state_dict; (own) is what a container's forward did",
+          "layer", by_row=_of_layers("path")),
+    _fact("stage", "Stage", "text", 0, "spatial size of the outputs in a run of layers", "stage"),
+    _fact("kind", "Kind", "text", 6, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
+    _fact("op", "Op", "text", 0, "aten operator", "op"),
+    _fact("call", "Call", "call", 9,
+          "0 for the first call of the module, 1 for the next; missing when never called",
+          "layer", by_row=_of_layers("call")),
+    _fact("first", "First layer", "path", 7, "first layer of the stage", "stage"),
+    _fact("last", "Last layer", "path", 8, "last layer of the stage", "stage"),
+    _fact("input", "Input", "shapes", 9, "shapes of the tensors that went in", "layer", by_row=_shapes("inputs")),
+    _fact("output", "Output", "shapes", 3, "shapes of the tensors that came out", "layer", by_row=_shapes("outputs")),
+    _field("rf", "RF", 6, "receptive field: input positions that one output position sees; none if all"),
+    _field("rf_stride", "RF step", 9, "effective stride: input positions between neighbouring outputs"),
+    _field("rf_padding", "RF pad", 9, "effective padding: positions before the border that the first output sees"),
+    _peak("peak_measured", "Peak meas.", 5, "most bytes allocated while the call ran, above those before the pass",
+          whole="most bytes allocated above those before the pass"),
+    _peak("peak_reserved", "Reserved", 9, "the same of what the caching allocator held"),
+    _sum("calls", "Calls", "count", 5, "how often it was called", of_op=lambda op: 1, by=("stage", "kind", "op"),
+         by_row=lambda view: [int(layer.call is not None) for layer in view.profile.layers]),
+    _owned("params", "Params", "count", 2, "parameters, each tensor once, at its first owner",
+           name="parameters", whole="parameters"),
+    _owned("trainable", "Trainable", "count", 9, "parameters that require a gradient"),
+    _owned("buffers", "Buffers", "count", 10, "elements of registered buffers, such as running means"),
+    _owned("param_bytes", "Param. bytes", "bytes", 9, "size of the parameters in their own dtypes"),
+    _work("macs", "MACs", 1, "multiply-accumulates in convolutions and matrix products, forward",
+          _in_phase("forward", "macs"), whole="multiply-accumulates of one forward"),
+    _work("flops", "FLOPs", 4, "floating-point operations, forward: 2 x MACs and all other arithmetic",
+          _in_phase("forward", "flops"), whole="floating-point operations of one forward"),
+    _work("backward_macs", "Bwd MACs", 4, "MACs of the backward pass (--train)",
+          _in_phase("backward", "macs"), trained=True),
+    _work("backward_flops", "Bwd FLOPs", 6, "FLOPs of the backward pass (--train)",
+          _in_phase("backward", "flops"), trained=True),
+    _sum("activation", "Act", "count", 9, "elements of new output storage in the forward pass", bound="stopped",
+         by_row=lambda view: [cost.activation_elements for cost in view.profile.costs]),
+    _activation("activation_bytes", "Act size", 5, "activation memory in the dtype of the pass"),
+    _activation("act_fp32", "Act fp32", 5, "activation memory, had the pass run in float32", "float32"),
+    _activation("act_fp16", "Act fp16", 7, "activation memory, had the pass run in float16", "float16"),
+    _activation("act_bf16", "Act bf16", 7, "activation memory, had the pass run in bfloat16", "bfloat16"),
+    _share("share_macs", "macs", "MACs", 8, "share of the model's MACs", EVERY_GROUPING),
+    _share("share_params", "params", "Params", 8, "share of the model's parameters", BY_ROWS),
+    _sum("ops", "Ops", "count", 9, "aten ops that were dispatched", of_op=lambda op: 1, bound="stopped", by=BY_ROWS),
+    _sum("bytes_moved", "Moved", "bytes", 9, "bytes that the ops read and wrote, unfused", bound="stopped",
+         of_op=lambda op: op.bytes_read + op.bytes_written),
+    _ratio("intensity", "Intensity", "flops_per_byte", 9,
+           "arithmetic intensity: FLOPs for each byte moved, unfused, forward and backward",
+           ("flops", "backward_flops"), ("bytes_moved",),
+           name="arithmetic intensity", whole="FLOPs for each byte moved"),
+    _work("unknown", "Unknown", 9, "ops that no cost rule covers", lambda op: int(op.status == "unknown"),
+          bound="", family=""),
+    _time("latency", "Latency", 1, "measured time of its own work: the median over rounds; a sum adds these medians",
+          whole="measured time of the whole model, without marks",
+          whole_value=lambda view: view.time.seconds if view.time else None),
+    _time("low", "Low", 2, "the least of the rounds; of a sum, of what its rows took together", read="low",
+          whole="the least of the rounds"),
+    _time("high", "High", 2, "the greatest of the rounds", read="high"),
+    _time("least", "Least", 9, "the smallest sample: what nothing disturbed", read="least"),
+    Metric("share_latency", "Latency", "share", "share of the latency of all rows", 3, "share",
+           by=BY_ROWS, reads=("latency",), value=_share_latency, measured=True),
+    _time("eager", "Eager", 5, "measured on the GPU as users run it, launch gaps included", of="eager"),
+    _time("kernel", "Kernels", 4, "measured on the GPU: its kernels alone, summed", of="kernel"),
+    Metric("launch_bound", "Gaps", "share", "share of the eager time in which no kernel runs", 6, "ratio",
+           by=BY_ROWS, reads=("eager", "kernel"), value=_launch_bound, measured=True),
+    _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
+         measured=True),
+    Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory",
+           by_row=lambda view: liveness.split_peak_by_layer(view.profile),
+           whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
+    Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
+           whole_value=lambda view: view.depth),
+    Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",
+           name="receptive field", bound="stopped", whole_value=lambda view: view.field),
+    Metric("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent",
+           whole_value=lambda view: view.top5_error),
+)  # fmt: skip
+"""Every metric: the columns of the layer tables in the order of the help, then what is known of whole models alone."""
+
+METRIC_BY_KEY: dict[str, Metric] = {metric.key: metric for metric in METRICS}
+
+_BOUND_IF_UNKNOWN = frozenset(metric.key for metric in METRICS if metric.bound == "unknown")
+_BOUND_IF_STOPPED = frozenset(metric.key for metric in METRICS if metric.bound)
+
+
+def find_lower_bounds(*, unknown: bool, stopped: bool) -> frozenset[str]:
+    """The metrics that are lower bounds where an op has no rule, and where the forward stopped."""
+    return _BOUND_IF_STOPPED if stopped else _BOUND_IF_UNKNOWN if unknown else frozenset()

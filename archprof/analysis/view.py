@@ -1,0 +1,164 @@
+"""A profile and what is read off it: each thing is worked out once, when it is first asked for."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from functools import cached_property
+from itertools import accumulate
+
+from archprof.analysis import elapsed
+from archprof.analysis.counts import Counts, count_rows, sum_counts
+from archprof.analysis.elapsed import Elapsed
+from archprof.analysis.metrics import find_lower_bounds
+from archprof.analysis.receptive import fields
+from archprof.analysis.receptive.fields import ReceptiveField
+from archprof.analysis.tables import stages
+from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree, TreeLines
+from archprof.analysis.tables.stages import Stage
+from archprof.analysis.weight_depth import count_weight_layers
+from archprof.facts.records import Layer, Op, Profile, Storage
+from archprof.models import registry
+
+ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
+"""A container gets a row of its own when its own work has any of these."""
+
+
+class ProfileView:
+    """One model as tables, comparisons and pages see it.
+
+    Attributes:
+        name: as it is called in a sentence.
+        top5_error: its published ImageNet top-5 error in percent.
+        error_source: what that figure is and where it comes from.
+        is_competition_entry: that error is of a competition entry, which may average several nets.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile: Profile = profile
+        self.name = profile.model
+        entry = registry.BUILTIN_MODELS.get(profile.model)
+        self.top5_error: float | None = entry.top5_error if entry else None
+        self.error_source = entry.source if entry else ""
+        self.is_competition_entry = entry is not None and entry.is_competition_entry
+
+    def renamed(self, name: str) -> ProfileView:
+        """The same by another name, with what is known already."""
+        made = copy(self)
+        made.name = name
+        return made
+
+    def layer(self, row: int) -> Layer:
+        return self.profile.layers[row]
+
+    def row_of(self, op: Op) -> int:
+        """The row that the op is charged to."""
+        return op.layer
+
+    @cached_property
+    def own_counts(self) -> list[Counts]:
+        """What each row did itself."""
+        return count_rows(self)
+
+    @cached_property
+    def total(self) -> Counts:
+        return sum_counts([Counts(), *self.own_counts])
+
+    @cached_property
+    def tree(self) -> CallTree:
+        return CallTree(self.profile, self.own_counts)
+
+    @cached_property
+    def rows(self) -> list[int]:
+        """The calls that did or own something, and those that have no parts."""
+        return TreeLines(self.tree, ROW_COUNTS).rows()
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        return stages.find_stages(self.profile, self.own_counts, self.rows)
+
+    @cached_property
+    def time(self) -> Elapsed | None:
+        """Measured, of the whole model without marks."""
+        return elapsed.find_model_time(self.profile)
+
+    @cached_property
+    def bounds(self) -> frozenset[str]:
+        """The metrics that are lower bounds."""
+        return find_lower_bounds(unknown=bool(self.total.unknown), stopped=self.profile.failure is not None)
+
+    @cached_property
+    def depth(self) -> int:
+        """In weight layers."""
+        return count_weight_layers(self.profile)
+
+    @cached_property
+    def fields(self) -> tuple[ReceptiveField, ...]:
+        """The receptive field of each row."""
+        return fields.compute_fields(self.profile)
+
+    @cached_property
+    def field_cells(self) -> list[dict[str, str | None]]:
+        """The receptive field of each row as the layer table prints it, by column key."""
+        return [fields.field_cells(field) for field in self.fields]
+
+    @cached_property
+    def widest_row(self) -> int | None:
+        """The innermost layer that sees most before anything sees all; `None` when no layer has a field."""
+        seen = [row for row, field in enumerate(self.fields) if field.size]
+        return max(seen, key=lambda row: (math.prod(self.fields[row].size or ()), self.layer(row).depth), default=None)
+
+    def field_extent(self, row: int) -> int | None:
+        """Input positions along the longer side that the layer sees; `None` where it has no field."""
+        return max(self.fields[row].size or (), default=None)
+
+    @property
+    def field(self) -> int | None:
+        """The widest receptive field in input pixels along the longer side; `None` where no layer has one."""
+        return None if self.widest_row is None else self.field_extent(self.widest_row)
+
+    @cached_property
+    def weight_rows(self) -> tuple[int, ...]:
+        """The layers with MACs and weights, in the order of the calls."""
+        profile = self.profile
+        weights = {
+            i for i, tensor in enumerate(profile.tensors) if profile.storages[tensor.storage].role == "parameter"
+        }
+        ops = (op for op in profile.ops if op.phase == "forward" and op.macs)
+        return tuple(dict.fromkeys(self.row_of(op) for op in ops if not weights.isdisjoint(op.inputs)))
+
+    @cached_property
+    def live_bytes(self) -> list[int]:
+        """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
+        return _live(list(self.profile.storages), len(self.profile.ops))
+
+    @cached_property
+    def live_activation_bytes(self) -> list[int]:
+        """The activations among them."""
+        return _live([one for one in self.profile.storages if one.role == "activation"], len(self.profile.ops))
+
+    @property
+    def image_positions(self) -> int | None:
+        """Positions of the image or volume that goes into the model; `None` where its first input is neither."""
+        inputs = self.profile.layers[0].inputs if self.profile.layers else ()
+        return math.prod(inputs[0].shape[2:]) or None if inputs and len(inputs[0].shape) > 3 else None
+
+    def row_name(self, row: int) -> str:
+        """What a reader calls a row: with the number of a later call, and marked where it is a container's own work."""
+        layer, last = self.layer(row), row + 1 == len(self.profile.layers)
+        inner = not last and self.profile.layers[row + 1].depth > layer.depth
+        call = f" #{layer.call + 1}" if layer.call else ""
+        return f"{layer.path or '(model)'}{call}{f' {OWN_LABEL}' if inner and layer.path else ''}"
+
+    def call_key(self, row: int) -> tuple[str, int | None]:
+        """What a row is called in any model of its family."""
+        return self.layer(row).path, self.layer(row).call
+
+
+def _live(storages: list[Storage], ops: int) -> list[int]:
+    """Bytes of these at each op; one without a birth was there from the start, one without a death stays."""
+    changes = [0] * (ops + 1)
+    for storage in storages:
+        changes[storage.born or 0] += storage.nbytes
+        changes[ops if storage.died is None else storage.died + 1] -= storage.nbytes
+    return list(accumulate(changes[:ops]))

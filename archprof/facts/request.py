@@ -1,0 +1,135 @@
+"""What is asked of a pass, and of measuring it: one record each, from the command line to the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from archprof.errors import UsageError
+
+CAUSAL_COUNTS = ("full", "half")
+PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
+DECODER_PHASES = ("prefill", "decode")
+MEASURED_DEVICES = ("cpu", "cuda")
+
+AUTO_BATCH = "auto"
+"""Said in the place of a batch: the largest that fits where the pass is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassRequest:
+    """How a pass over a model is to be run.
+
+    Attributes:
+        batch: samples, put in front of inputs that are written without their batch dimension.
+        dtype: one of `PASS_DTYPES`; `None`: the model's own.
+        train: forward and backward in training mode; otherwise the forward in evaluation mode.
+        causal: "full" counts every score of causal attention, "half" only those that the mask leaves.
+        lengths: of the default input of a transformers model, such as {"seq": 4096}.
+        phase: of a transformers decoder: one of `DECODER_PHASES`.
+        context: tokens of the phase; `None`: its default.
+    """
+
+    batch: int = 1
+    dtype: str | None = None
+    train: bool = False
+    causal: str = "full"
+    lengths: Mapping[str, int] | None = None
+    phase: str | None = None
+    context: int | None = None
+
+    def list_changes(self) -> dict[str, Any]:
+        """What differs from the default, under the names that users know."""
+        said = {each.name: getattr(self, each.name) for each in fields(self)}
+        names = {"lengths": "set"}
+        return {names.get(key, key): value for key, value in said.items() if value != getattr(PLAIN_PASS, key)}
+
+    def list_sequence_changes(self) -> dict[str, Any]:
+        """Of these, what asks for another default input of a transformers model."""
+        return {key: value for key, value in self.list_changes().items() if key in ("set", "phase", "context")}
+
+    def check(self) -> None:
+        """Raise `UsageError` on the first value that no pass can have.
+
+        This is done once, where a model is opened: a saved profile refuses whatever would change it before that.
+        """
+        if self.causal not in CAUSAL_COUNTS:
+            raise UsageError(f"Causal attention cannot be counted as {self.causal!r}.", _allow(CAUSAL_COUNTS))
+        if type(self.batch) is not int:
+            raise UsageError(f"A batch cannot be {self.batch!r}.", 'A whole number or, to measure, "auto".')
+        if self.batch < 1:
+            raise UsageError(f"A batch of {self.batch} cannot be run.", "1 or more.")
+        if self.dtype is not None and self.dtype not in PASS_DTYPES:
+            raise UsageError(f"A pass cannot run in {self.dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
+        if type(self.train) is not bool:
+            raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
+        self._check_sequence()
+
+    def _check_sequence(self) -> None:
+        for key, length in (self.lengths or {}).items():
+            if type(length) is not int or length < 1:
+                raise UsageError(f"The length {key} cannot be {length!r}.", "A whole number of 1 or more.")
+        if self.context is not None and self.phase is None:
+            raise UsageError("A context is that of a phase.", "Phases: prefill, decode.", "Try: --phase decode")
+        if self.lengths and self.phase:
+            raise UsageError("The phases of a decoder have one setting, their context.", "", "Try: --context 4096")
+        if self.phase is not None and self.phase not in DECODER_PHASES:
+            raise UsageError(f"There is no phase {self.phase!r}.", f"Phases: {', '.join(DECODER_PHASES)}.")
+        if self.context is not None and (type(self.context) is not int or self.context < 1):
+            raise UsageError(f"A context of {self.context} tokens cannot be.", "1 or more.")
+
+
+PLAIN_PASS = PassRequest()
+"""One forward of the model's default input in evaluation mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRequest:
+    """Where and how a pass is to be measured.
+
+    Attributes:
+        device: one of `MEASURED_DEVICES`.
+        channels_last: images and the weights of convolutions have their channels last in memory.
+        compiled: what runs is what `torch.compile` makes of the model.
+        rounds: of samples; see `archprof.facts.measured.Timing.low`.
+        seconds: the rounds together should not take longer.
+        largest_batch: at the largest batch that fits, and not at that of the pass.
+
+    Raises:
+        UsageError: a value that means nothing.
+    """
+
+    device: str
+    channels_last: bool = False
+    compiled: bool = False
+    rounds: int = 7
+    seconds: float = 20.0
+    largest_batch: bool = False
+
+    def __post_init__(self) -> None:
+        if self.device not in MEASURED_DEVICES:
+            raise UsageError(f"Nothing can be measured on {self.device!r}.", _allow(MEASURED_DEVICES))
+
+
+ON_CPU = MeasureRequest("cpu")
+
+
+def request_measurement(
+    device: str | None, *, channels_last: bool = False, compiled: bool = False
+) -> MeasureRequest | None:
+    """Where and how to measure; `None` without a device: the pass is counted alone.
+
+    Raises:
+        UsageError: there is no such device, or how to measure is said, and not where.
+    """
+    if device is not None:
+        return MeasureRequest(device, channels_last, compiled)
+    asked = [name for name, on in (("--channels-last", channels_last), ("--compile", compiled)) if on]
+    if asked:
+        raise UsageError(f"{', '.join(asked)} says how to measure, but not where.", "Add --measure cpu or --cuda.")
+    return None
+
+
+def _allow(values: tuple[str, ...]) -> str:
+    return f"Allowed: {', '.join(values)}."
