@@ -58,7 +58,7 @@ def holds_no_tensor(inputs: Inputs) -> bool:
 def cast_float_inputs(tree: Any, dtype: str) -> Any:
     """The same inputs with every floating tensor in the dtype of the pass."""
     if isinstance(tree, torch.Tensor) and tree.is_floating_point():
-        if _is_plain_tensor(tree):
+        if _is_plain_tensor(tree) or not has_values(tree):
             return InputSpec(tuple(tree.shape), values=_values_of(tree))
         return tree.detach().to(getattr(torch, dtype)).requires_grad_(tree.requires_grad)
     return _map_children(tree, lambda item: cast_float_inputs(item, dtype))
@@ -112,7 +112,7 @@ def make_spec(tensor: torch.Tensor) -> InputSpec:
 
 
 def _values_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    return None if tensor.is_meta else tensor.detach()
+    return tensor.detach() if has_values(tensor) else None
 
 
 def count_given_values(tree: Any) -> tuple[int, int]:

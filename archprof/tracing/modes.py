@@ -29,6 +29,7 @@ from archprof.tracing.calls import Calls
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
+from archprof.tracing.ops.dtypes import check_dtypes
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
 from archprof.tracing.recorder import OpSignature, Recorder
 
@@ -131,6 +132,8 @@ class OpMode(DispatchMode):
 
     def _compute_result(self, known: _OpInfo, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
+        if metas and not self.calls.autocast_seen:  # which casts on real tensors, and not on these
+            check_dtypes(known.name, args, kwargs)
         if self.values and metas and known.name == "aten._to_copy":
             kwargs = keep_on_meta(kwargs)
         if metas and metas != tensors:
