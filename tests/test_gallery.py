@@ -21,7 +21,7 @@ def test_a_page_is_what_the_command_makes(name: str) -> None:
 def test_a_saved_profile_is_what_a_trace_gives(name: str) -> None:
     model, shape = MAKE["PROFILES"][name]
     saved = archprof.load(REPORTS / f"{name}.json")
-    assert replace(archprof.profile(model, shape), environment=saved.environment) == saved
+    assert replace(archprof.profile(model, shape), ran=saved.ran) == saved
 
 
 def test_the_gallery_is_small_and_whole() -> None:

@@ -22,6 +22,8 @@ from torch import nn
 import archprof
 from archprof.analysis.tables import epoch
 from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.overlays import Outside
+from archprof.facts.ran import Ran
 from archprof.facts.records import Cost, Layer, Profile
 
 NOT_YET = {
@@ -116,7 +118,7 @@ def adds_in_each_block() -> set[int]:
     found = profile("cifar_resnet")
     blocks = [i for i, layer in enumerate(found.layers) if layer.kind == "BasicBlock"]
     assert len(blocks) == 8
-    return {sum(op.layer == block and op.name.startswith("aten.add") for op in found.ops) for block in blocks}
+    return {sum(op.call == block and op.name.startswith("aten.add") for op in found.ops) for block in blocks}
 
 
 D1 = ("alexnet", "features.0", "3x227x227")
@@ -300,9 +302,9 @@ def test_m12_the_winners_in_the_list_of_models() -> None:
 
 def stepping(seconds: float) -> dict[str, object]:
     """An epoch of 50,000 images for vgg16 at batch 64, had a training step been measured to take that long."""
-    timing = Timing("(whole)", None, ((0.98 * seconds,), (seconds,), (1.02 * seconds,)))
-    measured = Measurement("cuda", "some GPU", "train", (Latency("gpu", (), (), timing),))
-    counted = replace(archprof.profile("vgg16", batch=64), measurement=measured)
+    timing = Timing(Outside.WHOLE, ((0.98 * seconds,), (seconds,), (1.02 * seconds,)))
+    measured = Measurement(Ran("cuda", "some GPU"), "train", (Latency("gpu", (), (), timing),))
+    counted = replace(archprof.profile("vgg16", batch=64), overlays=(measured,))
     return epoch.tabulate_epochs([counted], 50_000).records()[0]
 
 

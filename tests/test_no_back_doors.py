@@ -14,8 +14,8 @@ import archprof
 PACKAGE = Path(archprof.__file__).parent
 SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 
-USER_NAMES = {"sources/python_file.py"}
-"""Imports what the user names."""
+USER_NAMES = {"sources/python_file.py", "torchside/private.py"}
+"""Imports what the user names, and parts of torch that may be gone."""
 
 DOTTED = re.compile(r"(archprof\.[\w.]+|\w+(\.\w+)+):[A-Za-z_]\w*")
 """The form of "pkg.mod:name"."""
@@ -31,11 +31,7 @@ READING_METHODS = {
 STILL_READ = {
     "analysis/certainty.py": "environment, until a profile says typed where it ran",
     "analysis/elapsed.py": "environment",
-    "predicting/roofline.py": "environment",
     "analysis/report/appendix.py": "notes, until one knows whether it is a convention",
-    "analysis/report/charts.py": "labels, until a series has a unit of its own",
-    "render/page/axes.py": "labels",
-    "render/page/treemap_svg.py": "labels, until a node has the name of its row",
 }
 """What is read where, and what ends it. Nothing may be added."""
 

@@ -205,7 +205,7 @@ def test_a_padding_mask_leaves_the_count_as_it_is_and_needs_no_values() -> None:
     padding = torch.zeros(N, L, dtype=torch.bool)
     profile = archprof.profile(encoder(), {"src": zeros(N, L, E), "src_key_padding_mask": padding})
     assert profile.totals.macs == ENCODER
-    assert (profile.totals.complete, profile.environment["device"]) == (True, "meta")
+    assert (profile.totals.complete, profile.ran.device) == (True, "meta")
 
 
 def test_grouped_queries() -> None:
@@ -248,7 +248,7 @@ def test_feature_memory_of_vgg16(name: str) -> None:
     """CS231n's 15,237,608 elements count the input, in-place ReLUs as nothing, and no pool that changes nothing."""
     profile = archprof.profile(name)
     made = {
-        profile.layers[profile.ops[s.born].layer].path: s.nbytes // 4 for s in profile.storages if s.born is not None
+        profile.layers[profile.ops[s.born].call].path: s.nbytes // 4 for s in profile.storages if s.born is not None
     }
     assert made["avgpool"] == 512 * 7 * 7 == 25_088
     assert profile.totals.activation_elements == 15_112_168 == 15_237_608 - 3 * 224 * 224 + 25_088
@@ -257,7 +257,7 @@ def test_feature_memory_of_vgg16(name: str) -> None:
 def test_residual_adds_are_memory_of_their_blocks() -> None:
     """ResNet-18: two blocks each of 64*56*56, 128*28*28, 256*14*14 and 512*7*7, all in place or not at all in hooks."""
     profile = archprof.profile("torchvision:resnet18")
-    adds = [op for op in profile.ops if profile.layers[op.layer].kind == "BasicBlock"]
+    adds = [op for op in profile.ops if profile.layers[op.call].kind == "BasicBlock"]
     assert {op.name for op in adds} == {"aten.add_"}
     assert sum(profile.tensors[op.outputs[0]].spec.numel for op in adds) == 752_640
     assert sum(op.flops for op in adds) == 752_640

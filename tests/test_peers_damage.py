@@ -363,7 +363,7 @@ def test_a_strange_model_is_left_alone(kind: str, train: bool) -> None:
     profile.check()
     if kind not in ("strange parameters", "orthogonal", "spectral_norm", "parametrized spectral_norm"):
         assert profile.totals.macs == 3 * 4 * 4 * (2 if kind == "tied" else 1)
-    assert profile.environment["device"] == "meta"
+    assert profile.ran.device == "meta"
 
 
 def test_what_cannot_be_copied_is_left_alone(tmp_path: Any) -> None:
@@ -390,7 +390,7 @@ def test_a_real_bfloat16_model_on_the_cpu_fallback() -> None:
     model = Net(lambda self, x: x * x.sum().item()).bfloat16()
     with Watch(model):
         profile = archprof.profile(model, torch.zeros(2, 3, 8, 8, dtype=torch.bfloat16))
-    assert (profile.dtype, profile.environment["device"]) == ("bfloat16", "cpu")
+    assert (profile.dtype, profile.ran.device) == ("bfloat16", "cpu")
 
 
 def test_tensors_outside_the_model_gain_no_attribute() -> None:

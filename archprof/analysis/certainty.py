@@ -15,4 +15,4 @@ def describe_certainty(profile: Profile) -> str:
     The last says that the pass needed values, so that what was counted may depend on the values it took.
     """
     word = COMPLETE if profile.totals.complete else LOWER_BOUND
-    return f"{word}, {FALLBACK}" if profile.environment.get("device") == "cpu" else word
+    return f"{word}, {FALLBACK}" if profile.ran.device == "cpu" else word

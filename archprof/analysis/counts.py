@@ -63,9 +63,9 @@ def count_rows(view: ProfileView) -> list[Counts]:
 
 def _sum_ops(profile: Profile, metric: Metric) -> list[int]:
     """What the ops of each row add up to."""
-    sums, add = [0] * len(profile.layers), metric.of_op
+    sums, add, rows = [0] * len(profile.layers), metric.of_op, profile.call_rows
     for op in profile.ops if add else ():
-        sums[op.layer] += add(op)  # type: ignore[misc]
+        sums[rows[op.call]] += add(op)  # type: ignore[misc]
     return sums
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from archprof import units
+from archprof.analysis.ran_words import describe_threads
 from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.records import Profile
-
-UNATTRIBUTED = "(unattributed)"
-"""The row that holds what the other rows lack to the whole, or have too much."""
 
 NOTHING_MEASURED = "Interrupted before anything was measured."
 
@@ -104,14 +103,14 @@ def collect_row_times(profile: Profile, method: str = "") -> Sequence[Elapsed | 
     if latency is None or not latency.layers:
         return [None] * len(profile.layers)
     floor = 0.0 if latency.attributed else RESOLUTION_IN_MARKS * (latency.overhead or 0.0)
-    timed = {(one.path, one.call): convert_timing(one, floor) for one in latency.layers}
-    return [timed.get((layer.path, layer.call), Elapsed()) for layer in profile.layers]
+    timed = {one.key: convert_timing(one, floor) for one in latency.layers}
+    return [timed.get(row.call_index, Elapsed()) if row.call_index is not None else Elapsed() for row in profile.layers]
 
 
-def collect_outside_times(profile: Profile, method: str = "") -> dict[str, Elapsed]:
-    """What belongs to no row, by its name; it closes the sum."""
+def collect_outside_times(profile: Profile, method: str = "") -> dict[RowKey, Elapsed]:
+    """What belongs to no call; it closes the sum."""
     latency = find_latency(profile, method)
-    return {one.path: convert_timing(one) for one in latency.rest} if latency else {}
+    return {one.key: convert_timing(one) for one in latency.rest} if latency else {}
 
 
 def find_model_time(profile: Profile, method: str = "") -> Elapsed | None:
@@ -130,11 +129,11 @@ def compute_gap(profile: Profile) -> float | None:
 
 def sum_attributed(latency: Latency) -> float:
     """Seconds that have a row: of a layer, or between or outside the layers."""
-    return sum(one.p50 for one in (*latency.layers, *latency.rest) if one.path != UNATTRIBUTED)
+    return sum(one.p50 for one in (*latency.layers, *latency.rest) if one.key is not Outside.UNATTRIBUTED)
 
 
-def count_kernels(profile: Profile) -> dict[str, int] | None:
-    """GPU kernels in a pass, by "path#call"; `None` where no profiler counted them, or rows share them."""
+def count_kernels(profile: Profile) -> dict[RowKey | None, int] | None:
+    """GPU kernels in a pass, by what they ran for; `None` where no profiler counted them, or rows share them."""
     latency = find_latency(profile, "kernel")
     if latency is None or latency.attributed:
         return None
@@ -143,10 +142,10 @@ def count_kernels(profile: Profile) -> dict[str, int] | None:
 
 def collect_peaks(profile: Profile) -> list[dict[str, int | None]]:
     """The measured peaks of each row's call, with all that it calls, as facts by the keys of their columns."""
-    found = {(one.path, one.call): one for one in profile.measurement.memory} if profile.measurement else {}
+    found = {one.key: one for one in profile.measurement.memory} if profile.measurement else {}
     return [
         {"peak_measured": one.allocated_peak, "peak_reserved": one.reserved_peak} if one else {}
-        for one in (found.get((layer.path, layer.call)) for layer in profile.layers)
+        for one in (found.get(row.call_index) if row.call_index is not None else None for row in profile.layers)
     ]
 
 
@@ -156,13 +155,13 @@ def are_comparable(profiles: Sequence[Profile]) -> bool:
     return len(ways) == 1 and None not in ways
 
 
-def _comparison_key(profile: Profile) -> tuple[str, str, str, bool] | None:
+def _comparison_key(profile: Profile) -> tuple[str, str, int | None, bool] | None:
     """What a time depends on beside the model: device, method, threads, and whether the model was compiled."""
     measurement, latency = profile.measurement, find_latency(profile)
     if measurement is None or latency is None:
         return None
-    compiled = latency.attributed or not latency.layers  # such rows are split by a rule, or there are none
-    return measurement.device_name, latency.method, measurement.environment.get("threads", ""), compiled
+    ran = measurement.ran
+    return ran.device_name, latency.method, ran.threads, bool(ran.compiled)
 
 
 def describe_measurement(profile: Profile) -> Iterator[str]:
@@ -191,8 +190,8 @@ def describe_method(profile: Profile) -> Iterator[str]:
 
 def device_words(measurement: Measurement, latency: Latency) -> str:
     """On what, and by which method."""
-    threads = measurement.environment.get("threads")
-    device = f"{measurement.device_name or measurement.device}{f', threads: {threads}' if threads else ''}"
+    threads = "" if measurement.ran.threads is None else f", threads: {describe_threads(measurement.ran)}"
+    device = f"{measurement.device_title}{threads}"
     return f"Latency on {device}: {_method_words(latency)}"
 
 

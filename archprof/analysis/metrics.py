@@ -235,7 +235,7 @@ def _of_layers(name: str) -> RowValues:
 
 def _count_kernels(view: ProfileView) -> list[int | None]:
     found = elapsed.count_kernels(view.profile)
-    return [None if found is None else found.get(f"{row.path}#{row.call}", 0) for row in view.profile.layers]
+    return [None if found is None else found.get(row.call_index, 0) for row in view.profile.layers]
 
 
 def _in_phase(phase: str, name: str) -> Callable[[Op], int]:
@@ -287,7 +287,7 @@ METRICS = (
     _share("share_params", "params", "Params", 8, "share of the model's parameters", BY_ROWS),
     _sum("ops", "Ops", "count", 9, "aten ops that were dispatched", of_op=lambda op: 1, bound="stopped", by=BY_ROWS),
     _sum("bytes_moved", "Moved", "bytes", 9, "bytes that the ops read and wrote, unfused", bound="stopped",
-         of_op=lambda op: op.bytes_read + op.bytes_written),
+         of_op=lambda op: op.bytes_moved),
     _ratio("intensity", "Intensity", "flops_per_byte", 9,
            "arithmetic intensity: FLOPs for each byte moved, unfused, forward and backward",
            ("flops", "backward_flops"), ("bytes_moved",),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from copy import copy
 from functools import cached_property
-from itertools import accumulate
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_rows, sum_counts
@@ -17,7 +16,8 @@ from archprof.analysis.tables import stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree, TreeLines
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.weight_depth import count_weight_layers
-from archprof.facts.records import Layer, Op, Profile, Storage
+from archprof.facts import liveness
+from archprof.facts.records import Layer, Op, Profile
 from archprof.models import registry
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
@@ -53,7 +53,7 @@ class ProfileView:
 
     def row_of(self, op: Op) -> int:
         """The row that the op is charged to."""
-        return op.layer
+        return self.profile.call_rows[op.call]
 
     @cached_property
     def own_counts(self) -> list[Counts]:
@@ -130,12 +130,13 @@ class ProfileView:
     @cached_property
     def live_bytes(self) -> list[int]:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
-        return _live(list(self.profile.storages), len(self.profile.ops))
+        return liveness.sum_live_bytes(self.profile.storages, len(self.profile.ops))
 
     @cached_property
     def live_activation_bytes(self) -> list[int]:
         """The activations among them."""
-        return _live([one for one in self.profile.storages if one.role == "activation"], len(self.profile.ops))
+        made = (one for one in self.profile.storages if one.role == "activation")
+        return liveness.sum_live_bytes(made, len(self.profile.ops))
 
     @property
     def image_positions(self) -> int | None:
@@ -153,12 +154,3 @@ class ProfileView:
     def call_key(self, row: int) -> tuple[str, int | None]:
         """What a row is called in any model of its family."""
         return self.layer(row).path, self.layer(row).call
-
-
-def _live(storages: list[Storage], ops: int) -> list[int]:
-    """Bytes of these at each op; one without a birth was there from the start, one without a death stays."""
-    changes = [0] * (ops + 1)
-    for storage in storages:
-        changes[storage.born or 0] += storage.nbytes
-        changes[ops if storage.died is None else storage.died + 1] -= storage.nbytes
-    return list(accumulate(changes[:ops]))

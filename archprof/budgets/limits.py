@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 from archprof import units
 from archprof.analysis.elapsed import Elapsed
@@ -26,57 +25,8 @@ PARSERS: dict[Unit, Callable[[str], float]] = {
 LATENCY_KEY = "latency"
 
 
-class LimitableMetric(NamedTuple):
-    """A metric that can have a limit."""
-
-    metric: Metric
-
-    @property
-    def header(self) -> str:
-        """Its name for a reader."""
-        return self.metric.word
-
-    @property
-    def unit(self) -> Unit:
-        return self.metric.unit
-
-    @property
-    def measured(self) -> bool:
-        """It moves from run to run, so no baseline sets a limit of it."""
-        return self.metric.measured
-
-    @property
-    def counted(self) -> bool:
-        """It is a sum over ops, so an op without a rule makes it a lower bound."""
-        return self.metric.bound == "unknown"
-
-    def parse(self, text: str) -> float:
-        """A limit that somebody typed."""
-        return PARSERS[self.unit](text)
-
-    def by_layer(self, profile: Profile) -> list[float]:
-        """What each layer contributes, in the order of `Profile.layers`."""
-        values = self.metric.by_row(ProfileView(profile)) if self.metric.by_row else ()
-        return [value.seconds if isinstance(value, Elapsed) else value or 0 for value in values]
-
-    def total(self, profile: Profile) -> float:
-        """The number itself.
-
-        Raises:
-            UsageError: the metric is measured, and the profile was not.
-        """
-        value: float | None = self.metric.of_model(ProfileView(profile))
-        if value is None:
-            raise UsageError(
-                f"{profile.model} was not measured, so its {self.header} cannot be held against a limit.",
-                f"A limit of {self.header} needs a measured profile.",
-                "Add --measure cpu or --cuda, or name a profile saved with it.",
-            )
-        return value
-
-
 LIMITABLE_METRICS = {
-    name: LimitableMetric(METRIC_BY_KEY[key])
+    name: METRIC_BY_KEY[key]
     for name, key in {
         "params": "params",
         "macs": "macs",
@@ -87,6 +37,28 @@ LIMITABLE_METRICS = {
     }.items()
 }
 """What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
+
+
+def measure_total(metric: Metric, profile: Profile) -> float:
+    """The number that a limit is about.
+
+    Raises:
+        UsageError: it is measured, and the profile was not.
+    """
+    value: float | None = metric.of_model(ProfileView(profile))
+    if value is None:
+        raise UsageError(
+            f"{profile.model} was not measured, so its {metric.word} cannot be held against a limit.",
+            f"A limit of {metric.word} needs a measured profile.",
+            "Add --measure cpu or --cuda, or name a profile saved with it.",
+        )
+    return value
+
+
+def split_by_layer(metric: Metric, profile: Profile) -> list[float]:
+    """What each layer contributes to it, in the order of `Profile.layers`."""
+    values = metric.by_row(ProfileView(profile)) if metric.by_row else ()
+    return [value.seconds if isinstance(value, Elapsed) else value or 0 for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +87,7 @@ def parse_limit(metric: str, most: str, source: str) -> Limit:
     if metric not in LIMITABLE_METRICS:
         raise UnknownName("limit", metric, LIMITABLE_METRICS)
     try:
-        return Limit(metric, LIMITABLE_METRICS[metric].parse(most), source)
+        return Limit(metric, PARSERS[LIMITABLE_METRICS[metric].unit](most), source)
     except UsageError as error:
         raise UsageError(f"{source}: {error.given}", error.allowed, error.hint) from error
 
@@ -134,5 +106,5 @@ def limits_from_baseline(baseline: Profile, tolerance: str | float | Fraction = 
     """No counted metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
     share = parse_tolerance(tolerance)
     source = f"baseline {baseline.model}" + (f" + {float(100 * share):g}%" if share else "")
-    values = {key: metric.total(baseline) for key, metric in LIMITABLE_METRICS.items() if not metric.measured}
+    values = {key: measure_total(metric, baseline) for key, metric in LIMITABLE_METRICS.items() if not metric.measured}
     return tuple(Limit(key, math.floor(value * (1 + share)), source, value) for key, value in values.items())

@@ -13,10 +13,11 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
+from archprof.analysis.metrics import Metric
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table, Unit
 from archprof.analysis.tables import notes
-from archprof.budgets.limits import LIMITABLE_METRICS, Limit, LimitableMetric, limits_from_baseline
+from archprof.budgets.limits import LIMITABLE_METRICS, Limit, limits_from_baseline, measure_total, split_by_layer
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
@@ -47,7 +48,7 @@ class LimitCheck:
     interval: str = ""
 
     @property
-    def metric(self) -> LimitableMetric:
+    def metric(self) -> Metric:
         return LIMITABLE_METRICS[self.limit.metric]
 
     @property
@@ -152,8 +153,8 @@ def check_profile(
 
 def _checked(profile: Profile, limit: Limit) -> LimitCheck:
     metric = LIMITABLE_METRICS[limit.metric]
-    value = metric.total(profile)
-    bound = profile.failure is not None or (metric.counted and not profile.totals.complete)
+    value = measure_total(metric, profile)
+    bound = profile.failure is not None or (metric.bound == "unknown" and not profile.totals.complete)
     between = _between(profile, limit) if metric.measured else ""
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", interval=between)
@@ -166,10 +167,10 @@ def _between(profile: Profile, limit: Limit) -> str:
     return elapsed.show_interval(time) if time and time.low < limit.most < time.high else ""
 
 
-def _largest(profile: Profile, metric: LimitableMetric) -> tuple[tuple[str, float], ...]:
+def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
     """The layers that contribute most, all calls of one together."""
     sums: dict[str, float] = {}
-    for layer, value in zip(profile.layers, metric.by_layer(profile), strict=True):
+    for layer, value in zip(profile.layers, split_by_layer(metric, profile), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
     return tuple(
@@ -200,7 +201,7 @@ def _asked(profile: Profile) -> tuple[str, str, str]:
 def _row(check: LimitCheck, keys: list[str]) -> Row:
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
     cells = {
-        "metric": check.metric.header,
+        "metric": check.metric.word,
         "value": f"at least {value}" if check.is_lower_bound else value,
         "limit": most,
         "over": _over(check),
@@ -221,7 +222,7 @@ def _over(check: LimitCheck) -> str | None:
 
 def _improved(checks: Iterable[LimitCheck]) -> list[str]:
     """A line for what is below its baseline."""
-    below = [(check.metric.header, check.change) for check in checks if check.status == "ok" and check.change]
+    below = [(check.metric.word, check.change) for check in checks if check.status == "ok" and check.change]
     better = [f"{header} {tenths_of_percent(change)}" for header, change in below if change < 0]
     return [f"Below the baseline: {', '.join(better)}: update the baseline?"] if better else []
 
@@ -229,7 +230,7 @@ def _improved(checks: Iterable[LimitCheck]) -> list[str]:
 def describe_check(check: LimitCheck) -> str:
     """How the value stands to its limit and, where that is broken, by how much and where it sits."""
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
-    text = f"{check.metric.header}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
+    text = f"{check.metric.word}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
     if check.interval:
         text += f" inside its interval {check.interval}: measure again to be sure"
     if check.status == "ok":

@@ -15,7 +15,8 @@ Model = Annotated[
     typer.Argument(
         metavar="MODEL",
         help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, file.py:ATTR, "
-        "pkg.mod:ATTR, program.pt2, blocks such as 'conv3-64 relu pool2', or a saved .json profile. "
+        "pkg.mod:ATTR, program.pt2, weights.safetensors, blocks such as 'conv3-64 relu pool2', "
+        "or a saved .json profile. "
         "Naming a file or module runs its code.",
     ),
 ]

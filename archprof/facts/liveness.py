@@ -6,6 +6,7 @@ as workspace is not in them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate
 
 from archprof.facts.records import Profile, Storage
@@ -22,15 +23,20 @@ def compute_peak_bytes(profile: Profile) -> int:
 
 def find_live_at_peak(profile: Profile) -> tuple[int, ...]:
     """Indices into `profile.storages` of what was live at the first op at which most bytes were."""
-    changes = [0] * (max(len(profile.ops), 1) + 1)
-    for storage in profile.storages:
-        first, last = _life(storage, len(changes) - 2)
-        changes[first] += storage.nbytes
-        changes[last + 1] -= storage.nbytes
-    live = list(accumulate(changes[:-1]))
+    live = sum_live_bytes(profile.storages, max(len(profile.ops), 1))
     when = live.index(max(live))
     lives = (_life(storage, len(live) - 1) for storage in profile.storages)
     return tuple(index for index, (first, last) in enumerate(lives) if first <= when <= last)
+
+
+def sum_live_bytes(storages: Iterable[Storage], ops: int) -> list[int]:
+    """Bytes of these that are live while each of so many ops runs."""
+    changes = [0] * (ops + 1)
+    for storage in storages:
+        first, last = _life(storage, ops - 1)
+        changes[first] += storage.nbytes
+        changes[last + 1] -= storage.nbytes
+    return list(accumulate(changes[:-1]))
 
 
 def split_peak_by_layer(profile: Profile) -> list[int]:
@@ -39,7 +45,7 @@ def split_peak_by_layer(profile: Profile) -> list[int]:
     for index in find_live_at_peak(profile):
         storage = profile.storages[index]
         if storage.born is not None:
-            sizes[profile.ops[storage.born].layer] += storage.nbytes
+            sizes[profile.call_rows[profile.ops[storage.born].call]] += storage.nbytes
     return sizes
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+from archprof.facts.overlays import RowKey
+from archprof.facts.ran import Ran
 
 Method = Literal["cpu", "eager", "gpu", "kernel"]
 """How latency was got: wall clock in hooks; GPU events in hooks, as users run it; GPU events without the gaps of the
@@ -16,12 +20,11 @@ class Timing(NamedTuple):
     """Seconds that one row's own work took.
 
     Attributes:
-        path, call: of its layer; a row that is no layer has a path in parentheses and no call.
-        rounds: the samples, a tuple a round; samples of one round share clock and temperature, rounds do not.
+        key: the call, by its index, or what belongs to none.
+        rounds: the samples, a tuple per round; samples of one round share clock and temperature, rounds do not.
     """
 
-    path: str
-    call: int | None
+    key: RowKey
     rounds: tuple[tuple[float, ...], ...]
 
     @property
@@ -81,12 +84,11 @@ class Latency(NamedTuple):
 
     Attributes:
         method: how it was got.
-        layers: one a called row of `Profile.layers`, own work only.
-        rest: what belongs to no row: "(between layers)", "(outside modules)", "(optimizer step)",
-            "(gradient accumulation)", "(unattributed)"; it closes the sum.
+        layers: one per call that ran, own work only.
+        rest: what belongs to no call; it closes the sum.
         whole: the model without any marks: the truth that the sum is held against.
         overhead: seconds that one mark costs, already subtracted; `None` where it was not needed.
-        kernels: by "path#call", for the method "kernel".
+        kernels: by what they ran for, for the method "kernel".
         notes: what the reader must know to trust these numbers.
         attributed: the rows of `layers` were not timed: the time of compiled kernels was split over them by a rule.
     """
@@ -96,7 +98,7 @@ class Latency(NamedTuple):
     rest: tuple[Timing, ...]
     whole: Timing
     overhead: float | None = None
-    kernels: dict[str, tuple[Kernel, ...]] = {}  # noqa: RUF012  never changed
+    kernels: dict[RowKey, tuple[Kernel, ...]] = {}  # noqa: RUF012  never changed
     notes: tuple[str, ...] = ()
     attributed: bool = False
 
@@ -105,13 +107,12 @@ class MeasuredMemory(NamedTuple):
     """Bytes that the allocator gave out.
 
     Attributes:
-        path, call: of the layer; "(whole)" for the pass.
+        key: the call, by its index, or the whole pass.
         allocated_peak: most bytes allocated while the call ran, above what was allocated before the pass.
         reserved_peak: the same of what the caching allocator held; `None` on the CPU, which has none.
     """
 
-    path: str
-    call: int | None
+    key: RowKey
     allocated_peak: int
     reserved_peak: int | None = None
 
@@ -121,19 +122,19 @@ class Measurement:
     """What repeated real passes took.
 
     Attributes:
-        device, device_name: "cpu" or "cuda", and what it calls itself.
+        ran: on what, and what else the numbers depend on; nothing of it was changed.
         mode: "forward", or "train": forward, backward and the step of the optimizer.
         latencies: one a method; the first is the headline.
         memory, memory_whole: allocated while each call ran, and at most.
         warmup_passes, warmup_seconds: thrown away before anything was kept.
         first_call_seconds: the first pass of all, which is none of the samples.
         interrupted: the user stopped it; what is here was measured until then.
-        environment: what the numbers depend on: threads, clocks, versions, settings; nothing of it was changed.
         notes: what the reader must know to trust the numbers.
     """
 
-    device: str
-    device_name: str
+    kind: ClassVar[str] = "measured"
+
+    ran: Ran
     mode: str
     latencies: tuple[Latency, ...]
     memory: tuple[MeasuredMemory, ...] = ()
@@ -142,10 +143,43 @@ class Measurement:
     warmup_seconds: float = 0.0
     first_call_seconds: float | None = None
     interrupted: bool = False
-    environment: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def latency(self) -> Latency | None:
         """The headline; `None` when it was stopped before there was one."""
         return self.latencies[0] if self.latencies else None
+
+    @property
+    def device_title(self) -> str:
+        """What the device calls itself, or else its kind."""
+        return self.ran.device_name or self.ran.device
+
+    def calls(self) -> Iterator[int]:
+        """Every call that was timed or whose memory was measured, once per method."""
+        for keys in self._list_keys():
+            yield from (key for key in keys if isinstance(key, int))
+
+    def _list_keys(self) -> list[list[RowKey]]:
+        """What the rows are about, by method, and those of memory."""
+        return [*([one.key for one in latency.layers] for latency in self.latencies), [one.key for one in self.memory]]
+
+    def check(self) -> None:
+        """Raise `ValueError` on the first invariant that does not hold."""
+        for keys in self._list_keys():
+            if not all(type(key) is int for key in keys):
+                raise ValueError("a row of a measurement that is about no call")
+            if len(keys) != len(set(keys)):
+                raise ValueError("a call was measured twice by one method")
+        if not all(isinstance(row.allocated_peak, int) for row in self.memory):
+            raise ValueError("a peak of memory that is no number of bytes")
+        for latency in self.latencies:
+            for timing in (*latency.layers, *latency.rest, latency.whole):
+                _check_rounds(timing)
+
+
+def _check_rounds(timing: Timing) -> None:
+    if not timing.rounds or not all(timing.rounds):
+        raise ValueError(f"{timing.key} has a round without a sample")
+    if not all(math.isfinite(sample) for samples in timing.rounds for sample in samples):
+        raise ValueError(f"{timing.key} has a sample that is no number of seconds")

@@ -1,169 +1,39 @@
-"""The facts of one pass: what a trace wrote down, and nothing derived from it.
+"""The facts of one pass: what a trace wrote down, and nothing derived from it but sums.
 
-One `Layer` is one call of one module and owns only what that call did itself; totals are
-sums of rows. Counts are `int`, bytes are bytes, `None` is the only missing value.
-The records made once an op are named tuples: a frozen dataclass costs five times as much
-to make, and a trace makes three an op.
+One `Call` is one call of one module and owns only what that call did itself; totals are sums over calls. Counts are
+`int`, bytes are bytes, times are seconds, `None` is the only missing value.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from archprof.facts.measured import Measurement
+from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers
+from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
+from archprof.facts.overlays import Overlay
+from archprof.facts.ran import Ran
+from archprof.facts.tensors import DTYPES_SHOWN, ITEM_BYTES, Role, Storage, Tensor, TensorSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from archprof.facts.measured import Measurement
-
-Phase = Literal["forward", "backward"]
-Status = Literal["counted", "zero", "unknown"]
-Role = Literal[
-    "input",  # what the caller gave to the model
-    "parameter",
-    "buffer",
-    "constant",  # a plain tensor that a module or its forward holds outside parameters and buffers
-    "activation",  # a result of an op in the forward pass: the only role that activation memory sums
-    "auxiliary",  # beside the result and seen by nobody: indices of a max pool, statistics of a norm
-    "gradient",  # of a parameter, after the backward pass
-    "temporary",  # made in the backward pass, gone before its end
-]
-
-ITEM_BYTES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
-    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
-    "complex128": 16, "complex64": 8, "complex32": 4,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
-    "qint32": 4, "qint8": 1, "quint8": 1,
-}  # fmt: skip
-"""Bytes of one element, by torch's name of the dtype."""
-
-DTYPES_SHOWN = ("float32", "float16", "bfloat16")
-"""The dtypes for which activation memory is always given, side by side."""
-
-
-class TensorSpec(NamedTuple):
-    """The shape and dtype of a tensor: all that counting needs to know of it."""
-
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def nbytes(self) -> int:
-        return self.numel * ITEM_BYTES[self.dtype]
-
-
-class Tensor(NamedTuple):
-    """One tensor that an op read or wrote; views of one another share a storage.
-
-    Attributes:
-        spec: its shape and dtype.
-        storage: index into `Profile.storages`.
-    """
-
-    spec: TensorSpec
-    storage: int
-
-
-class Window(NamedTuple):
-    """The sliding window of a convolution or pooling op, one number a spatial dimension."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int = 1
-    transposed: bool = False
-
-
-class Op(NamedTuple):
-    """One dispatched aten op.
-
-    Attributes:
-        name: as torch writes it, without the overload: "aten.convolution".
-        layer: index into `Profile.layers` of the call it is charged to.
-        phase: "forward", or "backward" (charged to the layer whose forward made it).
-        inputs, outputs: indices into `Profile.tensors`.
-        macs, flops: what it costs; `None` when unknown.
-        bytes_read, bytes_written: of distinct tensors, unfused; 0 for a view.
-        status: "counted", "zero" (moves or names data, no arithmetic) or "unknown".
-        window: its geometry, where it has one.
-        args: the arguments of an op that moves, joins or reduces dimensions, `None` in the place of each tensor.
-    """
-
-    name: str
-    layer: int
-    phase: Phase
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    macs: int | None
-    flops: int | None
-    bytes_read: int
-    bytes_written: int
-    status: Status
-    window: Window | None = None
-    args: tuple[Any, ...] = ()
-
-
-class Storage(NamedTuple):
-    """One allocation and its life.
-
-    Attributes:
-        nbytes: its size.
-        dtype: of the tensor that made it.
-        role: what it is for.
-        born: index of the op that made it; `None` when it was there before the pass.
-        died: index of the op after which it was gone; `None` when it outlived the pass.
-        saved: autograd kept it for the backward pass (only known in train mode).
-    """
-
-    nbytes: int
-    dtype: str
-    role: Role
-    born: int | None
-    died: int | None
-    saved: bool = False
-
-
-class Layer(NamedTuple):
-    """One call of one module, in the order of the calls.
-
-    Attributes:
-        path: as in `state_dict`; "" is the model itself.
-        kind: the module's class name.
-        depth: how deep the call was nested; the model itself is 0.
-        call: 0 for the first call of this module, 1 for the next; `None` = never called in this pass.
-        inputs, outputs: the tensors that went in and came out, flattened in order.
-        params, trainable, buffers: elements this row owns, each tensor once, at its first owner's first call.
-        param_bytes, buffer_bytes: the size of those.
-    """
-
-    path: str
-    kind: str
-    depth: int
-    call: int | None
-    inputs: tuple[TensorSpec, ...] = ()
-    outputs: tuple[TensorSpec, ...] = ()
-    params: int = 0
-    trainable: int = 0
-    buffers: int = 0
-    param_bytes: int = 0
-    buffer_bytes: int = 0
+__all__ = [
+    "DTYPES_SHOWN", "ITEM_BYTES", "CacheTensor", "Call", "Cost", "Decoding", "Failure", "Kept", "Layer", "Module", "Op",
+    "Parameter", "Phase", "Profile", "Ran", "Role", "Signature", "Status", "Storage", "Tensor", "TensorSpec", "Totals",
+    "Window",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Where and why the forward stopped: a profile with one holds the rows up to there."""
+    """Where and why the forward stopped, by the index of the call: a profile with one holds what ran up to there."""
 
-    layer: int
+    call: int
     error: str
     message: str
 
@@ -237,20 +107,22 @@ class Decoding(NamedTuple):
         return sum(tensor.spec.nbytes for tensor in self.cache)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """Everything one pass told us.
 
     Attributes:
         model: the name or spec that was asked for.
-        inputs: one description an input, in the grammar of `--input`.
+        inputs: one description per input, in the grammar of `--input`.
         batch, mode, dtype: of the pass; mode is "forward" or "train".
-        layers: one row a module call, own work only, in call order.
+        modules: the modules of the model as it was built, in the order of `named_modules`; the first is the model.
+        parameters: their parameters and buffers, each tensor once, at its first owner.
+        calls: one per module call, own work only, in order.
         ops, tensors, storages: what ran, on what, and where that lived.
-        environment: versions and device of the pass.
+        ran: where and how.
         notes: what the reader must know to trust the numbers.
         failure: set when the forward did not come to its end.
-        measurement: what real passes took, where they were run.
+        overlays: what was measured, predicted or probed, keyed by call.
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
     """
 
@@ -259,49 +131,89 @@ class Profile:
     batch: int
     mode: str
     dtype: str
-    layers: tuple[Layer, ...]
+    modules: tuple[Module, ...]
+    parameters: tuple[Parameter, ...]
+    calls: tuple[Call, ...]
     ops: tuple[Op, ...]
     tensors: tuple[Tensor, ...]
     storages: tuple[Storage, ...]
-    environment: dict[str, str] = field(default_factory=dict)
+    ran: Ran = Ran()  # noqa: RUF009  frozen
     notes: tuple[str, ...] = ()
     failure: Failure | None = None
-    measurement: Measurement | None = None
+    overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
+
+    def __repr__(self) -> str:
+        """One line: what was asked, and the totals."""
+        asked = f"{', '.join(self.inputs) or 'no input'}; batch {self.batch}; {self.mode} pass in {self.dtype}"
+        least = "" if self.totals.complete else ">= "
+        return f"<Profile of {self.model}: {asked}; {self.totals.params:,} params, {least}{self.totals.macs:,} MACs>"
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The rows of the tables: the calls in order, and the modules that were never called."""
+        return build_layers(self.modules, self.parameters, self.calls, whole=self.failure is None)
+
+    @cached_property
+    def call_rows(self) -> tuple[int, ...]:
+        """The index into `layers` of each call."""
+        return tuple(row for row, layer in enumerate(self.layers) if layer.call_index is not None)
+
+    @property
+    def stopped_row(self) -> int | None:
+        """The index into `layers` of the call in which the forward stopped; `None` where it did not."""
+        return self.call_rows[self.failure.call] if self.failure and self.call_rows else None
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What real passes took, where they were run."""
+        return next((one for one in self.overlays if isinstance(one, Measurement)), None)
+
+    @cached_property
+    def item_bytes(self) -> Mapping[str, int]:
+        """Bytes of one element, by dtype: of every dtype that the pass met."""
+        return ITEM_BYTES | {spec.dtype: spec.item_bytes for spec, _ in self.tensors if spec.item_bytes}
 
     @cached_property
     def costs(self) -> tuple[Cost, ...]:
         """What each layer's own ops cost, in the order of `layers`."""
-        counts = [[0, 0, 0, 0, 0] for _ in self.layers]
-        for op in self.ops:
-            row = counts[op.layer]
-            shift = 2 if op.phase == "backward" else 0
-            row[shift] += op.macs or 0
-            row[shift + 1] += op.flops or 0
-            row[4] += op.status == "unknown"
         train = self.mode == "train"
-        return tuple(
-            [
-                Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
-                for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
-                    counts, self._sum_activations(), strict=True
-                )
-            ]
-        )
+        by_call = [
+            Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
+            for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
+                self._sum_ops(), self._sum_activations(), strict=True
+            )
+        ]
+        none = 0 if train else None
+        nothing = Cost(0, 0, none, none, 0, dict.fromkeys(self.activation_dtypes, 0))
+        return tuple([nothing if row.call_index is None else by_call[row.call_index] for row in self.layers])
+
+    def _sum_ops(self) -> list[list[int]]:
+        """Per call: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
+        counts = [[0, 0, 0, 0, 0] for _ in self.calls]
+        for signature, call, phase, _, _ in self.ops:
+            row = counts[call]
+            row[4] += signature.status == "unknown"
+            if phase != "optimizer":
+                shift = 2 if phase == "backward" else 0
+                row[shift] += signature.macs or 0
+                row[shift + 1] += signature.flops or 0
+        return counts
 
     def _sum_activations(self) -> list[tuple[int, dict[str, int]]]:
-        """Elements and bytes of the activation storages, by the layer that made them."""
-        elements, scaled, fixed = ([0] * len(self.layers) for _ in range(3))
-        for storage in self.storages:
-            if storage.role == "activation" and storage.born is not None:
-                layer = self.ops[storage.born].layer
-                numel = storage.nbytes // ITEM_BYTES[storage.dtype]
-                elements[layer] += numel
-                if storage.dtype == self.dtype:  # it would take the dtype that the pass ran in
-                    scaled[layer] += numel
+        """Elements and bytes of the activation storages, by the call that made them."""
+        elements, scaled, fixed = ([0] * len(self.calls) for _ in range(3))
+        item_bytes, ops = self.item_bytes, self.ops
+        for nbytes, dtype, role, born, _, _ in self.storages:
+            if role == "activation" and born is not None:
+                call = ops[born][1]
+                numel = nbytes // item_bytes[dtype]
+                elements[call] += numel
+                if dtype == self.dtype:  # it would take the dtype that the pass ran in
+                    scaled[call] += numel
                 else:
-                    fixed[layer] += storage.nbytes
-        widths = [(dtype, ITEM_BYTES[dtype]) for dtype in self.activation_dtypes]
+                    fixed[call] += nbytes
+        widths = [(dtype, item_bytes[dtype]) for dtype in self.activation_dtypes]
         return [
             (count, {dtype: width * own + others for dtype, width in widths})
             for count, own, others in zip(elements, scaled, fixed, strict=True)
@@ -313,68 +225,36 @@ class Profile:
         return DTYPES_SHOWN if self.dtype in DTYPES_SHOWN else (*DTYPES_SHOWN, self.dtype)
 
     @cached_property
+    def lacks_calls(self) -> bool:
+        """Ops ran, three parts or more compute, and none was seen to be called: calls were missed, not left out."""
+        parts = [module for module in self.modules[1:] if not (module.is_container or module.is_opaque)]
+        return len(parts) > 2 and bool(self.ops) and not any(call.module for call in self.calls)
+
+    @cached_property
     def totals(self) -> Totals:
         """Sums over all rows."""
-        owned = dict(zip(Layer._fields, zip(*self.layers, strict=True), strict=False))
-        spent = dict(zip(Cost._fields, zip(*self.costs, strict=True), strict=False))
-        train = self.mode == "train"
+        layers, costs, train = self.layers, self.costs, self.mode == "train"
         return Totals(
-            params=sum(owned.get("params", ())),
-            trainable_params=sum(owned.get("trainable", ())),
-            buffers=sum(owned.get("buffers", ())),
-            param_bytes=sum(owned.get("param_bytes", ())),
-            macs=sum(spent.get("macs", ())),
-            flops=sum(spent.get("flops", ())),
-            backward_macs=sum(spent.get("backward_macs", ())) if train else None,
-            backward_flops=sum(spent.get("backward_flops", ())) if train else None,
-            activation_elements=sum(spent.get("activation_elements", ())),
+            params=sum([row.params for row in layers]),
+            trainable_params=sum([row.trainable for row in layers]),
+            buffers=sum([row.buffers for row in layers]),
+            param_bytes=sum([row.param_bytes for row in layers]),
+            macs=sum([cost.macs for cost in costs]),
+            flops=sum([cost.flops for cost in costs]),
+            backward_macs=_sum_known(cost.backward_macs for cost in costs) if train else None,
+            backward_flops=_sum_known(cost.backward_flops for cost in costs) if train else None,
+            activation_elements=sum([cost.activation_elements for cost in costs]),
             activation_bytes={
-                dtype: sum([sizes[dtype] for sizes in spent.get("activation_bytes", ())])
-                for dtype in self.activation_dtypes
+                dtype: sum([cost.activation_bytes[dtype] for cost in costs]) for dtype in self.activation_dtypes
             },
-            complete=self.failure is None and not any(spent.get("unknown", ())),
+            complete=self.failure is None and not self.lacks_calls and not any(cost.unknown for cost in costs),
         )
 
     def check(self) -> None:
         """Raise `ValueError` on the first invariant that does not hold."""
-        for index, layer in enumerate(self.layers):
-            before = self.layers[index - 1].depth if index else -1
-            if layer.depth > before + 1:
-                raise ValueError(f"depth of row {index} ({layer.path!r}) rises from {before} to {layer.depth}")
-        for index, op in enumerate(self.ops):
-            if not 0 <= op.layer < len(self.layers):
-                raise ValueError(f"op {index} ({op.name}) is charged to row {op.layer}, which does not exist")
-            if any(not 0 <= t < len(self.tensors) for t in op.inputs + op.outputs):
-                raise ValueError(f"op {index} ({op.name}) names a tensor that does not exist")
-            if (op.status == "unknown") != (op.macs is None or op.flops is None):
-                raise ValueError(f"op {index} ({op.name}) is {op.status} with macs {op.macs} and flops {op.flops}")
-        for index, storage in enumerate(self.storages):
-            if storage.died is not None and storage.born is not None and storage.died < storage.born:
-                raise ValueError(f"storage {index} died after op {storage.died}, before op {storage.born} made it")
-        if any(not 0 <= tensor.storage < len(self.storages) for tensor in self.tensors):
-            raise ValueError("a tensor names a storage that does not exist")
-        for phase, total in (("forward", self.totals.macs), ("backward", self.totals.backward_macs or 0)):
-            if total != sum(op.macs or 0 for op in self.ops if op.phase == phase):
-                raise ValueError(f"{phase} MACs: the rows do not sum to the ops")
-        if self.measurement is not None:
-            self._check_measurement(self.measurement)
+        from archprof.facts.checks import check_profile
 
-    def _check_measurement(self, measurement: Measurement) -> None:
-        called = {(layer.path, layer.call) for layer in self.layers if layer.call is not None}
-        timings = [latency.layers for latency in measurement.latencies]
-        for rows in [[row[:2] for row in what] for what in (*timings, measurement.memory)]:
-            if strange := set(rows) - called:
-                raise ValueError(f"measured rows that are no called layer: {sorted(strange, key=str)}")
-            if len(rows) != len(set(rows)):
-                raise ValueError("a layer was measured twice by one method")
-        if not all(isinstance(row.allocated_peak, int) for row in measurement.memory):
-            raise ValueError("a peak of memory that is no number of bytes")
-        for latency in measurement.latencies:
-            for timing in (*latency.layers, *latency.rest, latency.whole):
-                if not timing.rounds or not all(timing.rounds):
-                    raise ValueError(f"{timing.path or 'the model'} has a round without a sample")
-                if not all(math.isfinite(sample) for samples in timing.rounds for sample in samples):
-                    raise ValueError(f"{timing.path or 'the model'} has a sample that is no number of seconds")
+        check_profile(self)
 
     def table(self, **options: Any) -> Any:
         """The per-layer table; the options are those of `archprof.analysis.tables.layers.tabulate_layers`."""
@@ -404,3 +284,7 @@ class Profile:
         from archprof.facts import store
 
         return store.to_json(self, of_profile.receptive_fields(self))
+
+
+def _sum_known(values: Iterable[int | None]) -> int:
+    return sum([value or 0 for value in values])

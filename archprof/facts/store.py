@@ -1,36 +1,49 @@
 """Profiles as JSON: a public interface with a schema number.
 
-`totals` and the counts and latencies of `layers` are for readers; `tensors`, `ops`, `storages` and, where real passes
-were run, `measurement` are the facts from which they follow. `load` reads the facts and refuses a file whose totals do
-not follow from them.
+`totals`, `unknown_ops` and `layers` are for readers; `modules`, `parameters`, `calls`, `specs`, `tensors`,
+`signatures`, `ops`, `storages` and `overlays` are the facts from which they follow: tables that are read by the names
+of their columns. A layout stands once in `specs` and what equal ops share once in `signatures`; others name them by
+index. `load` reads the facts and refuses a file whose totals or layers do not follow from them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from archprof.errors import ProfileFileError
-from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
+from archprof.facts import store_overlays, store_schema1
 from archprof.facts.records import (
-    CacheTensor,
+    Call,
     Cost,
-    Decoding,
     Failure,
+    Kept,
     Layer,
+    Module,
     Op,
+    Parameter,
     Profile,
+    Signature,
     Storage,
     Tensor,
     TensorSpec,
     Window,
 )
+from archprof.facts.store_tables import (
+    Distinct,
+    Record,
+    read_decoding,
+    read_ran,
+    read_table,
+    write_ran,
+    write_table,
+)
 from archprof.files import write_whole
 
-PROFILE_SCHEMA = 1
+PROFILE_SCHEMA = 2
 
 LATENCY_SUMMARY_KEYS = ("p50", "p90", "low", "high", "samples")
 """What readers of the JSON get of a layer's samples."""
@@ -42,7 +55,7 @@ def save(profile: Profile, path: str | Path) -> None:
 
 
 def load(path: str | Path) -> Profile:
-    """Read a profile that `save` wrote.
+    """Read a profile that `save` wrote, of this schema or an older one.
 
     Raises:
         ProfileFileError: no such file, not a profile, of a newer schema, or not in accord with itself.
@@ -60,7 +73,7 @@ def load(path: str | Path) -> Profile:
 
 
 def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
-    """The whole profile, one line per layer, op, tensor and storage; `fields`: the receptive field of each layer."""
+    """The whole profile, one line per row of each table; `fields`: the receptive field of each layer."""
     data: dict[str, Any] = {
         "schema": PROFILE_SCHEMA,
         "model": profile.model,
@@ -70,28 +83,27 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "batch": profile.batch,
         "totals": asdict(profile.totals),
         "layers": [
-            _write_layer(*row)
-            for row in zip(profile.layers, profile.costs, fields, _headline_latencies(profile), strict=True)
+            _write_layer(layer, cost) | {"receptive_field": field, "latency_seconds": latency}
+            for layer, cost, field, latency in zip(
+                profile.layers, profile.costs, fields, _headline_latencies(profile), strict=True
+            )
         ],
         "unknown_ops": unknown_ops(profile),
-        "environment": profile.environment,
+        "environment": write_ran(profile.ran),
         "notes": profile.notes,
         "failure": asdict(profile.failure) if profile.failure else None,
         "decoding": profile.decoding._asdict() if profile.decoding else None,
-        "tensors": _write_columns(Tensor, ((*tensor.spec, tensor.storage) for tensor in profile.tensors)),
-        "ops": _write_columns(Op, profile.ops),
-        "storages": _write_columns(Storage, profile.storages),
+        "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
+        **_write_facts(profile),
     }
-    if profile.measurement is not None:
-        data["measurement"] = _write_measurement(profile.measurement)
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_format_value(value)}" for key, value in data.items()) + "\n}\n"
 
 
 def _headline_latencies(profile: Profile) -> list[dict[str, Any] | None]:
     """The headline latency of each layer; `None` where it has none."""
     latency = profile.measurement.latency if profile.measurement else None
-    timings = {timing[:2]: timing for timing in latency.layers} if latency else {}
-    found = [timings.get((layer.path, layer.call)) for layer in profile.layers]
+    timings = {timing.key: timing for timing in latency.layers} if latency else {}
+    found = [None if row.call_index is None else timings.get(row.call_index) for row in profile.layers]
     return [timing and {name: getattr(timing, name) for name in LATENCY_SUMMARY_KEYS} for timing in found]
 
 
@@ -100,7 +112,7 @@ def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
     return [
         {
             "op": op.name,
-            "path": profile.layers[op.layer].path,
+            "path": profile.modules[profile.calls[op.call].module].path,
             "phase": op.phase,
             "output_shapes": [profile.tensors[index].spec.shape for index in op.outputs],
         }
@@ -109,31 +121,7 @@ def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
     ]
 
 
-def from_json(text: str) -> Profile:
-    """The profile that `to_json` wrote; `ProfileFileError` says what is wrong with any other text."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ProfileFileError(f"This is not JSON: {error}.", hint="Make the profile again.") from error
-    if not isinstance(data, dict) or type(data.get("schema")) is not int:
-        raise ProfileFileError("This JSON is not a profile: it has no schema number.")
-    if not 1 <= data["schema"] <= PROFILE_SCHEMA:
-        raise ProfileFileError(
-            f"This profile has schema {data['schema']}.",
-            f"This archprof reads up to {PROFILE_SCHEMA}.",
-            "Update archprof.",
-        )
-    try:
-        profile = _read_profile(data)
-        profile.check()
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ProfileFileError(f"This profile is corrupt: {error!r}.", hint="Make the profile again.") from error
-    if json.loads(json.dumps(asdict(profile.totals))) != data["totals"]:
-        raise ProfileFileError("This profile is not in accord with itself: its totals do not follow from its ops.")
-    return profile
-
-
-def _write_layer(layer: Layer, cost: Cost, field: Mapping[str, Any], latency: dict[str, Any] | None) -> dict[str, Any]:
+def _write_layer(layer: Layer, cost: Cost) -> dict[str, Any]:
     return {
         "path": layer.path,
         "kind": layer.kind,
@@ -155,23 +143,34 @@ def _write_layer(layer: Layer, cost: Cost, field: Mapping[str, Any], latency: di
         "activation_elements": cost.activation_elements,
         "activation_bytes": cost.activation_bytes,
         "unknown_ops": cost.unknown,
-        "receptive_field": field,
-        "latency_seconds": latency,
     }
 
 
-def _write_measurement(measurement: Measurement) -> dict[str, Any]:
-    """All of it; named tuples are lists in JSON, so each latency gets its names."""
-    return asdict(measurement) | {"latencies": [latency._asdict() for latency in measurement.latencies]}
+def _write_facts(profile: Profile) -> dict[str, Any]:
+    """The tables; layouts and signatures are numbered in the order in which they are first named."""
+    specs, signatures = Distinct[TensorSpec](), Distinct[Signature]()
 
+    def numbered(record: Record) -> Record:
+        return record._replace(
+            inputs=list(map(specs.index, record.inputs)), outputs=list(map(specs.index, record.outputs))
+        )
 
-def _write_columns(record: type[NamedTuple], rows: Iterable[Any]) -> dict[str, Any]:
-    names = ("shape", "dtype", "storage") if record is Tensor else record._fields
-    return {"columns": names, "rows": list(rows)}
+    tables = {
+        "modules": write_table(Module, profile.modules),
+        "parameters": write_table(
+            Parameter, ((name, owner, specs.index(spec), *rest) for name, owner, spec, *rest in profile.parameters)
+        ),
+        "calls": write_table(Call, map(numbered, profile.calls)),
+        "tensors": write_table(Tensor, ((specs.index(spec), storage) for spec, storage in profile.tensors)),
+        "ops": write_table(Op, ((signatures.index(op.signature), *op[1:]) for op in profile.ops)),
+        "storages": write_table(Storage, profile.storages),
+        "signatures": write_table(Signature, map(numbered, signatures.found)),
+    }
+    return {"specs": write_table(TensorSpec, specs.found), **tables}
 
 
 def _format_value(value: Any) -> str:
-    """JSON with one line an item where the items are many."""
+    """JSON with one line per item where the items are many."""
     if isinstance(value, list) and value:
         return "[\n" + ",\n".join(json.dumps(item, allow_nan=False) for item in value) + "\n]"
     if isinstance(value, dict) and "columns" in value:
@@ -179,8 +178,54 @@ def _format_value(value: Any) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _read_profile(data: dict[str, Any]) -> Profile:
-    tensors = data["tensors"]["rows"]
+def from_json(text: str) -> Profile:
+    """The profile that `to_json` wrote; `ProfileFileError` says what is wrong with any other text."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ProfileFileError(f"This is not JSON: {error}.", hint="Make the profile again.") from error
+    if not isinstance(data, dict) or type(data.get("schema")) is not int:
+        raise ProfileFileError("This JSON is not a profile: it has no schema number.")
+    if not 1 <= data["schema"] <= PROFILE_SCHEMA:
+        raise ProfileFileError(
+            f"This profile has schema {data['schema']}.",
+            f"This archprof reads up to {PROFILE_SCHEMA}.",
+            "Update archprof.",
+        )
+    try:
+        profile = (store_schema1.read_profile if data["schema"] == 1 else _read_profile)(data)
+        profile.check()
+        follows = _follows(profile, data)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ProfileFileError(f"This profile is corrupt: {error!r}.", hint="Make the profile again.") from error
+    if not follows:
+        raise ProfileFileError(
+            "This profile is not in accord with itself: its totals or layers do not follow from its facts."
+        )
+    return profile
+
+
+def _follows(profile: Profile, data: Mapping[str, Any]) -> bool:
+    """Whether what the file gives to readers is what its facts say."""
+    totals, layers = asdict(profile.totals), list(map(_write_layer, profile.layers, profile.costs))
+    if _as_json(totals) != data["totals"] or len(layers) != len(data["layers"]):
+        return False
+    return all(
+        written == {key: row[key] for key in written}
+        for written, row in zip(_as_json(layers), data["layers"], strict=True)
+    )
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _read_profile(data: Mapping[str, Any]) -> Profile:
+    specs = read_table(TensorSpec, data["specs"])
+    signatures = [
+        one._replace(window=_read_window(one.window), keeps=one.keeps and Kept(*one.keeps), **_read_specs(one, specs))
+        for one in read_table(Signature, data["signatures"])
+    ]
     failure = data["failure"]
     return Profile(
         model=data["model"],
@@ -188,80 +233,23 @@ def _read_profile(data: dict[str, Any]) -> Profile:
         batch=data["batch"],
         mode=data["mode"],
         dtype=data["dtype"],
-        layers=tuple(_read_layer(layer) for layer in data["layers"]),
-        ops=tuple(_read_op(row) for row in data["ops"]["rows"]),
-        tensors=tuple(Tensor(TensorSpec(tuple(shape), dtype), storage) for shape, dtype, storage in tensors),
-        storages=tuple(Storage(*row) for row in data["storages"]["rows"]),
-        environment=data["environment"],
+        modules=tuple(read_table(Module, data["modules"])),
+        parameters=tuple(one._replace(spec=specs[one.spec]) for one in read_table(Parameter, data["parameters"])),
+        calls=tuple(one._replace(**_read_specs(one, specs)) for one in read_table(Call, data["calls"])),
+        ops=tuple(one._replace(signature=signatures[one.signature]) for one in read_table(Op, data["ops"])),
+        tensors=tuple(one._replace(spec=specs[one.spec]) for one in read_table(Tensor, data["tensors"])),
+        storages=tuple(read_table(Storage, data["storages"])),
+        ran=read_ran(data["environment"]),
         notes=tuple(data["notes"]),
         failure=Failure(**failure) if failure else None,
-        measurement=_read_measurement(data["measurement"]) if data.get("measurement") else None,
-        decoding=_read_decoding(data["decoding"]) if data.get("decoding") else None,
+        overlays=tuple(store_overlays.read_overlay(overlay) for overlay in data["overlays"]),
+        decoding=read_decoding(data["decoding"]) if data.get("decoding") else None,
     )
 
 
-def _read_measurement(data: dict[str, Any]) -> Measurement:
-    whole = data["memory_whole"]
-    read = {
-        "latencies": tuple(_read_latency(latency) for latency in data["latencies"]),
-        "memory": tuple(MeasuredMemory(*row) for row in data["memory"]),
-        "memory_whole": MeasuredMemory(*whole) if whole else None,
-        "notes": tuple(data["notes"]),
-    }
-    return Measurement(**(data | read))
+def _read_specs(record: Any, specs: Sequence[TensorSpec]) -> dict[str, tuple[TensorSpec, ...]]:
+    return {name: tuple([specs[index] for index in getattr(record, name)]) for name in ("inputs", "outputs")}
 
 
-def _read_latency(data: dict[str, Any]) -> Latency:
-    read = {
-        "layers": tuple(_read_timing(row) for row in data["layers"]),
-        "rest": tuple(_read_timing(row) for row in data["rest"]),
-        "whole": _read_timing(data["whole"]),
-        "kernels": {row: tuple(Kernel(*kernel) for kernel in kernels) for row, kernels in data["kernels"].items()},
-        "notes": tuple(data["notes"]),
-    }
-    return Latency(**(data | read))
-
-
-def _read_timing(row: list[Any]) -> Timing:
-    path, call, rounds = row
-    return Timing(path, call, _to_tuples(rounds))
-
-
-def _read_decoding(data: dict[str, Any]) -> Decoding:
-    cache = (CacheTensor(layer, name, TensorSpec(tuple(shape), dtype)) for layer, name, (shape, dtype) in data["cache"])
-    return Decoding(data["phase"], data["context"], tuple(cache), data["growth"])
-
-
-def _read_layer(data: dict[str, Any]) -> Layer:
-    return Layer(
-        path=data["path"],
-        kind=data["kind"],
-        depth=data["depth"],
-        call=data["call"],
-        inputs=_read_specs(data["input_shapes"], data["input_dtypes"]),
-        outputs=_read_specs(data["output_shapes"], data["output_dtypes"]),
-        params=data["params"],
-        trainable=data["trainable_params"],
-        buffers=data["buffers"],
-        param_bytes=data["param_bytes"],
-        buffer_bytes=data["buffer_bytes"],
-    )
-
-
-def _read_specs(shapes: list[list[int]], dtypes: list[str]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(tuple(shape), dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
-
-
-def _read_op(row: list[Any]) -> Op:
-    op = Op(*row)
-    window = _read_window(list(op.window)) if op.window else None
-    return op._replace(inputs=tuple(op.inputs), outputs=tuple(op.outputs), window=window, args=_to_tuples(op.args))
-
-
-def _to_tuples(value: Any) -> Any:
-    return tuple(_to_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _read_window(row: list[Any]) -> Window:
-    kernel, stride, padding, dilation, groups, transposed = row
-    return Window(tuple(kernel), tuple(stride), tuple(padding), tuple(dilation), groups, transposed)
+def _read_window(row: Any) -> Window | None:
+    return Window(*row) if row else None

@@ -9,10 +9,11 @@ from typing import Any
 from torch.profiler import record_function
 
 from archprof.facts.measured import MeasuredMemory
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Layer, Profile
 from archprof.measuring.boundaries import Mark, MarkTrail, ModuleMarking
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.protocols import WHOLE_ROW, PassMemory, RowKey
+from archprof.measuring.protocols import PassMemory, RowKey
 from archprof.torchside.private import MissingName, is_profiling, start_allocation_profiler
 
 ALLOCATOR_NOTE = (
@@ -36,7 +37,7 @@ def measure_allocations(subject: LiveModel, profile: Profile) -> PassMemory:
     except MissingName as error:
         return PassMemory((), None, (f"Memory was not measured: {error.given}",))
     own = find_highest_allocated(marks, changes)
-    whole = MeasuredMemory(*WHOLE_ROW, max(own.values()))
+    whole = MeasuredMemory(Outside.WHOLE, max(own.values()))
     return PassMemory(tuple(compute_inclusive_peaks(profile.layers, own)), whole, (ALLOCATOR_NOTE,))
 
 
@@ -88,12 +89,10 @@ def find_highest_allocated(marks: Iterable[Mark], changes: ByteChanges) -> dict[
 
 def compute_inclusive_peaks(layers: Sequence[Layer], own: Mapping[RowKey | None, int]) -> list[MeasuredMemory]:
     """The peak of each call that ran: that of its own work or of a call inside it."""
-    rows, inside = [], dict[int, int]()  # by depth: the highest peak of the calls that wait for their caller
-    for layer in reversed(layers):
-        known = [
-            peak for peak in (own.get((layer.path, layer.call)), inside.pop(layer.depth + 1, None)) if peak is not None
-        ]
-        if known and layer.call is not None:
-            rows.append(MeasuredMemory(layer.path, layer.call, max(known)))
-            inside[layer.depth] = max(inside.get(layer.depth, 0), *known)
+    rows, inside = [], dict[int | None, int]()  # by row: the highest peak of the calls in it
+    for row, layer in reversed([*enumerate(layers)]):
+        known = [peak for peak in (own.get((layer.path, layer.call)), inside.get(row)) if peak is not None]
+        if known and layer.call_index is not None:
+            rows.append(MeasuredMemory(layer.call_index, max(known)))
+            inside[layer.parent] = max(inside.get(layer.parent, 0), *known)
     return rows[::-1]

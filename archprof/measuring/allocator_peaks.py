@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from archprof.facts.measured import MeasuredMemory
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Layer
 from archprof.measuring.allocations import compute_inclusive_peaks
 from archprof.measuring.boundaries import Mark
-from archprof.measuring.protocols import WHOLE_ROW, PassMemory, RowKey
+from archprof.measuring.protocols import PassMemory, RowKey
 from archprof.units import show_quantity
 
 GPU_MEMORY_NOTE = (
@@ -75,6 +76,6 @@ def build_memory(
     )
     return PassMemory(
         tuple(row._replace(reserved_peak=held.allocated_peak) for row, held in zip(allocated, reserved, strict=True)),
-        MeasuredMemory(*WHOLE_ROW, whole.allocated - before.allocated, whole.reserved - before.reserved),
+        MeasuredMemory(Outside.WHOLE, whole.allocated - before.allocated, whole.reserved - before.reserved),
         (note,),
     )

@@ -201,8 +201,8 @@ class ModuleMarking:
         self.called_rows: tuple[RowKey, ...] = tuple(
             (layer.path, layer.call) for layer in layers if layer.call is not None
         )
-        busy = {op.layer for op in profile.ops}
-        containers = (index for index, (a, b) in enumerate(pairwise(layers)) if b.depth > a.depth)
+        busy = {profile.call_rows[op.call] for op in profile.ops}
+        containers = {layer.parent for layer in layers if layer.parent is not None}
         self.idle_containers = frozenset(
             (layers[index].path, layers[index].call) for index in containers if index not in busy
         )

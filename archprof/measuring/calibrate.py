@@ -10,12 +10,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 
+from archprof.facts.records import Ran
+from archprof.facts.store_tables import write_ran
 from archprof.measuring.cuda import CudaDevice
 from archprof.measuring.protocols import Device
 
@@ -55,7 +57,7 @@ class Calibration:
         matmul_size: rows and columns of the square matrices, by dtype.
         launch_seconds: from one small op to the next, for the host.
         mark_seconds: what one mark adds to the time between two others.
-        environment: the state of the machine, just after the products.
+        ran: the state of the machine, just after the products.
     """
 
     device: str
@@ -65,11 +67,13 @@ class Calibration:
     matmul_size: dict[str, int]
     launch_seconds: Rate
     mark_seconds: float
-    environment: dict[str, str] = field(default_factory=dict)
+    ran: Ran = Ran()  # noqa: RUF009  frozen
 
     def to_json(self) -> dict[str, Any]:
         """As it is written to a file: plain numbers in base units."""
-        return {"schema": 1, **asdict(self)}
+        known = asdict(self)
+        known.pop("ran")
+        return {"schema": 1, **known, "environment": write_ran(self.ran)}
 
 
 def calibrate_device(where: Device, now: Callable[[], float] = time.perf_counter) -> Calibration:
@@ -79,7 +83,7 @@ def calibrate_device(where: Device, now: Callable[[], float] = time.perf_counter
         products = {
             dtype: found for dtype in CALIBRATED_DTYPES if (found := _measure_product(where, dtype)) is not None
         }
-        environment = where.environment()
+        ran = where.environment()
         return Calibration(
             where.kind,
             where.name,
@@ -88,7 +92,7 @@ def calibrate_device(where: Device, now: Callable[[], float] = time.perf_counter
             {dtype: size for dtype, (size, _) in products.items()},
             _measure_launch(where, now),
             measure_mark_seconds(where),
-            environment,
+            ran,
         )
 
 

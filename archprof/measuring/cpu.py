@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from archprof.facts.records import Profile
+from archprof.facts.records import Profile, Ran
 from archprof.measuring import allocations, host_state
 from archprof.measuring.compiled.inductor import choose_marking
 from archprof.measuring.compiled.kernel_shares import measure_border_cost
@@ -80,13 +80,11 @@ class CpuDevice:
     def release_cache(self) -> None:
         """The CPU's allocator keeps nothing."""
 
-    def environment(self) -> dict[str, str]:
+    def environment(self) -> Ran:
         """Threads, instruction set, libraries and the load of other programs."""
         quota, load = host_state.read_quota(), host_state.read_load()
         known = {
-            "torch": str(torch.__version__),
-            "processor": host_state.find_processor_name(),
-            "threads": f"{torch.get_num_threads()} of {host_state.count_cpus()} processors",
+            "processor": self.name,
             "interop threads": str(torch.get_num_interop_threads()),
             "quota": f"{quota:g} processors" if quota is not None else None,
             "governor": host_state.read_governor(),
@@ -97,4 +95,11 @@ class CpuDevice:
             "deterministic": "on" if torch.are_deterministic_algorithms_enabled() else "off",
             "autocast": "on" if torch.is_autocast_enabled("cpu") else "off",
         }
-        return {name: words for name, words in known.items() if words is not None}
+        return Ran(
+            self.kind,
+            self.name,
+            threads=torch.get_num_threads(),
+            processors=host_state.count_cpus(),
+            versions={"torch": str(torch.__version__)},
+            details={name: words for name, words in known.items() if words is not None},
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import os
 import warnings
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from archprof.errors import ArchprofError
-from archprof.facts.records import Profile
+from archprof.facts.records import Profile, Ran
 from archprof.measuring import gpu_state
 from archprof.measuring.allocator_peaks import (
     AllocatorPeaks,
@@ -236,8 +237,10 @@ class CudaDevice:
         gc.collect()
         torch.cuda.empty_cache()
 
-    def environment(self) -> dict[str, str]:
-        return gpu_state.describe_torch() | gpu_state.describe_gpu(torch.cuda.current_device())
+    def environment(self) -> Ran:
+        torch_ran = gpu_state.describe_torch()
+        details = {**torch_ran.details, **gpu_state.describe_gpu(torch.cuda.current_device())}
+        return dataclasses.replace(torch_ran, device=self.kind, device_name=self.name, details=details)
 
 
 def _read_peaks() -> AllocatorPeaks:

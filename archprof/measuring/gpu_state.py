@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from archprof.facts.records import Ran
+
 CLOCK_REASONS = {
     0x1: "idle",
     0x2: "clocks set by an application",
@@ -55,15 +57,15 @@ class CardState(NamedTuple):
     processes: tuple[int, ...] | None = None
 
 
-def describe_torch() -> dict[str, str]:
+def describe_torch() -> Ran:
     """The versions and settings that decide which kernels torch picks; needs no GPU and starts none."""
     backends: Any = torch.backends
-    asked: dict[str, Callable[[], Any]] = {
+    versions: dict[str, Callable[[], Any]] = {
         "torch": lambda: torch.__version__,
         "cuda": lambda: torch.version.cuda,
         "cudnn": lambda: backends.cudnn.version(),
-        "tf32 in matrix products": lambda: backends.cuda.matmul.allow_tf32,
-        "tf32 in cudnn": lambda: backends.cudnn.allow_tf32,
+    }
+    asked: dict[str, Callable[[], Any]] = {
         "fp32_precision": lambda: backends.fp32_precision,
         "float32_matmul_precision": torch.get_float32_matmul_precision,
         "fp16 reduced-precision reduction": lambda: backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
@@ -75,6 +77,16 @@ def describe_torch() -> dict[str, str]:
         "attention kernels allowed": _list_attention_kernels,
         "allocator": lambda: os.environ.get("PYTORCH_ALLOC_CONF") or os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
     }
+    return Ran(
+        "cuda",
+        tf32_matmul=_ask_safely(lambda: bool(backends.cuda.matmul.allow_tf32)),
+        tf32_cudnn=_ask_safely(lambda: bool(backends.cudnn.allow_tf32)),
+        versions=_ask_texts(versions),
+        details=_ask_texts(asked),
+    )
+
+
+def _ask_texts(asked: dict[str, Callable[[], Any]]) -> dict[str, str]:
     return {name: text for name, ask in asked.items() if (text := _ask_text(ask)) is not None}
 
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from archprof.errors import ArchprofError
 from archprof.facts.measured import Kernel, MeasuredMemory, Method
-from archprof.facts.records import Profile
+from archprof.facts.overlays import Outside
+from archprof.facts.overlays import RowKey as OverlayKey
+from archprof.facts.records import Profile, Ran
 
 if TYPE_CHECKING:
     from archprof.measuring.live_model import LiveModel
@@ -31,6 +33,14 @@ OUTSIDE_ROW: RowKey = ("(outside modules)", None)
 OPTIMIZER_ROW: RowKey = ("(optimizer step)", None)
 ACCUMULATION_ROW: RowKey = ("(gradient accumulation)", None)
 UNATTRIBUTED_ROW: RowKey = ("(unattributed)", None)
+
+
+def number_rows(profile: Profile) -> dict[RowKey, OverlayKey]:
+    """What an overlay calls each row: the index of its call, or what belongs to none."""
+    outside: dict[RowKey, OverlayKey] = {(f"({one.value})", None): one for one in Outside}
+    called = {(row.path, row.call): row.call_index for row in profile.layers if row.call_index is not None}
+    return outside | called
+
 
 Progress = Callable[[float, float], None]
 """Called with the fraction done, 0 to 1, and the seconds that are left."""
@@ -86,7 +96,7 @@ class MeasuredWay:
         attributed: the rows were not timed; what was, was split over them by a rule.
         sampled_last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
         overhead: seconds of one mark, which `rows` has subtracted.
-        kernels: by "path#call"; set while sampling.
+        kernels: by row; set while sampling.
         notes: what the reader must know; added to while measuring.
     """
 
@@ -96,7 +106,7 @@ class MeasuredWay:
     attributed: bool = False
     sampled_last: bool = False
     overhead: float | None = None
-    kernels: dict[str, tuple[Kernel, ...]] = field(default_factory=dict)
+    kernels: dict[RowKey, tuple[Kernel, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -147,5 +157,5 @@ class Device(Protocol):
     def release_cache(self) -> None:
         """Give cached memory back, after a pass that did not fit."""
 
-    def environment(self) -> dict[str, str]:
-        """What the numbers depend on, in words: asked within `settings`, changes nothing."""
+    def environment(self) -> Ran:
+        """What the numbers depend on: asked within `settings`, changes nothing."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 
 from archprof import files
 from archprof.errors import DoesNotFit, UsageError
+from archprof.facts import liveness
 from archprof.facts.measured import Measurement
 from archprof.facts.records import Profile
 from archprof.facts.request import ON_CPU, PLAIN_PASS, MeasureRequest, PassRequest
@@ -112,7 +114,7 @@ class _DeviceBench:
         if measurement is None:  # by now the tensors of the pass are gone
             self.device.release_cache()
             raise self._make_too_large_error(batch)
-        return dataclasses.replace(profile, measurement=measurement)
+        return dataclasses.replace(profile, overlays=(*profile.overlays, measurement))
 
     def _measure_if_it_fits(self, profile: Profile, plan: SamplingPlan, progress: Progress) -> Measurement | None:
         """The measurement; `None` where the device's memory was full."""
@@ -132,16 +134,24 @@ class _DeviceBench:
                 f"No batch can be found for {self.target.name}: every input has its exact shape.",
                 "The batch is put in front of inputs written without it: 3x224x224.",
             )
-        found = find_largest_batch(self._fits)
+        found = find_largest_batch(partial(self._fits, {}))
         if found is None:
             raise self._make_too_large_error(1)
         return found
 
-    def _fits(self, batch: int) -> bool:
-        """Whether there is room for the counted bytes or, where the device itself says so, for a real pass."""
+    def _fits(self, counted: dict[int, int], batch: int) -> bool:
+        """Whether there is room for the counted bytes or, where the device itself says so, for a real pass.
+
+        Args:
+            counted: bytes by the batches that were traced. What they say does not fit is not traced: where the trace
+                needs values, it takes as much memory as a pass.
+        """
+        if not self.device.raises_when_full and not self._has_room(_extrapolate(counted, batch)):
+            return False
         profile = self._trace_batch(batch)
+        counted[batch] = liveness.compute_peak_bytes(profile)
         if not self.device.raises_when_full:
-            return self._why_no_room(profile) is None
+            return self._has_room(_count_needed_bytes(profile))
         fits = self._runs_once(profile)
         if not fits:
             self.device.release_cache()
@@ -166,13 +176,37 @@ class _DeviceBench:
 
     def _why_no_room(self, profile: Profile) -> str | None:
         """Why there is no room, where running out of memory may end the whole program; `None` if there is."""
-        from archprof.facts import liveness
-
-        free = self.device.free_bytes()
-        needed: int = liveness.compute_peak_bytes(profile)
-        if self.device.raises_when_full or free is None or needed <= USABLE_MEMORY_SHARE * free:
+        needed, free = _count_needed_bytes(profile), self.device.free_bytes()
+        if self.device.raises_when_full or self._has_room(needed):
             return None
         return f"It holds {show_quantity(needed, 'bytes')} at its peak; {show_quantity(free, 'bytes')} are free."
 
+    def _has_room(self, needed: int) -> bool:
+        free = self.device.free_bytes()
+        return free is None or needed <= USABLE_MEMORY_SHARE * free
+
     def _make_too_large_error(self, batch: int, why: str = "") -> DoesNotFit:
         return DoesNotFit(self.target.name, self.device.kind, batch, why)
+
+
+def _count_needed_bytes(profile: Profile) -> int:
+    """The live bytes at the peak, and what convolutions take beside them.
+
+    oneDNN lays out in blocks what goes into a convolution and what comes out: both are there twice while it runs.
+    """
+    tensors, storages = profile.tensors, profile.storages
+    convolutions = [op for op in profile.ops if op.window and op.macs]
+    held = [{tensors[i].storage for i in (*op.inputs, *op.outputs)} for op in convolutions]
+    copies = max([sum(storages[i].nbytes for i in each) for each in held], default=0)
+    return liveness.compute_peak_bytes(profile) + copies
+
+
+def _extrapolate(counted: dict[int, int], batch: int) -> int:
+    """The least bytes that a larger batch takes by the two largest that were counted; 0 while there are fewer.
+
+    A peak is the largest of sums that grow evenly with the batch, so that it never grows slower than before.
+    """
+    if len(counted) < 2:
+        return 0
+    small, large = sorted(counted)[-2:]
+    return counted[large] + (counted[large] - counted[small]) * (batch - large) // (large - small)

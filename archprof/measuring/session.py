@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.facts.measured import Latency, Measurement
-from archprof.facts.records import Profile
+from archprof.facts.records import Profile, Ran
 from archprof.measuring import schedule
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.passes import WholeSampler
@@ -42,11 +43,12 @@ class MeasurementSession:
         self.outcome = SamplingOutcome([])
         self.memory = PassMemory((), None)
         self.notes: list[str] = []
-        self.interrupted = False
+        self.interrupted = self.compiled = False
 
     def run(self, make: Callable[[], LiveModel]) -> None:
         try:
             subject = make()
+            self.compiled = bool(subject.compiled)
             self.first_call_seconds = self._time_first_call(subject)
             self.notes += subject.notes
             if not subject.compiled and not subject.train and _fuses_encoders(subject.model):
@@ -87,8 +89,7 @@ class MeasurementSession:
         found = [self._build_latency(way) for way in self.ways]
         failed = [str(error) for error in self.outcome.failed.values()]
         return Measurement(
-            device=self.device.kind,
-            device_name=self.device.name,
+            ran=self._describe_run(),
             mode=self.profile.mode,
             latencies=tuple(latency for latency in found if latency is not None),
             memory=self.memory.rows,
@@ -97,8 +98,17 @@ class MeasurementSession:
             warmup_seconds=self.outcome.warmup_seconds,
             first_call_seconds=self.first_call_seconds,
             interrupted=self.interrupted,
-            environment=self.device.environment(),
             notes=(*self.notes, *failed, *self.memory.notes),
+        )
+
+    def _describe_run(self) -> Ran:
+        device = self.device
+        return replace(
+            device.environment(),
+            device=device.kind,
+            device_name=device.name,
+            dtype=self.profile.dtype,
+            compiled=self.compiled,
         )
 
     def _build_latency(self, way: MeasuredWay) -> Latency | None:

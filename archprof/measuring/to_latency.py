@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from archprof.facts.measured import Latency, Timing
+from archprof.facts.overlays import Outside
+from archprof.facts.overlays import RowKey as OverlayKey
 from archprof.facts.records import Profile
-from archprof.measuring.boundaries import ModuleMarking
-from archprof.measuring.protocols import UNATTRIBUTED_ROW, WHOLE_ROW, MeasuredWay, RowKey, Sample
+from archprof.measuring.protocols import WHOLE_ROW, MeasuredWay, RowKey, Sample, number_rows
 from archprof.measuring.schedule import SamplingPlan
 from archprof.units import show_quantity
 
@@ -31,39 +33,45 @@ def build_latency(
     rounds = len(whole) if rows is None else min(len(whole), len(rows))
     if not rounds:
         return None
-    truth = _make_timing(WHOLE_ROW, whole[:rounds])
-    layers, rest = _split_rows(rows[:rounds], truth, profile) if rows is not None else ((), ())
+    keys = number_rows(profile)
+    truth = Timing(Outside.WHOLE, _collect_samples(WHOLE_ROW, whole[:rounds]))
+    layers, rest = _split_rows(rows[:rounds], truth, keys) if rows is not None else ((), ())
     notes = (
         *way.notes,
         *(_describe_missing(layers, profile) if rows is not None else ()),
         *_describe_doubts(truth, () if way.attributed else layers, way.overhead, plan),
     )
-    return Latency(way.method, layers, rest, truth, way.overhead, dict(way.kernels), notes, way.attributed)
+    kernels = {keys[row]: found for row, found in way.kernels.items()}
+    return Latency(way.method, layers, rest, truth, way.overhead, kernels, notes, way.attributed)
 
 
-def _split_rows(rounds: SampleRounds, whole: Timing, profile: Profile) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:
-    """The rows that ran as layers of the profile, and the rest."""
+def _split_rows(
+    rounds: SampleRounds, whole: Timing, keys: Mapping[RowKey, OverlayKey]
+) -> tuple[tuple[Timing, ...], tuple[Timing, ...]]:
+    """The rows that are calls, in order, and the rest."""
     seen = dict.fromkeys(row for samples in rounds for sample in samples for row in sample)
-    called = ModuleMarking(profile).called_rows
-    layers = tuple(_make_timing(row, rounds) for row in called if row in seen)
-    rest = tuple(_make_timing(row, rounds) for row in seen if row not in set(called))
+    timings = [Timing(keys[row], _collect_samples(row, rounds)) for row in seen]
+    layers = tuple(sorted((one for one in timings if isinstance(one.key, int)), key=itemgetter(0)))
+    rest = tuple(one for one in timings if not isinstance(one.key, int))
     return layers, (*rest, _make_unattributed(whole, (*layers, *rest)))
 
 
-def _make_timing(row: RowKey, rounds: SampleRounds) -> Timing:
-    return Timing(*row, tuple(tuple(sample.get(row, 0.0) for sample in samples) for samples in rounds))
+def _collect_samples(row: RowKey, rounds: SampleRounds) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(sample.get(row, 0.0) for sample in samples) for samples in rounds)
 
 
 def _make_unattributed(whole: Timing, rows: Sequence[Timing]) -> Timing:
     """What the rows leave of the whole, one sample a round; below zero where their sum is more."""
     sums = (sum(medians) for medians in zip(*(row.medians for row in rows), strict=True))
-    return Timing(*UNATTRIBUTED_ROW, tuple((truth - total,) for truth, total in zip(whole.medians, sums, strict=True)))
+    return Timing(
+        Outside.UNATTRIBUTED, tuple((truth - total,) for truth, total in zip(whole.medians, sums, strict=True))
+    )
 
 
 def _describe_missing(layers: Sequence[Timing], profile: Profile) -> list[str]:
     """Rows that the trace saw called and the real passes did not."""
-    ran = {timing[:2] for timing in layers}
-    missing = [path for path, call in ModuleMarking(profile).called_rows if (path, call) not in ran]
+    ran = {timing.key for timing in layers}
+    missing = [row.path for row in profile.layers if row.call_index is not None and row.call_index not in ran]
     return [f"{len(missing)} rows did not run in the real passes, the first is {missing[0]}."] if missing else []
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof import units
-from archprof.facts.measured import Measurement
 from archprof.facts.records import Profile
 from archprof.predicting import devices
 from archprof.predicting.devices import Device, Figure
@@ -50,17 +49,10 @@ class Roof(NamedTuple):
 def find_roof(profile: Profile, device: Device | None = None) -> Roof | None:
     """The roof of a device, or else of the one it was measured on; `None` where the catalogue does not know enough."""
     measurement = profile.measurement
-    device = device or (devices.find_device(measurement.device_name) if measurement else None)
+    device = device or (devices.find_device(measurement.ran.device_name) if measurement else None)
     if device is None or measurement is None:
         return None
-    dtype = (
-        "tf32" if profile.dtype == "float32" and _allows_tf32(measurement) and device.peak("tf32") else profile.dtype
-    )
+    rounds_factors = profile.dtype == "float32" and measurement.ran.allows_tf32
+    dtype = "tf32" if rounds_factors and device.peak("tf32") else profile.dtype
     peak, bandwidth = device.peak(dtype), device.bandwidth
     return Roof(device.name, dtype, peak, bandwidth) if peak and bandwidth else None
-
-
-def _allows_tf32(measurement: Measurement) -> bool:
-    """Whether torch was allowed to round the factors of float32 products to TF32, in matrix products or in cuDNN."""
-    found = (value for key, value in measurement.environment.items() if key.startswith("tf32"))
-    return measurement.device == "cuda" and "True" in found

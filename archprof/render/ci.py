@@ -22,7 +22,7 @@ def render_annotations(verdicts: Sequence[Verdict]) -> str:
 def _annotation(verdict: Verdict, check: LimitCheck) -> str:
     file, is_file, _ = verdict.model.partition(".py:")
     place = f"file={_property(file + '.py')}," if is_file else ""
-    title = _property(f"archprof: {check.metric.header} of {_cut(verdict.model)} ({check.limit.source})")
+    title = _property(f"archprof: {check.metric.word} of {_cut(verdict.model)} ({check.limit.source})")
     return f"::error {place}title={title}::{_data(describe_check(check))}\n"
 
 
@@ -59,7 +59,7 @@ def render_junit(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         suite = ElementTree.SubElement(root, "testsuite", _totals(make_printable(verdict.model), [verdict]))
         for check in verdict.checks:
-            name = make_printable(f"{check.metric.header}, {check.limit.source}")
+            name = make_printable(f"{check.metric.word}, {check.limit.source}")
             names = {"classname": make_printable(verdict.model), "name": name}
             case = ElementTree.SubElement(suite, "testcase", names)
             if not verdict.passes(check):

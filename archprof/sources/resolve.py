@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -13,7 +17,7 @@ from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.models import registry
 from archprof.models.block_grammar import looks_like_blocks, parse_blocks
-from archprof.sources import git_revision, python_file, timm_zoo, torchvision_zoo
+from archprof.sources import git_revision, python_file, saved_files, timm_zoo, torchvision_zoo
 from archprof.sources.build import build_on_meta, build_with_values
 from archprof.sources.exported import program
 from archprof.sources.hf import zoo
@@ -53,8 +57,12 @@ def resolve(
         inputs = cast_float_inputs(inputs, request.dtype)
     if isinstance(spec, nn.Module):
         return _resolve_module(type(spec).__name__, spec, inputs, batch)
+    if _is_exported_object(spec):
+        return _resolve_exported_object(spec, inputs, batch)
     if isinstance(spec, str) and spec.endswith(".pt2"):
         return _resolve_exported(spec, inputs, batch)
+    if isinstance(spec, str) and saved_files.is_saved_file(spec):
+        return _resolve_saved_file(spec, inputs, batch)
     if isinstance(spec, str) and looks_like_blocks(spec):
         return _resolve_blocks(spec, inputs, batch)
     if isinstance(spec, str):
@@ -88,6 +96,45 @@ def _resolve_exported(path: str, inputs: Any, batch: int) -> Target:
         _check_batch(path, (args, kwargs), batch)
     rebuild = partial(program.load_program, path, values=True)
     return Target(path, model, args, kwargs, owned=True, rebuild=rebuild)
+
+
+def _is_exported_object(spec: Any) -> bool:
+    """Whether it is what `torch.export.export` returns; asked without an import of it, which is slow."""
+    export = sys.modules.get("torch.export.exported_program")
+    return export is not None and isinstance(spec, export.ExportedProgram)
+
+
+def _resolve_exported_object(exported: Any, inputs: Any, batch: int) -> Target:
+    """The target of a program in memory: by way of a file, which is read as any other and goes with the target."""
+    from torch import export
+
+    folder = tempfile.TemporaryDirectory(prefix="archprof-")
+    path = str(Path(folder.name) / "program.pt2")
+    export.save(exported, path)
+    target = _resolve_exported(path, inputs, batch)
+    rebuild = target.rebuild
+    assert rebuild is not None
+
+    def rebuild_while_kept(folder: Any = folder) -> nn.Module:
+        return rebuild()
+
+    return replace(target, name=type(exported).__name__, rebuild=rebuild_while_kept)
+
+
+def _resolve_saved_file(path: str, inputs: Any, batch: int) -> Target:
+    """The target of a file that holds a program, or weights alone."""
+    if saved_files.is_exported_program(path):
+        return _resolve_exported(path, inputs, batch)
+    model = saved_files.load_saved_model(path)
+    if not isinstance(model, saved_files.StoredWeights):
+        return _resolve_module(path, model, inputs, batch)
+    if inputs is not None:
+        raise UsageError(
+            f"{path} holds weights alone: there is no forward that takes inputs.",
+            "Without inputs, it gives the table of its parameters.",
+            "The model is named by its class: net.py:Net.",
+        )
+    return Target(path, model, (), {}, owned=True, rebuild=None, notes=(saved_files.WEIGHTS_ALONE_NOTE,))
 
 
 def _resolve_blocks(text: str, inputs: Any, batch: int) -> Target:

@@ -250,8 +250,8 @@ def _list_returned_shapes(tried: Attempt) -> tuple[tuple[int, ...], ...]:
 
 def _find_op_path(profile: Profile, path: str) -> list[tuple[str, Window | None]] | None:
     """The ops up to the end of a layer, if none gives smaller maps for larger ones: its output then never shrinks."""
-    inside = {i for i, layer in enumerate(profile.layers) if _is_inside(layer, path)}
-    last = max((i for i, op in enumerate(profile.ops) if op.layer in inside), default=None)
+    inside = {layer.call_index for layer in profile.layers if _is_inside(layer, path)}
+    last = max((i for i, op in enumerate(profile.ops) if op.call in inside), default=None)
     if last is None:
         return None
     ops = profile.ops[: last + 1]

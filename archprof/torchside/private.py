@@ -199,8 +199,8 @@ class ModeStacks:
     """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
 
     def __init__(self) -> None:
-        self._notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
-        self._flags = {name: self._notes[name] for name in MODE_FLAGS if name in self._notes}
+        self._flag_values: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
+        self._flags = {name: self._flag_values[name] for name in MODE_FLAGS if name in self._flag_values}
         self._depths = [count() for count, _ in _find_mode_stacks()]
         self._saved_hooks = _find_saved_hooks()
 
@@ -212,8 +212,8 @@ class ModeStacks:
         pop_hooks = find("_C._autograd._pop_saved_tensors_default_hooks")
         while pop_hooks and (hooks := _find_saved_hooks()) is not None and hooks != self._saved_hooks:
             pop_hooks()
-        self._notes.update(self._flags)
-        tell = self._notes.get("set_is_in_mode_without_ignore_compile_internals")
+        self._flag_values.update(self._flags)
+        tell = self._flag_values.get("set_is_in_mode_without_ignore_compile_internals")
         if tell is not None and MODE_FLAGS[-1] in self._flags:
             tell(self._flags[MODE_FLAGS[-1]])
 

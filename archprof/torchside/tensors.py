@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from archprof.facts.records import ITEM_BYTES
+from archprof.facts.tensors import ITEM_BYTES, TensorSpec
 
 META_DEVICE = torch.device("meta")
 
@@ -24,7 +24,6 @@ def dtype_name(dtype: torch.dtype) -> str:
     name = _DTYPE_NAMES.get(dtype)
     if name is None:
         name = _DTYPE_NAMES[dtype] = str(dtype).removeprefix("torch.")
-        ITEM_BYTES.setdefault(name, dtype.itemsize)
     return name
 
 
@@ -32,6 +31,12 @@ def op_name(op: Any) -> str:
     """`torch.ops.aten.add.Tensor` -> "aten.add"."""
     name: str = op.name()
     return name.partition(".")[0].replace("::", ".")
+
+
+def make_spec(size: torch.Size, dtype: torch.dtype, strides: tuple[int, ...] | None = None) -> TensorSpec:
+    """The layout of a tensor as a fact; `strides` where it does not lie row by row."""
+    name = dtype_name(dtype)
+    return TensorSpec(tuple(size), name, strides, None if name in ITEM_BYTES else dtype.itemsize)
 
 
 def tensors_in(tree: Any) -> list[torch.Tensor]:

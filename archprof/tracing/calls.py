@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archprof.facts.records import Layer, TensorSpec
+from archprof.facts.records import Call, Module, Parameter, TensorSpec
 from archprof.torchside.call_entry import CallHooks
 from archprof.torchside.private import (
     CALL_ENTRY,
@@ -39,6 +39,9 @@ def _find_unwatched_kinds() -> frozenset[type]:
 UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
 
+OPAQUE_KINDS = (torch.jit.ScriptModule, nn.modules.linear.NonDynamicallyQuantizableLinear)
+"""Modules whose calls nobody sees: TorchScript, and the projection whose weights attention takes into its product."""
+
 HOOK_ATTRIBUTES = (*CALL_HOOK_TABLES, "forward")
 
 
@@ -50,13 +53,34 @@ def _runs_only_torch_code(module: nn.Module) -> bool:
 
 @dataclass(slots=True)
 class CallRow:
-    """One call of one module while it runs; `None` in `number` is a module that was never called."""
+    """One call of one module while it runs, and the row that made it."""
 
     node: ModuleNode
-    depth: int
-    call_index: int | None
+    parent: int | None
+    number: int
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
+
+
+# What `_make` of each does, without a function of Python in between: they are made by the thousand.
+new_parameter: Callable[[Iterable[Any]], Parameter] = partial(tuple.__new__, Parameter)
+new_call: Callable[[Iterable[Any]], Call] = partial(tuple.__new__, Call)
+new_module: Callable[[Iterable[Any]], Module] = partial(tuple.__new__, Module)
+
+OwnedRole = Literal["parameter", "buffer"]
+
+
+class OwnedTensor(NamedTuple):
+    """A parameter or buffer: its name in `state_dict`, the number of its first owner and its further names."""
+
+    name: str
+    module: int
+    tensor: torch.Tensor
+    role: OwnedRole
+    aliases: tuple[str, ...] = ()
+
+
+new_owned: Callable[[Iterable[Any]], OwnedTensor] = partial(tuple.__new__, OwnedTensor)
 
 
 class ModuleNode:
@@ -174,7 +198,8 @@ class Calls:
         if kwargs:
             inputs += tensors_in(kwargs)
         row = len(self.rows)
-        self.rows.append(CallRow(node, len(stack), len(node.call_rows), self.recorder.find_specs(inputs)))
+        parent = stack[-1] if stack else None
+        self.rows.append(CallRow(node, parent, len(node.call_rows), self.recorder.find_specs(inputs)))
         node.add_call(row)
         stack.append(row)
 
@@ -217,83 +242,106 @@ class Calls:
 
     def register_owned(self) -> None:
         """Write down the parameters and buffers, as what is there before the pass."""
-        for tensor, is_param in itertools.chain(*self.owned_tensors.values()):
-            self.recorder.add_tensor(tensor, "parameter" if is_param else "buffer")
+        for owned in self.owned_tensors:
+            self.recorder.add_tensor(owned.tensor, owned.role)
 
     def register_lazy(self) -> None:
         """After the pass: a lazy parameter had no shape before it."""
         if self.has_lazy:
             self.owned_tensors = self._collect_owned()
-            for tensor, is_param in itertools.chain(*self.owned_tensors.values()):
-                self.recorder.set_role(tensor, "parameter" if is_param else "buffer")
+            for owned in self.owned_tensors:
+                self.recorder.set_role(owned.tensor, owned.role)
 
     def find_param_rows(self) -> dict[int, int]:
         """The row of each parameter's first owner, by the parameter's id."""
-        called = ((key, node.call_rows[0]) for key, node in self.nodes.items() if node.call_rows)
-        return {id(tensor): row for key, row in called for tensor, _ in self.owned_tensors.get(key, ())}
+        first_rows = [node.call_rows[0] if node.call_rows else None for node in self.nodes.values()]
+        rows = ((id(owned.tensor), first_rows[owned.module]) for owned in self.owned_tensors)
+        return {key: row for key, row in rows if row is not None}
 
-    def build_layers(self, *, whole: bool) -> tuple[tuple[Layer, ...], list[int]]:
-        """The layers, and for each of `rows` where among them it stands.
-
-        Where the forward came to its end (`whole`), modules that it never called follow the rows of
-        the module that holds them.
-        """
-        kinds = {kind: _name_class(kind) for kind in {type(node.module) for node in self.nodes.values()}}
-        layers: list[Layer] = []
-        places = [0] * len(self.rows)
-        for index, row in self._order_rows(whole):
-            if index is not None:
-                places[index] = len(layers)
-            own = self.owned_tensors.get(id(row.node.module), ()) if not row.call_index else ()
-            layers.append(_make_layer(row, kinds[type(row.node.module)], own))
-        return tuple(layers), places
-
-    def _collect_owned(self) -> dict[int, list[tuple[torch.Tensor, bool]]]:
-        """Each module's own tensors (and whether each is a parameter), every tensor at its first owner only."""
-        seen: set[int] = set()
-        owned: dict[int, list[tuple[torch.Tensor, bool]]] = {}
-        for key, node in self.nodes.items():
-            for table, is_param in ((node.module._parameters, True), (node.module._buffers, False)):
-                for tensor in table.values():
-                    if tensor is None or id(tensor) in seen:
+    def _collect_owned(self) -> list[OwnedTensor]:
+        """The parameters and buffers of the modules in order, every tensor at its first owner only."""
+        seen: dict[int, OwnedTensor] = {}
+        for index, node in enumerate(self.nodes.values()):
+            tables: tuple[tuple[Any, OwnedRole], ...] = (
+                (node.module._parameters, "parameter"), (node.module._buffers, "buffer"),
+            )  # fmt: skip
+            for table, role in tables:
+                for name, tensor in table.items():
+                    if tensor is None:
                         continue
                     if is_lazy(tensor):
                         self.has_lazy = True
                         continue
-                    seen.add(id(tensor))
-                    owned.setdefault(key, []).append((tensor, is_param))
-        return owned
+                    full_name = f"{node.path}.{name}" if node.path else name
+                    known = seen.get(id(tensor))
+                    if known is None:
+                        seen[id(tensor)] = new_owned((full_name, index, tensor, role, ()))
+                    else:
+                        seen[id(tensor)] = known._replace(aliases=(*known.aliases, full_name))
+        return list(seen.values())
 
-    def _order_rows(self, whole: bool) -> Iterator[tuple[int | None, CallRow]]:
-        """Calls in order, each module that was never called at the end of the call that should have held it."""
-        uncalled = self._find_uncalled() if whole else {}
-        open_rows: list[int] = []
-        for index, row in enumerate(self.rows):
-            while open_rows and self.rows[open_rows[-1]].depth >= row.depth:
-                yield from self._rows_of_uncalled(uncalled, open_rows.pop())
-            yield index, row
-            open_rows.append(index)
-        while open_rows:
-            yield from self._rows_of_uncalled(uncalled, open_rows.pop())
+    def build_modules(self) -> tuple[Module, ...]:
+        """The modules of the model as it was built, in order."""
+        nodes = self.nodes
+        numbers = {node.path: index for index, node in enumerate(nodes.values())}
+        kinds = {kind: _name_class(kind) for kind in {type(node.module) for node in nodes.values()}}
+        opaque = {kind for kind in kinds if issubclass(kind, OPAQUE_KINDS)}
+        aliases = self._find_aliases()
 
-    def _rows_of_uncalled(self, uncalled: dict[int, list[ModuleNode]], row: int) -> Iterator[tuple[None, CallRow]]:
-        for node in uncalled.get(row, ()):
-            yield None, CallRow(node, self.rows[row].depth + 1, None)
+        def build(key: int, path: str, module: nn.Module) -> Module:
+            kind, holder = type(module), _find_holder(path, numbers)
+            fields = (
+                path,
+                kinds[kind],
+                holder,
+                tuple(aliases.get(key, ())),
+                _only_holds_modules(module),
+                kind in opaque,
+            )
+            return new_module(fields)
 
-    def _find_uncalled(self) -> dict[int, list[ModuleNode]]:
-        """Modules that were never called, by the row of their nearest called ancestor.
+        return tuple([build(key, node.path, node.module) for key, node in nodes.items()])
 
-        A container that only holds others (a `ModuleList`) has nothing to show and is left out.
-        """
-        missing = [node for node in self.nodes.values() if not node.call_rows and not _only_holds_modules(node.module)]
-        first = {node.path: node.call_rows[0] for node in self.nodes.values() if node.call_rows} if missing else {}
-        by_row: dict[int, list[ModuleNode]] = {}
-        for node in missing:
-            path = node.path
-            while path not in first:
-                path = path.rpartition(".")[0]
-            by_row.setdefault(first[path], []).append(node)
-        return by_row
+    def _find_aliases(self) -> dict[int, list[str]]:
+        """The further places of modules that stand in several, by the module's id."""
+        aliases: dict[int, list[str]] = {}
+        for node in self.nodes.values():
+            for name, module in node.module._modules.items():
+                path = f"{node.path}.{name}" if node.path else name
+                held = self.nodes.get(id(module))
+                if held is not None and held.path != path:
+                    aliases.setdefault(id(module), []).append(path)
+        return aliases
+
+    def build_parameters(self) -> tuple[Parameter, ...]:
+        """What the modules own."""
+        place = self.recorder.find_place
+        return tuple(
+            [
+                new_parameter((name, module, spec, tensor.requires_grad, role, nbytes, storage, aliases))
+                for name, module, tensor, role, aliases in self.owned_tensors
+                for (spec, nbytes, _), storage in (place(tensor),)
+            ]
+        )
+
+    def build_calls(self) -> tuple[Call, ...]:
+        """The calls, in the order in which they began."""
+        numbers = {key: index for index, key in enumerate(self.nodes)}
+        return tuple(
+            [
+                new_call((numbers[id(row.node.module)], row.parent, row.number, row.inputs, row.outputs))
+                for row in self.rows
+            ]
+        )
+
+
+def _find_holder(path: str, numbers: dict[str, int]) -> int | None:
+    """The number of the module that holds a path."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in numbers:
+            return numbers[path]
+    return None
 
 
 def _only_holds_modules(module: nn.Module) -> bool:
@@ -306,19 +354,3 @@ def _name_class(kind: type) -> str:
     known = getattr(nn, kind.__name__, kind)
     same = known is kind or known.__module__ == kind.__module__  # as the class of an exported module
     return kind.__name__ if same else f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
-
-
-def _make_layer(row: CallRow, kind: str, own: list[tuple[torch.Tensor, bool]] | tuple[()]) -> Layer:
-    if not own:
-        return Layer(row.node.path, kind, row.depth, row.call_index, row.inputs, row.outputs)
-    params = trainable = buffers = param_bytes = buffer_bytes = 0
-    for tensor, is_param in own:
-        numel = tensor.numel()
-        nbytes = numel * tensor.element_size()
-        if is_param:
-            params, param_bytes = params + numel, param_bytes + nbytes
-            trainable += numel if tensor.requires_grad else 0
-        else:
-            buffers, buffer_bytes = buffers + numel, buffer_bytes + nbytes
-    owned = (params, trainable, buffers, param_bytes, buffer_bytes)
-    return Layer(row.node.path, kind, row.depth, row.call_index, row.inputs, row.outputs, *owned)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 
+from archprof.facts.ops import TENSOR_ARGUMENT
 from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
@@ -23,7 +24,7 @@ from archprof.torchside.private import (
     next_sequence_number,
     node_number,
 )
-from archprof.torchside.tensors import op_name
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
@@ -31,23 +32,10 @@ from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
 from archprof.tracing.ops.dtypes import check_dtypes
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
-from archprof.tracing.recorder import OpSignature, Recorder
+from archprof.tracing.recorder import OpCounts, Recorder
 
 Tensor = torch.Tensor
 RESULT_KINDS = (Tensor, tuple, list)
-
-
-OPS_THAT_KEEP_ARGS = frozenset(
-    f"aten.{name}"
-    for name in (
-        "permute transpose slice select cat stack split split_with_sizes chunk unbind unsqueeze squeeze flip roll "
-        "mean sum amax amin var var_mean std cumsum linalg_vector_norm _softmax _log_softmax _safe_softmax "
-        "native_layer_norm constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
-        "replication_pad2d replication_pad3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
-        "upsample_linear1d upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle"
-    ).split()
-)
-"""Ops whose effect on dimensions shapes alone do not tell: what later asks where a value came from needs their args."""
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
@@ -56,6 +44,8 @@ INTERCEPTED_FUNCTIONS = frozenset(
 """The functions that are not simply called."""
 
 PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
+TEXT_ARG_KINDS = frozenset((float, complex, torch.dtype, torch.device, torch.layout, torch.memory_format))
+"""Classes of arguments that their text tells apart."""
 
 
 class _OpInfo(NamedTuple):
@@ -63,11 +53,12 @@ class _OpInfo(NamedTuple):
 
     op: Any  # kept alive, since its id is the key
     name: str
+    full_name: str  # with the overload
     cost_rule: costs.CostRule | None
     status: Status
+    gathers: bool
     shape_rule: shapes.ShapeRule | None
     in_place: bool
-    keeps_args: bool
     can_memoise: bool
 
 
@@ -82,11 +73,13 @@ class NodeOwners:
         self._numbers: list[int] = []
         self._rows: list[int] = []
 
-    def note_row(self, row: int) -> None:
+    def note_row(self, row: int) -> int:
+        """Returns the number of the newest node, which is that of the op at hand if it has one."""
         number = next_sequence_number() - 1
         if not self._numbers or number > self._numbers[-1]:
             self._numbers.append(number)
             self._rows.append(row)
+        return number
 
     def find_row(self, number: int) -> int | None:
         """The owner of that number, or of the nearest before it: a node made with no op of its own."""
@@ -149,15 +142,15 @@ class OpMode(DispatchMode):
         self, known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None
     ) -> None:
         """Write down one op with its cost, for later calls with the same key, too."""
-        kept = _without_tensors([*args, *kwargs.values()]) if known.keeps_args else ()
         count = _count_cost(known, inputs, result, args, kwargs)
-        if count is None:
-            fact = OpSignature(known.name, None, None, "unknown", None, kept)
-        else:
-            fact = OpSignature(known.name, count[0], count[1], known.status, count[2], kept)
-        moved = self.recorder.add_op(fact, self._find_row(), inputs, _returned_tensors(result))
+        named = tuple([(name, _to_plain_value(value)) for name, value in kwargs.items()]) if kwargs else ()
+        label = (known.full_name, _make_plain(args), named)
+        cost: OpCounts = (None, None, "unknown", None, known.gathers)
+        if count is not None:
+            cost = (count[0], count[1], known.status, count[2], known.gathers)
+        signature, moves = self.recorder.add_op(label, cost, self._find_row(), inputs, _returned_tensors(result))
         if key is not None:
-            self._memo.remember(key, inputs, result, fact, moved)
+            self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
     def record_function(
         self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None = None
@@ -172,7 +165,7 @@ class OpMode(DispatchMode):
             return self._find_backward_row()
         row = stack[-1] if stack else 0
         if self.node_owners is not None:
-            self.node_owners.note_row(row)
+            self.recorder.last_node_number = self.node_owners.note_row(row)
         return row
 
     def _find_backward_row(self) -> int:
@@ -186,19 +179,17 @@ class OpMode(DispatchMode):
 
     def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
-        name = op_name(func) if plain else f"higher_order.{func.name()}"
+        name = str(func) if plain else f"higher_order.{func.name()}.default"
         known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
         return known
 
     def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
-        rule = costs.find_cost_rule(name, self.causal)
-        in_place = func is not None and is_mutable(func)
-        shape, keeps_args, repeats = (
-            shapes.find_shape_rule(func),
-            name in OPS_THAT_KEEP_ARGS,
-            func is not None and can_memoise(func),
-        )
-        return _OpInfo(func, name, rule, costs.find_cost_status(name), shape, in_place, keeps_args, repeats)
+        full_name, name = name, name.rpartition(".")[0]
+        rule = costs.find_op_rule(name)
+        status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
+        cost = None if rule is None else rule.bind_causal(self.causal)
+        in_place, repeats = func is not None and is_mutable(func), func is not None and can_memoise(func)
+        return _OpInfo(func, name, full_name, cost, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
 
 
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
@@ -230,17 +221,22 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
     return count
 
 
-def _without_tensors(values: Any) -> tuple[Any, ...]:
-    """Plain numbers, strings and tuples of them; `None` for a tensor, words for what JSON cannot hold."""
+def _make_plain(values: Any) -> tuple[Any, ...]:
+    """Numbers, strings and tuples of them, which can be compared and written as JSON."""
     return tuple([value if type(value) in PLAIN_ARG_KINDS else _to_plain_value(value) for value in values])
 
 
 def _to_plain_value(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return None
-    if isinstance(value, list | tuple):
-        return _without_tensors(value)
-    return value if isinstance(value, float) and math.isfinite(value) else str(value)
+    kind = type(value)
+    if kind in PLAIN_ARG_KINDS:
+        return value
+    if kind in PLAIN_TENSOR_KINDS or isinstance(value, Tensor):
+        return TENSOR_ARGUMENT
+    if kind is list or kind is tuple or isinstance(value, list | tuple):
+        return _make_plain(value)
+    if kind is float and math.isfinite(value):
+        return value
+    return str(value) if kind in TEXT_ARG_KINDS else kind.__name__
 
 
 def _hand_over_values(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from archprof.facts.records import Signature
 from archprof.torchside.private import find_address
 from archprof.torchside.tensors import META_DEVICE, PLAIN_TENSOR_KINDS
 from archprof.tracing.ops.shapes.registry import REALS
-from archprof.tracing.recorder import MovedBytes, OpSignature, Recorder, SharedSpec
+from archprof.tracing.recorder import Recorder, SharedSpec
 
 Tensor = torch.Tensor
 CallKey = tuple[Any, ...]
@@ -34,20 +35,22 @@ class MemoisedOp(NamedTuple):
     Attributes:
         result_parts: one for each part of the result.
         container: `tuple` or `list` where the op returns one; `None` where it returns a tensor.
-        signature: what the call costs.
-        moved: bytes read and written, `None` for a view.
-        repeats_input: an input came twice when this was learnt, so that `moved` holds for such calls alone.
+        signature: what is written down of the call.
+        moves: it moves data, as a view does not.
+        gathers: it reads of its first input only the rows that it returns.
+        repeats_input: an input came twice when this was learnt, so that the bytes moved hold for such calls alone.
     """
 
     result_parts: tuple[Any, ...]
     container: type | None
-    signature: OpSignature
-    moved: MovedBytes
+    signature: Signature
+    moves: bool
+    gathers: bool
     repeats_input: bool
 
     def replay(self, recorder: Recorder, row: int, inputs: list[Tensor]) -> Any:
         """What the op returns, made anew and written down."""
-        parts, kind, fact, moved, twice = self
+        parts, kind, signature, moves, gathers, twice = self
         read = recorder.index_inputs(inputs)
         written: tuple[int, ...]
         if kind is None:
@@ -57,9 +60,9 @@ class MemoisedOp(NamedTuple):
             made = [part.replay(recorder, inputs) for part in parts]
             result = kind([tensor for tensor, _ in made])
             written = tuple([index for _, index in made if index is not None])
-        if len(read) > 1 and moved is not None and (twice or len(set(read)) < len(read)):
-            moved = recorder.count_moved_bytes(fact.name, read, written)
-        recorder.append_op(fact, row, read, written, moved)
+        if len(read) > 1 and moves and (twice or len(set(read)) < len(read)):
+            signature = recorder.recount(signature, read, written, gathers)
+        recorder.append_op(signature, row, read, written, moves)
         return result
 
 
@@ -181,21 +184,23 @@ class OpMemo:
         self.op_by_key: dict[CallKey | None, MemoisedOp] = {}
         self._hashes_seen: set[int] = set()  # by the hash of the key, which is enough for a first sign
 
-    def remember(self, key: CallKey, inputs: list[Tensor], result: Any, fact: OpSignature, moved: MovedBytes) -> None:
-        """A call with this key returned `result`, and `fact` was written down of it."""
+    def remember(
+        self, key: CallKey, inputs: list[Tensor], result: Any, signature: Signature, *, moves: bool, gathers: bool
+    ) -> None:
+        """A call with this key returned `result`, and `signature` was written down of it."""
         mark = hash(key)
         if mark not in self._hashes_seen:
             self._hashes_seen.add(mark)
             return
-        answer = _memoise(inputs, result, fact, moved, self.recorder)
-        if answer is not None:
-            self.op_by_key[key] = answer
+        parts = _memoise_parts(inputs, result, self.recorder)
+        if parts is not None:
+            kind = None if isinstance(result, Tensor) else type(result)
+            repeats = len(set(map(id, inputs))) < len(inputs)
+            self.op_by_key[key] = MemoisedOp(parts, kind, signature, moves, gathers, repeats_input=repeats)
 
 
-def _memoise(
-    inputs: list[Tensor], result: Any, fact: OpSignature, moved: MovedBytes, recorder: Recorder
-) -> MemoisedOp | None:
-    """The answer to later calls; `None` where they cannot be given the same as this one."""
+def _memoise_parts(inputs: list[Tensor], result: Any, recorder: Recorder) -> tuple[ResultPart, ...] | None:
+    """How later calls are answered; `None` where they cannot be given the same as this one."""
     kind = None if isinstance(result, Tensor) else type(result)
     if kind not in (None, tuple, list) or any(tensor.dtype not in REALS for tensor in inputs):
         return None
@@ -206,7 +211,7 @@ def _memoise(
         if part is None:
             return None
         parts.append(part)
-    return MemoisedOp(tuple(parts), kind, fact, moved, repeats_input=len(set(map(id, inputs))) < len(inputs))
+    return tuple(parts)
 
 
 def _memoise_part(made: Any, inputs: list[Tensor], fresh: list[int], recorder: Recorder) -> ResultPart | None:

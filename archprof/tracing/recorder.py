@@ -11,6 +11,7 @@ every collection of the garbage collector, and a deep model has tens of thousand
 from __future__ import annotations
 
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,44 +21,51 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.errors import ArchprofError
-from archprof.facts.records import Op, Phase, Role, Status, Storage, Tensor, TensorSpec, Window
-from archprof.torchside.private import DisableTorchFunction, find_address
-from archprof.torchside.tensors import LAZY_KINDS, dtype_name, storage_of
-
-GATHER_OPS = frozenset({"aten.embedding", "aten.index", "aten.index_select", "aten.gather", "aten._embedding_bag"})
-"""Ops that read only the rows they return of their first input."""
+from archprof.facts.records import Kept, Op, Phase, Role, Signature, Status, Storage, Tensor, TensorSpec, Window
+from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
+from archprof.torchside.tensors import LAZY_KINDS, make_spec, storage_of
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
 
-MovedBytes = tuple[int, int] | None
-"""Bytes that an op reads and writes; `None` for a view, which moves nothing."""
-
 _recorder_numbers = count()
 
 # What `_make` of each does, without a function of Python in between: they are made by the ten thousand.
+KEEPS_NOTHING = Kept()
+
 new_op: Callable[[Iterable[Any]], Op] = partial(tuple.__new__, Op)
+new_signature: Callable[[Iterable[Any]], Signature] = partial(tuple.__new__, Signature)
 new_tensor: Callable[[Iterable[Any]], Tensor] = partial(tuple.__new__, Tensor)
 new_storage: Callable[[Iterable[Any]], Storage] = partial(tuple.__new__, Storage)
 
 
 class SharedSpec(NamedTuple):
-    """What all tensors of one shape and dtype share."""
+    """What all tensors of one layout share."""
 
     tensor_spec: TensorSpec
     nbytes: int
     as_tuple: tuple[TensorSpec]
 
 
-class OpSignature(NamedTuple):
-    """What ops have in common that do the same to tensors of the same layouts: these fields of their `Op`."""
+OpLabel = tuple[str, tuple[Any, ...], tuple[tuple[str, Any], ...]]
+"""The first fields of a signature: name with overload, arguments by place and by name."""
 
-    name: str
-    macs: int | None
-    flops: int | None
-    status: Status
-    window: Window | None = None
-    args: tuple[Any, ...] = ()
+OpCounts = tuple[int | None, int | None, Status, Window | None, bool]
+"""What a rule says of an op: MACs, FLOPs, status, window; whether it reads of its first input only what it returns."""
+
+
+class SavedTensor(NamedTuple):
+    """What autograd kept at one moment of the forward.
+
+    Attributes:
+        op_count: ops recorded until then.
+        of_next: autograd had begun a node since the last of them: it is kept for the op that follows.
+        tensor: its index.
+    """
+
+    op_count: int
+    of_next: bool
+    tensor: int
 
 
 class _StorageLife(weakref.ref[Any]):
@@ -74,8 +82,11 @@ class Recorder:
     def __init__(self) -> None:
         self.recording = True
         self.phase: Phase = "forward"
-        self.recorded_ops: list[Op] = []  # with the row of the call in the place of the layer
-        self._specs: dict[tuple[torch.Size, torch.dtype], SharedSpec] = {}
+        self.recorded_ops: list[Op] = []
+        self.last_node_number = -1  # of autograd, when the last op was recorded
+        self._specs: dict[tuple[Any, ...], SharedSpec] = {}
+        self._signatures: dict[Any, Signature] = {}
+        self._recounted: dict[tuple[int, int], Signature] = {}
         self._tensor_specs: list[SharedSpec] = []  # of each tensor
         self._tensor_storages: list[int] = []  # of each tensor: the index of its storage
         self._index_attribute = f"_archprof_{next(_recorder_numbers)}"
@@ -87,10 +98,11 @@ class Recorder:
         self._born: list[int | None] = []
         self._died: dict[int, int] = {}
         self._saved: set[int] = set()
+        self._saved_tensors: list[SavedTensor] = []
         self._auxiliary: set[int] = set()  # storages of further results that nobody has read yet
 
     def find_specs(self, tensors: list[torch.Tensor]) -> tuple[TensorSpec, ...]:
-        """Shape and dtype of each tensor, most of them known already."""
+        """The layout of each tensor, most of them known already."""
         if len(tensors) == 1:
             return self._find_spec_unwatched(tensors[0]).as_tuple
         return tuple([self._find_spec_unwatched(tensor).tensor_spec for tensor in tensors])
@@ -103,14 +115,21 @@ class Recorder:
             return self.find_spec(tensor)
 
     def find_spec(self, tensor: torch.Tensor) -> SharedSpec:
-        """What is known of a shape and dtype; one record for all tensors that are alike."""
-        key = (tensor.size(), tensor.dtype)  # a lazy parameter refuses `.shape`
+        """What is known of a layout; one record for all tensors that are alike."""
+        try:
+            strides: tuple[int, ...] | None = tensor.stride()
+        except RuntimeError:  # sparse, or nested
+            strides = None
+        key = (tensor.size(), strides, tensor.dtype)  # a lazy parameter refuses `.shape`
         found = self._specs.get(key)
-        if found is None:
-            if tensor.is_nested:
-                raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
-            spec = TensorSpec(tuple(key[0]), dtype_name(tensor.dtype))
-            found = self._specs[key] = SharedSpec(spec, spec.nbytes, (spec,))
+        return found if found is not None else self._add_spec(tensor, key)
+
+    def _add_spec(self, tensor: torch.Tensor, key: tuple[Any, ...]) -> SharedSpec:
+        if tensor.is_nested:
+            raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
+        size, strides, dtype = key
+        spec = make_spec(size, dtype, None if strides is None or tensor.is_contiguous() else strides)
+        found = self._specs[key] = SharedSpec(spec, spec.nbytes, (spec,))
         return found
 
     def close(self) -> None:
@@ -210,9 +229,9 @@ class Recorder:
         return self.add_tensor(tensor, "constant")
 
     def add_op(
-        self, fact: OpSignature, layer: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]
-    ) -> MovedBytes:
-        """Write down one op; what it moved.
+        self, label: OpLabel, cost: OpCounts, call: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]
+    ) -> tuple[Signature, bool]:
+        """Write down one op; its signature, and whether it moves data, as a view does not.
 
         The first output in a new storage is its result; further ones are auxiliary until something reads them.
         """
@@ -221,9 +240,18 @@ class Recorder:
         made = len(self._born) - first
         for place in range(first + 1, first + made):
             self._mark_auxiliary(place)
-        moved = self.count_moved_bytes(fact.name, read, written) if made or fact.status != "zero" else None
-        self.append_op(fact, layer, read, written, moved)
-        return moved
+        macs, flops, status, window, gathers = cost
+        moves = bool(made) or status != "zero"
+        into, out = self.count_moved_bytes(read, written, gathers) if moves else (0, 0)
+        of = self._tensor_specs
+        came, left = [of[index].tensor_spec for index in read], [of[index].tensor_spec for index in written]
+        key = (label, *map(id, came), macs, *map(id, left), into)  # equal layouts are one object
+        signature = self._signatures.get(key)
+        if signature is None:
+            costs = (macs, flops, into, out, status, window, None, None)
+            signature = self._signatures[key] = new_signature((*label, tuple(came), tuple(left), *costs))
+        self.append_op(signature, call, read, written, moves)
+        return signature, moves
 
     def index_result(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op returns."""
@@ -245,22 +273,31 @@ class Recorder:
             self._auxiliary.add(place)
 
     def append_op(
-        self, fact: OpSignature, layer: int, read: tuple[int, ...], written: tuple[int, ...], moved: MovedBytes
+        self, signature: Signature, call: int, read: tuple[int, ...], written: tuple[int, ...], moves: bool
     ) -> None:
         """Write down one op of which all is known."""
-        if moved is not None and self._auxiliary:  # a view reads no auxiliary yet
+        if moves and self._auxiliary:  # a view reads no auxiliary yet
             self._mark_used(read)
-        name, macs, flops, status, window, args = fact
-        fields = (name, layer, self.phase, read, written, macs, flops, *(moved or (0, 0)), status, window, args)
-        self.recorded_ops.append(new_op(fields))
+        self.recorded_ops.append(new_op((signature, call, self.phase, read, written)))
 
-    def count_moved_bytes(self, name: str, read: tuple[int, ...], written: tuple[int, ...]) -> tuple[int, int]:
-        """Bytes that an op reads and writes, of distinct tensors."""
+    def count_moved_bytes(self, read: tuple[int, ...], written: tuple[int, ...], gathers: bool) -> tuple[int, int]:
+        """Bytes that an op reads and writes, of distinct tensors; `gathers` as in `OpCounts`."""
         of = self._tensor_specs
         out = sum([of[index].nbytes for index in written])
-        if name in GATHER_OPS:
+        if gathers:
             return out + sum([of[index].nbytes for index in read[1:]]), out
         return sum([of[index].nbytes for index in set(read)]), out
+
+    def recount(
+        self, signature: Signature, read: tuple[int, ...], written: tuple[int, ...], gathers: bool
+    ) -> Signature:
+        """The signature of an op whose inputs are the same tensors more or less often than when it was learnt."""
+        into, out = self.count_moved_bytes(read, written, gathers)
+        key = (id(signature), into)
+        found = self._recounted.get(key)
+        if found is None:
+            found = self._recounted[key] = signature._replace(bytes_read=into, bytes_written=out)
+        return found
 
     def _mark_used(self, read: tuple[int, ...]) -> None:
         """An auxiliary result that a later op of the forward reads is an activation like any other."""
@@ -281,7 +318,18 @@ class Recorder:
         index = self._find_storage(tensor)
         if index is not None:
             self._saved.add(index)
+        known: int | None = getattr(tensor, self._index_attribute, None)
+        if known is not None:
+            of_next = next_sequence_number() - 1 > self.last_node_number
+            self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
         return tensor
+
+    def find_place(self, tensor: torch.Tensor) -> tuple[SharedSpec, int | None]:
+        """The layout of a tensor and the index of the storage that it lies in; `None` where it was never seen."""
+        known: int | None = getattr(tensor, self._index_attribute, None)
+        if known is None:
+            return self.find_spec(tensor), self._find_storage(tensor)
+        return self._tensor_specs[known], self._tensor_storages[known]
 
     def set_role(self, tensor: torch.Tensor, role: Role) -> None:
         """Give the storage of a tensor its final role."""
@@ -293,11 +341,43 @@ class Recorder:
         storage = storage_of(tensor)
         return None if storage is None else self._index_by_address.get(find_address(storage))
 
-    def build_ops(self, places: list[int]) -> tuple[Op, ...]:
-        """What was written down; `places` maps rows to layers."""
-        if places == list(range(len(places))):
+    def build_ops(self, *, watched: bool) -> tuple[Op, ...]:
+        """What was written down; `watched`: it was seen what autograd keeps, which is then part of each signature."""
+        if not watched:
             return tuple(self.recorded_ops)
-        return tuple([op._replace(layer=places[op.layer]) for op in self.recorded_ops])
+        kept = self._collect_kept()
+        shared: dict[tuple[int, Kept], Signature] = {}
+        ops = []
+        for number, op in enumerate(self.recorded_ops):
+            if op.phase == "forward":
+                keeps = kept.get(number, KEEPS_NOTHING)
+                found = shared.get((id(op.signature), keeps))
+                if found is None:
+                    found = shared[id(op.signature), keeps] = op.signature._replace(keeps=keeps)
+                op = new_op((found, *op[1:]))
+            ops.append(op)
+        return tuple(ops)
+
+    def _collect_kept(self) -> dict[int, Kept]:
+        """What autograd keeps of each op, by the op's number.
+
+        An op's node keeps inputs before the op is dispatched and outputs after it; a function with a backward of its
+        own keeps both after.
+        """
+        ops, inputs, outputs = self.recorded_ops, defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
+        for op_count, of_next, tensor in self._saved_tensors:
+            number = op_count if of_next else op_count - 1
+            if not 0 <= number < len(ops):
+                continue
+            op = ops[number]
+            if not of_next and tensor in op.outputs:
+                outputs[number].add(op.outputs.index(tensor))
+            elif tensor in op.inputs:
+                inputs[number].add(op.inputs.index(tensor))
+        return {
+            number: Kept(tuple(sorted(inputs[number])), tuple(sorted(outputs[number])))
+            for number in inputs.keys() | outputs.keys()
+        }
 
     def build_tensors(self) -> tuple[Tensor, ...]:
         """Every tensor, in the order in which they were first seen."""

@@ -16,10 +16,11 @@ from torch import nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Profile
+from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import count_given_values, make_input_tensors
+from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
+from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
@@ -29,6 +30,7 @@ from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.tracing import failure_hints
 from archprof.tracing.calls import Calls
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
@@ -40,6 +42,9 @@ AUTOCAST_NOTE = (
 )
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
+
+UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
+"""Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
 
 FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
@@ -129,6 +134,7 @@ class _TracedPass:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
+        self.runs_nothing = False
         self.dtype = _find_pass_dtype(model)
         _set_train_flags(model, self.train)
         self.recorder = Recorder()
@@ -158,6 +164,8 @@ class _TracedPass:
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
+        except NothingToRun:
+            self.runs_nothing = True
         except (Exception, HookWanted) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
@@ -203,24 +211,27 @@ class _TracedPass:
     def _locate_failure(self, error: BaseException) -> Failure:
         return Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
 
+    def _build_ops(self) -> tuple[Op, ...]:
+        return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
+
     def build_profile(self) -> Profile:
-        layers, places = self.calls.build_layers(whole=self.failure is None)
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
-        failure = self.failure
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
             batch=self.request.batch,
             mode="train" if self.train else "forward",
             dtype=self.dtype,
-            layers=layers,
-            ops=self.recorder.build_ops(places),
+            modules=self.calls.build_modules(),
+            parameters=self.calls.build_parameters(),
+            calls=self.calls.build_calls(),
+            ops=(*self._build_ops(), *[UNKNOWN_FORWARD][: self.runs_nothing]),
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
-            environment=_describe_environment(self.strategy.device),
+            ran=_describe_pass(self.strategy.device, self.dtype),
             notes=tuple(self.notes),
-            failure=failure and Failure(places[failure.layer], failure.error, failure.message),
+            failure=self.failure,
             decoding=self.target.decoding,
         )
 
@@ -263,18 +274,30 @@ def _first_sentence(error: BaseException) -> str:
 
 def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
     assert run.failure is not None
-    where, given = "the call of the model", ""
+    where, given, module = "the call of the model", "", run.model
+    inputs: tuple[TensorSpec, ...] = ()
     if run.calls.rows:
-        call = run.calls.rows[run.failure.layer]
-        module = call.node.module
+        call = run.calls.rows[run.failure.call]
+        module, inputs = call.node.module, call.inputs
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
         given = ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in call.inputs)
     return TraceError(
         f"The forward of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
         f"{type(error).__name__}: {error}",
-        "Check --input: its shape, its dtype and how many inputs the forward takes.",
+        _suggest_fix(run, module, inputs, error),
         run.build_profile(),
     )
+
+
+def _suggest_fix(run: _TracedPass, module: nn.Module, inputs: tuple[TensorSpec, ...], error: BaseException) -> str:
+    """What to try; at the model's own call, first whether it takes so many inputs of these names."""
+    target = run.target
+    if module is run.model and isinstance(error, TypeError):
+        unfit = failure_hints.explain_arguments(module.forward, target.args, target.kwargs)
+        if unfit:
+            return unfit
+    arguments = tuple(find_input_specs([target.args, target.kwargs]))
+    return failure_hints.suggest_fix(failure_hints.FailedCall(module, inputs, arguments, run.request.batch, error))
 
 
 def _describe_inputs(target: Target) -> tuple[str, ...]:
@@ -290,10 +313,6 @@ def _describe_values(target: Target) -> str:
     return "the values given" + (", random ones where none were" if drawn else "")
 
 
-def _describe_environment(device: str) -> dict[str, str]:
-    return {
-        "archprof": __version__,
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "device": device,
-    }
+def _describe_pass(device: str, dtype: str) -> Ran:
+    versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    return Ran(device, dtype=dtype, versions=versions)

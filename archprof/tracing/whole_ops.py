@@ -17,16 +17,19 @@ from torch.nn import functional
 from archprof.torchside.private import DisableTorchDispatch
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.op_memo import inspect_call
+from archprof.tracing.ops.costs import KeptForBackward, find_op_rule
 from archprof.tracing.ops.dtypes import check_dtypes
 
+ATTENTION_OP = "aten.scaled_dot_product_attention"
+
 WHOLE_OP_NAMES: dict[Callable[..., Any], str] = {
-    functional.scaled_dot_product_attention: "aten.scaled_dot_product_attention",
+    functional.scaled_dot_product_attention: ATTENTION_OP,
     torch.lstm: "aten.lstm",
     torch.gru: "aten.gru",
     torch.rnn_tanh: "aten.rnn_tanh",
     torch.rnn_relu: "aten.rnn_relu",
 }
-"""The torch functions that are recorded whole, and the name of the op each becomes."""
+"""The torch functions that are recorded whole, and the name of the op that each becomes, without its overload."""
 
 
 def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,8 +68,19 @@ def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: 
     if result is None:
         with ops.recorder.paused():
             result = _answer_by_shape(name, args, kwargs) if metas else _compute_real_result(func, args, kwargs)
-        ops.record_function(name, inputs, result, args, kwargs, key)
+        ops.record_function(_add_overload(name, args), inputs, result, args, kwargs, key)
     return result
+
+
+def _add_overload(name: str, args: Any) -> str:
+    """The name as torch writes it: a recurrent function takes whole sequences or packed ones."""
+    if name == ATTENTION_OP:
+        return f"{name}.default"
+    return f"{name}.{'data' if _is_packed(args[1:]) else 'input'}"
+
+
+def _is_packed(rest: Any) -> bool:
+    return isinstance(rest[2], list | tuple)
 
 
 def _compute_real_result(func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -93,7 +107,7 @@ def _make_laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, devic
 
 
 def _answer_by_shape(name: str, args: Any, kwargs: dict[str, Any]) -> Any:
-    if name == "aten.scaled_dot_product_attention":
+    if name == ATTENTION_OP:
         return _attention_result(*args, **kwargs)
     return _recurrent_results(*args, **kwargs)
 
@@ -121,7 +135,7 @@ def _broadcast_shapes(shapes: Iterable[torch.Size]) -> tuple[int, ...]:
 
 def _recurrent_results(data: Any, *rest: Any) -> Any:
     """`torch.lstm` and its kin: (input, hx, params, …), or packed (data, batch_sizes, hx, params, …)."""
-    packed = isinstance(rest[2], list | tuple)
+    packed = _is_packed(rest)
     state = rest[1] if packed else rest[0]
     bidirectional = rest[7] if packed else rest[6]
     states = [torch.empty(s.shape, dtype=s.dtype, device="meta") for s in tensors_in(state)]
@@ -139,22 +153,27 @@ class _WholeFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ops: Any, name: str, spread: Any, *tensors: torch.Tensor) -> Any:
         args, kwargs = spread(tensors)
+        rule = find_op_rule(name)
         with ops.recorder.paused():
             result = _answer_by_shape(name, args, kwargs)
-        ops.record_function(name, list(tensors), result, args, kwargs)
-        ctx.ops, ctx.name, ctx.spread = ops, name, spread
-        ctx.save_for_backward(*tensors)
+            kept = rule.keeps(result, *args, **kwargs) if rule and rule.keeps else KeptForBackward()
+            reserve = [torch.empty(x.shape, dtype=getattr(torch, x.dtype), device="meta") for x in kept.reserve]
+        results = tensors_in(result)
+        ops.record_function(_add_overload(name, args), list(tensors), (*results, *reserve), args, kwargs)
+        ctx.ops, ctx.name, ctx.spread, ctx.given = ops, name, spread, len(tensors)
+        ctx.save_for_backward(*tensors, *[results[index] for index in kept.outputs], *reserve)
         return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        tensors = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        tensors = saved[: ctx.given]
         args, kwargs = ctx.spread(tensors)
         with ctx.ops.recorder.paused():
             made = [torch.empty_like(t) if t.is_floating_point() else None for t in tensors]
         outputs = [tensor for tensor in made if tensor is not None]
-        inputs = [grad for grad in grads if grad is not None] + list(tensors)
-        ctx.ops.record_function(f"{ctx.name}_backward", inputs, tuple(outputs), args, kwargs)
+        inputs = [grad for grad in grads if grad is not None] + list(saved)
+        ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(outputs), args, kwargs)
         return (None, None, None, *made)
 
 

@@ -1,5 +1,6 @@
 """Alignment: every row of every model exactly once, in its order, over random models."""
 
+from collections import Counter
 from itertools import pairwise
 
 import builders
@@ -11,7 +12,7 @@ import archprof
 from archprof.analysis.compare import align
 from archprof.analysis.compare.comparison import compare
 from archprof.analysis.view import ProfileView
-from archprof.facts.records import Layer, Op, Profile, Storage, Tensor, TensorSpec
+from archprof.facts.records import Layer, Storage, Tensor, TensorSpec
 
 SHAPES = [(1, 3, 32, 32), (1, 8, 16, 16), (1, 8, 15, 15), (1, 8, 8, 8), (1, 8, 1, 1), (1, 8), (1, 17, 8), ()]
 
@@ -20,29 +21,35 @@ SHAPES = [(1, 3, 32, 32), (1, 8, 16, 16), (1, 8, 15, 15), (1, 8, 8, 8), (1, 8, 1
 def profiles(draw):
     """A model of random layers: nested, called again, never called, without an output, with unknown ops."""
     layers, ops, tensors, storages = [Layer("", "Net", 0, 0)], [], [], []
+    calls = Counter[str]()
     for number in range(draw(st.integers(0, 12))):
         depth = draw(st.integers(1, layers[-1].depth + 1))
         spec = TensorSpec(draw(st.sampled_from(SHAPES)), "float32")
+        path = draw(st.sampled_from(["a", "b", "c.0", "c.1", f"d.{number}", f"uncalled.{number}"]))
         layers.append(
             Layer(
-                path=draw(st.sampled_from(["a", "b", "c.0", "c.1", f"d.{number}"])),
+                path=path,
                 kind=draw(st.sampled_from(["Conv2d", "ReLU", "Linear"])),
                 depth=depth,
-                call=draw(st.sampled_from([0, 0, 1, None])),
+                call=None if path.startswith("uncalled") else calls[path],
                 outputs=(spec,) if draw(st.booleans()) else (),
-                params=draw(st.sampled_from([0, 0, 7, 100])),
+                params=0 if calls[path] else draw(st.sampled_from([0, 0, 7, 100])),
             )
         )
+        calls[path] += 1
         if layers[-1].call is not None and draw(st.booleans()):
             storages.append(Storage(spec.nbytes, "float32", "activation", len(ops), None))
             tensors.append(Tensor(spec, len(storages) - 1))
             macs = draw(st.sampled_from([0, 5, 1000, None]))
+            call = sum(layer.call is not None for layer in layers) - 1
             status = "unknown" if macs is None else "counted"
             flops = None if macs is None else 2 * macs
             made = (len(tensors) - 1,)
-            ops.append(Op("aten.mm", number + 1, "forward", (), made, macs, flops, 0, 4, status))
+            ops.append(builders.make_op("aten.mm", call, "forward", (), made, macs, flops, 0, 4, status))
     model = draw(st.sampled_from(["one", "two"]))
-    built = Profile(model, ("3",), 1, "forward", "float32", tuple(layers), tuple(ops), tuple(tensors), tuple(storages))
+    built = builders.make_profile(
+        model, ("3",), 1, "forward", "float32", tuple(layers), tuple(ops), tuple(tensors), tuple(storages)
+    )
     built.check()
     return built
 
@@ -153,7 +160,7 @@ def chain(*sizes):
         Layer(f"l{i}", "Leaf", 1, 0, (), (TensorSpec((1, 4, size, size), "float32"),), 1)
         for i, size in enumerate(sizes)
     ]
-    return Profile("chain", (), 1, "forward", "float32", (Layer("", "Net", 0, 0), *leaves), (), (), ())
+    return builders.make_profile("chain", (), 1, "forward", "float32", (Layer("", "Net", 0, 0), *leaves), (), (), ())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from archprof.analysis.tables.columns import COLUMN_BY_KEY, GROUPINGS, describe_columns, list_columns
 from archprof.analysis.tables.layers import tabulate_layers
 from archprof.errors import UnknownName, UsageError
-from archprof.facts.records import Layer, Op, Profile, Storage, TensorSpec
+from archprof.facts.records import Layer, Profile, Storage, TensorSpec
 
 
 def column(answer, key):
@@ -200,19 +200,26 @@ def profiles(draw) -> Profile:
     for i in range(draw(st.integers(0, 12))):
         depth = draw(st.integers(1, layers[-1].depth + 1)) if layers[-1].depth else 1
         shapes = tuple(TensorSpec(shape, "float32") for shape in draw(sizes))
-        call, kind = draw(st.sampled_from([0, 0, 0, 1, None])), draw(st.sampled_from(["Conv2d", "Block", "ReLU"]))
-        layers.append(Layer(f"m{i}", kind, depth, call, (), shapes, *(draw(numbers) for _ in range(5))))
+        kind, again = draw(st.sampled_from(["Conv2d", "Block", "ReLU"])), draw(st.integers(0, max(i - 1, 0)))
+        call, params = draw(st.sampled_from([0, 0, 0, 1, None])), draw(numbers)
+        if call and (
+            before := [layer.call for layer in layers if layer.path == f"m{again}" and layer.call is not None]
+        ):
+            layers.append(Layer(f"m{again}", kind, depth, before[-1] + 1, (), shapes))
+        else:
+            owned = (params, draw(st.integers(0, params)), *(draw(numbers) for _ in range(3)))
+            layers.append(Layer(f"m{i}", kind, depth, call and 0, (), shapes, *owned))
     ops, storages = [], []
-    for at in draw(st.lists(st.integers(0, len(layers) - 1), max_size=15)):
+    for at in draw(st.lists(st.integers(0, sum(layer.call is not None for layer in layers) - 1), max_size=15)):
         back = mode == "train" and draw(st.booleans())
         status = draw(st.sampled_from(["counted", "unknown"]))
         cost = (draw(numbers), draw(numbers)) if status == "counted" else (None, None)
         name, phase = draw(st.sampled_from(["aten.a", "aten.b"])), "backward" if back else "forward"
-        ops.append(Op(name, at, phase, (), (), *cost, draw(numbers), draw(numbers), status))
+        ops.append(builders.make_op(name, at, phase, (), (), *cost, draw(numbers), draw(numbers), status))
         storages.append(
             Storage(4 * draw(numbers), draw(st.sampled_from(["float32", "int64"])), "activation", len(ops) - 1, None)
         )
-    made = Profile("any", (), 1, mode, "float32", tuple(layers), tuple(ops), (), tuple(storages))
+    made = builders.make_profile("any", (), 1, mode, "float32", tuple(layers), tuple(ops), (), tuple(storages))
     made.check()
     return made
 
@@ -227,14 +234,14 @@ def whole(profile: Profile) -> dict[str, int | None]:
         "activation": totals.activation_elements, "activation_bytes": totals.activation_bytes["float32"],
         "act_fp32": totals.activation_bytes["float32"], "act_fp16": totals.activation_bytes["float16"],
         "act_bf16": totals.activation_bytes["bfloat16"], "ops": len(profile.ops),
-        "bytes_moved": sum(op.bytes_read + op.bytes_written for op in profile.ops),
+        "bytes_moved": sum(op.bytes_moved for op in profile.ops),
         "unknown": sum(op.status == "unknown" for op in profile.ops),
     }  # fmt: skip
 
 
 def intensity(profile: Profile) -> float | None:
     """FLOPs for each byte moved of the whole profile, from its ops; none where one is not counted."""
-    moved = sum(op.bytes_read + op.bytes_written for op in profile.ops)
+    moved = sum(op.bytes_moved for op in profile.ops)
     if not moved or any(op.flops is None for op in profile.ops) or profile.failure:
         return None
     return sum(op.flops or 0 for op in profile.ops) / moved

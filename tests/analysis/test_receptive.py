@@ -21,9 +21,9 @@ from archprof.analysis.receptive.fields import (
     ReceptiveField,
     compute_fields,
     field_cells,
-    find_widest,
 )
 from archprof.analysis.receptive.spans import hull
+from archprof.analysis.view import ProfileView
 
 RF = ReceptiveField
 
@@ -455,9 +455,10 @@ def test_a_net_without_positions_has_no_field() -> None:
 
 
 def test_the_widest_before_everything_is_seen() -> None:
-    layer, field = find_widest(archprof.profile("vgg_d")) or pytest.fail("none")
-    assert layer.kind == "MaxPool2d"
-    assert field.size == (212, 212)
+    view = ProfileView(archprof.profile("vgg_d"))
+    assert view.widest_row is not None
+    assert view.layer(view.widest_row).kind == "MaxPool2d"
+    assert view.fields[view.widest_row].size == (212, 212)
 
 
 def test_a_saved_profile_has_the_same_fields(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from archprof.analysis.report.page import build_report
 from archprof.analysis.report.view import PageView
 from archprof.errors import UsageError
 from archprof.facts import liveness
-from archprof.facts.records import Layer, Op, Profile, Storage
+from archprof.facts.records import Layer, Storage
 from archprof.render.page import figures, svg
 
 MODELS = (
@@ -130,7 +130,7 @@ def nets(draw):
         parent = draw(st.sampled_from(paths))
         paths.append(f"{parent}.{i}" if parent else f"{i}")
         layers.append(Layer(paths[-1], "Part", paths[-1].count(".") + 1, None, params=size, trainable=size))
-    return Profile("net", (), 1, "forward", "float32", tuple(layers), (), (), ())
+    return builders.make_profile("net", (), 1, "forward", "float32", tuple(layers), (), (), ())
 
 
 @given(nets(), st.integers(1, 70))
@@ -157,7 +157,7 @@ def test_a_box_that_is_large_in_any_way_stays():
         *(Layer(f"l{i}", "Part", 1, 0, params=100) for i in range(10)),
         Layer("x", "X", 1, 0),
     )
-    op = Op("aten.mm", 11, "forward", (), (), 50, 100, 0, 0, "counted")
+    op = builders.make_op("aten.mm", 11, "forward", (), (), 50, 100, 0, 0, "counted")
     nodes = treemap.build_treemap(PageView(builders.profile(layers=layers, ops=(op,), tensors=(), storages=())), most=5)
     assert [(node.label, node.total["macs"]) for node in nodes] == [
         ("net", 50), ("l0", 0), ("l1", 0), ("x", 50), ("other (8)", 0),
@@ -347,7 +347,7 @@ def test_models_that_stopped_are_not_spoken_of_twice():
 def test_rows_that_the_table_leaves_out_are_not_named():
     """A container that only copies has nothing in the table, though it moves most bytes."""
     base = builders.profile()
-    copy = Op("aten.copy_", 1, "forward", (0,), (), 0, 0, 10**6, 10**6, "zero")
+    copy = builders.make_op("aten.copy_", 1, "forward", (0,), (), 0, 0, 10**6, 10**6, "zero")
     ops = (*base.ops[:4], copy, base.ops[5])  # in the place of the block's add
     storages = tuple(one._replace(born=None, role="input") if one.born == 4 else one for one in base.storages)
     page = build_report([dataclasses.replace(base, ops=ops, storages=storages)]).models[0]
@@ -395,7 +395,7 @@ def test_live_bytes_by_hand():
         Storage(20, "float32", "auxiliary", 1, None),
         Storage(40, "float32", "activation", 3, 3),
     )
-    ops = tuple(Op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
+    ops = tuple(builders.make_op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
     subject = PageView(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
     everything, activations = charts.chart_live_bytes(subject).points
     assert [y for _, y, _ in everything] == [110, 130, 130, 160]

@@ -4,7 +4,7 @@ import builders
 import pytest
 
 from archprof.analysis.tables.layers import tabulate_layers
-from archprof.facts.records import Layer, Op, Profile, TensorSpec, Window
+from archprof.facts.records import Layer, TensorSpec, Window
 
 
 def chain(*shapes, kernel=None, idle=()):
@@ -14,8 +14,10 @@ def chain(*shapes, kernel=None, idle=()):
         for i, shape in enumerate(shapes)
     ]
     window = Window(kernel, (1,), (0,), (1,)) if kernel else None
-    ops = (Op("aten.convolution", 1, "forward", (), (), 1, 2, 0, 0, "counted", window),) if kernel else ()
-    profile = Profile("chain", (), 1, "forward", "float32", (Layer("", "Net", 0, 0), *leaves), ops, (), ())
+    ops = (builders.make_op("aten.convolution", 1, "forward", (), (), 1, 2, 0, 0, "counted", window),) if kernel else ()
+    profile = builders.make_profile(
+        "chain", (), 1, "forward", "float32", (Layer("", "Net", 0, 0), *leaves), ops, (), ()
+    )
     profile.check()
     return profile
 

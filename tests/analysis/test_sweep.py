@@ -7,6 +7,7 @@ import pytest
 
 from archprof.analysis.tables import sweep
 from archprof.analysis.tables.sweep import SweepCell
+from archprof.facts.overlays import Outside
 
 
 def records(*cells):
@@ -38,7 +39,7 @@ def test_what_does_not_fit_is_a_row():
 
 
 def test_doubts_are_said():
-    shaky = builders.LATENCY._replace(whole=builders.timing("(whole)", None, 40, 30, 50))
+    shaky = builders.LATENCY._replace(whole=builders.timing(Outside.WHOLE, 40, 30, 50))
     rows = records(
         SweepCell(1, None, builders.measured(latencies=(shaky,), interrupted=True)),
         SweepCell(8, None, builders.measured(latencies=(), interrupted=True)),

@@ -7,7 +7,8 @@ import pytest
 
 from archprof.analysis import certainty
 from archprof.analysis.tables.verify import all_agree, tabulate_verification
-from archprof.facts.records import Op, Profile
+from archprof.facts.ran import Ran
+from archprof.facts.records import Profile
 from archprof.tracing.verify import SourceCount
 
 MACS, PARAMS, AUX = 6912 + 9216 + 2560, 112 + 148 + 2570 + 30, 30
@@ -53,7 +54,9 @@ def test_parameters_of_layers_that_were_never_called_explain_a_smaller_count():
 def with_vector() -> Profile:
     """The profile with a matrix-vector product of 70 MACs, which torch's counter leaves out."""
     base = builders.profile()
-    return builders.profile(ops=(*base.ops, Op("aten.mv", 0, "forward", (0, 0), (1,), 70, 140, 8, 8, "counted")))
+    return builders.profile(
+        ops=(*base.ops, builders.make_op("aten.mv", 0, "forward", (0, 0), (1,), 70, 140, 8, 8, "counted"))
+    )
 
 
 @pytest.mark.parametrize(("left", "verdict"), [(0, "explained"), (-3, "differs")])
@@ -89,7 +92,7 @@ def test_the_standing_of_the_own_row():
     assert compared.rows[0].bounds == {"macs"}
     assert any("aten.mystery" in note and "block.conv2" in note for note in compared.notes)
     assert certainty.describe_certainty(builders.stopped()) == "lower bound"
-    assert certainty.describe_certainty(builders.profile(environment={"device": "cpu"})) == "complete, on real tensors"
+    assert certainty.describe_certainty(builders.profile(ran=Ran("cpu"))) == "complete, on real tensors"
 
 
 def test_the_explanation_is_in_the_data_formats():

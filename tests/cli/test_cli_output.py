@@ -79,7 +79,7 @@ def test_csv_adds_up(command: Callable, saved: Path) -> None:
         (".md", "md", "**vgg16 by layer**"),
         (".tex", "latex", "% Input"),
         (".txt", "text", "vgg16 by layer"),
-        (".json", "json", '{\n"schema": 1'),
+        (".json", "json", '{\n"schema": 2'),
     ],
 )
 def test_the_suffix_picks_the_format(suffix: str, format: str, start: str, command: Callable, saved: Path) -> None:

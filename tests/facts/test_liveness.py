@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 import archprof
 from archprof.facts.liveness import compute_peak_bytes, find_live_at_peak, split_peak_by_layer
-from archprof.facts.records import Layer, Op, Profile, Storage
+from archprof.facts.records import Layer, Storage
 
 NET = Layer("", "Net", 0, 0)
 
 
 def made(storages, ops):
-    ops = tuple(Op("aten.relu", 0, "forward", (), (), 0, 0, 0, 0, "zero") for _ in range(ops))
-    return Profile("net", (), 1, "forward", "float32", (NET,), ops, (), tuple(storages))
+    ops = tuple(builders.make_op("aten.relu", 0, "forward", (), (), 0, 0, 0, 0, "zero") for _ in range(ops))
+    return builders.make_profile("net", (), 1, "forward", "float32", (NET,), ops, (), tuple(storages))
 
 
 def test_by_hand():

@@ -9,11 +9,12 @@ from typing import Any
 
 import builders
 import pytest
+import torch
 
 import archprof
 from archprof.errors import ArchprofError, ProfileFileError
 from archprof.facts import store
-from archprof.facts.records import Profile, Window
+from archprof.facts.records import Profile, Signature, Window
 
 PROFILES: dict[str, Callable[[], Profile]] = {
     "plain": builders.profile, "unknown ops": builders.with_unknown, "stopped": builders.stopped,
@@ -37,7 +38,7 @@ def test_what_is_loaded_is_what_was_saved(kind: str, tmp_path: Path) -> None:
 def test_types_survive_json() -> None:
     base = builders.profile()
     window = Window((3, 3), (1, 1), (1, 1), (2, 2), 4, True)
-    ops = (base.ops[0]._replace(window=window), *base.ops[1:])
+    ops = (builders.change_op(base.ops[0], window=window), *base.ops[1:])
     loaded = store.from_json(builders.profile(ops=ops).to_json())
     assert loaded.ops[0].window == window
     assert isinstance(loaded.ops[0].window, Window)
@@ -48,7 +49,7 @@ def test_types_survive_json() -> None:
 
 def test_the_public_interface() -> None:
     data = json.loads(builders.with_unknown().to_json())
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["totals"]["complete"] is False
     assert {"params", "trainable_params", "buffers", "macs", "flops", "activation_elements"} < data["totals"].keys()
     assert data["totals"]["activation_bytes"].keys() == {"float32", "float16", "bfloat16"}
@@ -68,7 +69,7 @@ def test_latency_of_the_public_interface() -> None:
     latency = {"p50": 0.01004, "p90": 0.01015, "low": 0.00995, "high": 0.01015, "samples": 3}
     assert found[("block.conv1", 0)] == pytest.approx(latency)
     assert found[("aux", None)] is None
-    assert "measurement" not in json.loads(builders.profile().to_json())
+    assert json.loads(builders.profile().to_json())["overlays"] == []
 
 
 def changed(change: Callable[[dict[str, Any]], Any], profile: Profile | None = None) -> str:
@@ -88,6 +89,7 @@ def put(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 MEASURED = builders.measured()
+MACS = Signature._fields.index("macs")
 
 CORRUPT: dict[str, tuple[str, str]] = {
     "empty": ("", "not JSON"),
@@ -101,36 +103,50 @@ CORRUPT: dict[str, tuple[str, str]] = {
     "older schema": (changed(put("schema", value=0)), "schema 0"),
     "newer schema": (changed(put("schema", value=99)), "schema 99"),
     "no layers": (changed(lambda data: data.pop("layers")), "corrupt"),
-    "layers of another kind": (changed(put("layers", value={"a": 1})), "corrupt"),
-    "an op of no layer": (changed(put("ops", "rows", 0, 1, value=99)), "corrupt"),
+    "layers of another kind": (changed(put("layers", value={"a": 1})), "not in accord"),
+    "no calls": (changed(lambda data: data.pop("calls")), "corrupt"),
+    "an op of no call": (changed(put("ops", "rows", 0, 1, value=99)), "corrupt"),
     "an op with a missing column": (changed(lambda data: data["ops"]["rows"][0].pop(0)), "corrupt"),
     "an op of unknown tensors": (changed(put("ops", "rows", 0, 3, value=[99])), "corrupt"),
-    "counts that are words": (changed(put("ops", "rows", 0, 5, value="many")), "corrupt"),
+    "an op of an unknown signature": (changed(put("ops", "rows", 0, 0, value=99)), "corrupt"),
+    "counts that are words": (changed(put("signatures", "rows", 0, MACS, value="many")), "corrupt"),
+    "a module that holds itself": (changed(put("modules", "rows", 2, 2, value=2)), "corrupt"),
+    "a call of no module": (changed(put("calls", "rows", 2, 0, value=99)), "corrupt"),
+    "a call made by a later one": (changed(put("calls", "rows", 2, 1, value=3)), "corrupt"),
+    "a second call without a first": (changed(put("calls", "rows", 2, 2, value=1)), "corrupt"),
+    "a parameter of no module": (changed(put("parameters", "rows", 0, 1, value=99)), "corrupt"),
+    "a parameter in no storage": (changed(put("parameters", "rows", 0, 6, value=99)), "corrupt"),
+    "two parameters of one name": (changed(put("parameters", "rows", 1, 0, value="block.conv1.trained")), "corrupt"),
     "a storage of an unknown dtype": (changed(put("storages", "rows", 1, 1, value="float3")), "corrupt"),
     "a storage of a later op": (changed(put("storages", "rows", 1, 3, value=99)), "corrupt"),
     "a measured layer that is none": (
-        changed(put("measurement", "latencies", 0, "layers", 0, 0, value="x"), MEASURED),
+        changed(put("overlays", 0, "latencies", 0, "layers", 0, 0, value=99), MEASURED),
         "corrupt",
     ),
     "a layer measured twice": (
-        changed(put("measurement", "latencies", 0, "layers", 1, 0, value="block"), MEASURED),
+        changed(put("overlays", 0, "latencies", 0, "layers", 1, 0, value=1), MEASURED),
         "corrupt",
     ),
     "a round without samples": (
-        changed(put("measurement", "latencies", 0, "whole", 2, 0, value=[]), MEASURED),
+        changed(put("overlays", 0, "latencies", 0, "whole", 1, 0, value=[]), MEASURED),
         "corrupt",
     ),
-    "no rounds": (changed(put("measurement", "latencies", 0, "whole", 2, value=[]), MEASURED), "corrupt"),
+    "no rounds": (changed(put("overlays", 0, "latencies", 0, "whole", 1, value=[]), MEASURED), "corrupt"),
     "samples that are words": (
-        changed(put("measurement", "latencies", 0, "whole", 2, 0, 0, value="1"), MEASURED),
+        changed(put("overlays", 0, "latencies", 0, "whole", 1, 0, 0, value="1"), MEASURED),
         "corrupt",
     ),
-    "memory in words": (changed(put("measurement", "memory", 0, 2, value="much"), MEASURED), "corrupt"),
-    "an unknown field of a measurement": (changed(put("measurement", "colour", value="red"), MEASURED), "corrupt"),
-    "a measurement of another kind": (changed(put("measurement", value=[1]), MEASURED), "corrupt"),
+    "memory in words": (changed(put("overlays", 0, "memory", 0, 1, value="much"), MEASURED), "corrupt"),
+    "an unknown field of a measurement": (changed(put("overlays", 0, "colour", value="red"), MEASURED), "corrupt"),
+    "an overlay of another kind": (changed(put("overlays", 0, "kind", value="guessed"), MEASURED), "corrupt"),
+    "an overlay that is none": (changed(put("overlays", value=[1]), MEASURED), "corrupt"),
+    "a measured row of nothing": (
+        changed(put("overlays", 0, "latencies", 0, "rest", 0, 0, value="lunch"), MEASURED),
+        "corrupt",
+    ),
     "edited totals": (changed(put("totals", "macs", value=1)), "not in accord"),
     "edited params": (changed(put("totals", "params", value=1)), "not in accord"),
-    "an edited op": (changed(put("ops", "rows", 0, 5, value=1)), "not in accord"),
+    "an edited op": (changed(put("signatures", "rows", 0, MACS, value=1)), "not in accord"),
     "an edited layer": (changed(put("layers", 2, "params", value=1)), "not in accord"),
     "an edited storage": (changed(put("storages", "rows", 1, 0, value=4)), "not in accord"),
 }
@@ -181,3 +197,9 @@ def test_profile_of_a_json_is_the_saved_one(tmp_path: Path) -> None:
 def test_json_is_strict(number: float) -> None:
     with pytest.raises((ProfileFileError, ValueError)):
         store.from_json(changed(put("totals", "macs", value=number)))
+
+
+def test_a_profile_shows_itself_in_one_line():
+    assert repr(builders.profile()).count("\n") == 0
+    net = archprof.profile(torch.nn.Linear(3, 2), (4, 3))
+    assert repr(net) == "<Profile of Linear: [4,3]; batch 1; forward pass in float32; 8 params, 24 MACs>"

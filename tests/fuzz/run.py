@@ -30,7 +30,7 @@ def differences(seed: int) -> list[str]:
         "backward macs by torch": (totals.backward_macs or 0, backward),
         "activation elements": (totals.activation_elements, activation_elements(model, inputs, train=train)),
         "complete": (totals.complete, True),
-        "on meta": (profile.environment["device"], "meta"),
+        "on meta": (profile.ran.device, "meta"),
     }
     return [f"{what}: {ours}, and it is {theirs}" for what, (ours, theirs) in expected.items() if ours != theirs]
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from builders import name_rows
 from torch import nn
 
 import archprof
 from archprof.errors import DoesNotFit
 from archprof.facts.measured import Latency
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 from archprof.measuring.calibrate import calibrate_device
 from archprof.measuring.cuda import CudaDevice
@@ -57,7 +59,7 @@ def by_method(profile: Profile) -> dict[str, Latency]:
 
 
 def total(latency: Latency) -> float:
-    return sum(row.p50 for row in (*latency.layers, *latency.rest) if row.path != "(unattributed)")
+    return sum(row.p50 for row in (*latency.layers, *latency.rest) if row.key is not Outside.UNATTRIBUTED)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_three_numbers_a_layer(forward):
     found = by_method(forward)
     assert list(found) == ["gpu", "eager", "kernel"]
     assert found["gpu"].notes == () or not any("queue" in note for note in found["gpu"].notes)
-    assert {row[:2] for row in found["gpu"].layers} == {row[:2] for row in found["kernel"].layers}
+    assert {row.key for row in found["gpu"].layers} == {row.key for row in found["kernel"].layers}
 
 
 def test_the_rows_sum_to_the_whole(forward):
@@ -80,28 +82,30 @@ def test_the_rows_sum_to_the_whole(forward):
 
 def test_kernels_take_no_longer_than_their_layer(forward):
     gpu, kernel = by_method(forward)["gpu"], by_method(forward)["kernel"]
-    own = {row[:2]: row.p50 for row in gpu.layers}
+    own = {row.key: row.p50 for row in gpu.layers}
     for row in kernel.layers:
         if row.p50 >= 20e-6:
-            assert row.p50 <= 1.1 * own[row[:2]]
+            assert row.p50 <= 1.1 * own[row.key]
 
 
 def test_a_residual_sum_belongs_to_its_block(forward):
-    kernels = by_method(forward)["kernel"].kernels
-    assert sum(kernel.count for kernel in kernels["1#0"]) == 1
-    assert "3#0" not in kernels  # Flatten runs nothing
+    names = name_rows(forward)
+    kernels = {names[key][0]: found for key, found in by_method(forward)["kernel"].kernels.items()}
+    assert sum(kernel.count for kernel in kernels["1"]) == 1
+    assert "3" not in kernels  # Flatten runs nothing
 
 
 def test_the_time_of_a_kernel_is_that_of_its_row(forward):
     latency = by_method(forward)["kernel"]
     for row in latency.layers:
-        names = latency.kernels.get(f"{row.path}#{row.call}", ())
+        names = latency.kernels.get(row.key, ())
         assert sum(kernel.seconds for kernel in names) == pytest.approx(row.p50, rel=0.2, abs=2e-6)
 
 
 def test_memory_of_a_layer_is_its_output_and_its_workspace(forward):
     assert forward.measurement is not None
-    rows = {row.path: row for row in forward.measurement.memory}
+    names = name_rows(forward)
+    rows = {names[row.key][0]: row for row in forward.measurement.memory}
     output = 32 * 64 * 32 * 32 * 4
     assert rows["0"].allocated_peak >= output
     whole = forward.measurement.memory_whole
@@ -113,9 +117,11 @@ def test_memory_of_a_layer_is_its_output_and_its_workspace(forward):
 
 def test_the_environment_is_told(forward):
     assert forward.measurement is not None
-    found = forward.measurement.environment
-    assert found["gpu"] == torch.cuda.get_device_name()
-    assert {"cuda", "tf32 in cudnn", "cudnn.benchmark"} <= set(found)
+    ran = forward.measurement.ran
+    assert (ran.device, ran.device_name, ran.dtype) == ("cuda", torch.cuda.get_device_name(), "float32")
+    assert ran.allows_tf32 == (torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32)
+    assert "cuda" in ran.versions
+    assert "cudnn.benchmark" in ran.details
 
 
 def test_a_training_step():
@@ -123,11 +129,11 @@ def test_a_training_step():
     profile.check()
     found = by_method(profile)
     assert total(found["gpu"]) == pytest.approx(found["gpu"].whole.p50, rel=0.1)
-    rest = {row.path: row.p50 for row in found["kernel"].rest}
-    assert rest["(optimizer step)"] > 0
-    forward = by_method(measured())["kernel"]
-    conv = {row.path: row.p50 for row in found["kernel"].layers}["1.conv"]
-    assert conv > 1.5 * {row.path: row.p50 for row in forward.layers}["1.conv"]  # its backward is in it
+    rest = {row.key: row.p50 for row in found["kernel"].rest}
+    assert rest[Outside.OPTIMIZER_STEP] > 0
+    forward, names = by_method(measured())["kernel"], name_rows(profile)
+    there, back = ({names[row.key][0]: row.p50 for row in one.layers} for one in (forward, found["kernel"]))
+    assert back["1.conv"] > 1.5 * there["1.conv"]  # its backward is in it
 
 
 class Waits(nn.Module):
@@ -163,7 +169,7 @@ def test_layers_with_a_known_answer():
     short, long = 1_000_000, 4_000_000
     profile = archprof.measure(nn.Sequential(Sleep(short), Sleep(long)), torch.zeros(4), device="cuda", seconds=SECONDS)
     for method in ("gpu", "kernel"):
-        first, second = (row.p50 for row in by_method(profile)[method].layers if row.path)
+        first, second = (row.p50 for row in by_method(profile)[method].layers if row.key)
         assert second / first == pytest.approx(long / short, rel=0.03)
 
 

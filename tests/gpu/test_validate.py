@@ -7,9 +7,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import builders
 import pytest
 
 from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.overlays import Outside
+from archprof.facts.ran import Ran
 from archprof.facts.records import Layer, Profile
 from gpu import validate
 
@@ -17,9 +20,9 @@ ROWS = (("", 0), ("a", 0), ("a.b", 0), ("c", 0))
 
 
 def latency(method: str, rows: tuple[float, ...], whole: float, overhead: float | None = None) -> Latency:
-    layers = tuple(Timing(*row, ((seconds,),)) for row, seconds in zip(ROWS, rows, strict=True))
-    rest = (Timing("(unattributed)", None, ((whole - sum(rows),),)),)
-    return Latency(method, layers, rest, Timing("(whole)", None, ((whole,),)), overhead)  # type: ignore[arg-type]
+    layers = tuple(Timing(call, ((seconds,),)) for call, seconds in enumerate(rows))
+    rest = (Timing(Outside.UNATTRIBUTED, ((whole - sum(rows),),)),)
+    return Latency(method, layers, rest, Timing(Outside.WHOLE, ((whole,),)), overhead)  # type: ignore[arg-type]
 
 
 def profile(**methods: tuple[float, ...]) -> Profile:
@@ -27,8 +30,8 @@ def profile(**methods: tuple[float, ...]) -> Profile:
     overheads = {"gpu": 1e-6, "eager": 5e-6}
     latencies = tuple(latency(name, row[:4], row[4], overheads.get(name)) for name, row in methods.items())
     layers = tuple(Layer(path, "Module", path.count(".") + bool(path), call) for path, call in ROWS)
-    measurement = Measurement("cuda", "NVIDIA H200", "forward", latencies)
-    return Profile("net", (), 1, "forward", "float32", layers, (), (), (), measurement=measurement)
+    measurement = Measurement(Ran("cuda", "NVIDIA H200"), "forward", latencies)
+    return builders.make_profile("net", (), 1, "forward", "float32", layers, (), (), (), overlays=(measurement,))
 
 
 GPU = (0.0, 100e-6, 200e-6, 10e-6, 320e-6)

@@ -28,6 +28,7 @@ import archprof
 from archprof.cli.calibrate import make_slug
 from archprof.errors import ArchprofError
 from archprof.facts.measured import Latency, Timing
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 from archprof.measuring.cuda import CudaDevice, require_cuda
 
@@ -85,7 +86,7 @@ def known_answer(seconds: float) -> dict[str, float]:
     found = {}
     for method in ("gpu", "kernel", "eager"):
         latency = by_method(profile, method)
-        times = [row.p50 for row in latency.layers if row.path]
+        times = [row.p50 for row in latency.layers if row.key]
         found[f"{method} slope"], found[f"{method} intercept"] = line(SLEEPS, times)
     return {"reference": reference, **found}
 
@@ -229,15 +230,16 @@ def closure(name: str, profile: Profile) -> Check:
 
 
 def unattributed(latency: Latency) -> Timing:
-    return next(row for row in latency.rest if row.path == "(unattributed)")
+    return next(row for row in latency.rest if row.key is Outside.UNATTRIBUTED)
 
 
 def nesting(name: str, profile: Profile, around: dict[str, float]) -> Check:
     """No child of the model takes longer in the sum of its rows than between two events around it."""
     latency = by_method(profile, "gpu")
+    paths = {index: profile.modules[call.module].path for index, call in enumerate(profile.calls)}
     worst, where = -math.inf, ""
     for path, seconds in around.items():
-        inside = sum(row.p50 for row in latency.layers if row.path == path or row.path.startswith(f"{path}."))
+        inside = sum(row.p50 for row in latency.layers if f"{paths[row.key]}.".startswith(f"{path}."))
         if seconds >= LONGER and inside / seconds - 1 > worst:
             worst, where = inside / seconds - 1, path
     return Check("nesting: rows over parent", name, 0.03, worst, "%", where)
@@ -246,7 +248,7 @@ def nesting(name: str, profile: Profile, around: dict[str, float]) -> Check:
 def methods(name: str, profile: Profile) -> Iterator[Check]:
     """kernel <= gpu <= eager, and the first two near one another."""
     gpu, kernel, eager = (
-        {row[:2]: row.p50 for row in by_method(profile, method).layers} for method in ("gpu", "kernel", "eager")
+        {row.key: row.p50 for row in by_method(profile, method).layers} for method in ("gpu", "kernel", "eager")
     )
     long = [row for row, seconds in gpu.items() if seconds >= LONG and row in kernel]
     if long:
@@ -258,7 +260,7 @@ def methods(name: str, profile: Profile) -> Iterator[Check]:
 
 def repeated(name: str, first: Profile, second: Profile) -> Check:
     """The same layers in two processes."""
-    one, other = ({row[:2]: row.p50 for row in by_method(profile, "gpu").layers} for profile in (first, second))
+    one, other = ({row.key: row.p50 for row in by_method(profile, "gpu").layers} for profile in (first, second))
     apart = sorted(abs(one[row] - other[row]) / one[row] for row in one if one[row] >= LONGER and row in other)
     if not apart:
         return Check("two processes, median", name, 0.03, 0.0, "%", "no layer is long enough")

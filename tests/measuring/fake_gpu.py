@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from archprof.facts.ran import Ran
 from archprof.measuring.cuda import CudaDevice
 from archprof.measuring.protocols import PassMemory
 
@@ -113,8 +114,8 @@ class Played(CudaDevice):
     def release_cache(self) -> None:
         """Nothing is held."""
 
-    def environment(self) -> dict[str, str]:
-        return {"gpu": self.name}
+    def environment(self) -> Ran:
+        return Ran(details={"gpu": self.name})
 
 
 class Kernels(nn.Module):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fake_gpu
 import torch
+from builders import name_rows
 from fake_gpu import FakeGpu, FakeSubject
 from torch import nn
 
 import archprof
 from archprof.facts.measured import MeasuredMemory
+from archprof.facts.overlays import Outside
 from archprof.measuring.allocator_peaks import (
     AllocatorPeaks,
     PeakCounters,
@@ -72,8 +74,9 @@ def test_a_call_has_the_peak_of_its_own_work_and_of_calls_inside(monkeypatch):
     result = build_memory(
         profile.layers, find_own_peaks(marks, clock.stretches), AllocatorPeaks(7168, 8192, 6010), before
     )
+    names = name_rows(profile)
     # 0: 512 + 1024. 1.0: on the 1024 that 0 left, 4096 + 512. 1.1: 1024 + 512 that are left, and 512.
-    rows = {(row.path, row.call): (row.allocated_peak, row.reserved_peak) for row in result.rows}
+    rows = {names[row.key]: (row.allocated_peak, row.reserved_peak) for row in result.rows}
     assert rows == {
         ("", 0): (5632, 6144),
         ("0", 0): (1536, 2048),
@@ -81,5 +84,5 @@ def test_a_call_has_the_peak_of_its_own_work_and_of_calls_inside(monkeypatch):
         ("1.0", 0): (5632, 6144),
         ("1.1", 0): (2048, 6144),  # segments are kept
     }
-    assert result.whole == MeasuredMemory("(whole)", None, 7168 - BEFORE, 8192 - 2048)
+    assert result.whole == MeasuredMemory(Outside.WHOLE, 7168 - BEFORE, 8192 - 2048)
     assert "5,010 B had been asked for" in result.notes[0] or "5010 B had been asked for" in result.notes[0]

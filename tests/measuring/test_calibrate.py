@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from archprof.cli import app
 from archprof.cli.calibrate import describe_calibration, make_slug
+from archprof.facts.ran import Ran
 from archprof.measuring import calibrate
 from archprof.measuring.calibrate import Calibration, Rate, measure_mark_seconds, measure_rate
 from archprof.measuring.cuda import CudaDevice
@@ -51,8 +52,8 @@ class Played:
     def free_bytes(self) -> int:
         return 4 * 2**20
 
-    def environment(self) -> dict[str, str]:
-        return {"played": "yes"}
+    def environment(self) -> Ran:
+        return Ran(details={"played": "yes"})
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ FOUND = Calibration(
     {"bfloat16": 8192},
     Rate(4e-6, 3.5e-6, 5e-6),
     1.5e-6,
-    {"driver": "580"},
+    Ran("cuda", "NVIDIA H200", details={"driver": "580"}),
 )
 
 

@@ -9,15 +9,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import builders
 import pytest
 import torch
+from builders import name_rows
 from fake_time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import fx, nn
 
 import archprof
-from archprof.facts.records import Layer, Op, Profile
+from archprof.facts.records import Layer, Profile
 from archprof.facts.request import PassRequest
 from archprof.measuring.compiled import inductor, kernel_border
 from archprof.measuring.compiled.kernel_shares import (
@@ -52,10 +54,10 @@ MOVED = {CONV: 900, NORM: 40, RELU: 40, FC: 300}
 def counted_pass() -> Profile:
     layers = [Layer("", "Net", 0, 0), *(Layer(path, path.title(), 1, call) for path, call in rows)]
     ops = [
-        Op(path, 1 + index, "forward", (), (), 0, 0, nbytes // 2, nbytes // 2, "counted")
+        builders.make_op(path, 1 + index, "forward", (), (), 0, 0, nbytes // 2, nbytes // 2, "counted")
         for index, ((path, _), nbytes) in enumerate(MOVED.items())
     ]
-    return Profile("net", (), 1, "forward", "float32", tuple(layers), tuple(ops), (), ())
+    return builders.make_profile("net", (), 1, "forward", "float32", tuple(layers), tuple(ops), (), ())
 
 
 PIECES = [
@@ -343,7 +345,8 @@ def test_torch_compiles_and_every_layer_gets_its_part(monkeypatch: pytest.Monkey
     assert found is not None, profile.measurement
     assert found.attributed, found.notes
     assert found.notes[0] == ATTRIBUTED_NOTE
-    taken = {row[:2]: row.p50 for row in found.layers}
+    names = name_rows(profile)
+    taken = {names[row.key]: row.p50 for row in found.layers}
     assert set(taken) == {("", 0), CONV, NORM, RELU, ("relu", 1), FC}
     assert all(seconds > 0 for seconds in taken.values()), taken
     # The convolution and the product are calls of a library; the norm and both relus are in what inductor wrote.
@@ -358,4 +361,4 @@ def test_torch_compiles_and_every_layer_gets_its_part(monkeypatch: pytest.Monkey
     kept = [path for name in ("fxgraph", "aotautograd") for path in (tmp_path / name).rglob("*") if path.is_file()]
     assert kept
     assert not any(b"archprof_border" in path.read_bytes() for path in kept)
-    assert replace(profile, measurement=None) == archprof.profile(model, (1, 3, 32, 32))
+    assert replace(profile, overlays=()) == archprof.profile(model, (1, 3, 32, 32))

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import make_profile, name_rows
 from torch import nn
 
 import archprof
 from archprof.facts.measured import MeasuredMemory, Measurement
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Layer, Profile
 from archprof.facts.request import PassRequest
 from archprof.measuring import host_state
@@ -59,8 +61,9 @@ def measured(model: nn.Module, shape: tuple[int, ...], **options: bool) -> tuple
 
 def test_peaks_are_what_the_layers_allocate() -> None:
     # The input has 16 KiB and is there before; each layer returns 16 KiB.
-    _, measurement = measured(nn.Sequential(Grow(64), Outer(Grow(32), nn.Identity()), Grow(8)), (KIB, 4))
-    found = {row.path: row.allocated_peak for row in measurement.memory}
+    profile, measurement = measured(nn.Sequential(Grow(64), Outer(Grow(32), nn.Identity()), Grow(8)), (KIB, 4))
+    names = name_rows(profile)
+    found = {names[row.key][0]: row.allocated_peak for row in measurement.memory}
     assert found == {
         "": (16 + 1024 + 32) * KIB,
         "0": 64 * KIB,
@@ -70,19 +73,20 @@ def test_peaks_are_what_the_layers_allocate() -> None:
         "1.inner.1": (16 + 1024 + 16) * KIB,  # the caller still holds what 0 returned
         "2": (16 + 16) * KIB,
     }
-    assert measurement.memory_whole == MeasuredMemory("(whole)", None, (16 + 1024 + 32) * KIB)
+    assert measurement.memory_whole == MeasuredMemory(Outside.WHOLE, (16 + 1024 + 32) * KIB)
 
 
 def test_a_step_holds_activations_and_gradients() -> None:
     width = 256
     model = nn.Sequential(*(nn.Sequential(nn.Linear(width, width, bias=False), nn.ReLU()) for _ in range(3)))
-    _, measurement = measured(model, (width, width), train=True)
+    profile, measurement = measured(model, (width, width), train=True)
     matrix = 4 * width * width
     assert measurement.memory_whole is not None
     # Kept for the way back: six activations (ReLU keeps its result). On the way back the gradients of the activations
     # come and go, those of the three weights stay.
     assert 6 * matrix < measurement.memory_whole.allocated_peak <= 9 * matrix
-    by_path = {row.path: row.allocated_peak for row in measurement.memory}
+    names = name_rows(profile)
+    by_path = {names[row.key][0]: row.allocated_peak for row in measurement.memory}
     assert by_path["0.0"] >= 3 * matrix  # at its end all three gradients are there
 
 
@@ -96,11 +100,10 @@ def test_counted_and_measured_memory_agree() -> None:
 def test_peaks_of_marks_and_changes_on_paper() -> None:
     marks = [Mark(("", 0), "stage", 1), Mark(("a", 0), "call", 2), Mark(("", 0), "call", 3), Mark(None, "stage", 4)]
     assert find_highest_allocated(marks, {1: [10], 2: [5, -5, 7], 4: [-12]}) == {("", 0): 17, ("a", 0): 17, None: 17}
-    layers = (Layer("", "Net", 0, 0), Layer("a", "A", 1, 0), Layer("a.b", "B", 2, 0), Layer("c", "C", 1, None))
+    rows = (Layer("", "Net", 0, 0), Layer("a", "A", 1, 0), Layer("a.b", "B", 2, 0), Layer("c", "C", 1, None))
+    layers = make_profile("net", (), 1, "forward", "float32", rows, (), (), ()).layers
     own = {("", 0): 3, ("a.b", 0): 9}
-    assert compute_inclusive_peaks(layers, own) == [
-        MeasuredMemory(*row) for row in (("", 0, 9), ("a", 0, 9), ("a.b", 0, 9))
-    ]
+    assert compute_inclusive_peaks(layers, own) == [MeasuredMemory(call, 9) for call in range(3)]
 
 
 def test_memory_is_left_alone_while_the_user_profiles() -> None:
@@ -124,7 +127,7 @@ def test_threads_are_held_and_put_back() -> None:
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
-    assert measurement.environment["threads"].endswith("processors")
+    assert measurement.ran.threads == 2  # what the model set, with which it ran
 
 
 class Busy(nn.Module):
@@ -217,10 +220,10 @@ def test_a_model_without_anything_to_train() -> None:
 
 def test_every_row_of_a_real_model_is_accounted_for() -> None:
     profile, measurement = measured(resolve("resnet18").model, (1, 3, 64, 64))
-    called = [(layer.path, layer.call) for layer in profile.layers if layer.call is not None]
+    called = list(range(len(profile.calls)))
     assert measurement.latency is not None
-    assert [row[:2] for row in measurement.latency.layers] == called
-    assert [row[:2] for row in measurement.memory] == called
+    assert [row.key for row in measurement.latency.layers] == called
+    assert [row.key for row in measurement.memory] == called
 
 
 def test_the_wall_clock_counts_seconds() -> None:

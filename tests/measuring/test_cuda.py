@@ -13,10 +13,12 @@ from typing import Any
 import fake_gpu
 import pytest
 import torch
+from builders import name_rows
 from fake_gpu import FakeGpu, FakeSubject, Kernels, Residual
 from torch import nn
 
 import archprof
+from archprof.facts.overlays import Outside
 from archprof.measuring import cuda, events, run
 from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.compiled import kernel_border
@@ -262,10 +264,11 @@ def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):
     profile.check()
     found = profile.measurement
     assert found is not None
-    assert (found.device_name, found.environment) == ("Played 9000", {"gpu": "Played 9000"})
+    assert (found.ran.device_name, found.ran.details) == ("Played 9000", {"gpu": "Played 9000"})
     captured, eager = found.latencies  # there is no profiler of played GPUs, and so no number of kernels
     assert any("saw nothing" in note for note in found.notes)
-    assert {row[:2]: row.p50 for row in captured.layers if row.path} == near(TRUTH)
+    names = name_rows(profile)
+    assert {names[row.key]: row.p50 for row in captured.layers if row.key} == near(TRUTH)
     assert captured.whole.p50 == pytest.approx(159e-6, abs=1e-12)
     assert len(captured.whole.rounds) == 3
     assert captured.overhead == pytest.approx(2e-6, abs=1e-12)
@@ -281,8 +284,9 @@ def test_a_training_step_has_its_backward(gpu, monkeypatch):
     profile.check()
     assert profile.measurement is not None
     captured = profile.measurement.latencies[0]
-    assert {row.path: row.p50 for row in captured.layers if row.path} == near({"0": 0.0, "1": 30e-6})
-    assert {"(optimizer step)", "(outside modules)"} <= {row.path for row in captured.rest}
+    names = name_rows(profile)
+    assert {names[row.key][0]: row.p50 for row in captured.layers if row.key} == near({"0": 0.0, "1": 30e-6})
+    assert {Outside.OPTIMIZER_STEP, Outside.OUTSIDE_MODULES} <= {row.key for row in captured.rest}
 
 
 def test_without_cuda_the_error_names_what_was_found(monkeypatch):

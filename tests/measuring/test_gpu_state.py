@@ -135,8 +135,8 @@ def test_the_settings_of_torch_are_told(on, word):
         found = describe_torch()
     finally:
         matmul.allow_tf32, cudnn.benchmark = before
-    assert found["tf32 in matrix products"] == found["cudnn.benchmark"] == word
-    assert found["torch"] == torch.__version__
+    assert (found.tf32_matmul, found.details["cudnn.benchmark"]) == (on, word)
+    assert found.versions["torch"] == torch.__version__
     assert not torch.cuda.is_initialized()
 
 
@@ -150,8 +150,8 @@ def test_a_setting_that_torch_refuses_to_tell_is_left_out(monkeypatch):
 
     monkeypatch.setattr(torch.backends.cuda, "matmul", Mixed())
     found = describe_torch()
-    assert "tf32 in matrix products" not in found
-    assert "tf32 in cudnn" in found
+    assert found.tf32_matmul is None
+    assert found.tf32_cudnn is not None
 
 
 def test_a_device_is_told_with_its_state(monkeypatch):

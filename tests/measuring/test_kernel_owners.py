@@ -320,9 +320,9 @@ def test_passes_are_told_apart():
     assert sum_seconds_by_row(charged, 0) == {A: pytest.approx(5e-6)}
     assert sum_seconds_by_row(charged, 1) == {A: pytest.approx(9e-6)}
     assert collect_kernels(charged, [1]) == {
-        "a#0": (Kernel("sgemm", 1, pytest.approx(7e-6)), Kernel("split", 2, pytest.approx(2e-6)))
+        A: (Kernel("sgemm", 1, pytest.approx(7e-6)), Kernel("split", 2, pytest.approx(2e-6)))
     }
-    [first, second] = collect_kernels(charged, [0, 1])["a#0"]
+    [first, second] = collect_kernels(charged, [0, 1])[A]
     assert first == Kernel("sgemm", 1, pytest.approx(6e-6))  # the average pass
     assert second.seconds == pytest.approx(1e-6)
 
@@ -368,7 +368,7 @@ def test_one_session_serves_seven_samples(monkeypatch):
         assert sample["0", 0] == 0.0  # it was called, and had no kernel
         assert UNATTRIBUTED_ROW not in sample
     assert sampler.notes == ["Kernels that lead back to no layer stand under (unattributed): k."]
-    assert sampler.kernels["1.0#0"] == (Kernel("k", 1, pytest.approx(5e-7)),)
+    assert sampler.kernels["1.0", 0] == (Kernel("k", 1, pytest.approx(5e-7)),)
     sampler.sample()
     assert len(sessions) == 2
 

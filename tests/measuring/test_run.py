@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from builders import name_rows
 from fake_time import Residual, Time, Work
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,8 @@ from torch import nn
 
 import archprof
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
+from archprof.facts.overlays import Outside
+from archprof.facts.ran import Ran
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
 from archprof.measuring.batches import MAX_BATCH, find_largest_batch
@@ -62,8 +65,8 @@ class Device:
     def release_cache(self) -> None:
         pass
 
-    def environment(self) -> dict[str, str]:
-        return {"material": "paper"}
+    def environment(self) -> Ran:
+        return Ran(details={"material": "paper"})
 
 
 class Broken:
@@ -109,19 +112,24 @@ def test_the_numbers_of_a_model_whose_times_are_known() -> None:
     profile.check()
     measurement = profile.measurement
     assert measurement is not None
-    assert (measurement.device, measurement.device_name, measurement.mode) == ("cpu", "a machine of paper", "forward")
+    assert (measurement.ran.device, measurement.ran.device_name, measurement.mode) == (
+        "cpu",
+        "a machine of paper",
+        "forward",
+    )
     assert measurement.first_call_seconds == 9.0
-    assert measurement.environment == {"material": "paper"}
+    assert measurement.ran.details == {"material": "paper"}
     assert measurement.notes == ("Memory is made of paper.",)
     latency = measurement.latency
     assert latency is not None
     # 7 rounds of 18 s, shared by passes with and without marks of 9 s each: one sample of each a round.
-    assert {row.path: (row.p50, row.low, row.high, row.samples) for row in latency.layers} == {
+    names = name_rows(profile)
+    assert {names[row.key][0]: (row.p50, row.low, row.high, row.samples) for row in latency.layers} == {
         "": (0, 0, 0, 7), "0": (3, 3, 3, 7), "1": (1, 1, 1, 7), "1.inner": (0, 0, 0, 7), "1.inner.0": (5, 5, 5, 7),
         "1.inner.1": (0, 0, 0, 7), "2": (0, 0, 0, 7),
     }  # fmt: skip
-    assert {row.path: row.p50 for row in latency.rest} == {"(between layers)": 0, "(unattributed)": 0}
-    assert (latency.whole.path, latency.whole.rounds) == ("(whole)", ((9.0,),) * 7)
+    assert {row.key: row.p50 for row in latency.rest} == {Outside.BETWEEN_LAYERS: 0, Outside.UNATTRIBUTED: 0}
+    assert (latency.whole.key, latency.whole.rounds) == (Outside.WHOLE, ((9.0,),) * 7)
     assert latency.notes == ("5 rows take less than 1.50 s, 3 times what a mark costs: only that is known of them.",)
     assert told[-1] == 1.0
 
@@ -131,9 +139,11 @@ def test_a_training_step_is_the_way_there_and_back() -> None:
     assert profile.measurement is not None
     latency = profile.measurement.latency
     assert latency is not None
-    assert {row.path: row.p50 for row in latency.layers if row.p50} == {"0": 9, "1": 3, "1.inner.0": 15}
-    assert [row.path for row in latency.rest] == [
-        "(outside modules)", "(gradient accumulation)", "(optimizer step)", "(between layers)", "(unattributed)",
+    names = name_rows(profile)
+    assert {names[row.key][0]: row.p50 for row in latency.layers if row.p50} == {"0": 9, "1": 3, "1.inner.0": 15}
+    assert [row.key for row in latency.rest] == [
+        Outside.OUTSIDE_MODULES, Outside.GRADIENT_ACCUMULATION, Outside.OPTIMIZER_STEP, Outside.BETWEEN_LAYERS,
+        Outside.UNATTRIBUTED,
     ]  # fmt: skip
     assert latency.whole.p50 == 27.0
     assert "one step of SGD" in profile.measurement.notes[0]
@@ -153,7 +163,7 @@ def test_a_layer_that_only_the_trace_calls_has_no_latency() -> None:
     profile.check()
     assert profile.measurement is not None
     latency = profile.measurement.latencies[0]
-    assert {row.path: row.p50 for row in latency.layers} == {"": 1.0}
+    assert {row.key: row.p50 for row in latency.layers} == {0: 1.0}
     assert latency.notes[0] == "1 rows did not run in the real passes, the first is inner."
 
 
@@ -243,6 +253,42 @@ def test_where_nothing_refuses_the_counted_bytes_decide(device: type[Device]) ->
     assert archprof.measure(Full(), "3", batch="auto").batch == 900 // 24
     with pytest.raises(DoesNotFit, match=r"holds 912 B at its peak; 1,000 B are free"):
         archprof.measure(Full(), "3", batch=38)
+
+
+class Choosy(nn.Module):
+    """Needs values, so that its trace is a real pass, too; keeps the largest batch that it saw."""
+
+    largest = 0
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.sum().item() > 1e9:
+            return tensor
+        TIME.spend(1.0)
+        Choosy.largest = max(Choosy.largest, len(tensor))
+        return tensor * 2
+
+
+def test_the_search_runs_no_batch_that_the_counts_say_is_too_large(device: type[Device]) -> None:
+    """12 bytes of a sample go in and 12 come out, beside 4 bytes of their sum and a bool; 900 may be taken."""
+    device.raises_when_full, device.free = False, 1000
+    found = archprof.measure(Choosy(), "3", batch="auto").batch
+    assert found == 900 // 24
+    assert Choosy.largest == found
+
+
+class Slow(nn.Conv2d):
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        TIME.spend(1.0)
+        return super().forward(tensor)
+
+
+def test_a_convolution_is_given_room_for_its_blocked_copies(device: type[Device]) -> None:
+    """1x1 on 4x4: a sample is 192 bytes in and 192 out, the weight is 36; a copy of each is needed."""
+    device.raises_when_full, device.free = False, 10_000
+    conv = Slow(3, 3, 1, bias=False)
+    assert archprof.measure(conv, "3x4x4", batch="auto").batch == (9000 - 2 * 36) // (2 * 384)
+    with pytest.raises(DoesNotFit, match=r"holds 9,288 B at its peak"):
+        archprof.measure(conv, "3x4x4", batch=12)
 
 
 def test_auto_needs_something_to_vary() -> None:

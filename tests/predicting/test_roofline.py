@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import builders
 import pytest
+import torch
 
-from archprof.analysis import measured_rates
 from archprof.analysis.report import charts, page
 from archprof.analysis.report.view import PageView
 from archprof.errors import ArchprofError, UsageError
+from archprof.facts import store
+from archprof.measuring import gpu_state
 from archprof.predicting import devices, roofline
 from archprof.predicting.devices import Figure
 from archprof.predicting.roofline import Roof
@@ -32,11 +35,10 @@ def test_the_roof_by_hand():
 
 def test_the_dots_by_hand():
     """conv1: 14,080 FLOPs in 10.04 ms, which moved 768 + 1,024 bytes; the first relu is too short to tell."""
-    dots = {dot.row: dot for dot in measured_rates.dots(PageView(builders.measured()).own_counts)}
-    assert set(dots) == {1, 2, 4, 5, 6}
-    assert dots[2].intensity == pytest.approx(14080 / 1792)
-    assert dots[2].rate == pytest.approx(14080 / 0.01004)
-    assert not measured_rates.dots(PageView(builders.profile()).own_counts)
+    dots = {name: (intensity, rate) for intensity, rate, name in charts.measure_rates(PageView(builders.measured()))}
+    assert set(dots) == {"block (own)", "block.conv1", "block.conv2", "block.relu #2", "fc"}
+    assert dots["block.conv1"] == (pytest.approx(14080 / 1792), pytest.approx(14080 / 0.01004))
+    assert not charts.measure_rates(PageView(builders.profile()))
 
 
 def test_a_roof_is_of_the_device_that_was_measured():
@@ -51,10 +53,10 @@ def test_a_roof_is_of_the_device_that_was_measured():
 
 
 def test_the_roof_of_float32_is_that_of_tf32_where_torch_may_use_it():
-    allowed = builders.on_gpu(environment={"tf32 in matrix products": "False", "tf32 in cudnn": "True"})
+    allowed = builders.on_gpu(tf32_matmul=False, tf32_cudnn=True)
     found = roofline.find_roof(allowed)
     assert (found.dtype, found.peak.value) == ("tf32", pytest.approx(494.7e12))
-    assert roofline.find_roof(builders.on_gpu(environment={"tf32 in cudnn": "False"})).dtype == "float32"
+    assert roofline.find_roof(builders.on_gpu(tf32_cudnn=False)).dtype == "float32"
 
 
 def test_a_roof_by_name_or_by_calibration(tmp_path):
@@ -99,3 +101,18 @@ def test_the_stages_of_the_latency_add_up():
     assert sum(y for _, y, _ in points) == pytest.approx(0.0400002)
     assert [x for x, _, _ in points] == ["8x8", "vector", "(between layers)", "(unattributed)"]
     assert "stage_latency" not in {series.key for series in charts.build_charts(PageView(builders.profile()))}
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_the_roof_follows_torchs_own_switch_through_a_file(allowed):
+    """What `gpu_state` reads of torch is what the roofline asks, also of a profile that was saved."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    try:
+        matmul.allow_tf32, cudnn.allow_tf32 = False, allowed
+        ran = gpu_state.describe_torch()
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
+    profile = builders.on_gpu(ran=dataclasses.replace(ran, device_name="NVIDIA H200"))
+    for seen in (profile, store.from_json(profile.to_json())):
+        assert roofline.find_roof(seen).dtype == ("tf32" if allowed else "float32")

@@ -190,13 +190,15 @@ def test_the_table_holds_every_row(four: list[Profile]) -> None:
 
 def test_a_lower_bound_is_marked() -> None:
     ops = builders.profile().ops
-    unknown = tuple(op._replace(macs=None, flops=None, status="unknown") if op.name == "aten.add" else op for op in ops)
+    unknown = tuple(
+        builders.change_op(op, macs=None, flops=None, status="unknown") if op.name == "aten.add" else op for op in ops
+    )
     text = html.render_page(build_report([builders.profile(ops=unknown)]), plotly="none")
     assert re.search(r"id=tile-macs>.*?≥ ", text)
 
 
 def test_a_model_that_does_nothing_has_a_page() -> None:
-    empty = Profile("empty", (), 1, "forward", "float32", (Layer("", "Net", 0, 0),), (), (), ())
+    empty = builders.make_profile("empty", (), 1, "forward", "float32", (Layer("", "Net", 0, 0),), (), (), ())
     page = Page(html.render_page(build_report([empty]), plotly="gzip"))
     assert page.open == []
     assert not page.of("fieldset")

@@ -92,7 +92,7 @@ def test_rows_are_those_of_the_module(tmp_path: Path) -> None:
     assert rows(read) == rows(direct)
     assert read.totals == direct.totals
     assert (read.layers[0].kind, read.inputs) == ("Branches", ("[2,3,4,5]", "bool[2,4,6]"))
-    assert read.environment["device"] == "meta"
+    assert read.ran.device == "meta"
 
 
 def macs_by_path(profile: archprof.Profile) -> list[tuple[str, int]]:
@@ -138,7 +138,7 @@ def test_a_fixed_batch_is_said(tmp_path: Path) -> None:
 
 def test_values_are_read_where_a_pass_needs_them(tmp_path: Path) -> None:
     profile = archprof.profile(saved(tmp_path, Chooses(), (torch.zeros(3, 4),)))
-    assert profile.environment["device"] == "cpu"
+    assert profile.ran.device == "cpu"
     assert profile.layers[0].outputs[0].shape == (3, 4)
 
 

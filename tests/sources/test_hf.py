@@ -51,7 +51,7 @@ def test_a_class_an_architecture_and_a_type_name_the_same_model(name):
     profile = archprof.profile(f"hf:{name}({WORDS}, num_key_value_heads=2)")
     assert profile.totals.params == params_of_llama(SMALL, 2)
     assert profile.layers[0].kind == "LlamaForCausalLM"
-    assert profile.environment["device"] == "meta"
+    assert profile.ran.device == "meta"
 
 
 @pytest.mark.parametrize("folder", [True, False])

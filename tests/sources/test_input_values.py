@@ -103,7 +103,7 @@ def test_the_note_says_whose_values_they_are() -> None:
 
 def test_what_needs_no_values_stays_on_meta() -> None:
     profile = archprof.profile(nn.Conv2d(3, 4, 3), IMAGE)
-    assert (profile.environment["device"], profile.notes) == ("meta", ())
+    assert (profile.ran.device, profile.notes) == ("meta", ())
     assert make_input_tensors(normalise_inputs(IMAGE).args[0], device="meta", batch=1, dtype="float32").is_meta
 
 

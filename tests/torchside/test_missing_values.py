@@ -30,7 +30,7 @@ def doubled() -> Iterator[Any]:
 def test_an_operator_without_a_fake_kernel(doubled: Any, train: bool) -> None:
     model = Runs(lambda self, x: doubled(self.layer(x).detach()), layer=line())
     profile = archprof.profile(model, ROWS, train=train)
-    assert profile.environment["device"] == "cpu"
+    assert profile.ran.device == "cpu"
     assert profile.totals.macs == LINE
     assert [op.name for op in profile.ops if op.status == "unknown"] == ["archprof_test.doubled"]
     assert not profile.totals.complete
@@ -60,7 +60,7 @@ def test_words_decide_nothing(words: str, kind: type[Exception]) -> None:
     model = fails_over(words, kind)
     with pytest.raises(archprof.TraceError, match="meta") as raised:
         archprof.profile(model, ROWS)
-    assert raised.value.profile.environment["device"] == "meta"
+    assert raised.value.profile.ran.device == "meta"
     assert set(model.seen) <= {"meta"}
 
 
@@ -89,7 +89,7 @@ def test_values_that_are_asked_for(asks: Any) -> None:
         return self.layer(x)
 
     profile = archprof.profile(Runs(run, layer=line()), ROWS)
-    assert (profile.totals.macs, profile.environment["device"]) == (LINE, "cpu")
+    assert (profile.totals.macs, profile.ran.device) == (LINE, "cpu")
 
 
 def test_an_exception_of_the_models_own() -> None:

@@ -67,7 +67,7 @@ def test_a_freed_storage(name: str, needs_values: bool) -> None:
         model.run = lambda self, x: run(self, x) * x.sum().item()
     profile = archprof.profile(model, ROWS)
     assert profile.totals.macs == LINE * products
-    assert profile.environment["device"] == ("cpu" if needs_values else "meta")
+    assert profile.ran.device == ("cpu" if needs_values else "meta")
     stand_in: Any = make_stand_in(model, device="cpu")
     held = stand_in.held
     for tensor in (getattr(each, "tensor", each) for each in (held if isinstance(held, list) else [held])):

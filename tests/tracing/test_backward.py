@@ -102,7 +102,7 @@ def test_a_chain() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(True), nn.Flatten(), nn.Linear(4 * 36, 5))
     profile = trained(model, torch.zeros(2, 3, 8, 8))
     assert backward(profile) == {"0": 2 * 36 * 4 * 27, "4": 2 * 2 * 144 * 5}
-    assert {op.layer for op in profile.ops if op.phase == "backward"} == {1, 2, 3, 4, 5}
+    assert {op.call for op in profile.ops if op.phase == "backward"} == {1, 2, 3, 4, 5}
     assert (
         profile.totals.backward_macs
         == torch_macs(model, (torch.zeros(2, 3, 8, 8),), backward=True) - profile.totals.macs

@@ -50,7 +50,7 @@ def test_decode_is_one_token_against_the_cache(kv, dtype, size, batch):
     facts = profile.decoding
     token = 2 * LAYERS * kv * (H // HEADS) * size * batch
     assert (facts.context, facts.nbytes, facts.growth) == (context, context * token, token)
-    assert profile.environment["device"] == "meta"
+    assert profile.ran.device == "meta"
 
 
 @pytest.mark.parametrize("kv", [4, 1])

@@ -33,7 +33,7 @@ def test_forward(name: str) -> None:
     profile.check()
     totals = profile.totals
     assert (totals.macs, totals.params, totals.complete) == (case.macs, case.params, case.complete)
-    assert profile.environment["device"] == case.device
+    assert profile.ran.device == case.device
     assert bool(profile.notes) == (case.device == "cpu")
 
 

@@ -101,7 +101,7 @@ def test_views_and_in_place_ops_make_nothing() -> None:
     assert lives(profile) == [("clone", 8, None)]
     assert profile.totals.activation_elements == 8
     views = [op for op in profile.ops if op.name.removeprefix("aten.") in ("view", "slice", "unsqueeze", "expand", "t")]
-    assert {(op.bytes_read, op.bytes_written) for op in views} == {(0, 0)}
+    assert {(op.signature.bytes_read, op.signature.bytes_written) for op in views} == {(0, 0)}
 
 
 def test_what_was_there_before_stays() -> None:

@@ -189,7 +189,7 @@ def test_a_failure_shows_the_rows_up_to_it(train: bool) -> None:
     profile = caught.value.profile
     profile.check()
     assert [layer.path for layer in profile.layers] == ["", "0", "1", "1.0", "1.1"]
-    assert profile.failure.layer == 4
+    assert profile.failure.call == 4
     assert profile.failure.error == "RuntimeError"
     assert profile.totals.macs == ONE
     assert not profile.totals.complete
@@ -207,7 +207,7 @@ def test_an_error_raised_again_on_its_way_out_keeps_its_place() -> None:
     with pytest.raises(archprof.TraceError) as caught:
         archprof.profile(nn.Sequential(Forward(forward, inner=Forward(boom))), X)
     profile = caught.value.profile
-    assert profile.layers[profile.failure.layer].path == "0.inner"
+    assert profile.layers[profile.stopped_row].path == "0.inner"
 
 
 def test_a_call_with_the_wrong_arguments_fails_in_the_model_itself() -> None:
@@ -238,10 +238,10 @@ def test_a_tensor_without_values_may_be_moved() -> None:
             return super().forward(x.to(ids.device)) if ids.all() else x
 
     profile = archprof.profile(Moves(4, 3), (torch.zeros(2, 4), torch.ones(2, dtype=torch.int64)))
-    assert profile.environment["device"] == "meta"
+    assert profile.ran.device == "meta"
     assert profile.totals.macs == 2 * 3 * 4
     moved = Forward(lambda m, x: m.a(x.cpu()), a=nn.Linear(4, 3))
-    assert archprof.profile(moved, (2, 4)).environment["device"] == "meta"
+    assert archprof.profile(moved, (2, 4)).ran.device == "meta"
 
 
 def under_autocast(m: Any, x: torch.Tensor) -> torch.Tensor:
@@ -256,7 +256,7 @@ def test_what_needs_values_runs_on_the_cpu_and_says_so(kind: str, train: bool) -
     before = copy.deepcopy(model.state_dict())
     profile = profiled(model, X, train=train)
     assert rows(profile) == [("", 0, 0), ("a", 0, ONE)]
-    assert profile.environment["device"] == "cpu"
+    assert profile.ran.device == "cpu"
     assert any("on the CPU" in note for note in profile.notes)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -277,10 +277,10 @@ def test_rows_of_the_fallback_are_those_of_meta() -> None:
     )  # fmt: skip
     meta = profiled(Forward(lambda m, x: m.net(x), net=net), torch.zeros(2, 3, 8, 8))
     real = profiled(Forward(lambda m, x: (m.net(x), x.sum().item())[0], net=net), torch.zeros(2, 3, 8, 8))
-    assert (meta.environment["device"], real.environment["device"]) == ("meta", "cpu")
+    assert (meta.ran.device, real.ran.device) == ("meta", "cpu")
     assert real.layers[1:] == meta.layers[1:]
     assert real.costs[1:] == meta.costs[1:]
-    assert [op.name for op in real.ops if op.layer] == [op.name for op in meta.ops if op.layer]
+    assert [op.name for op in real.ops if op.call] == [op.name for op in meta.ops if op.call]
 
 
 def test_tokens_and_masks_are_read_on_meta() -> None:
@@ -290,7 +290,7 @@ def test_tokens_and_masks_are_read_on_meta() -> None:
 
     inputs = {"ids": torch.zeros(2, 5, dtype=torch.int64), "mask": torch.ones(2, 5, dtype=torch.int64)}
     profile = profiled(Forward(forward, embed=nn.Embedding(9, 4), a=linear()), inputs)
-    assert (profile.environment["device"], profile.notes) == ("meta", ())
+    assert (profile.ran.device, profile.notes) == ("meta", ())
     assert profile.totals.macs == 10 * 16
 
 

@@ -70,7 +70,7 @@ def test_transforms(name: str, train: bool) -> None:
     profile = archprof.profile(make(name), QUERY, train=train)
     profile.check()
     assert (profile.totals.macs, profile.totals.complete) == (CASES[name][1], True)
-    assert profile.environment["device"] == "meta"
+    assert profile.ran.device == "meta"
 
 
 @pytest.mark.parametrize("train", [False, True])

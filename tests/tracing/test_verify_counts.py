@@ -87,7 +87,7 @@ def test_what_needs_values_is_not_run_on_meta_and_says_so() -> None:
             return super().forward(x[x.sum(1).nonzero().squeeze(1)])
 
     profile, (by_torch, by_fvcore) = count_by_sources(Picks(8, 8), torch.ones(4, 8))
-    assert profile.environment["device"] == "cpu"
+    assert profile.ran.device == "cpu"
     assert by_torch.macs is None
     assert "meta" in by_torch.why
     assert by_fvcore.macs == profile.totals.macs

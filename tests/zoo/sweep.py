@@ -155,7 +155,7 @@ def _builds_alone(name: str) -> bool:
 def _trace(target: Target, row: Row, start: float) -> None:
     profile = trace(target)
     profile.check()
-    row.how = profile.environment["device"]
+    row.how = profile.ran.device
     row.why = " ".join(profile.notes) if row.how == "cpu" else ""
     row.unknown = "; ".join(sorted({op.name for op in profile.ops if op.status == "unknown"}))
     row.params, row.macs = profile.totals.params, profile.totals.macs

@@ -21,7 +21,7 @@ profile = archprof.profile(sys.argv[1], **json.loads(sys.argv[2]))
 status = pathlib.Path("/proc/self/status").read_text()  # rusage would begin with what the parent took
 peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
 totals = profile.totals
-print(json.dumps([totals.params, totals.macs, totals.complete, profile.environment["device"], peak]))
+print(json.dumps([totals.params, totals.macs, totals.complete, profile.ran.device, peak]))
 """
 
 

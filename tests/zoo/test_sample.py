@@ -29,7 +29,7 @@ def test_macs_are_torchs(sampled: Sampled) -> None:
     profile = trace(target)
     profile.check()
     assert profile.totals.complete
-    assert profile.environment["device"] == "meta", profile.notes
+    assert profile.ran.device == "meta", profile.notes
     if sampled.name == "MixtralForCausalLM" and torch.__version__ < "2.15":
         pytest.skip("torch's own kernel on meta refuses grouped products in float32: there is no oracle")
     agreement = with_torch(target, profile)

@@ -77,7 +77,7 @@ def find_incomplete_models(facts: Sequence[ProfileView], stages: Sequence[Aligne
     for i, fact in enumerate(facts):
         failure = fact.profile.failure
         if failure:
-            where = fact.layer(failure.layer).path or "the model itself"
+            where = fact.layer(fact.profile.stopped_row or 0).path or "the model itself"
             text = f"The forward of {fact.name} stopped in {where}: its numbers are lower bounds."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
         elif fact.total.unknown:

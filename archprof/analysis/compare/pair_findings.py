@@ -202,8 +202,12 @@ def compare_times(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
             text = f"{slow.name} and {fast.name} cannot be told apart in time: {slower} and "
             yield WeighedFinding(72, Finding(f"{text}{elapsed.show_with_interval(fast.time)}.", models, ("latency",)))
             continue
-        ratio = f"{phrases.say_times(slow.time.seconds / fast.time.seconds)} the time of {fast.name}"
         both = " against ".join(map(elapsed.show_with_interval, (slow.time, fast.time)))
+        if not (slow.time.stable and fast.time.stable):
+            text = f"{slow.name} takes longer than {fast.name} ({both}); unstable, so that by how much is not known."
+            yield WeighedFinding(72, Finding(text, models, ("latency",)))
+            continue
+        ratio = f"{phrases.say_times(slow.time.seconds / fast.time.seconds)} the time of {fast.name}"
         text = f"{slow.name} takes {ratio} ({both})"
         yield WeighedFinding(82, Finding(f"{text}{_for_macs(slow, fast)}.", models, ("latency", "macs")))
 

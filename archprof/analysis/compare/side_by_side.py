@@ -19,6 +19,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.analysis.view import ProfileView
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Op, Profile
 
 
@@ -42,7 +43,10 @@ HOLDS_RANK = 60
 
 @dataclass(frozen=True, slots=True)
 class SideBySideRow:
-    """One row: its name, and for each model what it holds there and what that costs (`None`: nothing is there)."""
+    """One row: its name, and for each model what it holds there and what that costs (`None`: nothing is there).
+
+    Of what is `left_over`, the time that no row explains, there is no ratio.
+    """
 
     name: str
     holds: tuple[str | None, ...]
@@ -51,6 +55,7 @@ class SideBySideRow:
     short: str | None = None
     depth: int = 0
     subtotal: bool = False
+    left_over: bool = False
 
     @property
     def mark(self) -> str:
@@ -143,11 +148,12 @@ def _rest(sides: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
     """What was measured and belongs to no layer."""
     if not elapsed.are_comparable([side.profile for side in sides]):
         return
-    found = [{line.name: line.counts for line in build_outside_lines(side.profile, "part")} for side in sides]
-    for name in dict.fromkeys(name for rows in found for name in rows):
+    found = [{line.outside: line for line in build_outside_lines(side.profile, "part")} for side in sides]
+    for outside, line in {key: line for rows in found for key, line in rows.items()}.items():
         nothing = (None,) * len(sides)
-        counts = tuple(rows.get(name, Counts()) for rows in found)
-        yield SideBySideRow(name, nothing, counts, (frozenset(),) * len(sides))
+        counts = tuple(rows[outside].counts if outside in rows else Counts() for rows in found)
+        left_over = outside is Outside.UNATTRIBUTED
+        yield SideBySideRow(line.name, nothing, counts, (frozenset(),) * len(sides), left_over=left_over)
 
 
 def _described(side: ProfileView, row: int) -> str:
@@ -159,9 +165,8 @@ def _described(side: ProfileView, row: int) -> str:
 
 def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
     """The keys that are lower bounds over these rows."""
-    failure = side.profile.failure
     return find_lower_bounds(
-        unknown=any(side.own_counts[i].unknown for i in rows), stopped=failure is not None and failure.layer in rows
+        unknown=any(side.own_counts[i].unknown for i in rows), stopped=side.profile.stopped_row in rows
     )
 
 
@@ -229,7 +234,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
     for measure in measures:
         values = [_value(counts, measure.metric.key) for counts in line.counts]
         told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
-        cells += [*values, *(divide(value, told[0]) for value in told[1:])]
+        cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     times = {

@@ -76,15 +76,15 @@ class ToolView:
     @cached_property
     def module_calls(self) -> tuple[ModuleCall, ...]:
         """Every module call, in order; modules that were never called are left out."""
-        profile, ops = self.profile, [list[Op]() for _ in self.profile.layers]
+        profile, ops = self.profile, [list[Op]() for _ in self.profile.calls]
         for op in profile.ops:
             if op.phase == "forward":
-                ops[op.layer].append(op)
+                ops[op.call].append(op)
         inner, holders = self._find_inner_paths(), self._count_holders()
         return tuple(
-            ModuleCall(self, layer, tuple(ops[i]), layer.path not in inner, holders[layer.path])
-            for i, layer in enumerate(profile.layers)
-            if layer.call is not None
+            ModuleCall(self, layer, tuple(ops[layer.call_index]), layer.path not in inner, holders[layer.path])
+            for layer in profile.layers
+            if layer.call_index is not None
         )
 
     @cached_property
@@ -93,12 +93,8 @@ class ToolView:
 
     def _iterate_callers(self) -> Iterator[tuple[Layer, Layer]]:
         """Every row but the model's own, and the row that called it."""
-        stack: list[Layer] = []
-        for layer in self.profile.layers:
-            del stack[layer.depth :]
-            if stack:
-                yield layer, stack[-1]
-            stack.append(layer)
+        layers = self.profile.layers
+        return ((layer, layers[layer.parent]) for layer in layers if layer.parent is not None)
 
     def _find_inner_paths(self) -> set[str]:
         """Paths of modules that hold others."""

@@ -8,7 +8,6 @@ Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (D
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 from archprof.analysis.receptive.position_rules import follow_positions
@@ -59,12 +58,6 @@ def compute_fields(profile: Profile) -> tuple[ReceptiveField, ...]:
     """The field of the first output of every layer, in the order of `profile.layers`; the first is the model's own."""
     walk = FieldWalk(profile)
     return tuple(walk.field(index) for index in range(len(profile.layers)))
-
-
-def find_widest(profile: Profile) -> tuple[Layer, ReceptiveField] | None:
-    """The innermost layer that sees most before anything sees all, with its field; `None` when no layer has one."""
-    found = [(layer, field) for layer, field in zip(profile.layers, compute_fields(profile), strict=True) if field.size]
-    return max(found, key=lambda pair: (prod(pair[1].size or ()), pair[0].depth)) if found else None
 
 
 def field_cells(field: ReceptiveField) -> dict[str, str | None]:
@@ -118,7 +111,7 @@ class FieldWalk:
         step = OpStep(
             number=number,
             op=op,
-            layer_name=_named(self.profile.layers[op.layer]),
+            layer_name=_named(self.profile.layers[self.profile.call_rows[op.call]]),
             states=[self.state(i) for i in op.inputs],
             shapes=[self.shape(i) for i in op.inputs],
             out_shapes=[self.shape(i) for i in op.outputs],
@@ -175,15 +168,15 @@ class FieldWalk:
 
     def _passed_on(self, index: int, spec: TensorSpec) -> Iterator[PositionState]:
         """States of every tensor of that shape which a layer without ops of its own may have returned."""
-        ops = self.profile.ops
-        after = next((i for i, op in enumerate(ops) if op.layer > index and op.phase == "forward"), len(ops))
+        ops, rows = self.profile.ops, self.profile.call_rows
+        after = next((i for i, op in enumerate(ops) if rows[op.call] > index and op.phase == "forward"), len(ops))
         for number, tensor in enumerate(self.profile.tensors):
-            if tensor.spec == spec and self._role(number) == "input" and number in self.states:
+            if _is_alike(tensor.spec, spec) and self._role(number) == "input" and number in self.states:
                 yield self.states[number]
         for op, made in zip(ops[:after], self.made_states, strict=False):
             for number, state in zip(op.outputs, made, strict=False):
                 died = self.profile.storages[self.profile.tensors[number].storage].died
-                if self.profile.tensors[number].spec == spec and (died is None or died >= after - 1):
+                if _is_alike(self.profile.tensors[number].spec, spec) and (died is None or died >= after - 1):
                     yield state
 
     def _field_of_state(self, state: PositionState) -> ReceptiveField:
@@ -230,21 +223,22 @@ def _number(value: Any) -> Number:
 
 def _results(profile: Profile) -> dict[int, tuple[int, int]]:
     """For each layer the (op, output) that made its first output: the last one of that shape in it or below it."""
-    parents, open_rows = dict[int, int | None](), list[int]()
-    for index, layer in enumerate(profile.layers):
-        del open_rows[layer.depth :]
-        parents[index] = open_rows[-1] if open_rows else None
-        open_rows.append(index)
     found: dict[int, tuple[int, int]] = {}
     for number, op in reversed([*enumerate(profile.ops)]):
-        row: int | None = op.layer if op.phase == "forward" else None
+        row: int | None = profile.call_rows[op.call] if op.phase == "forward" else None
         while row is not None:
-            specs = [profile.tensors[i].spec for i in op.outputs]
             wanted = profile.layers[row].outputs[:1]
-            if row not in found and wanted and wanted[0] in specs:
-                found[row] = (number, specs.index(wanted[0]))
-            row = parents[row]
+            if row not in found and wanted:
+                alike = [_is_alike(profile.tensors[i].spec, wanted[0]) for i in op.outputs]
+                if any(alike):
+                    found[row] = (number, alike.index(True))
+            row = profile.layers[row].parent
     return found
+
+
+def _is_alike(one: TensorSpec, other: TensorSpec) -> bool:
+    """Of one shape and dtype, wherever their elements lie."""
+    return one.shape == other.shape and one.dtype == other.dtype
 
 
 def _named(layer: Layer) -> str:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from string import ascii_uppercase
 
+from archprof.analysis.ran_words import list_ran
 from archprof.analysis.tables import notes
-from archprof.facts.records import Profile
+from archprof.facts.records import Profile, Ran
 from archprof.models import registry
 
 Section = tuple[str, "str | tuple[str, ...]"]
@@ -41,8 +42,8 @@ def build_appendix(profiles: Sequence[Profile], command: str) -> tuple[Section, 
     sections: list[Section] = [
         ("Method", (*METHOD_LINES, *(MEASURED_LINES if any(profile.measurement for profile in profiles) else ()))),
         ("Conventions", CONVENTION_LINES),
-        ("Environment", _shared([[f"{key} {value}" for key, value in one.environment.items()] for one in profiles])),
-        ("Measured with", _shared([_measured(profile) for profile in profiles])),
+        ("Environment", _shared([[*_ran(one.ran), f"device {one.ran.device}"] for one in profiles])),
+        ("Measured with", _shared([_ran(one.measurement.ran) if one.measurement else [] for one in profiles])),
         ("Not counted", _shared([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
         ("Notes", _shared([_notes(profile) for profile in profiles])),
         ("Published errors", tuple(dict.fromkeys(line for profile in profiles for line in _errors(profile)))),
@@ -60,9 +61,8 @@ def _shared(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
     return tuple(line if len(who) == len(lines) else f"{', '.join(who)}: {line}" for line, who in about.items())
 
 
-def _measured(profile: Profile) -> list[str]:
-    measurement = profile.measurement
-    return [f"{key} {value}" for key, value in measurement.environment.items()] if measurement else []
+def _ran(ran: Ran) -> list[str]:
+    return [f"{name} {text}" for name, text in list_ran(ran)]
 
 
 def _unknown(profile: Profile) -> list[str]:

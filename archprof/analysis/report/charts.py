@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from archprof.analysis import elapsed, measured_rates
+from archprof.analysis import elapsed
 from archprof.analysis.counts import compute_intensity
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.report.view import PageView
@@ -90,17 +90,8 @@ def chart_stages(subject: PageView) -> Iterator[ChartData]:
     for key in CHART_MEASURES:
         values = [getattr(stage.counts, key) for stage in subject.stages]
         points = tuple((name, value, name) for name, value in zip(names, values, strict=True)) if any(values) else ()
-        title = f"{METRIC_BY_KEY[key].title} by stage"
-        yield ChartData(
-            key=f"stage_{key}",
-            title=title,
-            x_label="stage",
-            y_label=label_axis(key),
-            names=(subject.name,),
-            points=(points,),
-            kind="bars",
-            y_unit=chart_unit(key),
-        )
+        title, label, unit = f"{METRIC_BY_KEY[key].title} by stage", label_axis(key), chart_unit(key)
+        yield ChartData(f"stage_{key}", title, "stage", label, (subject.name,), (points,), "bars", y_unit=unit)
 
 
 def chart_stage_latency(subject: PageView) -> ChartData:
@@ -172,45 +163,55 @@ def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point,
     return tuple(points[i] for i in sorted(kept))
 
 
-def chart_intensity(subject: PageView) -> ChartData:
-    """FLOPs of each layer against its FLOPs for each byte moved, unfused; those with most FLOPs where there are many.
+class IntensityDot(NamedTuple):
+    """A row that computes: its index in `Profile.layers`, its arithmetic intensity and its FLOPs, all phases."""
 
-    A layer with an op that no rule covers has no point.
-    """
-    points = []
-    for row, counts in enumerate(subject.own_counts):
-        intensity = compute_intensity(counts)
-        if intensity:
-            flops = counts.flops + (counts.backward_flops or 0)
-            points.append((intensity, flops, subject.table_row_name(row)))
-    points = sorted(points, key=lambda point: -point[1])[:MAX_POINTS]
+    row: int
+    intensity: float
+    flops: int
+
+
+def find_computing_rows(subject: PageView) -> list[IntensityDot]:
+    """The rows that compute and have no op without a rule."""
+    own = ((row, compute_intensity(counts), counts) for row, counts in enumerate(subject.own_counts))
+    return [
+        IntensityDot(row, intensity, counts.flops + (counts.backward_flops or 0))
+        for row, intensity, counts in own
+        if intensity
+    ]
+
+
+def chart_intensity(subject: PageView) -> ChartData:
+    """FLOPs of each layer against its arithmetic intensity; those with most FLOPs where there are many."""
+    dots = sorted(find_computing_rows(subject), key=lambda dot: -dot.flops)[:MAX_POINTS]
+    points = tuple((dot.intensity, dot.flops, subject.table_row_name(dot.row)) for dot in dots)
     title = f"{INTENSITY.title} by layer"
-    return ChartData("intensity", title, INTENSITY.whole, "FLOPs", (subject.name,), (tuple(points),), "scatter")
+    return ChartData("intensity", title, INTENSITY.whole, "FLOPs", (subject.name,), (points,), "scatter")
 
 
 def chart_roofline(subject: PageView) -> ChartData:
-    """How fast each measured layer ran against its FLOPs for each byte moved, under the roof of a device we know."""
-    found = sorted(measured_rates.dots(subject.own_counts), key=lambda dot: -dot.rate)[:MAX_POINTS]
-    roof, ran = (
-        roofline.find_roof(subject.profile, subject.device),
-        tuple((dot.intensity, dot.rate, subject.table_row_name(dot.row)) for dot in found),
-    )
+    """How fast each measured layer ran against its arithmetic intensity, under the roof of a device we know."""
+    ran = measure_rates(subject)[:MAX_POINTS]
     sets, names, title = [ran], [subject.name], "How fast each layer ran"
-    if roof is not None and found:
-        line = roof.outline(min(dot.intensity for dot in found), max(dot.intensity for dot in found))
-        sets.append(tuple((*place, "roof") for place in line))
+    roof = roofline.find_roof(subject.profile, subject.device)
+    if roof is not None and ran:
+        line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
+        sets.append([(*place, "roof") for place in line])
         names.append(f"roof of {roof.device}")
         title = f"Roofline: {roof.describe()}"
-    return ChartData(
-        key="roofline",
-        title=title,
-        x_label=INTENSITY.whole,
-        y_label="FLOP/s",
-        names=tuple(names),
-        points=tuple(sets),
-        kind="scatter",
-        joined=(False, True)[: len(sets)],
-    )
+    points, axes = tuple(map(tuple, sets)), (INTENSITY.whole, "FLOP/s")
+    return ChartData("roofline", title, *axes, tuple(names), points, "scatter", joined=(False, True))
+
+
+def measure_rates(subject: PageView) -> list[tuple[float, float, str]]:
+    """Intensity, FLOP/s and name of the rows that compute and were measured long enough to tell, the fastest first."""
+    timed = ((dot, subject.own_counts[dot.row].latency) for dot in find_computing_rows(subject))
+    rates = [
+        (dot.intensity, dot.flops / time.seconds, subject.table_row_name(dot.row))
+        for dot, time in timed
+        if time and not time.below_resolution and time.seconds > 0
+    ]
+    return sorted(rates, key=lambda rate: -rate[1])
 
 
 def chart_windows(subject: PageView) -> ChartData:
@@ -223,15 +224,8 @@ def chart_windows(subject: PageView) -> ChartData:
     strides = tuple((i, max(window.stride), name) for i, (row, window, name) in enumerate(chain, 1))
     fields = tuple((i, subject.field_extent(row) or 0, name) for i, (row, window, name) in enumerate(chain, 1))
     names = ("kernel", "stride", "receptive field")
-    return ChartData(
-        key="windows",
-        title="What the windows see",
-        x_label="convolution",
-        y_label="positions along a side",
-        names=names,
-        points=(extents, strides, fields),
-        kind="bars",
-    )
+    title, labels = "What the windows see", ("convolution", "positions along a side")
+    return ChartData("windows", title, *labels, names, (extents, strides, fields), "bars")
 
 
 def find_conv_chain(subject: PageView) -> list[tuple[int, Window, str]]:

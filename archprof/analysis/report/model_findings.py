@@ -44,7 +44,7 @@ def find_incomplete_counts(subject: PageView) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds; where the forward stopped, what had been counted by then."""
     for weight, finding in findings.find_incomplete_models([subject], []):
         failure, totals = subject.profile.failure, subject.profile.totals
-        rows = [subject.table_row_name(failure.layer)] if failure else _unknown(subject)
+        rows = [subject.table_row_name(subject.profile.stopped_row or 0)] if failure else _unknown(subject)
         yield WeighedFinding(weight, _finding(subject, finding.text, ("macs", "flops"), rows))
         if failure:
             made = phrases.say_bytes(totals.activation_bytes["float32"])

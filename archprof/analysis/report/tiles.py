@@ -16,7 +16,6 @@ class Tile(NamedTuple):
 
     Attributes:
         key: "params", "macs", "flops", "activation", "latency" or "field".
-        label: what stands above the number.
         value: raw; `None` when there is none, and then `note` says why.
         unit: "count", "bytes", "seconds" or "px".
         second: another value of the same unit beside the first, with its label, such as float16 beside float32.
@@ -26,13 +25,17 @@ class Tile(NamedTuple):
     """
 
     key: str
-    label: str
     value: float | None
     unit: str
     second: tuple[float | None, str] | None
     is_lower_bound: bool
     note: str
     half_interval: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """What stands above the number."""
+        return METRIC_BY_KEY["act_fp32" if self.key == "activation" else self.key].title
 
 
 def build_tiles(subject: PageView) -> tuple[Tile, ...]:
@@ -41,43 +44,12 @@ def build_tiles(subject: PageView) -> tuple[Tile, ...]:
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act, stopped = totals.activation_bytes, subject.profile.failure is not None
+    sizes, sign = (act["float16"], "float16"), "float32 | float16"
     return (
-        Tile(
-            "params",
-            METRIC_BY_KEY["params"].title,
-            totals.params,
-            "count",
-            trainable,
-            stopped,
-            phrases.say_bytes(totals.param_bytes),
-        ),
-        Tile(
-            "macs",
-            METRIC_BY_KEY["macs"].title,
-            totals.macs,
-            "count",
-            macs if train else None,
-            "macs" in bounds,
-            "of one forward",
-        ),
-        Tile(
-            "flops",
-            METRIC_BY_KEY["flops"].title,
-            totals.flops,
-            "count",
-            flops if train else None,
-            "flops" in bounds,
-            FLOPS_NOTE,
-        ),
-        Tile(
-            key="activation",
-            label=METRIC_BY_KEY["act_fp32"].title,
-            value=act["float32"],
-            unit="bytes",
-            second=(act["float16"], "float16"),
-            is_lower_bound="act_fp32" in bounds,
-            note="float32 | float16",
-        ),
+        Tile("params", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
+        Tile("macs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
+        Tile("flops", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
+        Tile("activation", act["float32"], "bytes", sizes, "act_fp32" in bounds, sign),
         _latency(subject),
         _field(subject),
     )
@@ -85,12 +57,12 @@ def build_tiles(subject: PageView) -> tuple[Tile, ...]:
 
 def _latency(subject: PageView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
-    measurement, time, label = subject.profile.measurement, subject.time, METRIC_BY_KEY["latency"].title
+    measurement, time = subject.profile.measurement, subject.time
     if measurement is None or time is None:
-        return Tile("latency", label, None, "seconds", None, False, "not measured")
-    where = measurement.device_name or measurement.device
+        return Tile("latency", None, "seconds", None, False, "not measured")
+    where = measurement.device_title
     words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
-    return Tile("latency", label, time.seconds, "seconds", None, False, words, time.half_interval)
+    return Tile("latency", time.seconds, "seconds", None, False, words, time.half_interval)
 
 
 def _field(subject: PageView) -> Tile:
@@ -102,12 +74,5 @@ def _field(subject: PageView) -> Tile:
     note = reason or "no layer has one"
     if row is not None:
         note = f"in {subject.table_row_name(row)}{', before ' if reason else ''}{reason}"
-    return Tile(
-        key="field",
-        label=METRIC_BY_KEY["field"].title,
-        value=size,
-        unit="px",
-        second=(local, "without global paths") if local > (size or 0) else None,
-        is_lower_bound="field" in subject.bounds,
-        note=note,
-    )
+    second = (local, "without global paths") if local > (size or 0) else None
+    return Tile("field", size, "px", second, "field" in subject.bounds, note)

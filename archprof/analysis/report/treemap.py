@@ -34,7 +34,8 @@ class TreemapNode(NamedTuple):
         parent: its id; "" for the first.
         kind: the class; "" for "other".
         depth: 0 for the first.
-        own, total: by the keys of `METRICS`; for a measured model by those of `ALL`.
+        name: what its row in the table of layers is called; the model's name for the first.
+        own, total: by the keys of `AREA_METRICS`; for a measured model by those of `ALL_AREA_METRICS`.
     """
 
     id: str
@@ -42,19 +43,21 @@ class TreemapNode(NamedTuple):
     parent: str
     kind: str
     depth: int
+    name: str
     own: dict[str, float]
     total: dict[str, float]
 
 
 @dataclass(slots=True, eq=False)
 class _Box:
-    """A node that is being built; numbers in the order of `ALL`."""
+    """A node that is being built; numbers in the order of `ALL_AREA_METRICS`. `is_module`: its label is of a path."""
 
     label: str
     kind: str
     depth: int
     total: list[float]
     parts: list[_Box] = field(default_factory=list)
+    is_module: bool = True
 
 
 def build_treemap(view: ProfileView, most: int = MAX_BOXES) -> tuple[TreemapNode, ...]:
@@ -82,7 +85,7 @@ def _boxes(view: ProfileView) -> list[_Box]:
     owns = []
     for box in by_path.values():
         if box.parts and any(box.total):
-            owns.append(_Box(OWN_LABEL, box.kind, box.depth + 1, box.total))
+            owns.append(_Box(OWN_LABEL, box.kind, box.depth + 1, box.total, is_module=False))
             box.parts.append(owns[-1])
     for path in sorted(parents, key=lambda path: -by_path[path].depth):
         above = by_path[parents[path]]
@@ -92,7 +95,8 @@ def _boxes(view: ProfileView) -> list[_Box]:
 
 def _rest(profile: Profile, root: _Box) -> list[_Box]:
     """What was measured and belongs to no module, as parts of the model itself."""
-    boxes = [_Box(line.name, "", 1, _measured(line.counts)) for line in build_outside_lines(profile, "part")]
+    lines = build_outside_lines(profile, "part")
+    boxes = [_Box(line.name, "", 1, _measured(line.counts), is_module=False) for line in lines]
     root.parts += boxes
     root.total = [sum(column) for column in zip(root.total, *(box.total for box in boxes), strict=True)]
     return boxes
@@ -152,11 +156,12 @@ def _other(small: list[_Box]) -> _Box:
 
 def _numbered(root: _Box, keys: Sequence[str]) -> tuple[TreemapNode, ...]:
     nodes: list[TreemapNode] = []
-    waiting = [(root, "")]
+    waiting = [(root, "", "")]
     while waiting:
-        box, parent = waiting.pop()
+        box, parent, above = waiting.pop()
+        name = f"{above}.{box.label}".strip(".") if box.is_module else f"{above} {box.label}".strip()
         total = dict(zip(keys, box.total, strict=False))
         own = dict.fromkeys(keys, 0.0) if box.parts else dict(total)
-        nodes.append(TreemapNode(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, own, total))
-        waiting += [(part, nodes[-1].id) for part in reversed(box.parts)]
+        nodes.append(TreemapNode(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, name, own, total))
+        waiting += [(part, nodes[-1].id, name if parent else "") for part in reversed(box.parts)]
     return tuple(nodes)

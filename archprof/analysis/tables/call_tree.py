@@ -20,12 +20,12 @@ class CallTree:
 
     def __init__(self, profile: Profile, own: Sequence[Counts]) -> None:
         self.layers, self.own_counts = profile.layers, own
-        self.parents = _parents(self.layers)
+        self.parents = [layer.parent for layer in self.layers]
         self.children: list[list[int]] = [[] for _ in self.layers]
         for index, parent in enumerate(self.parents):
             if parent is not None:
                 self.children[parent].append(index)
-        self.stopped_rows = _ancestry(self.parents, profile.failure.layer) if profile.failure else frozenset()
+        self.stopped_rows = _ancestry(self.parents, profile.stopped_row)
 
     @cached_property
     def totals(self) -> list[Counts]:
@@ -101,24 +101,12 @@ class TreeLines:
         return bool(self.tree.totals[index].calls) or self.has_work(self.tree.totals[index])
 
     def has_work(self, counts: Counts) -> bool:
-        return any(getattr(counts, key) for key in self.shown_keys)
+        return bool(counts.unknown) or any(getattr(counts, key) for key in self.shown_keys)
 
 
-def _parents(layers: Sequence[Layer]) -> list[int | None]:
-    """The row each row is part of: the nearest one above it that is less deep."""
-    parents: list[int | None] = []
-    open_rows: list[int] = []
-    for index, layer in enumerate(layers):
-        while open_rows and layers[open_rows[-1]].depth >= layer.depth:
-            open_rows.pop()
-        parents.append(open_rows[-1] if open_rows else None)
-        open_rows.append(index)
-    return parents
-
-
-def _ancestry(parents: list[int | None], index: int) -> frozenset[int]:
+def _ancestry(parents: list[int | None], index: int | None) -> frozenset[int]:
     """The row and every row it is part of."""
-    line, here = [], index if parents else None
+    line, here = [], index
     while here is not None:
         line.append(here)
         here = parents[here]

@@ -12,6 +12,7 @@ from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRICS, find_lower_bounds
 from archprof.analysis.table import Column, Value
 from archprof.errors import UnknownName
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 
 COLUMN_OF_METHOD = {"": "latency", "eager": "eager", "kernel": "kernel"}
@@ -37,6 +38,7 @@ class CountedLine:
     depth: int = 0
     subtotal: bool = False
     stopped: bool = False
+    outside: Outside | None = None
 
     @property
     def bounds(self) -> frozenset[str]:
@@ -76,14 +78,16 @@ def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
         CountedLine(
             name,
             Counts(
-                latency=found[0].get(name, Elapsed()),
-                eager=found[1].get(name, Elapsed()),
-                kernel=found[2].get(name, Elapsed()),
-                n_kernels=None if kernels is None else kernels.get(f"{name}#None", 0),
+                latency=found[0].get(outside, Elapsed()),
+                eager=found[1].get(outside, Elapsed()),
+                kernel=found[2].get(outside, Elapsed()),
+                n_kernels=None if kernels is None else kernels.get(outside, 0),
             ),
             {key: name},
+            outside=outside,
         )
-        for name in dict.fromkeys(name for rows in found for name, elapsed in rows.items() if elapsed)
+        for outside in dict.fromkeys(one for rows in found for one, elapsed in rows.items() if elapsed)
+        if isinstance(outside, Outside) and (name := f"({outside.value})")
     ]
 
 

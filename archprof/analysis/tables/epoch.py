@@ -65,7 +65,7 @@ def _row(profile: Profile, images: int) -> Row:
             "An epoch follows from one: forward, backward and optimizer step.",
             "Measure it: archprof table MODEL --train --measure cpu -o step.json",
         )
-    often, device = count_steps(images, profile.batch), measurement.device_name or measurement.device
+    often, device = count_steps(images, profile.batch), measurement.device_title
     cells: tuple[Value, ...] = (
         profile.model, device, profile.batch, profile.dtype, time.seconds, profile.batch / time.seconds,
         often, often * time.seconds, often * time.low, often * time.high,

@@ -14,6 +14,10 @@ UNCOUNTED_NOTE = (
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
 
 
+LACKS_CALLS_NOTE = (
+    "No module inside the model was seen to be called: all work is in the model's own row, and nothing tells whether "
+    "that is all there is."
+)
 NOT_BY_OP_NOTE = "Latency is measured by layer, not by op: see the table by layer."
 
 
@@ -30,6 +34,8 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
         lines += _unknown(profile)
     if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
         lines.append(_uncalled(uncalled))
+    if profile.lacks_calls:
+        lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
     return (*lines, *profile.notes, *timed)
 
@@ -41,7 +47,7 @@ def _asked(profile: Profile) -> str:
 
 def _stopped(profile: Profile) -> str:
     assert profile.failure is not None
-    layer, message = profile.layers[profile.failure.layer], " ".join(profile.failure.message.split())
+    layer, message = profile.layers[profile.stopped_row or 0], " ".join(profile.failure.message.split())
     return f"The forward stopped in {_named(layer)}, given {_shapes(layer.inputs)}: {profile.failure.error}: {message}"
 
 
@@ -54,9 +60,8 @@ def _unknown(profile: Profile) -> list[str]:
     for name, ops in groups.items():
         made = [profile.tensors[i].spec for i in ops[0].outputs]
         calls = f"{len(ops)} call{'s' if len(ops) > 1 else ''}"
-        lines.append(
-            f"Not counted: {name}, {calls}, first in {_named(profile.layers[ops[0].layer])} -> {_shapes(made)}."
-        )
+        first = profile.layers[profile.call_rows[ops[0].call]]
+        lines.append(f"Not counted: {name}, {calls}, first in {_named(first)} -> {_shapes(made)}.")
     return [*lines, UNCOUNTED_NOTE]
 
 

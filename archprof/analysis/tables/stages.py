@@ -39,9 +39,9 @@ class StageRun:
 
 def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[StageRun]:
     """The stages in the order of the calls, what was never called last; each of `rows` falls into exactly one."""
-    layers = profile.layers
+    layers, rows_of_calls = profile.layers, profile.call_rows
     calls = [i for i in rows if layers[i].call is not None]
-    lengthwise = {op.layer for op in profile.ops if op.window and len(op.window.kernel) == 1}
+    lengthwise = {rows_of_calls[op.call] for op in profile.ops if op.window and len(op.window.kernel) == 1}
     runs = _without_gates(_runs(layers, own, _by_end(layers, calls), lengthwise))
     idle = StageRun(None, [i for i in rows if layers[i].call is None], called=False)
     return [*runs, idle] if idle.rows else runs
@@ -49,7 +49,7 @@ def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line for each stage."""
-    layers, failed = profile.layers, profile.failure.layer if profile.failure else None
+    layers, failed = profile.layers, profile.stopped_row
     return [
         CountedLine(
             name=run.name,

@@ -121,7 +121,8 @@ def _one_way_or_the_other(profile: Profile, count: SourceCount, left: int) -> It
 
 def _convolutions(profile: Profile, paths: tuple[str, ...]) -> Iterator[int]:
     """MACs of the convolutions of these modules that the rule, which sees no `padding="same"`, took for counted."""
-    padded = {op.layer for op in profile.ops if op.name == "aten.constant_pad_nd"}
+    padded = {op.call for op in profile.ops if op.name == "aten.constant_pad_nd"}
+    in_call = [profile.modules[call.module].path in paths for call in profile.calls]
     for op in profile.ops:
-        if op.name == "aten.convolution" and op.layer not in padded and profile.layers[op.layer].path in paths:
+        if op.name == "aten.convolution" and op.call not in padded and in_call[op.call]:
             yield op.macs or 0

@@ -64,8 +64,8 @@ def count_bytes_by_row(profile: Profile) -> BytesByRow:
     """Bytes by row and phase."""
     found: Counter[tuple[RowKey, Phase]] = Counter()
     for op in profile.ops:
-        layer = profile.layers[op.layer]
-        found[(layer.path, layer.call), op.phase] += op.bytes_read + op.bytes_written
+        layer = profile.layers[profile.call_rows[op.call]]
+        found[(layer.path, layer.call), op.phase] += op.bytes_moved
     return found
 
 

@@ -126,8 +126,8 @@ def sum_seconds_by_row(charged: Sequence[ChargedWork], turn: int) -> dict[RowKey
     return {row: nanoseconds / 1e9 for row, nanoseconds in total.items()}
 
 
-def collect_kernels(charged: Sequence[ChargedWork], turns: Sequence[int]) -> dict[str, tuple[Kernel, ...]]:
-    """The kernels of each row, by "path#call", the longest first; a number and seconds are of an average pass."""
+def collect_kernels(charged: Sequence[ChargedWork], turns: Sequence[int]) -> dict[RowKey, tuple[Kernel, ...]]:
+    """The kernels of each row, the longest first; a number and seconds are of an average pass."""
     counts: dict[RowKey, Counter[str]] = defaultdict(Counter)
     times: dict[RowKey, Counter[str]] = defaultdict(Counter)
     for one in charged:
@@ -136,10 +136,10 @@ def collect_kernels(charged: Sequence[ChargedWork], turns: Sequence[int]) -> dic
             times[one.row][one.work.name] += one.work.nanoseconds
     passes = len(turns)
     return {
-        f"{path}#{call}": tuple(
-            Kernel(name, round(counts[path, call][name] / passes), nanoseconds / 1e9 / passes)
+        row: tuple(
+            Kernel(name, round(counts[row][name] / passes), nanoseconds / 1e9 / passes)
             for name, nanoseconds in found.most_common()
         )
-        for (path, call), found in times.items()
-        if call is not None
+        for row, found in times.items()
+        if row[1] is not None
     }

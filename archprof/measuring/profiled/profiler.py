@@ -74,7 +74,7 @@ class ProfiledSampler:
 
     def __init__(self, subject: LiveModel, rows: Marking, synchronize: Callable[[], None]) -> None:
         self.subject, self.marking, self.synchronize = subject, rows, synchronize
-        self.kernels: dict[str, tuple[Kernel, ...]] = {}
+        self.kernels: dict[RowKey, tuple[Kernel, ...]] = {}
         self.notes: list[str] = []
         self._samples: deque[dict[RowKey, float]] = deque()
 

@@ -37,7 +37,8 @@ def _said(series: ChartData) -> str:
     largest, where = max(points)
     value = axes.choose_scale(series.y_unit, [largest])
     measure = series.y_label + axes.BASE_UNITS[series.y_unit]
-    text = f"{series.title}. {measure} by {series.x_label or 'part'} for {', '.join(series.names)}."
+    across = (series.x_label or "part") + axes.BASE_UNITS[series.x_unit]
+    text = f"{series.title}. {measure} by {across} for {', '.join(series.names)}."
     return f"{text} Largest: {value.format(largest)} {value.symbol} at {where}. The table below holds the numbers."
 
 

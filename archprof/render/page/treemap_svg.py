@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from archprof import units
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.report.page import ModelPage
-from archprof.analysis.report.treemap import ALL_AREA_METRICS, TreemapNode
+from archprof.analysis.report.treemap import ALL_AREA_METRICS
 from archprof.render.page.markup import coord, cut_text, escape_text, tag, void_tag
 from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
 
@@ -74,7 +74,7 @@ def _map(models: Sequence[ModelPage], metric: str, locate: LocateRow) -> str:
         place = Rect(i * (width + MAP_GAP), MAP_HEIGHT - high, width, high)
         drawn = place_boxes(page.nodes, metric, place) if total else []
         found |= {find_family(box.node.kind) for box in drawn if not box.has_head and not box.grouped_count}
-        names = name_nodes(page.nodes)
+        names = {node.id: node.name for node in page.nodes}
         pieces += [_box(box, unit, names, locate(i, names[box.node.id])) for box in drawn]
         if len(models) > 1:
             pieces.append(_name(place, page.profile.model, f"{scale.format(total)} {scale.symbol}".strip()))
@@ -98,18 +98,6 @@ def _said(models: Sequence[ModelPage], metric: str) -> str:
         total = units.show_quantity(root.total[metric], unit)
         sentences.append(f"{page.profile.model} {total}" + (f", largest parts {largest}" if largest else ""))
     return f"Treemap of {label} by module: {'; '.join(sentences)}. The table of layers holds every number."
-
-
-def name_nodes(nodes: Sequence[TreemapNode]) -> dict[str, str]:
-    """What each node is called in the table of layers: its path, and `path (own)`; the model by its own name."""
-    root, *others = nodes
-    names = {root.id: ""}
-    for node in others:
-        above = names[node.parent]
-        names[node.id] = (
-            f"{above} {node.label}".strip() if node.label.startswith("(") else f"{above}.{node.label}".strip(".")
-        )
-    return names | {root.id: root.label}
 
 
 def _box(box: PlacedBox, unit: str, names: dict[str, str], row: str | None) -> str:

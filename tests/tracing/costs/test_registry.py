@@ -10,7 +10,6 @@ from archprof.tracing.ops.costs import registry
 @pytest.fixture(autouse=True)
 def _rules_as_they_were(monkeypatch):
     monkeypatch.setattr(registry, "_rules", dict(registry._rules))
-    monkeypatch.setattr(registry, "_causal", set(registry._causal))
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,17 @@ from archprof.tracing.ops.costs import (  # noqa: F401  (each registers its rule
 from archprof.tracing.ops.costs.registry import (
     Causal,
     CostRule,
+    KeptForBackward,
     OpCost,
     cost_rule,
     find_cost_rule,
     find_cost_status,
+    find_op_rule,
     register_cost,
+    status_of_rule,
 )
 
-__all__ = ["Causal", "CostRule", "OpCost", "cost_rule", "find_cost_rule", "find_cost_status", "register_cost"]
+__all__ = [
+    "Causal", "CostRule", "KeptForBackward", "OpCost", "cost_rule", "find_cost_rule", "find_cost_status",
+    "find_op_rule", "register_cost", "status_of_rule",
+]  # fmt: skip

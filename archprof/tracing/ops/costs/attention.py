@@ -9,6 +9,9 @@ Backward: five matrix products, since the fused kernels compute the scores anew 
 scores × (3 × head size of the keys + 2 × that of the values). FLOPs: 2 × MACs, the forward's per score again, and
 for each score 4 for the gradient of the softmax, 1 for the scale and 2 for dropout.
 
+Until then the kernels keep queries, keys, values, the mask, the result and one number per query: the logarithm of its
+sum of exponentials, in float32 or wider.
+
 `is_causal` masks the scores of later keys. By default all scores are counted, as torch's counter and the published
 counts do; with `half` only the unmasked ones, exactly: query i of Sq sees min(i, Skv) keys, i = 1 … Sq.
 """
@@ -20,7 +23,8 @@ from itertools import zip_longest
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archprof.tracing.ops.costs.registry import CostRule, OpCost, cost_rule
+from archprof.facts.records import TensorSpec
+from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +34,8 @@ MASK_FLOPS = 1
 SOFTMAX_FLOPS_PER_SCORE = 5
 DROPOUT_FLOPS = 2
 GRADIENT_FLOPS = 4 + SCALE_FLOPS
+
+DOUBLE_BYTES = 8
 
 AttentionShape = Sequence[int]
 """Of queries, keys or values: (…, heads, positions, head size)."""
@@ -121,6 +127,12 @@ def _rule_of_function(cost: CostRule) -> CostRule:
     return count
 
 
+def keep_attention(result: Tensor, /, *_: Any, **__: Any) -> KeptForBackward:
+    """The result, and the logarithm of each query's sum of exponentials, from which the scores are made anew."""
+    wide = result.dtype.itemsize == DOUBLE_BYTES
+    return KeptForBackward((0,), (TensorSpec(tuple(result.shape[:-1]), "float64" if wide else "float32"),))
+
+
 def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
     """The rule of an op that takes its arguments at these places."""
 
@@ -151,7 +163,7 @@ def _take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> An
     return args[place] if place is not None and place < len(args) else otherwise
 
 
-cost_rule("aten.scaled_dot_product_attention", causal=True)(_rule_of_function(count_attention))
+cost_rule("aten.scaled_dot_product_attention", causal=True, keeps=keep_attention)(_rule_of_function(count_attention))
 cost_rule("aten.scaled_dot_product_attention_backward", causal=True)(_rule_of_function(count_attention_backward))
 for _name, _places in FORWARD_OPS.items():
     cost_rule(f"aten.{_name}", causal=True)(_rule_of_op(count_attention, _places))

@@ -62,7 +62,7 @@ def put(result: Tensor, /, x: Tensor, index: Tensor, source: Tensor, accumulate:
     return _count_adds(source) if accumulate else NO_COST
 
 
-@cost_rule(*aten_names("_embedding_bag _embedding_bag_forward_only"))
+@cost_rule(*aten_names("_embedding_bag _embedding_bag_forward_only"), gathers=True)
 def embedding_bag(
     result: Any,
     /,

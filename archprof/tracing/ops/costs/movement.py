@@ -38,11 +38,15 @@ CREATION_OPS = """
     normal_functional uniform bernoulli multinomial exponential geometric log_normal cauchy poisson
     """
 SELECTION_OPS = """
-    where masked_fill masked_select masked_scatter index index_select _unsafe_index gather take take_along_dim
-    embedding index_copy index_fill one_hot nonzero nonzero_static all any is_nonzero isin sort argsort msort topk
-    kthvalue median nanmedian mode searchsorted bucketize unique_dim unique_consecutive unique_dim_consecutive
-    _unique _unique2 _local_scalar_dense item _linalg_check_errors _assert_async _assert_scalar
-    _assert_tensor_metadata histc bincount _is_all_true _is_any_true is_same_size _has_same_storage_numel
+    where masked_fill masked_select masked_scatter _unsafe_index take take_along_dim index_copy index_fill one_hot
+    nonzero nonzero_static all any is_nonzero isin sort argsort msort topk kthvalue median nanmedian mode
+    searchsorted bucketize unique_dim unique_consecutive unique_dim_consecutive _unique _unique2
+    _local_scalar_dense item _linalg_check_errors _assert_async _assert_scalar _assert_tensor_metadata histc
+    bincount _is_all_true _is_any_true is_same_size _has_same_storage_numel
     """
 
+GATHERING_OPS = "embedding index index_select gather"
+"""They read of their first input only the rows that they return."""
+
+cost_rule(*aten_names(GATHERING_OPS), gathers=True)(costs_nothing)
 cost_rule(*aten_names(VIEW_OPS + COPY_OPS + CREATION_OPS + SELECTION_OPS), "torchvision.nms")(costs_nothing)

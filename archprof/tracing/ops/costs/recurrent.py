@@ -10,6 +10,10 @@ Dropout between layers in training: 2 an element it is applied to.
 
 Backward: twice the forward, since each weight matrix stands in two products, one for the gradient of its input and
 one for its own. The gradient of the first layer's input is counted even where nobody asks for it.
+
+Until its backward a layer keeps its weights, its input and its output, and what torch's fused cells keep: the gates and
+the new cell state of an LSTM (5 H per row), the gates, the candidate, its recurrent part and the old state of a GRU
+(5 H). cuDNN says only on a GPU how much it reserves; it is at least that.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archprof.tracing.ops.costs.registry import CostRule, OpCost, aten_names, cost_rule
+from archprof.facts.records import TensorSpec
+from archprof.tracing.ops.costs.registry import CostRule, KeepRule, KeptForBackward, OpCost, aten_names, cost_rule
 from archprof.tracing.ops.costs.tensors import numel
 
 if TYPE_CHECKING:
@@ -26,13 +31,15 @@ if TYPE_CHECKING:
 
 
 class RecurrentCell(NamedTuple):
-    """One kind of cell: rows of its input weight matrix, and FLOPs between its products, each per hidden unit."""
+    """One kind of cell: rows of its input weight matrix, FLOPs between its products, numbers that it keeps for its
+    backward beside its output; each per hidden unit."""
 
     gate_count: int
     flops_per_unit: int
+    kept_per_unit: int
 
 
-LSTM, GRU, RNN = RecurrentCell(4, 13), RecurrentCell(3, 10), RecurrentCell(1, 2)
+LSTM, GRU, RNN = RecurrentCell(4, 13, 5), RecurrentCell(3, 10, 5), RecurrentCell(1, 2, 0)
 CELL_BY_MODE = (RNN, RNN, LSTM, GRU)
 """By the number that `_cudnn_rnn` and `mkldnn_rnn_layer` are given as `mode`: ReLU, tanh, LSTM, GRU."""
 
@@ -41,11 +48,36 @@ def _rule_of_function(cell: RecurrentCell) -> CostRule:
     """The rule of torch.lstm, gru, rnn_tanh or rnn_relu; a packed sequence has its batch sizes as second argument."""
 
     def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> OpCost:
-        packed = isinstance(args[2], (list, tuple))
-        weights, _has_biases, layers, dropout, train, *_rest = args[2:] if packed else args[1:]
-        return _count_layers(cell, numel(x) // x.shape[-1], weights, layers, dropout if train else 0.0)
+        weights, layers, dropout = _read_function_args(args)
+        return _count_layers(cell, numel(x) // x.shape[-1], weights, layers, dropout)
 
     return count
+
+
+def _read_function_args(args: Sequence[Any]) -> tuple[Sequence[Tensor], int, float]:
+    """Weights, layers and the share that is dropped, of what follows the input."""
+    packed = isinstance(args[2], (list, tuple))
+    weights, _has_biases, layers, dropout, train, *_ = args[2:] if packed else args[1:]
+    return weights, layers, dropout if train else 0.0
+
+
+def _keep_rule(cell: RecurrentCell) -> KeepRule:
+    """What a function keeps: its output, what each cell keeps, and the output of every layer but the last."""
+
+    def keep(result: Any, /, x: Tensor, *args: Any, **_: Any) -> KeptForBackward:
+        weights, layers, _dropout = _read_function_args(args)
+        shapes = [weight.shape for weight in weights]
+        gates = shapes[0][0]
+        cells = sum(len(shape) == 2 and shape[0] == gates for shape in shapes) // 2
+        each = len(shapes) // layers
+        inner = sum(shape[1] for shape in shapes[each::each])
+        per_row = cells * (gates // cell.gate_count) * cell.kept_per_unit + inner
+        elements = numel(x) // x.shape[-1] * per_row
+        return KeptForBackward(
+            (0,), (TensorSpec((elements,), str(x.dtype).removeprefix("torch.")),) if elements else ()
+        )
+
+    return keep
 
 
 def _count_layers(cell: RecurrentCell, rows: int, weights: Sequence[Tensor], layers: int, dropout: float) -> OpCost:
@@ -74,7 +106,7 @@ def backward_rule(forward: CostRule) -> CostRule:
 
 
 for _name, _cell in {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}.items():
-    cost_rule(f"aten.{_name}")(_rule_of_function(_cell))
+    cost_rule(f"aten.{_name}", keeps=_keep_rule(_cell))(_rule_of_function(_cell))
     cost_rule(f"aten.{_name}_backward")(backward_rule(_rule_of_function(_cell)))
 
 

@@ -1,9 +1,10 @@
 """Which rule counts which op: one table of names, and three answers to "is it counted?".
 
-A rule is a function of shapes: `rule(result, /, *args, **kwargs)` gets what the op returned and then
-its arguments as dispatched, for every overload of the op. It reads `.shape` and `.dtype` of tensors, never
-their values, and calls no torch op. `None` from a rule means that the shapes do not tell, so this call
-of the op is unknown (an attention over sequences of different lengths, say).
+What is known of an op stands in its rule: what it costs, what it moves and, where torch does not show it, what it keeps
+for its backward. A cost is a function of shapes: `rule(result, /, *args, **kwargs)` gets what the op returned and its
+arguments as dispatched, for every overload of the op. It reads `.shape` and `.dtype` of tensors, never their values,
+and calls no torch op. `None` from a rule means that the shapes do not tell, so this call of the op is unknown (an
+attention over sequences of different lengths, say).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from archprof.facts.records import Status, Window
+from archprof.facts.records import Status, TensorSpec, Window
 
 Causal = Literal["full", "half"]
 
@@ -25,21 +26,57 @@ class OpCost(NamedTuple):
     window: Window | None = None
 
 
+class KeptForBackward(NamedTuple):
+    """What an op that is recorded whole keeps until its backward, beside the tensors that go in.
+
+    Attributes:
+        outputs: positions of results.
+        reserve: what its kernel writes for its backward alone.
+    """
+
+    outputs: tuple[int, ...] = ()
+    reserve: tuple[TensorSpec, ...] = ()
+
+
 CostRule = Callable[..., OpCost | None]
+KeepRule = Callable[..., KeptForBackward]
 AnyRule = TypeVar("AnyRule", bound=Callable[..., Any])
 
 NO_COST = OpCost(0, 0)
 
-_rules: dict[str, CostRule] = {}
-_causal: set[str] = set()
+
+class OpRule(NamedTuple):
+    """All that is said of one op.
+
+    Attributes:
+        cost: what it costs.
+        causal: the rule of its cost takes a keyword `half`, true where only unmasked scores are to be counted.
+        gathers: it reads of its first input only the rows that it returns.
+        keeps: of an op that is recorded whole, what it keeps for its backward; a function of the same arguments. Of
+            any other op torch itself shows that.
+    """
+
+    cost: CostRule
+    causal: bool = False
+    gathers: bool = False
+    keeps: KeepRule | None = None
+
+    def bind_causal(self, causal: Causal) -> CostRule:
+        """What it costs where causal scores are counted so: see `find_cost_rule`."""
+        return partial(self.cost, half=True) if self.causal and causal == "half" else self.cost
 
 
-def cost_rule(*names: str, causal: bool = False) -> Callable[[AnyRule], AnyRule]:
+_rules: dict[str, OpRule] = {}
+
+
+def cost_rule(
+    *names: str, causal: bool = False, gathers: bool = False, keeps: KeepRule | None = None
+) -> Callable[[AnyRule], AnyRule]:
     """Register the decorated function as the rule of these ops, named as "aten.convolution".
 
     Args:
         names: with the namespace and without the overload; an in-place op needs no name of its own.
-        causal: the rule takes a keyword `half`, true where only unmasked scores are to be counted.
+        causal, gathers, keeps: see `OpRule`.
 
     Raises:
         ValueError: a name has a rule already.
@@ -49,9 +86,7 @@ def cost_rule(*names: str, causal: bool = False) -> Callable[[AnyRule], AnyRule]
         for name in names:
             if name in _rules:
                 raise ValueError(f"{name} has a rule already")
-            _rules[name] = function
-            if causal:
-                _causal.add(name)
+            _rules[name] = OpRule(function, causal, gathers, keeps)
         return function
 
     return register
@@ -67,27 +102,34 @@ def costs_nothing(result: object, /, *args: object, **kwargs: object) -> OpCost:
     return NO_COST
 
 
-def find_cost_rule(name: str, causal: Causal = "full") -> CostRule | None:
+def find_op_rule(name: str) -> OpRule | None:
     """The rule of the op dispatched under this name, or `None` when no rule covers it.
 
-    An in-place op costs what its twin costs: "aten.relu_" finds the rule of "aten.relu".
+    An in-place op does what its twin does: "aten.relu_" finds the rule of "aten.relu".
+    """
+    return _rules.get(name) or _rules.get(name.removesuffix("_"))
+
+
+def find_cost_rule(name: str, causal: Causal = "full") -> CostRule | None:
+    """What the op dispatched under this name costs, or `None` when no rule covers it.
 
     Args:
         causal: "full" counts every score of an attention; "half" leaves out those that `is_causal` masks.
     """
-    known = name if name in _rules else name.removesuffix("_")
-    found = _rules.get(known)
-    if found is not None and causal == "half" and known in _causal:
-        return partial(found, half=True)
-    return found
+    found = find_op_rule(name)
+    return None if found is None else found.bind_causal(causal)
+
+
+def status_of_rule(rule: OpRule | None) -> Status:
+    """Whether an op with this rule is counted, declared to cost nothing, or unknown."""
+    if rule is None:
+        return "unknown"
+    return "zero" if rule.cost is costs_nothing else "counted"
 
 
 def find_cost_status(name: str) -> Status:
     """Whether the op is counted, declared to cost nothing, or unknown."""
-    found = find_cost_rule(name)
-    if found is None:
-        return "unknown"
-    return "zero" if found is costs_nothing else "counted"
+    return status_of_rule(find_op_rule(name))
 
 
 def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
@@ -112,8 +154,7 @@ def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
             count = function(result, *args, **kwargs)
             return None if count is None else OpCost(*count)
 
-        _rules[name] = counted
-        _causal.discard(name)
+        _rules[name] = _rules.get(name, OpRule(counted))._replace(cost=counted, causal=False)
         return function
 
     return register

@@ -1,0 +1,70 @@
+"""How records become tables of a JSON file, read back by the names of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
+
+from archprof.facts.ran import Ran
+from archprof.facts.records import CacheTensor, Decoding
+from archprof.facts.tensors import TensorSpec
+
+Record = Any
+"""An instance of a named tuple."""
+
+Item = TypeVar("Item", bound=Hashable)
+
+RAN_KEYS = frozenset(field.name for field in fields(Ran)) - {"versions"}
+
+
+class Distinct(Generic[Item]):
+    """Numbers for items, equal ones the same, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Item, int] = {}
+
+    def index(self, item: Item) -> int:
+        return self._numbers.setdefault(item, len(self._numbers))
+
+    @property
+    def found(self) -> list[Item]:
+        return list(self._numbers)
+
+
+def write_table(record: type[Record], rows: Iterable[Any]) -> dict[str, Any]:
+    """A table of these records, or of tuples with as many fields."""
+    return {"columns": record._fields, "rows": list(rows)}
+
+
+def read_table(record: type[Record], table: Mapping[str, Any]) -> list[Any]:
+    """The records of a table: a column of another name is left out, one that is missing has its default."""
+    columns, known = table["columns"], record._fields
+    if list(columns) == list(known):
+        return [record._make(map(to_tuples, row)) for row in table["rows"]]
+    return [
+        record(**{name: to_tuples(value) for name, value in zip(columns, row, strict=True) if name in known})
+        for row in table["rows"]
+    ]
+
+
+def to_tuples(value: Any) -> Any:
+    """Lists as tuples, all the way down."""
+    return tuple([to_tuples(item) for item in value]) if isinstance(value, list) else value
+
+
+def write_ran(ran: Ran) -> dict[str, Any]:
+    """What is known, flat: versions under their own names."""
+    known = {name: getattr(ran, name) for name in sorted(RAN_KEYS)}
+    return {**ran.versions, **{name: value for name, value in known.items() if value not in (None, "", {})}}
+
+
+def read_ran(data: Mapping[str, Any]) -> Ran:
+    known = {name: value for name, value in data.items() if name in RAN_KEYS}
+    return Ran(**known, versions={name: text for name, text in data.items() if name not in RAN_KEYS})
+
+
+def read_decoding(data: Mapping[str, Any]) -> Decoding:
+    """The phase of a decoder, from its fields by name."""
+    cache = (CacheTensor(layer, name, TensorSpec(*spec)) for layer, name, spec in to_tuples(data["cache"]))
+    return Decoding(data["phase"], data["context"], tuple(cache), data["growth"])
