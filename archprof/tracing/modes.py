@@ -27,6 +27,7 @@ from archprof.torchside.private import (
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.moves import MOVES, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
@@ -39,7 +40,7 @@ RESULT_KINDS = (Tensor, tuple, list)
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
-    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, is_left_aligned}
+    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, *MOVES, is_left_aligned}
 )
 """The functions that are not simply called."""
 
@@ -269,6 +270,8 @@ class FunctionMode(TorchFunctionMode):
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too
+        if func in MOVES:
+            return stay(self.op_mode.recorder, func, args, kwargs)
         if func in VALUE_FUNCTIONS:
             return _hand_over_values(func, args, kwargs)
         with self:
