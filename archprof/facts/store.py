@@ -38,6 +38,7 @@ from archprof.facts.store_tables import (
     read_decoding,
     read_ran,
     read_table,
+    write_decoding,
     write_ran,
     write_table,
 )
@@ -92,7 +93,7 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "environment": write_ran(profile.ran),
         "notes": profile.notes,
         "failure": asdict(profile.failure) if profile.failure else None,
-        "decoding": profile.decoding._asdict() if profile.decoding else None,
+        "decoding": write_decoding(profile.decoding) if profile.decoding else None,
         "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
         **_write_facts(profile),
     }

@@ -64,6 +64,15 @@ def read_ran(data: Mapping[str, Any]) -> Ran:
     return Ran(**known, versions={name: text for name, text in data.items() if name not in RAN_KEYS})
 
 
+def write_decoding(decoding: Decoding) -> dict[str, Any]:
+    """The fields by name; a tensor of the cache is its layer, its name and [shape, dtype]."""
+    cache = [
+        (tensor.layer, tensor.name, tensor.spec[:2] if tensor.spec[2:] == (None, None) else tensor.spec)
+        for tensor in decoding.cache
+    ]
+    return decoding._asdict() | {"cache": cache}
+
+
 def read_decoding(data: Mapping[str, Any]) -> Decoding:
     """The phase of a decoder, from its fields by name."""
     cache = (CacheTensor(layer, name, TensorSpec(*spec)) for layer, name, spec in to_tuples(data["cache"]))

@@ -304,23 +304,27 @@ class Calls:
 
     def _find_aliases(self) -> dict[int, list[str]]:
         """The further places of modules that stand in several, by the module's id."""
+        held = [
+            id(child) for node in self.nodes.values() for child in node.module._modules.values() if child is not None
+        ]
         aliases: dict[int, list[str]] = {}
-        for node in self.nodes.values():
-            for name, module in node.module._modules.items():
-                path = f"{node.path}.{name}" if node.path else name
-                held = self.nodes.get(id(module))
-                if held is not None and held.path != path:
-                    aliases.setdefault(id(module), []).append(path)
+        if len(held) == len(set(held)):  # as in most models
+            return aliases
+        for path, module in self.model.named_modules(remove_duplicate=False):
+            if path != self.nodes[id(module)].path:
+                aliases.setdefault(id(module), []).append(path)
         return aliases
 
     def build_parameters(self) -> tuple[Parameter, ...]:
         """What the modules own."""
-        place = self.recorder.find_place
+        place, places = self.recorder.find_place, self._find_aliases()
+        further = {self.nodes[key].path: paths for key, paths in places.items()}
         return tuple(
             [
-                new_parameter((name, module, spec, tensor.requires_grad, role, nbytes, storage, aliases))
+                new_parameter((name, module, spec, tensor.requires_grad, role, nbytes, storage, other_names))
                 for name, module, tensor, role, aliases in self.owned_tensors
                 for (spec, nbytes, _), storage in (place(tensor),)
+                for other_names in (_name_everywhere(name, aliases, further) if further else aliases,)
             ]
         )
 
@@ -333,6 +337,15 @@ class Calls:
                 for row in self.rows
             ]
         )
+
+
+def _name_everywhere(name: str, aliases: tuple[str, ...], places: dict[str, list[str]]) -> tuple[str, ...]:
+    """The further names of a tensor, also under the further places of the modules that hold it."""
+    names = list(aliases)
+    for known in (name, *aliases):
+        holder, _, leaf = known.rpartition(".")
+        names += [f"{place}.{leaf}" if place else leaf for place in places.get(holder, ())]
+    return tuple(dict.fromkeys(names))
 
 
 def _find_holder(path: str, numbers: dict[str, int]) -> int | None:

@@ -20,9 +20,9 @@ from torch import nn
 from archprof.facts.records import TensorSpec
 from archprof.sources.input_spec import InputSpec, is_floating_dtype
 
-BATCH_NORM_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-INSTANCE_NORM_KINDS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-CONVOLUTION_KINDS = (
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 
@@ -72,7 +72,7 @@ def explain_arguments(forward: Any, args: Sequence[Any], kwargs: Mapping[str, An
 
 def _suggest_for_batch_norm(call: FailedCall) -> Iterator[str]:
     module = call.module
-    if not isinstance(module, BATCH_NORM_KINDS) or not call.inputs:
+    if not isinstance(module, BATCH_NORMS) or not call.inputs:
         return
     shape = call.inputs[0].shape
     if module.training and len(shape) > 1 and math.prod(shape) == shape[1]:
@@ -84,7 +84,7 @@ def _suggest_for_batch_norm(call: FailedCall) -> Iterator[str]:
 
 
 def _suggest_for_instance_norm(call: FailedCall) -> Iterator[str]:
-    if isinstance(call.module, INSTANCE_NORM_KINDS) and call.inputs:
+    if isinstance(call.module, INSTANCE_NORMS) and call.inputs:
         shape = call.inputs[0].shape
         if len(shape) > 2 and math.prod(shape[2:]) == 1:
             yield "An instance norm needs more than one value per channel of each image: give a larger --input."
@@ -104,7 +104,7 @@ def _suggest_for_embedding(call: FailedCall) -> Iterator[str]:
 
 def _suggest_for_convolution(call: FailedCall) -> Iterator[str]:
     module = call.module
-    if not isinstance(module, CONVOLUTION_KINDS) or not call.inputs:
+    if not isinstance(module, CONVOLUTIONS) or not call.inputs:
         return
     shape, sides = call.inputs[0].shape, len(module.kernel_size)
     yield from _compare_dtype(call)

@@ -17,6 +17,7 @@ from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRICS
 from archprof.analysis.tables.layers import tabulate_layers
 from archprof.facts.measured import Timing
+from archprof.facts.overlays import Outside
 
 MS = 1e-3
 
@@ -279,7 +280,7 @@ def test_no_finding_is_a_ratio_of_unstable_times():
     """Rounds of 36 to 44 ms and of 90 to 110: the one is slower, and whether 2 or 3 times nobody knows."""
 
     def unstable(*milliseconds):
-        whole = builders.timing("(whole)", None, *milliseconds)
+        whole = builders.timing(Outside.WHOLE, *milliseconds)
         return builders.measured(latencies=(builders.LATENCY._replace(whole=whole),))
 
     found = [one.text for one in comparison.compare([unstable(40, 36, 44), unstable(100, 90, 110)]).findings]

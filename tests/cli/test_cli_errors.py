@@ -131,7 +131,7 @@ def test_wrong_number_of_channels_shows_the_table_up_to_there(command: Callable)
         [
             "The forward of alexnet failed in features.0, a Conv2d(3, 64, kernel_size=(11, 11)",
             "given 1x64x56x56",
-            "--input",
+            "It takes 3 channels, and got 64 in 1x64x56x56.",
         ],
     )
     assert "└─ 0" in result.stdout
@@ -160,7 +160,7 @@ def test_a_failure_in_the_middle(command: Callable, here: Path) -> None:
 
 def test_too_many_inputs(command: Callable) -> None:
     result = command("table", "lenet5", "--input", "1x32x32", "--input", "1x32x32")
-    assert_message(result, 1, ["lenet5", "TypeError", "3 were given", "how many inputs"])
+    assert_message(result, 1, ["lenet5", "TypeError", "3 were given", "takes (input)", "One --input for each."])
 
 
 FILES = {
@@ -192,7 +192,7 @@ CODE: dict[str, tuple[int, list[str]]] = {
     "vgg16(10)": (2, ["argument without a name", "vgg16(num_classes=10)"]),
     "vgg16(num_classes=open('x'))": (2, ["is not a literal", "nothing is evaluated"]),
     "gone.json": (1, ["gone.json cannot be read", "No such file"]),
-    "newer.json": (1, ["newer.json: This profile has schema 3", "reads up to 1", "Update archprof"]),
+    "newer.json": (1, ["newer.json: This profile has schema 3", "reads up to 2", "Update archprof"]),
     "list.json": (1, ["list.json: This JSON is not a profile"]),
     "other.json": (1, ["other.json: This JSON is not a profile: it has no schema number"]),
     "half.json": (1, ["half.json: This is not JSON", "Make the profile again"]),
@@ -212,7 +212,7 @@ def test_a_profile_with_a_changed_number_is_refused(command: Callable, saved: Pa
     data = json.loads(saved.read_text())
     data["totals"]["macs"] += 1
     Path("edited.json").write_text(json.dumps(data))
-    assert_clear(command("table", "edited.json"), 1, ["edited.json", "totals do not follow from its ops"])
+    assert_clear(command("table", "edited.json"), 1, ["edited.json", "totals or layers do not follow from its facts"])
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,8 @@ def test_a_small_model_is_really_measured(command: Callable, here) -> None:
     profile = archprof.load(here / "net.json")
     assert profile.measurement is not None
     assert profile.measurement.latency is not None
-    assert {timing.path for timing in profile.measurement.latency.layers} >= {"0", "1", "3"}
+    paths = {row.call_index: row.path for row in profile.layers}
+    assert {paths[timing.key] for timing in profile.measurement.latency.layers} >= {"0", "1", "3"}
     shown = command("table", "net.json", "--columns", "latency,low,high,least,peak_measured")
     assert "(unattributed)" in shown.stdout
     assert "gap" in shown.stdout

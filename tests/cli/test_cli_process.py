@@ -63,7 +63,7 @@ def test_a_trace_ends_at_once_and_whole(process: Callable) -> None:
     result = process("table", "alexnet", "--input", "4x224x224")
     assert result.returncode == 1
     assert "the totals are lower bounds" in result.stdout
-    assert result.stderr.endswith("how many inputs the forward takes.\n")
+    assert result.stderr.endswith("It takes 3 channels, and got 4 in 1x4x224x224.\n")
 
 
 def test_a_reader_that_has_seen_enough() -> None:

@@ -67,7 +67,7 @@ def test_several_overlays_lie_side_by_side() -> None:
 def test_a_pass_that_saw_no_call_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if torch read another attribute than the one in which calls are seen."""
     net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    monkeypatch.setattr(calls, "CALL_ATTRIBUTE", "_no_such_attribute")
+    monkeypatch.setattr(calls, "CALL_ENTRY", "_no_such_attribute")
     blind = archprof.profile(net, (1, 4))
     monkeypatch.undo()
     seen = archprof.profile(net, (1, 4))

@@ -52,7 +52,7 @@ def test_a_module_knows_who_holds_it(profile: Profile) -> None:
         assert module.parent is not None
         held = dict(MODEL.get_submodule(profile.modules[module.parent].path).named_children())
         assert held[module.path.rpartition(".")[2]] is MODEL.get_submodule(module.path)
-    assert [one.path for one in profile.modules if one.is_container] == ["parts", "parts.0"]
+    assert [one.path for one in profile.modules if one.is_container] == ["", "parts", "parts.0"]
 
 
 def test_parameters_are_those_of_state_dict_each_once(profile: Profile) -> None:

@@ -48,8 +48,9 @@ def test_names_are_those_that_torch_dispatches():
     model = Forward(
         lambda m, x: functional.relu(torch.add(x.transpose(0, 1), x.sum(0, keepdim=True), alpha=2)).mean(-1)
     )
+    x = torch.zeros(3, 3)
     with torch.no_grad(), Listening():
-        model(torch.zeros(3, 3))
+        model(x)
     profile = archprof.profile(model, (3, 3))
     assert [
         (op.signature.name, len(op.args), sorted(name for name, _ in op.signature.kwargs)) for op in profile.ops
