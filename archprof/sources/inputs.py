@@ -58,7 +58,7 @@ def holds_no_tensor(inputs: Inputs) -> bool:
 def cast_float_inputs(tree: Any, dtype: str) -> Any:
     """The same inputs with every floating tensor in the dtype of the pass."""
     if isinstance(tree, torch.Tensor) and tree.is_floating_point():
-        if _is_plain_tensor(tree):
+        if _is_plain_tensor(tree) or not has_values(tree):
             return InputSpec(tuple(tree.shape), values=_values_of(tree))
         return tree.detach().to(getattr(torch, dtype)).requires_grad_(tree.requires_grad)
     return _map_children(tree, lambda item: cast_float_inputs(item, dtype))

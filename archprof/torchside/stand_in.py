@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from archprof.torchside.copiers import COPIER_BY_KIND
+from archprof.torchside.objects import copy_shallow, find_slots, is_only_attributes
 from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled
 from archprof.torchside.sharding import (
     drop_distributed,
@@ -41,9 +42,6 @@ HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if typ
 """Where a module keeps its hooks: eleven tables, nearly always empty, which the garbage collector walks one by one."""
 
 REGISTRY_TABLES = frozenset(MODULE_TABLES)
-
-COPY_METHODS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__deepcopy__", "__copy__")
-"""A class with one of its own knows how its objects are copied."""
 
 
 class HookWanted(BaseException):
@@ -139,7 +137,7 @@ class _StandIns:
         state.pop(CALL_ENTRY, None)  # made by module.compile()
         kind = type(module)
         if kind not in self.slots_by_kind:
-            self.slots_by_kind[kind] = _find_slots(kind)
+            self.slots_by_kind[kind] = find_slots(kind)
         for name in self.slots_by_kind[kind]:
             if hasattr(module, name):
                 object.__setattr__(memo[id(module)], name, self.copy_value(getattr(module, name)))
@@ -218,7 +216,7 @@ class _StandIns:
             return value  # the end of a copy would close what it holds
         ways = (
             (self.copy_attributes, self.copy_deep)
-            if _is_only_attributes(value)
+            if is_only_attributes(value)
             else (self.copy_deep, self.copy_attributes)
         )
         if not any(self.can_copy(way, value) for way in ways):
@@ -236,7 +234,7 @@ class _StandIns:
 
     def copy_attributes(self, value: Any) -> Any:
         """A copy with a twin of each attribute, and of each item of a dict."""
-        new = self.memo[id(value)] = _copy_shallow(value)
+        new = self.memo[id(value)] = copy_shallow(value)
         if isinstance(value, dict):
             dict.update(new, {key: self.copy_value(item) for key, item in value.items()})
         for name, item in vars(value).items():
@@ -252,13 +250,6 @@ class _StandIns:
         return new
 
 
-def _find_slots(kind: type) -> tuple[str, ...]:
-    """The attributes of a class that lie beside its `__dict__`."""
-    found = [vars(base).get("__slots__", ()) for base in kind.__mro__]
-    names = [name for slots in found for name in ((slots,) if isinstance(slots, str) else slots)]
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
-
-
 def _unwrap(module: nn.Module) -> nn.Module:
     """What `torch.compile` or a data-parallel wrapper holds; asked without an import of the compiler."""
     while True:
@@ -268,20 +259,3 @@ def _unwrap(module: nn.Module) -> nn.Module:
             module = inner
         else:
             return module
-
-
-def _copy_shallow(value: Any) -> Any:
-    """A copy that holds the same; an empty one of a dict whose items are its attributes, which misleads `copy`."""
-    try:
-        return copy.copy(value)
-    except Exception:
-        if not isinstance(value, dict):
-            raise
-        return type(value).__new__(type(value))
-
-
-def _is_only_attributes(value: Any) -> bool:
-    """Whether an object is its `__dict__` and nothing else."""
-    kind = type(value)
-    own = any(getattr(kind, way, None) is not getattr(object, way, None) for way in COPY_METHODS)
-    return hasattr(value, "__dict__") and kind.__basicsize__ == _StandIns.__basicsize__ and not own

@@ -27,9 +27,11 @@ from archprof.torchside.private import (
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.moves import MOVES, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
+from archprof.tracing.ops.dtypes import check_dtypes
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
 from archprof.tracing.recorder import Recorder
 
@@ -38,7 +40,7 @@ RESULT_KINDS = (Tensor, tuple, list)
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
-    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, is_left_aligned}
+    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, *MOVES, is_left_aligned}
 )
 """The functions that are not simply called."""
 
@@ -124,6 +126,8 @@ class OpMode(DispatchMode):
 
     def _compute_result(self, known: _OpInfo, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
+        if metas and not self.calls.autocast_seen:  # which casts on real tensors, and not on these
+            check_dtypes(known.name, args, kwargs)
         if self.values and metas and known.name == "aten._to_copy":
             kwargs = keep_on_meta(kwargs)
         if metas and metas != tensors:
@@ -266,6 +270,8 @@ class FunctionMode(TorchFunctionMode):
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
             return False  # only values can tell; its reader then computes what the padding masks, too
+        if func in MOVES:
+            return stay(self.op_mode.recorder, func, args, kwargs)
         if func in VALUE_FUNCTIONS:
             return _hand_over_values(func, args, kwargs)
         with self:

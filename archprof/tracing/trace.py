@@ -25,12 +25,14 @@ from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing import failure_hints
+from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
@@ -46,6 +48,15 @@ SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known her
 
 UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
 """Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
+
+UNKNOWN_BACKWARD = Op(Signature("a backward", macs=None, flops=None, status="unknown"), 0, "backward", (), ())
+"""Stands for all the ops of a backward pass whose start nobody finds."""
+
+NO_BACKWARD_NOTE = "No output depends on a trainable parameter: there is no backward pass."
+
+HIDDEN_OUTPUT_NOTE = (
+    "The output is an object in which no tensor with a gradient was found: the backward pass is not known."
+)
 
 FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
@@ -135,7 +146,7 @@ class _TracedPass:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
-        self.runs_nothing = False
+        self.runs_nothing = self.hides_backward = False
         self.dtype = _find_pass_dtype(model)
         _set_train_flags(model, self.train)
         self.recorder = Recorder()
@@ -183,10 +194,10 @@ class _TracedPass:
     def _run_forward(self, args: Any, kwargs: Any) -> Any:
         with self.calls.open_root(args, kwargs) as returned:
             if not self.train or not self.strategy.watches_saved:
-                output = self.model(*args, **kwargs)
+                output = drain_generators(self.model(*args, **kwargs))
             else:
                 with torch.autograd.graph.saved_tensors_hooks(self.recorder.note_saved, lambda tensor: tensor):
-                    output = self.model(*args, **kwargs)
+                    output = drain_generators(self.model(*args, **kwargs))
             returned(output)
         return output
 
@@ -195,10 +206,11 @@ class _TracedPass:
         self.recorder.phase = "backward"
         self.calls.inventory.register_lazy()
         self.op_mode.param_rows = self.calls.inventory.find_param_rows()
-        loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
-        roots = [tensor for tensor in tensors_in(loss if loss is not None else output) if tensor.requires_grad]
+        roots = find_backward_roots(output)
         if not roots:
-            self.notes.append("No output depends on a trainable parameter: there is no backward pass.")
+            trains = any(parameter.requires_grad for parameter in self.model.parameters())
+            self.hides_backward = trains and may_hide_tensors(output)
+            self.notes.append(HIDDEN_OUTPUT_NOTE if self.hides_backward else NO_BACKWARD_NOTE)
             return
         with self.recorder.paused():
             seeds = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in roots]
@@ -218,7 +230,8 @@ class _TracedPass:
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
-        ops = (*self._build_ops(), *[UNKNOWN_FORWARD][: self.runs_nothing])
+        unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
+        ops = (*self._build_ops(), *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
         return Profile(
             model=self.target.name,

@@ -18,6 +18,7 @@ from archprof.torchside.private import DisableTorchDispatch
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.op_memo import inspect_call
 from archprof.tracing.ops.costs import KeptForBackward, find_op_rule
+from archprof.tracing.ops.dtypes import check_dtypes
 
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 
@@ -54,6 +55,8 @@ OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Answer one of `NAMES` and record it; `ops` is the `OpMode` of the pass."""
     inputs, metas, key = inspect_call(func, args, kwargs)
+    if metas and not ops.calls.autocast_seen:
+        check_dtypes(name, args, kwargs)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         if metas:
             return _run_differentiable(ops, name, args, kwargs)

@@ -18,7 +18,10 @@ from archprof.torchside.tensors import has_values
 
 
 def freed(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    tensor = torch.zeros(shape, dtype=dtype)
+    return empty(torch.zeros(shape, dtype=dtype))
+
+
+def empty(tensor: torch.Tensor) -> torch.Tensor:
     tensor.untyped_storage().resize_(0)
     return tensor
 
@@ -72,9 +75,13 @@ def test_a_freed_storage(name: str, needs_values: bool) -> None:
         assert not tensor.any()
 
 
-def test_a_freed_input() -> None:
+@pytest.mark.parametrize("dtype", [None, "float64"])
+@pytest.mark.parametrize(
+    "given", [freed(3, 4), empty(torch.zeros(4, 3).T), empty(torch.zeros(3, 4, requires_grad=True))]
+)
+def test_a_freed_input(given: torch.Tensor, dtype: str | None) -> None:
     model = Runs(lambda self, x: self.layer(x) * x.sum().item(), layer=line())
-    assert archprof.profile(model, freed(3, 4)).totals.macs == LINE
+    assert archprof.profile(model, given, dtype=dtype).totals.macs == LINE
 
 
 @pytest.mark.parametrize("tensor", [torch.zeros(3, 4), torch.zeros(4, 3).T, torch.zeros(3)[1:], torch.zeros(0, 4)])

@@ -1,0 +1,28 @@
+"""Where a backward pass starts: the loss, or what a forward gave, in whatever it gave it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from archprof.torchside.held_tensors import find_held_tensors
+from archprof.torchside.tensors import tensors_in
+
+
+def find_backward_roots(output: Any) -> list[torch.Tensor]:
+    """The tensors that a backward pass starts from: the loss, or every output with a gradient, in whatever holds it."""
+    loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    given = loss if tensors_in(loss) else output
+    plain = [tensor for tensor in tensors_in(given) if tensor.requires_grad]
+    return plain or [tensor for tensor in find_held_tensors(given) if tensor.grad_fn is not None]
+
+
+def may_hide_tensors(output: Any) -> bool:
+    """Whether an output holds an object in which no tensor is found, so that nobody knows what it came of."""
+    if isinstance(output, list | tuple | set):
+        return any(map(may_hide_tensors, output))
+    if isinstance(output, dict):
+        return any(map(may_hide_tensors, output.values()))
+    plain = isinstance(output, torch.Tensor | str | bytes | int | float | complex | None)
+    return not plain and not find_held_tensors(output)
