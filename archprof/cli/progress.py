@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -43,6 +44,8 @@ def _shown(what: str) -> Iterator[None]:
 
 def _tell(what: str, done: threading.Event) -> None:
     """Write the line over and over, and blanks over it at the end: every terminal knows a carriage return."""
+    if hasattr(signal, "pthread_sigmask"):  # Ctrl-C has to end what the main thread waits for, and not this wait
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     start, shown = time.monotonic(), 0
     wait = PATIENCE_SECONDS
     while not done.wait(wait):
