@@ -6,36 +6,49 @@ wrapper class holds others: the values in few bits, and their scales.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
+
 OwnedRole = Literal["parameter", "buffer"]
 
 
-def list_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, OwnedRole]]:
+PACKED_KINDS = frozenset((torch.ScriptObject,))
+
+
+def list_tensors(module: nn.Module) -> list[tuple[str, torch.Tensor, OwnedRole]]:
     """A module's own tensors, each with its name and role; without those of its submodules."""
+    found: list[tuple[str, torch.Tensor, OwnedRole]] = []
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            yield name, parameter, "parameter"
+            found.append((name, parameter, "parameter"))
     for name, buffer in module._buffers.items():
         if buffer is not None:
-            yield name, buffer, "buffer"
+            found.append((name, buffer, "buffer"))
     for place, tensor in enumerate(find_hidden_weights(module)):
-        yield f"(packed {place})", tensor, "parameter"
+        found.append((f"(packed {place})", tensor, "parameter"))
+    return found
 
 
-def find_hidden_weights(module: nn.Module) -> list[torch.Tensor]:
+def find_hidden_weights(module: nn.Module) -> Collection[torch.Tensor]:
     """The weights of a module that are in no table of it, each once; its submodules have their own."""
-    held = _find_frozen_constants(module) if isinstance(module, torch.jit.ScriptModule) else _find_packed(module)
-    distinct = {tensor.data_ptr() or id(tensor): tensor for tensor in held}
-    return list(distinct.values())
+    if isinstance(module, torch.jit.ScriptModule):
+        held = _find_frozen_constants(module)
+    elif PACKED_KINDS.isdisjoint(map(type, vars(module).values())):
+        return ()
+    else:
+        held = _find_packed(module)
+    return {tensor.data_ptr() or id(tensor): tensor for tensor in held}.values()
 
 
 def count_tensor_bytes(tensor: torch.Tensor) -> int:
     """The bytes of a tensor's data: of what a wrapper holds, and with the scales of a quantised one."""
+    if type(tensor) in PLAIN_TENSOR_KINDS and not tensor.is_quantized:
+        return tensor.numel() * tensor.element_size()
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
     if flatten is not None:
         names, _ = flatten()

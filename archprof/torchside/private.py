@@ -281,14 +281,29 @@ class SkippedCode:
     def __init__(self, package: str) -> None:
         self._rules: Any = find_module("_dynamo.trace_rules")
         self._tables: Any = None
-        if self._rules is not None and {"add", "SKIP_DIRS", "SKIP_DIRS_RE"} <= set(vars(self._rules)):
-            self._tables = list(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
+        if self._rules is None or any(not hasattr(self._rules, name) for name in ("add", "SKIP_DIRS", "SKIP_DIRS_RE")):
+            return
+        self._tables = self._read()
+        if (package, self._tables) in _SKIPPING_TABLES:
+            self._write(_SKIPPING_TABLES[package, self._tables])
+        else:  # torch works out a long pattern
             self._rules.add(package)
+            _SKIPPING_TABLES[package, self._tables] = self._read()
 
     def restore(self) -> None:
         """The tables as they were."""
-        if self._rules is not None and self._tables is not None:
-            self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = self._tables
+        if self._tables is not None:
+            self._write(self._tables)
+
+    def _read(self) -> tuple[tuple[str, ...], Any]:
+        return tuple(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
+
+    def _write(self, tables: tuple[tuple[str, ...], Any]) -> None:
+        self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = tables
+
+
+_SKIPPING_TABLES: dict[Any, Any] = {}
+"""The tables with a package that is passed over, by its name and the tables without it."""
 
 
 # Measuring.

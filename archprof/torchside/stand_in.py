@@ -20,8 +20,10 @@ from archprof.torchside.copiers import COPIER_BY_KIND
 from archprof.torchside.objects import copy_shallow, find_slots, is_only_attributes
 from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled
 from archprof.torchside.sharding import (
+    SHARDED_NOTE,
     drop_distributed,
     find_plain_class,
+    has_distributed_state,
     is_sharded,
     make_whole,
     refuse_flat_parameters,
@@ -56,7 +58,12 @@ class _RefusingHookTable(OrderedDict[int, Any]):
 
 
 def make_stand_in(
-    model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None, hooks: bool = True
+    model: nn.Module,
+    *,
+    device: str = "meta",
+    dtype: torch.dtype | None = None,
+    hooks: bool = True,
+    notes: list[str] | None = None,
 ) -> nn.Module:
     """A copy of `model` whose tensors live on `device`; `model` is only read.
 
@@ -68,8 +75,13 @@ def make_stand_in(
     Args:
         hooks: whether hooks can be added to the copy. One that takes none is made faster; a module of it that is
             given one raises `HookWanted`.
+        notes: gets a sentence on what is not as in the model.
     """
-    return _StandIns(device, dtype, None if hooks else _RefusingHookTable()).copy_model(model)
+    copies = _StandIns(device, dtype, None if hooks else _RefusingHookTable())
+    made = copies.copy_model(model)
+    if copies.has_sharded and notes is not None and SHARDED_NOTE not in notes:
+        notes.append(SHARDED_NOTE)
+    return made
 
 
 class _StandIns:
@@ -81,6 +93,7 @@ class _StandIns:
         self.slots_by_kind: dict[type, tuple[str, ...]] = {}
         self.usual_kinds: set[type] = set()
         self.empty_hook_tables = dict.fromkeys(HOOK_TABLES, unhooked)
+        self.has_sharded = False
         self.kept_memos: list[Any] = []  # kept alive, since their ids are keys of the memo
 
     def copy_model(self, model: nn.Module) -> nn.Module:
@@ -119,9 +132,13 @@ class _StandIns:
         return type(module) not in self.usual_kinds
 
     def fill_module(self, module: nn.Module) -> None:
-        memo, own, state = self.memo, drop_distributed(module.__dict__), self.memo[id(module)].__dict__
+        memo, own, state = self.memo, module.__dict__, self.memo[id(module)].__dict__
+        hooked = any(map(own.get, HOOK_TABLES))
+        if hooked or has_distributed_state(own):
+            own = drop_distributed(own)
+            hooked = any(map(own.get, HOOK_TABLES))
         state.update(own)
-        unhooked = self.refusing_table is not None and not any(map(own.get, HOOK_TABLES))
+        unhooked = self.refusing_table is not None and not hooked
         if unhooked:  # most of a module's attributes are empty tables of hooks
             state.update(self.empty_hook_tables)
         for name, value in own.items():
@@ -189,6 +206,7 @@ class _StandIns:
         floating = tensor.is_floating_point()
         dtype = self.dtype if floating and self.dtype is not None else tensor.dtype
         if is_sharded(tensor):
+            self.has_sharded = True
             return make_whole(tensor, dtype, self.device)
         if self.device != META_DEVICE:
             if tensor.is_meta or not has_values(tensor):

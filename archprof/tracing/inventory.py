@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from archprof.facts.records import Module, Parameter
 from archprof.torchside.held_weights import OwnedRole, count_tensor_bytes, list_tensors
+from archprof.torchside.tensors import LAZY_KINDS
 from archprof.tracing.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Inventory:
 
     def _list_made_in_forward(self) -> Iterator[OwnedTensor]:
         """The tensors of modules that are new, each with the nearest module that was there before."""
+        if all(id(child) in self.nodes for child in self._list_children()):
+            return
         numbers = {node.path: index for index, node in enumerate(self.nodes.values())}
         for path, module in self.model.named_modules():
             if id(module) in self.nodes:
@@ -99,7 +101,7 @@ class Inventory:
         seen: dict[int, OwnedTensor] = {}
         for index, node in enumerate(self.nodes.values()):
             for name, tensor, role in list_tensors(node.module):
-                if is_lazy(tensor):
+                if type(tensor) in LAZY_KINDS:
                     self.has_lazy = True
                     continue
                 full_name = f"{node.path}.{name}" if node.path else name
@@ -132,12 +134,14 @@ class Inventory:
 
         return tuple([build(key, node.path, node.module) for key, node in nodes.items()])
 
+    def _list_children(self) -> list[nn.Module]:
+        """What the modules hold now, at every place where they hold it."""
+        return [child for node in self.nodes.values() for child in node.module._modules.values() if child is not None]
+
     def _find_aliases(self) -> dict[int, list[str]]:
         """The further places of modules that stand in several, by the module's id."""
-        held = [
-            id(child) for node in self.nodes.values() for child in node.module._modules.values() if child is not None
-        ]
         aliases: dict[int, list[str]] = {}
+        held = self._list_children()
         if len(held) == len(set(held)):  # as in most models
             return aliases
         for path, module in self.model.named_modules(remove_duplicate=False):
