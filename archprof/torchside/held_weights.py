@@ -20,8 +20,12 @@ OwnedRole = Literal["parameter", "buffer"]
 PACKED_KINDS = frozenset((torch.ScriptObject,))
 
 
-def list_tensors(module: nn.Module) -> list[tuple[str, torch.Tensor, OwnedRole]]:
-    """A module's own tensors, each with its name and role; without those of its submodules."""
+def list_tensors(module: nn.Module, *, hidden: bool = True) -> list[tuple[str, torch.Tensor, OwnedRole]]:
+    """A module's own tensors, each with its name and role; without those of its submodules.
+
+    Args:
+        hidden: look for those that stand in no table of the module, too.
+    """
     found: list[tuple[str, torch.Tensor, OwnedRole]] = []
     for name, parameter in module._parameters.items():
         if parameter is not None:
@@ -29,26 +33,28 @@ def list_tensors(module: nn.Module) -> list[tuple[str, torch.Tensor, OwnedRole]]
     for name, buffer in module._buffers.items():
         if buffer is not None:
             found.append((name, buffer, "buffer"))
-    for place, tensor in enumerate(find_hidden_weights(module)):
+    for place, tensor in enumerate(find_hidden_weights(module) if hidden and _may_hide_weights(module) else ()):
         found.append((f"(packed {place})", tensor, "parameter"))
     return found
 
 
 def find_hidden_weights(module: nn.Module) -> Collection[torch.Tensor]:
     """The weights of a module that are in no table of it, each once; its submodules have their own."""
-    if isinstance(module, torch.jit.ScriptModule):
-        held = _find_frozen_constants(module)
-    elif PACKED_KINDS.isdisjoint(map(type, vars(module).values())):
-        return ()
-    else:
-        held = _find_packed(module)
+    held = _find_frozen_constants(module) if isinstance(module, torch.jit.ScriptModule) else _find_packed(module)
     return {tensor.data_ptr() or id(tensor): tensor for tensor in held}.values()
+
+
+def _may_hide_weights(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule) or not PACKED_KINDS.isdisjoint(map(type, vars(module).values()))
+
+
+def has_scales(tensor: torch.Tensor) -> bool:
+    """Whether a tensor may hold more than its elements: it is quantised, or of a wrapper class."""
+    return type(tensor) not in PLAIN_TENSOR_KINDS or tensor.is_quantized
 
 
 def count_tensor_bytes(tensor: torch.Tensor) -> int:
     """The bytes of a tensor's data: of what a wrapper holds, and with the scales of a quantised one."""
-    if type(tensor) in PLAIN_TENSOR_KINDS and not tensor.is_quantized:
-        return tensor.numel() * tensor.element_size()
     flatten: Any = getattr(tensor, "__tensor_flatten__", None)
     if flatten is not None:
         names, _ = flatten()

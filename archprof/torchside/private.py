@@ -195,29 +195,6 @@ MODE_FLAGS = (
 """Torch's notes, one a process, that some mode is on; some versions have fewer."""
 
 
-class ModeStacks:
-    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
-
-    def __init__(self) -> None:
-        self._flag_values: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
-        self._flags = {name: self._flag_values[name] for name in MODE_FLAGS if name in self._flag_values}
-        self._depths = [count() for count, _ in _find_mode_stacks()]
-        self._saved_hooks = _find_saved_hooks()
-
-    def restore(self) -> None:
-        """Take off what came on top."""
-        for depth, (count, pop) in zip(self._depths, _find_mode_stacks(), strict=True):
-            while count() > depth:
-                pop()
-        pop_hooks = find("_C._autograd._pop_saved_tensors_default_hooks")
-        while pop_hooks and (hooks := _find_saved_hooks()) is not None and hooks != self._saved_hooks:
-            pop_hooks()
-        self._flag_values.update(self._flags)
-        tell = self._flag_values.get("set_is_in_mode_without_ignore_compile_internals")
-        if tell is not None and MODE_FLAGS[-1] in self._flags:
-            tell(self._flags[MODE_FLAGS[-1]])
-
-
 def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
     """How deep each stack is, and how its top is taken off."""
     stacks = []
@@ -228,10 +205,31 @@ def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
     return stacks
 
 
-def _find_saved_hooks() -> Any:
-    """The innermost hooks on saved tensors; `None`: there are none."""
-    top = find("_C._autograd._top_saved_tensors_default_hooks")
-    return top and top(True)
+_mode_stacks = _find_mode_stacks()
+_mode_notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
+_top_saved_hooks: Any = find("_C._autograd._top_saved_tensors_default_hooks") or (lambda _: None)
+_pop_saved_hooks: Any = find("_C._autograd._pop_saved_tensors_default_hooks")
+
+
+class ModeStacks:
+    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
+
+    def __init__(self) -> None:
+        self._notes = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
+        self._depths = [count() for count, _ in _mode_stacks]
+        self._saved_hooks = _top_saved_hooks(True)
+
+    def restore(self) -> None:
+        """Take off what came on top."""
+        for depth, (count, pop) in zip(self._depths, _mode_stacks, strict=True):
+            while count() > depth:
+                pop()
+        while _pop_saved_hooks and (hooks := _top_saved_hooks(True)) is not None and hooks != self._saved_hooks:
+            _pop_saved_hooks()
+        _mode_notes.update(self._notes)
+        tell = _mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
+        if tell is not None and MODE_FLAGS[-1] in self._notes:
+            tell(self._notes[MODE_FLAGS[-1]])
 
 
 # The compiler.

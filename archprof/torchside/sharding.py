@@ -15,7 +15,6 @@ from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.torchside.private import CALL_HOOK_TABLES
-from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 
 PACKAGE = "torch.distributed"
 
@@ -27,8 +26,6 @@ SHARDED_NOTE = "Parameters that are sharded over processes were counted whole, a
 
 def is_sharded(tensor: torch.Tensor) -> bool:
     """Whether a tensor is one process's part of a larger one, whose shape it tells."""
-    if type(tensor) in PLAIN_TENSOR_KINDS:
-        return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
@@ -48,17 +45,12 @@ def find_plain_class(kind: type[nn.Module]) -> type[nn.Module]:
     return next(base for base in kind.__mro__ if not issubclass(base, sharded))
 
 
-def has_distributed_state(state: Mapping[str, Any]) -> bool:
-    """Whether torch.distributed put something of its own into the attributes of a module, besides hooks."""
-    return STATE_PREFIX in "\n".join(state)  # one search is faster than one for each of the names
-
-
 def drop_distributed(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a module without what torch.distributed put there to gather, scatter and reduce."""
     kept = {name: value for name, value in state.items() if not name.startswith(STATE_PREFIX)}
     for name in CALL_HOOK_TABLES:
         table = kept.get(name)
-        if table:
+        if table and any(map(_is_distributed, table.values())):  # handles of other hooks know the table they stand in
             kept[name] = type(table)((key, hook) for key, hook in table.items() if not _is_distributed(hook))
     return kept
 
