@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from operator import attrgetter
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -235,7 +234,7 @@ class ModeStacks:
 # The compiler.
 
 
-def find_module(name: str) -> ModuleType | None:
+def find_module(name: str) -> Any:
     """A module of torch's compiler, imported; `None` where there is none of that name."""
     try:
         return import_module(f"torch.{name}")
@@ -243,7 +242,7 @@ def find_module(name: str) -> ModuleType | None:
         return None
 
 
-def require_module(name: str) -> ModuleType:
+def require_module(name: str) -> Any:
     """The same, or `MissingName`."""
     found = find_module(name)
     if found is None:
@@ -278,13 +277,11 @@ class SkippedCode:
 
     def __init__(self, package: str) -> None:
         self._rules: Any = find_module("_dynamo.trace_rules")
-        self._tables: Any = None
-        if self._rules is None or any(not hasattr(self._rules, name) for name in ("add", "SKIP_DIRS", "SKIP_DIRS_RE")):
-            return
-        self._tables = self._read()
+        known = self._rules is not None and {"add", "SKIP_DIRS", "SKIP_DIRS_RE"} <= vars(self._rules).keys()
+        self._tables: Any = self._read() if known else None
         if (package, self._tables) in _SKIPPING_TABLES:
             self._write(_SKIPPING_TABLES[package, self._tables])
-        else:  # torch works out a long pattern
+        elif known:  # torch works out a long pattern
             self._rules.add(package)
             _SKIPPING_TABLES[package, self._tables] = self._read()
 
