@@ -26,6 +26,8 @@ def conv(maker: Maker, x: Value) -> Any:
     maker.count.own(*layer.parameters())
     assert sum(p.numel() for p in layer.parameters()) == out * c // groups * kernel**2 + (out if bias else 0)
     maker.product(n * out * oh * ow * c // groups * kernel**2, x)
+    if 1 in (*x.shape, out, oh, ow):
+        layer = nn.Sequential(Contiguous(), layer)
     if rng.random() < 0.4:
         layer = nn.Sequential(layer, nn.ReLU(inplace=True))
     return layer, Value((n, out, oh, ow), True)
@@ -53,10 +55,10 @@ def image_norm(maker: Maker, x: Value) -> Any:
 
 
 class Contiguous(nn.Module):
-    """In front of norms, which lay out their results in other ways on other devices."""
+    """In front of what lays out its result in other ways on meta than on the CPU: norms, and convolutions of one row."""
 
     def forward(self, x: Any) -> Any:
-        return x.contiguous()
+        return x.clone(memory_format=torch.contiguous_format)
 
 
 def pool(maker: Maker, x: Value) -> Any:
@@ -95,7 +97,8 @@ def functional_conv(maker: Maker, x: Value) -> Any:
     weight = nn.Parameter(torch.randn(2, c, 1, 1))
     maker.count.own(weight)
     maker.product(n * 2 * h * w * c, x)
-    return Uses(weight, functional.conv2d), Value((n, 2, h, w), True)
+    layer: nn.Module = Uses(weight, functional.conv2d)
+    return nn.Sequential(Contiguous(), layer) if 1 in x.shape else layer, Value((n, 2, h, w), True)
 
 
 def to_rows(maker: Maker, x: Value) -> Any:
