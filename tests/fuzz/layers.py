@@ -55,7 +55,7 @@ def image_norm(maker: Maker, x: Value) -> Any:
 
 
 class Contiguous(nn.Module):
-    """In front of what lays out its result in other ways on meta than on the CPU: norms, and convolutions of one row."""
+    """In front of what lays out its result otherwise on meta than on the CPU: norms, and convolutions of one row."""
 
     def forward(self, x: Any) -> Any:
         return x.clone(memory_format=torch.contiguous_format)
