@@ -45,7 +45,7 @@ def build_appendix(profiles: Sequence[Profile], command: str) -> tuple[Section, 
         ("Environment", _shared([[*_ran(one.ran), f"device {one.ran.device}"] for one in profiles])),
         ("Measured with", _shared([_ran(one.measurement.ran) if one.measurement else [] for one in profiles])),
         ("Not counted", _shared([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
-        ("Notes", _shared([_notes(profile) for profile in profiles])),
+        ("Notes", _shared([[*notes.describe_pass(one), *notes.list_reservations(one)] for one in profiles])),
         ("Published errors", tuple(dict.fromkeys(line for profile in profiles for line in _errors(profile)))),
         ("Command", command),
     ]
@@ -68,10 +68,6 @@ def _ran(ran: Ran) -> list[str]:
 def _unknown(profile: Profile) -> list[str]:
     calls = Counter(op.name for op in profile.ops if op.status == "unknown")
     return [f"{name}: {count:,} call{'s' if count > 1 else ''}" for name, count in calls.items()]
-
-
-def _notes(profile: Profile) -> list[str]:
-    return [note for note in notes.collect_notes(profile) if note not in CONVENTION_LINES]
 
 
 def _errors(profile: Profile) -> list[str]:
