@@ -173,7 +173,7 @@ def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
 def _contents(side: ProfileView, rows: Sequence[int]) -> str:
     """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
     own, profile = set(rows), side.profile
-    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and side.row_of(op) in own)
+    words = Counter(_word(profile, op) for op in profile.forward_ops if profile.row_of(op) in own)
     kinds = dict.fromkeys(side.layer(i).kind for i in rows)
     return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
 
@@ -188,7 +188,7 @@ def _word(profile: Profile, op: Op) -> str:
         return ""
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         return "recurrent"
-    weighted = any(profile.storages[profile.tensors[i].storage].role == "parameter" for i in op.inputs)
+    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
     return "linear" if weighted else "matmul"
 
 

@@ -91,7 +91,7 @@ def _count_einsum(op: Op, macs: int) -> WorkPart:
 
 def _count_batch_norm(reading: ToolView, op: Op) -> WorkPart:
     """Inputs: x, then weight and bias, then the running mean and variance, as far as there are any."""
-    others = [reading.profile.storages[reading.profile.tensors[i].storage].role for i in op.inputs[1:]]
+    others = [reading.profile.role_of(i) for i in op.inputs[1:]]
     affine = "parameter" in others or len(others) == 4
     if "buffer" not in others and len(others) < 4:
         return _count_norm("batch norm by the batch's own statistics", reading.shape(op.inputs[0]), affine)

@@ -111,11 +111,11 @@ class FieldWalk:
         step = OpStep(
             number=number,
             op=op,
-            layer_name=_named(self.profile.layers[self.profile.call_rows[op.call]]),
+            layer_name=_named(self.profile.layer_of(op)),
             states=[self.state(i) for i in op.inputs],
             shapes=[self.shape(i) for i in op.inputs],
             out_shapes=[self.shape(i) for i in op.outputs],
-            reads_buffers=any(self._role(i) == "buffer" for i in op.inputs[1:]),
+            reads_buffers=any(self.profile.role_of(i) == "buffer" for i in op.inputs[1:]),
         )
         self._note_axes(step)
         made = follow_positions(step)
@@ -124,9 +124,6 @@ class FieldWalk:
                 self._overwrite(step, index, state)
             self._set(index, state)
         return made
-
-    def _role(self, index: int) -> str:
-        return self.profile.storages[self.profile.tensors[index].storage].role
 
     def _note_axes(self, step: OpStep) -> None:
         """The first window that slides over an input tells which of its dimensions are spatial."""
@@ -171,7 +168,7 @@ class FieldWalk:
         ops, rows = self.profile.ops, self.profile.call_rows
         after = next((i for i, op in enumerate(ops) if rows[op.call] > index and op.phase == "forward"), len(ops))
         for number, tensor in enumerate(self.profile.tensors):
-            if _is_alike(tensor.spec, spec) and self._role(number) == "input" and number in self.states:
+            if _is_alike(tensor.spec, spec) and self.profile.role_of(number) == "input" and number in self.states:
                 yield self.states[number]
         for op, made in zip(ops[:after], self.made_states, strict=False):
             for number, state in zip(op.outputs, made, strict=False):

@@ -135,7 +135,7 @@ def chart_live_bytes(subject: PageView) -> ChartData:
 
 def _name_op(subject: PageView, op: Op) -> str:
     back = " (backward)" if op.phase == "backward" else ""
-    return f"{subject.table_row_name(subject.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
+    return f"{subject.table_row_name(subject.profile.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
 
 
 def chart_activations(subject: PageView) -> ChartData:
@@ -230,10 +230,10 @@ def chart_windows(subject: PageView) -> ChartData:
 
 def find_conv_chain(subject: PageView) -> list[tuple[int, Window, str]]:
     """Row, window and name of each convolution, where the model is a chain of a few and has no other MACs."""
-    works = [op for op in subject.profile.ops if op.phase == "forward" and op.macs]
+    works = [op for op in subject.profile.forward_ops if op.macs]
     chain = [
         (row, op.window, subject.table_row_name(row))
-        for op, row in ((op, subject.row_of(op)) for op in works)
+        for op, row in ((op, subject.profile.row_of(op)) for op in works)
         if op.window and not op.window.transposed and subject.fields[row].size
     ]
     alone = len(chain) == len(works) == subject.depth <= MAX_CHAIN and not subject.bounds

@@ -191,7 +191,7 @@ def find_memory_peak(subject: PageView) -> Iterator[WeighedFinding]:
     if not subject.live_bytes or "act_fp32" in subject.bounds:
         return
     profile, most = subject.profile, max(subject.live_bytes)
-    row = subject.table_row_name(subject.row_of(profile.ops[subject.live_bytes.index(most)]))
+    row = subject.table_row_name(subject.profile.row_of(profile.ops[subject.live_bytes.index(most)]))
     there = [profile.storages[index] for index in liveness.find_live_at_peak(profile)]
     fixed = sum(storage.nbytes for storage in there if storage.role in ("parameter", "buffer"))
     weights = f", {phrases.say_percent(fixed / most)} of it parameters and buffers" if fixed else ""

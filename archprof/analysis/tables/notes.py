@@ -62,7 +62,7 @@ def _unknown(profile: Profile) -> list[str]:
     for name, ops in groups.items():
         made = [profile.tensors[i].spec for i in ops[0].outputs]
         calls = f"{len(ops)} call{'s' if len(ops) > 1 else ''}"
-        first = profile.layers[profile.call_rows[ops[0].call]]
+        first = profile.layer_of(ops[0])
         lines.append(f"Not counted: {name}, {calls}, first in {_named(first)} -> {_shapes(made)}.")
     return [*lines, UNCOUNTED_NOTE]
 

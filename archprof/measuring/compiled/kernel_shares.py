@@ -64,7 +64,7 @@ def count_bytes_by_row(profile: Profile) -> BytesByRow:
     """Bytes by row and phase."""
     found: Counter[tuple[RowKey, Phase]] = Counter()
     for op in profile.ops:
-        layer = profile.layers[profile.call_rows[op.call]]
+        layer = profile.layer_of(op)
         found[(layer.path, layer.call), op.phase] += op.bytes_moved
     return found
 
