@@ -22,8 +22,9 @@ PARSERS: dict[Unit, Callable[[str], float]] = {
     "seconds": units.parse_seconds,
 }
 
-LATENCY_KEY = "latency"
+EXAMPLES: dict[Unit, str] = {"count": "25M", "bytes": "60MiB", "seconds": "5ms"}
 
+LATENCY_KEY = "latency"
 
 LIMITABLE_METRICS = {
     name: METRIC_BY_KEY[key]
@@ -37,6 +38,13 @@ LIMITABLE_METRICS = {
     }.items()
 }
 """What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
+
+
+def describe_limit(metric: Metric) -> str:
+    """ "Most MACs (multiply-accumulates of one forward), such as 25M." """
+    meaning = metric.whole or metric.meaning
+    said = meaning if meaning.startswith(metric.word) else f"{metric.word} ({meaning})"
+    return f"Most {said}, such as {EXAMPLES[metric.unit]}."
 
 
 def measure_total(metric: Metric, profile: Profile) -> float:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import archprof
 from archprof.cli import options
+from archprof.cli.limits import Limit
 from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_text
 from archprof.cli.progress import show_waiting
 
@@ -24,20 +25,16 @@ VERDICT_FORMATS = ("text", "github", "junit", "md", "json")
 VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text"}
 
 
-def limit_option(meaning: str) -> Any:
-    return typer.Option(metavar="MOST", help=meaning)
-
-
 def check(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
     ] = None,
-    max_params: Annotated[str | None, limit_option("Most parameters, such as 25M.")] = None,
-    max_macs: Annotated[str | None, limit_option("Most MACs of one forward, such as 4.1G.")] = None,
-    max_flops: Annotated[str | None, limit_option("Most FLOPs of one forward.")] = None,
-    max_activation: Annotated[str | None, limit_option("Most activation memory, such as 60MiB.")] = None,
-    max_peak: Annotated[str | None, limit_option("Most bytes live at once, such as 200MiB.")] = None,
-    max_latency: Annotated[str | None, limit_option("Longest measured pass, such as 5ms; see --measure.")] = None,
+    max_params: Limit = None,
+    max_macs: Limit = None,
+    max_flops: Limit = None,
+    max_activation: Limit = None,
+    max_peak: Limit = None,
+    max_latency: Limit = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,

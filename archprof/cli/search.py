@@ -8,6 +8,7 @@ import typer
 
 import archprof
 from archprof.cli import options
+from archprof.cli.limits import Limit
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_waiting
 
@@ -39,12 +40,10 @@ def inputs(
 def fit(
     model: options.Model,
     over: Annotated[str, typer.Option(help="What may grow: resolution, width, depth or batch.")] = "resolution",
-    max_params: Annotated[str | None, typer.Option(metavar="MOST", help="Most parameters, such as 25M.")] = None,
-    max_macs: Annotated[str | None, typer.Option(metavar="MOST", help="Most MACs, such as 4.1G.")] = None,
-    max_flops: Annotated[str | None, typer.Option(metavar="MOST", help="Most FLOPs.")] = None,
-    max_activation: Annotated[
-        str | None, typer.Option(metavar="MOST", help="Most activation memory, such as 60MiB.")
-    ] = None,
+    max_params: Limit = None,
+    max_macs: Limit = None,
+    max_flops: Limit = None,
+    max_activation: Limit = None,
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
