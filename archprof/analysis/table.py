@@ -8,11 +8,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from archprof import units
+from archprof.units import Unit
 
-Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte"]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 Value: TypeAlias = "int | float | str | Shapes | None"
 

@@ -11,10 +11,10 @@ from fractions import Fraction
 from archprof import units
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY, Metric
-from archprof.analysis.table import Unit
 from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
+from archprof.units import Unit
 
 PARSERS: dict[Unit, Callable[[str], float]] = {
     "count": units.parse_count,

@@ -15,11 +15,12 @@ from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.metrics import Metric
 from archprof.analysis.phrases import tenths_of_percent
-from archprof.analysis.table import Column, Row, Table, Unit
+from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
 from archprof.budgets.limits import LIMITABLE_METRICS, Limit, limits_from_baseline, measure_total, split_by_layer
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
+from archprof.units import Unit
 
 Status = Literal["ok", "broken", "unknown: lower bound"]
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from archprof.analysis.table import Row, Table, Unit
+from archprof.analysis.table import Row, Table
 from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
+from archprof.units import Unit
 
 COLUMN_GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 100
