@@ -12,7 +12,7 @@ import typer
 import archprof
 from archprof.cli import options
 from archprof.cli.limits import Limit
-from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_text
+from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def check(
 ) -> None:
     """Hold models against budgets or a baseline; exit code 3 when one is broken."""
     with error_boundary(debug):
-        form = choose_format(format, output, VERDICT_FORMATS, VERDICT_SUFFIXES)
+        form = choose_format(format, output, VERDICT_SUFFIXES, VERDICT_FORMATS)
         with show_waiting("Checking the budgets"):
             verdicts = archprof.check(
                 models or (), inputs=input or None, batch=batch, dtype=dtype, train=train, causal=causal,
@@ -88,8 +88,7 @@ def render_verdicts(verdicts: tuple[Verdict, ...], form: str, output: Path | Non
     if form not in ("text", "github"):
         renderer = {"md": "summary"}.get(form, form)
         return renderers[renderer](verdicts)
-    shown = render_for_terminal if output is None else str
-    tables = [shown(verdict.table) for verdict in verdicts]
+    tables = [render_table(verdict.table, "text", output) for verdict in verdicts]
     closing = "github" if form == "github" else "outcome"
     return "\n".join([*tables, renderers[closing](verdicts).strip()]).rstrip() + "\n"
 

@@ -169,10 +169,10 @@ def test_a_box_that_is_large_in_any_way_stays():
 
 def test_tiles_by_hand():
     tiles = {tile.key: tile for tile in build_report([builders.profile()]).models[0].tiles}
-    assert list(tiles) == ["params", "macs", "flops", "act_fp32", "latency", "field"]
+    assert list(tiles) == ["params", "macs", "flops", "activation", "latency", "field"]
     assert (tiles["params"].value, tiles["params"].second) == (2860, (2712, "trainable"))
     assert (tiles["macs"].value, tiles["flops"].value) == (18688, 38666)
-    assert (tiles["act_fp32"].value, tiles["act_fp32"].second) == (3112, (1556, "float16"))
+    assert (tiles["activation"].value, tiles["activation"].second) == (3112, (1556, "float16"))
     assert (tiles["latency"].value, tiles["latency"].note) == (None, "not measured")
     assert not any(tile.is_lower_bound for tile in tiles.values())
 
@@ -209,7 +209,7 @@ def test_bounds_are_marked_on_the_tiles():
         return {tile.key for tile in build_report([profile]).models[0].tiles if tile.is_lower_bound}
 
     assert bounds(builders.with_unknown()) == {"macs", "flops"}
-    assert bounds(builders.stopped()) == {"params", "macs", "flops", "act_fp32", "field"}
+    assert bounds(builders.stopped()) == {"params", "macs", "flops", "activation", "field"}
 
 
 def test_the_backward_pass_stands_beside_the_forward():

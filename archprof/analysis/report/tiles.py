@@ -15,7 +15,7 @@ class Tile(NamedTuple):
     """One number of the first screen.
 
     Attributes:
-        key: that of a metric.
+        key: "params", "macs", "flops", "activation", "latency" or "field".
         value: raw; `None` when there is none, and then `note` says why.
         unit: "count", "bytes", "seconds" or "px".
         second: another value of the same unit beside the first, with its label, such as float16 beside float32.
@@ -35,7 +35,7 @@ class Tile(NamedTuple):
     @property
     def label(self) -> str:
         """What stands above the number."""
-        return METRIC_BY_KEY[self.key].title
+        return METRIC_BY_KEY["act_fp32" if self.key == "activation" else self.key].title
 
 
 def build_tiles(subject: PageView) -> tuple[Tile, ...]:
@@ -49,7 +49,7 @@ def build_tiles(subject: PageView) -> tuple[Tile, ...]:
         Tile("params", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
         Tile("macs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
         Tile("flops", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
-        Tile("act_fp32", act["float32"], "bytes", sizes, "act_fp32" in bounds, sign),
+        Tile("activation", act["float32"], "bytes", sizes, "act_fp32" in bounds, sign),
         _latency(subject),
         _field(subject),
     )
