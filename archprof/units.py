@@ -1,4 +1,4 @@
-"""Numbers as people write them: SI counts, IEC bytes, times; one prefix a column.
+"""Numbers as people write them: SI counts, IEC bytes, times; one prefix per column.
 
 Inside the program everything is in base units; a prefix exists only in printed text and in what a user types.
 """

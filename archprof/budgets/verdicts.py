@@ -74,7 +74,7 @@ class Verdict:
 
     Attributes:
         model: the name that was asked for.
-        checks: one a limit, in the order in which they were given.
+        checks: one per limit, in the order in which they were given.
         notes: what the reader must know of the profile.
         allow_incomplete: a lower bound under its limit passes.
     """
@@ -98,7 +98,7 @@ class Verdict:
 
     @property
     def table(self) -> Table:
-        """One row a limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
+        """One row per limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
         compared = any(check.change is not None for check in self.checks)
         columns = [column for column in COLUMNS if compared or column.key != "change"]
         said = [describe_check(check) for check in self.checks if check.status != "ok" or check.interval]
@@ -119,7 +119,7 @@ COLUMNS = (
     Column("source", "Set by", "text", "where the limit comes from", 2),
     Column("verdict", "Verdict", "text", "ok, broken, or unknown where the value is a lower bound", 0),
 )
-"""Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `Check`."""
+"""Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `LimitCheck`."""
 
 
 def check_profile(

@@ -124,7 +124,7 @@ class Measurement:
     Attributes:
         ran: on what, and what else the numbers depend on; nothing of it was changed.
         mode: "forward", or "train": forward, backward and the step of the optimizer.
-        latencies: one a method; the first is the headline.
+        latencies: one per method; the first is the headline.
         memory, memory_whole: allocated while each call ran, and at most.
         warmup_passes, warmup_seconds: thrown away before anything was kept.
         first_call_seconds: the first pass of all, which is none of the samples.

@@ -1,7 +1,7 @@
 """The work of one pass, cut at the borders of module calls and charged to rows.
 
-A `Trail` holds what was running from which moment on. Each stretch between two marks belongs to the row on top of the
-stack, so a row has its own work only, and a container what it does between its children. In the backward pass the
+A `MarkTrail` holds what was running from which moment on. Each stretch between two marks belongs to the row on top of
+the stack, so a row has its own work only, and a container what it does between its children. In the backward pass the
 stretches are those of autograd's nodes: a node was made while some module ran, which its sequence number tells.
 Nothing is added to the graph, as backward hooks on modules would do, which forbid in-place ops.
 """
@@ -59,7 +59,7 @@ class Mark(NamedTuple):
 class MarkTrail:
     """The marks of one pass over `model`, whose modules have hooks until `close`.
 
-    Give `begins` to `Subject.run`. Rows that are not among `rows` are charged to their caller.
+    Give `begin_stage` to `LiveModel.run_pass`. Rows that are not among `rows` are charged to their caller.
     """
 
     def __init__(self, model: nn.Module, rows: Collection[RowKey], clock: Marker) -> None:
@@ -169,7 +169,8 @@ class Marking(Protocol):
 
     Attributes:
         called_rows: the rows that time may be charged to, in order.
-        attributed: marks stand elsewhere than at the borders of rows; `booked` splits what lies between by a rule.
+        attributed: marks stand elsewhere than at the borders of rows; `charge_to_rows` splits what lies
+            between by a rule.
     """
 
     called_rows: tuple[RowKey, ...]
@@ -191,7 +192,7 @@ class ModuleMarking:
 
     Attributes:
         called_rows: the rows of the profile that were called, in order.
-        idle_containers: containers among them without an op of their own: what passes there is `BETWEEN`.
+        idle_containers: containers among them without an op of their own: what passes there is `BETWEEN_ROW`.
     """
 
     attributed = False
@@ -220,7 +221,7 @@ class ModuleMarking:
         return trail.marks
 
     def charge_to_rows(self, own: Mapping[RowKey, float]) -> dict[RowKey, float]:
-        """The same seconds, with those of idle containers under `BETWEEN`."""
+        """The same seconds, with those of idle containers under `BETWEEN_ROW`."""
         booked = {row: 0.0 if row in self.idle_containers else seconds for row, seconds in own.items()}
         if between := [seconds for row, seconds in own.items() if row in self.idle_containers]:
             booked[BETWEEN_ROW] = sum(between)

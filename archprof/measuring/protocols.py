@@ -1,8 +1,8 @@
 """What measuring needs of the world: small protocols, so that tests can bring a clock and a device of their own.
 
-A method of measuring (hooks with a wall clock, a captured graph, a profiler) is one `Way`: a `Sampler` that tells the
-seconds of every row of one pass, and a `Sampler` that tells those of the whole without any marks. `protocol.run` calls
-them in turn; `run.measure` makes the records of what they returned.
+A method of measuring (hooks with a wall clock, a captured graph, a profiler) is one `MeasuredWay`: a `Sampler` that
+tells the seconds of every row of one pass, and one that tells those of the whole without any marks. `sample_in_rounds`
+calls them in turn; `build_latency` makes the records of what they returned.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class MeasuredWay:
             `None`: this way cannot tell rows apart (a compiled model may be so); `notes` say why.
         whole_sampler: samples `WHOLE_ROW`, without marks. Several ways may share one object, sampled once per turn.
         attributed: the rows were not timed; what was, was split over them by a rule.
-        sampled_last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
+        sampled_last: sampled once per round, after all rounds of the others, which it would disturb (a profiler).
         overhead: seconds of one mark, which `rows` has subtracted.
         kernels: by row; set while sampling.
         notes: what the reader must know; added to while measuring.

@@ -61,7 +61,7 @@ def _collect_samples(row: RowKey, rounds: SampleRounds) -> tuple[tuple[float, ..
 
 
 def _make_unattributed(whole: Timing, rows: Sequence[Timing]) -> Timing:
-    """What the rows leave of the whole, one sample a round; below zero where their sum is more."""
+    """What the rows leave of the whole, one sample per round; below zero where their sum is more."""
     sums = (sum(medians) for medians in zip(*(row.medians for row in rows), strict=True))
     return Timing(
         Outside.UNATTRIBUTED, tuple((truth - total,) for truth, total in zip(whole.medians, sums, strict=True))

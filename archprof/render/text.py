@@ -48,7 +48,7 @@ ASCII_GLYPHS = Glyphs(
 
 @dataclass(frozen=True, slots=True)
 class PageColumn:
-    """A column on the page: `guides` are drawn before its cells; `both_ends` of them stay when they are cut."""
+    """A column on the page: a cell that `keeps_both_ends` is cut in its middle."""
 
     head: tuple[str, str]
     cells: list[str]

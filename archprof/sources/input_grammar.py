@@ -68,7 +68,7 @@ class NamedInput:
 
 
 def parse_input(text: str) -> Any:
-    """Read one `--input`: an `InputSpec`, a plain value, a tree of them, or one of these `Named`.
+    """Read one `--input`: an `InputSpec`, a plain value, a tree of them, or one of these as a `NamedInput`.
 
     Raises:
         UsageError: points at the character where it breaks.

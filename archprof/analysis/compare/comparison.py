@@ -64,7 +64,7 @@ class Comparison:
     """What a design review asks of several models.
 
     Attributes:
-        summary: one row a model, with the ratio to the first behind each number.
+        summary: one row per model, with the ratio to the first behind each number.
         findings: what is worth saying, in sentences, the most important first.
         stages: parts of about the same resolution beside each other; they add up to the totals of each model.
         layers: every row of every model exactly once, beside what it corresponds to.
@@ -80,7 +80,7 @@ class Comparison:
         return f"{self.summary.to_text(width)}\n{self.sentences(width)}\n{self.stages.to_text(width)}"
 
     def sentences(self, width: int | None = None) -> str:
-        """The findings as a list, one a line or wrapped at `width`."""
+        """The findings as a list, one per line or wrapped at `width`."""
         texts = [str(finding) for finding in self.findings]
         if width is None:
             return "".join(f"* {text}\n" for text in texts)

@@ -28,7 +28,7 @@ SLIDING_OPS = ("aten.convolution", "aten._convolution", "aten.max_pool", "aten.a
 
 
 class ReceptiveField(NamedTuple):
-    """What one position of a layer's first output sees, one number a spatial dimension of the input.
+    """What one position of a layer's first output sees, one number per spatial dimension of the input.
 
     Position i of the output is centred on input position i * stride + (size - 1) / 2 - padding. After an upsampling
     fields differ from position to position: `size` is then the widest, stride and padding are averages.
@@ -156,7 +156,7 @@ class FieldWalk:
         )
 
     def spans(self, index: int) -> list[PositionSpan]:
-        """What each position of the layer's first output sees, a span a spatial dimension that it tells apart."""
+        """What each position of the layer's first output sees, a span per spatial dimension that it tells apart."""
         return self._spans(self._result(index)) if index in self.results else []
 
     def _result(self, index: int) -> PositionState:

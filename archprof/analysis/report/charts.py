@@ -35,7 +35,7 @@ class ChartData(NamedTuple):
 
     Attributes:
         key: which picture it is; fixed, and fit for an id.
-        names: one a set of points: a model, or what the set shows.
+        names: one per set of points: a model, or what the set shows.
         points: (x, y, label) of each, a tuple for each of `names`; x is a text where the picture has categories, which
             differ within a set.
         kind: how it wants to be drawn.
@@ -85,7 +85,7 @@ def build_charts(subject: PageView) -> tuple[ChartData, ...]:
 
 
 def chart_stages(subject: PageView) -> Iterator[ChartData]:
-    """What each run of layers of one spatial size holds or spends, a picture a measure; it adds up to the total."""
+    """What each run of layers of one spatial size holds or spends, a picture per measure; it adds up to the total."""
     names = number_repeats(stage.name for stage in subject.stages)
     for key in CHART_MEASURES:
         values = [getattr(stage.counts, key) for stage in subject.stages]

@@ -29,7 +29,7 @@ UNEXPLAINED = "unexplained"
 
 
 def tabulate_verification(profile: Profile, counts: Iterable[SourceCount]) -> Table:
-    """One row a source, and under it the ops that explain its difference, which add up to it exactly.
+    """One row per source, and under it the ops that explain its difference, which add up to it exactly.
 
     What they leave over stands in a row of its own, "unexplained".
     """

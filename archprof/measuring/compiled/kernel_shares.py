@@ -101,7 +101,7 @@ ROW_OUTSIDE_GRAPHS: Mapping[PassStage, RowKey | None] = {
 
 
 class KernelMarking:
-    """The rows that a compiled model's time may be charged to; stands in for `marks.Rows`.
+    """The rows that a compiled model's time may be charged to; a `Marking`.
 
     Attributes:
         called_rows: the rows of the profile that were called, in order.
