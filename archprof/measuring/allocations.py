@@ -91,7 +91,7 @@ def compute_inclusive_peaks(layers: Sequence[Layer], own: Mapping[RowKey | None,
     """The peak of each call that ran: that of its own work or of a call inside it."""
     rows, inside = [], dict[int | None, int]()  # by row: the highest peak of the calls in it
     for row, layer in reversed([*enumerate(layers)]):
-        known = [peak for peak in (own.get((layer.path, layer.call)), inside.get(row)) if peak is not None]
+        known = [peak for peak in (own.get((layer.path, layer.call or 0)), inside.get(row)) if peak is not None]
         if known and layer.call_index is not None:
             rows.append(MeasuredMemory(layer.call_index, max(known)))
             inside[layer.parent] = max(inside.get(layer.parent, 0), *known)

@@ -18,17 +18,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import nn
 
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 from archprof.measuring.live_model import LiveModel, PassStage
-from archprof.measuring.protocols import (
-    ACCUMULATION_ROW,
-    BETWEEN_ROW,
-    OPTIMIZER_ROW,
-    OUTSIDE_ROW,
-    Clock,
-    Marker,
-    RowKey,
-)
+from archprof.measuring.protocols import CallKey, Clock, Marker, RowKey, list_called_rows
 from archprof.torchside.private import check_autograd, next_sequence_number, node_number
 
 MarkKind = Literal["call", "node", "stage"]
@@ -42,8 +35,12 @@ NO_OVERHEAD: Overhead = {"call": 0.0, "node": 0.0, "stage": 0.0}
 ROOT_ROW: RowKey = ("", 0)
 
 ROW_BY_STAGE: Mapping[PassStage, RowKey | None] = {
-    "outside": OUTSIDE_ROW, "forward": ROOT_ROW, "backward": ACCUMULATION_ROW, "optimizer": OPTIMIZER_ROW, "end": None,
-}  # fmt: skip
+    "outside": Outside.OUTSIDE_MODULES,
+    "forward": ROOT_ROW,
+    "backward": Outside.GRADIENT_ACCUMULATION,
+    "optimizer": Outside.OPTIMIZER_STEP,
+    "end": None,
+}
 """Whose the time is while no module and no node runs; in the backward pass that is autograd's own, which sums gradients
 where paths join."""
 
@@ -119,7 +116,7 @@ class MarkTrail:
         for node in _walk_nodes(loss):
             row: RowKey | None
             if hasattr(node, "variable"):  # it keeps the gradient of a parameter
-                row = owners.get(id(node.variable), ACCUMULATION_ROW)
+                row = owners.get(id(node.variable), Outside.GRADIENT_ACCUMULATION)
             else:
                 row = self.node_borders[max(0, bisect_right(numbers, node_number(node)) - 1)][1]
             self.hooks.append(node.register_prehook(partial(self._begin_node, row)))
@@ -173,7 +170,7 @@ class Marking(Protocol):
             between by a rule.
     """
 
-    called_rows: tuple[RowKey, ...]
+    called_rows: tuple[CallKey, ...]
     attributed: bool
 
     def run_with_marks(self, subject: LiveModel, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
@@ -192,20 +189,18 @@ class ModuleMarking:
 
     Attributes:
         called_rows: the rows of the profile that were called, in order.
-        idle_containers: containers among them without an op of their own: what passes there is `BETWEEN_ROW`.
+        idle_containers: containers among them without an op of their own: what passes there is between layers.
     """
 
     attributed = False
 
     def __init__(self, profile: Profile) -> None:
         layers = profile.layers
-        self.called_rows: tuple[RowKey, ...] = tuple(
-            (layer.path, layer.call) for layer in layers if layer.call is not None
-        )
-        busy = {profile.call_rows[op.call] for op in profile.ops}
+        self.called_rows = list_called_rows(profile)
+        busy = set(map(profile.row_of, profile.ops))
         containers = {layer.parent for layer in layers if layer.parent is not None}
         self.idle_containers = frozenset(
-            (layers[index].path, layers[index].call) for index in containers if index not in busy
+            self.called_rows[call] for index in containers - busy if (call := layers[index].call_index) is not None
         )
 
     def run_with_marks(self, subject: LiveModel, clock: Marker, *, nodes: bool = True) -> Sequence[Mark]:
@@ -221,8 +216,8 @@ class ModuleMarking:
         return trail.marks
 
     def charge_to_rows(self, own: Mapping[RowKey, float]) -> dict[RowKey, float]:
-        """The same seconds, with those of idle containers under `BETWEEN_ROW`."""
+        """The same seconds, with those of idle containers between layers."""
         booked = {row: 0.0 if row in self.idle_containers else seconds for row, seconds in own.items()}
         if between := [seconds for row, seconds in own.items() if row in self.idle_containers]:
-            booked[BETWEEN_ROW] = sum(between)
+            booked[Outside.BETWEEN_LAYERS] = sum(between)
         return booked

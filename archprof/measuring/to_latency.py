@@ -9,7 +9,7 @@ from archprof.facts.measured import Latency, Timing
 from archprof.facts.overlays import Outside
 from archprof.facts.overlays import RowKey as OverlayKey
 from archprof.facts.records import Profile
-from archprof.measuring.protocols import WHOLE_ROW, MeasuredWay, RowKey, Sample, number_rows
+from archprof.measuring.protocols import MeasuredWay, RowKey, Sample, number_rows
 from archprof.measuring.schedule import SamplingPlan
 from archprof.units import show_quantity
 
@@ -34,7 +34,7 @@ def build_latency(
     if not rounds:
         return None
     keys = number_rows(profile)
-    truth = Timing(Outside.WHOLE, _collect_samples(WHOLE_ROW, whole[:rounds]))
+    truth = Timing(Outside.WHOLE, _collect_samples(Outside.WHOLE, whole[:rounds]))
     layers, rest = _split_rows(rows[:rounds], truth, keys) if rows is not None else ((), ())
     notes = (
         *way.notes,

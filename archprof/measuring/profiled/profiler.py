@@ -17,6 +17,7 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from archprof.facts.measured import Kernel
+from archprof.facts.overlays import Outside
 from archprof.measuring.boundaries import Marking
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.profiled.kernel_owners import (
@@ -28,7 +29,7 @@ from archprof.measuring.profiled.kernel_owners import (
     sum_seconds_by_row,
 )
 from archprof.measuring.profiled.profiler_trace import parse_trace
-from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
+from archprof.measuring.protocols import RowKey, Unmeasurable
 from archprof.torchside.private import RecordFunction, is_profiling
 
 PASSES_PER_SESSION = 8
@@ -66,11 +67,9 @@ class ProfiledSampler:
     """Samples the kernel time of every row; one session serves several samples.
 
     Attributes:
-        kernels: of each row, by "path#call"; filled by the first sample.
+        kernels: of each row; filled by the first sample.
         notes: what the reader must know; filled by the first sample.
     """
-
-    name = "pass under the profiler"
 
     def __init__(self, subject: LiveModel, rows: Marking, synchronize: Callable[[], None]) -> None:
         self.subject, self.marking, self.synchronize = subject, rows, synchronize
@@ -97,12 +96,12 @@ class ProfiledSampler:
     def _row_seconds(self, charged: Sequence[ChargedWork], turn: int) -> dict[RowKey, float]:
         """A called row without kernels took no time; what leads back to no row is what the rows leave of the whole."""
         found = sum_seconds_by_row(charged, turn)
-        found.pop(UNATTRIBUTED_ROW, None)
+        found.pop(Outside.UNATTRIBUTED, None)
         return self.marking.charge_to_rows(dict.fromkeys(self.marking.called_rows, 0.0) | found)
 
 
 def _describe_doubts(charged: Sequence[ChargedWork]) -> list[str]:
-    names = sorted({one.work.name for one in charged if one.row == UNATTRIBUTED_ROW})
+    names = sorted({one.work.name for one in charged if one.row == Outside.UNATTRIBUTED})
     return [NOT_LED_BACK.format(names=", ".join(names))] if names else []
 
 
