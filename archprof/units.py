@@ -49,11 +49,6 @@ class UnitScale:
     factor: float
     digits: int
 
-    @property
-    def last_digit(self) -> float:
-        """The value of one in the last printed digit, in base units."""
-        return self.factor / float(10**self.digits)
-
     def format(self, value: float | None, within: float = 0.0) -> str:
         """The number without its symbol: `4,089.2`; never 0 for what is not 0 (`<0.1`); `–` for `None`.
 

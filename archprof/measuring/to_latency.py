@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
-from archprof.facts.measured import Latency, Timing
+from archprof.facts.measured import RESOLUTION_IN_MARKS, Latency, Timing
 from archprof.facts.overlays import Outside
 from archprof.facts.overlays import RowKey as OverlayKey
 from archprof.facts.records import Profile
@@ -17,9 +17,6 @@ MIN_ROUNDS = 3
 """Rounds below which nobody can say that they agree."""
 
 SampleRounds = Sequence[Sequence[Sample]]
-
-RESOLUTION_IN_MARKS = 3
-"""A row that takes less than so many marks is within the error of what marks cost."""
 
 
 def build_latency(

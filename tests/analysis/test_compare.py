@@ -144,11 +144,6 @@ def test_a_column_that_nobody_has_is_left_out():
     assert "top5_error" not in keys
 
 
-def test_errors_can_be_given():
-    comparison = compare(blocks(), published=[10.0, 8.0])
-    assert [record["top5_error"] for record in comparison.summary.records()] == [10.0, 8.0]
-
-
 def test_errors_of_entries_are_named_as_such():
     notes = compare(named("alexnet_2012", "vgg11")).summary.notes
     assert any("competition entry" in note and "alexnet_2012" in note for note in notes)

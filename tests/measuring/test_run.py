@@ -23,11 +23,11 @@ from archprof.facts.overlays import Outside
 from archprof.facts.ran import Ran
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
-from archprof.measuring.batches import MAX_BATCH, find_largest_batch
 from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler
 from archprof.measuring.protocols import MeasuredWay, PassMemory, Unmeasurable
+from archprof.measuring.run import MAX_BATCH, find_largest_batch
 from archprof.sources.resolve import resolve
 
 TIME = Time()

@@ -25,6 +25,15 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
     return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
 
 
+def describe_certainty(profile: Profile) -> str:
+    """ "complete", or "lower bound" where an op has no rule or the forward stopped; either may be "on real tensors".
+
+    The last says that the pass needed values, so that what was counted may depend on the values it took.
+    """
+    word = "complete" if profile.totals.complete else "lower bound"
+    return f"{word}, on real tensors" if profile.ran.device == "cpu" else word
+
+
 def describe_pass(profile: Profile) -> list[str]:
     """What was asked: the inputs, batch, mode and dtype; of a decoder its phase."""
     inputs = ", ".join(profile.inputs) or "none"

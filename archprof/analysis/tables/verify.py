@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from archprof import units
-from archprof.analysis import certainty
 from archprof.analysis.other_tools import count_as_tool
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
@@ -35,9 +34,7 @@ def tabulate_verification(profile: Profile, counts: Iterable[SourceCount]) -> Ta
     """
     totals = profile.totals
     bounds = frozenset[str]() if totals.complete else frozenset({"macs"})
-    own = Row(
-        ("archprof", None, totals.params, totals.macs, None, certainty.describe_certainty(profile)), bounds=bounds
-    )
+    own = Row(("archprof", None, totals.params, totals.macs, None, notes.describe_certainty(profile)), bounds=bounds)
     rows = [own, *(row for count in counts for row in _source(profile, count))]
     return Table(f"{profile.model} counted by others", COLUMNS, tuple(rows), notes=notes.collect_notes(profile))
 

@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 from archprof.facts.measured import Kernel
 from archprof.facts.overlays import Outside
+from archprof.measuring.boundaries import MARK_PREFIX
 from archprof.measuring.profiled.profiler_trace import DeviceWork, HostPlace, HostSpan, ProfilerTrace
 from archprof.measuring.protocols import RowKey
-
-MARK_PREFIX = "archprof mark "
-"""Begins the name of the ranges that stand for marks; their number follows."""
 
 PASS_NAME = "archprof pass"
 """The name of the range around each pass."""

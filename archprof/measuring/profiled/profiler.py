@@ -10,18 +10,15 @@ import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
 from archprof.facts.measured import Kernel
 from archprof.facts.overlays import Outside
-from archprof.measuring.boundaries import Marking
+from archprof.measuring.boundaries import Marking, RangeMarker, open_range
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.profiled.kernel_owners import (
-    MARK_PREFIX,
     PASS_NAME,
     ChargedWork,
     WorkAttribution,
@@ -30,7 +27,7 @@ from archprof.measuring.profiled.kernel_owners import (
 )
 from archprof.measuring.profiled.profiler_trace import parse_trace
 from archprof.measuring.protocols import RowKey, Unmeasurable
-from archprof.torchside.private import RecordFunction, is_profiling
+from archprof.torchside.private import is_profiling
 
 PASSES_PER_SESSION = 8
 """Passes in one session. The first is thrown away: the GPU may have slowed down while the session began."""
@@ -43,24 +40,6 @@ NO_KERNELS_SEEN = (
 PROFILER_BUSY = "Kernel times could not be had: another profiler of torch was running."
 
 NOT_LED_BACK = "Kernels that lead back to no layer stand under (unattributed): {names}."
-
-
-class RangeMarker:
-    """Marks that a profiler sees: ranges without length, numbered over all passes of a session."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def mark(self) -> int:
-        number = self.count
-        self.count += 1
-        with open_range(f"{MARK_PREFIX}{number}"):
-            return number
-
-
-def open_range(name: str) -> AbstractContextManager[Any]:
-    """A range in the trace: by torch's fast private class (0.6 us), or by the public one (4.7 us) where it is gone."""
-    return RecordFunction(name)  # type: ignore[no-any-return]
 
 
 class ProfiledSampler:
