@@ -169,7 +169,9 @@ def _summary(facts: Sequence[ProfileView]) -> Table:
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
-        beside = Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1)
+        beside = Column(
+            f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1, is_ratio=True
+        )
         columns += [column, beside]
     timed = elapsed.are_comparable([fact.profile for fact in facts])
     keys, rows = frozenset(column.key for column in shown), []

@@ -38,7 +38,7 @@ CONVENTION_LINES = (
 
 
 def build_appendix(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
-    """Sections in reading order: a title, and a text or lines; none is empty."""
+    """Sections in reading order: a title, and lines, or the text of a command; none is empty."""
     sections: list[Section] = [
         ("Method", (*METHOD_LINES, *(MEASURED_LINES if any(profile.measurement for profile in profiles) else ()))),
         ("Conventions", CONVENTION_LINES),

@@ -60,7 +60,7 @@ class Report:
         models: a part for each.
         comparison: of all of them; `None` for one.
         charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
-        appendix: sections of a title and a text or lines.
+        appendix: sections of a title and lines, or the text of a command.
     """
 
     title: str

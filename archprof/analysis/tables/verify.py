@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archprof import units
 from archprof.analysis.other_tools import count_as_tool
@@ -25,6 +25,15 @@ COLUMNS = (
 
 AGREES, EXPLAINED, DIFFERS, NOT_RUN = "agrees", "explained", "differs", "not run"
 UNEXPLAINED = "unexplained"
+
+
+class Reason(NamedTuple):
+    """One line of an explanation: what so many parameters or MACs of a difference are; not `known`: left over."""
+
+    what: str
+    params: int | None = None
+    macs: int | None = None
+    known: bool = True
 
 
 def tabulate_verification(profile: Profile, counts: Iterable[SourceCount]) -> Table:
@@ -51,22 +60,18 @@ def _source(profile: Profile, count: SourceCount) -> Iterator[Row]:
     if difference is not None and count.rounding and abs(difference) <= count.rounding:
         difference = None
     reasons = [*_params(profile, count), *(_macs(profile, count, difference) if difference else ())]
-    open_ends = any(str(row.cells[1]).startswith(UNEXPLAINED) for row in reasons)
+    open_ends = not all(reason.known for reason in reasons)
     if count.params is None and count.macs is None:
         verdict = NOT_RUN
     else:
         verdict = DIFFERS if open_ends else EXPLAINED if reasons else AGREES
     what = count.why or (f"rounded, within {units.show_quantity(count.rounding, 'count')}" if count.rounding else None)
     yield Row((count.source, what, count.params, count.macs, difference, verdict))
-    yield from reasons
+    for what, params, macs, _ in reasons:
+        yield Row((count.source, what, params, None, macs, None), name="", depth=1)
 
 
-def _reason(count: SourceCount, what: str, *, params: int | None = None, macs: int | None = None) -> Row:
-    """One line of an explanation: so many parameters or MACs of the difference."""
-    return Row((count.source, what, params, None, macs, None), name="", depth=1)
-
-
-def _params(profile: Profile, count: SourceCount) -> Iterator[Row]:
+def _params(profile: Profile, count: SourceCount) -> Iterator[Reason]:
     """Parameters that a source does not have: those of layers that this pass never called, or nobody knows which."""
     if count.params is None or count.params == profile.totals.params:
         return
@@ -74,23 +79,23 @@ def _params(profile: Profile, count: SourceCount) -> Iterator[Row]:
     uncalled = [layer for layer in profile.layers if layer.call is None and layer.params]
     if missing == -sum(layer.params for layer in uncalled):
         heads = dict.fromkeys(layer.path.split(".")[0] for layer in uncalled)
-        yield _reason(count, f"never called in this pass: {', '.join(heads)}", params=missing)
+        yield Reason(f"never called in this pass: {', '.join(heads)}", params=missing)
     else:
-        yield _reason(count, UNEXPLAINED, params=missing)
+        yield Reason(UNEXPLAINED, params=missing, known=False)
 
 
-def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Row]:
+def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Reason]:
     """The difference, kind of work by kind of work."""
     left = difference
     for what, amount in _by_rule(profile, count):
         left -= amount
-        yield _reason(count, what, macs=amount)
+        yield Reason(what, macs=amount)
     for what in _one_way_or_the_other(profile, count, left):
-        yield _reason(count, what, macs=left)
+        yield Reason(what, macs=left)
         left = 0
     if abs(left) > count.rounding:
         why = count_as_tool(profile, count.convention).failure if count.convention else None
-        yield _reason(count, f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left)
+        yield Reason(f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left, known=False)
 
 
 def _by_rule(profile: Profile, count: SourceCount) -> Iterator[tuple[str, int]]:
