@@ -6,14 +6,14 @@ One `Call` is one call of one module and owns only what that call did itself; to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.measured import Measurement
-from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers
+from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers, sum_columns, sum_owned
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
 from archprof.facts.ran import Ran
@@ -258,22 +258,23 @@ class Profile:
 
     @cached_property
     def totals(self) -> Totals:
-        """Sums over all rows."""
-        layers, costs, train = self.layers, self.costs, self.mode == "train"
+        """Sums over all calls, and over all parameters and buffers: also those of modules that were never called."""
+        train, sums, activations = self.mode == "train", self._sum_ops(), self._sum_activations()
+        params, trainable, buffers, param_bytes, _ = sum_columns(sum_owned(self.parameters).values())
+        macs, flops, backward_macs, backward_flops, unknown = sum_columns(sums)
+        dtypes = self.activation_dtypes
         return Totals(
-            params=sum([row.params for row in layers]),
-            trainable_params=sum([row.trainable for row in layers]),
-            buffers=sum([row.buffers for row in layers]),
-            param_bytes=sum([row.param_bytes for row in layers]),
-            macs=sum([cost.macs for cost in costs]),
-            flops=sum([cost.flops for cost in costs]),
-            backward_macs=_sum_known(cost.backward_macs for cost in costs) if train else None,
-            backward_flops=_sum_known(cost.backward_flops for cost in costs) if train else None,
-            activation_elements=sum([cost.activation_elements for cost in costs]),
-            activation_bytes={
-                dtype: sum([cost.activation_bytes[dtype] for cost in costs]) for dtype in self.activation_dtypes
-            },
-            complete=self.failure is None and not self.lacks_calls and not any(cost.unknown for cost in costs),
+            params=params,
+            trainable_params=trainable,
+            buffers=buffers,
+            param_bytes=param_bytes,
+            macs=macs,
+            flops=flops,
+            backward_macs=backward_macs if train else None,
+            backward_flops=backward_flops if train else None,
+            activation_elements=sum([elements for elements, _ in activations]),
+            activation_bytes={dtype: sum([sizes[dtype] for _, sizes in activations]) for dtype in dtypes},
+            complete=self.failure is None and not self.lacks_calls and not unknown,
         )
 
     def check(self) -> None:
@@ -310,7 +311,3 @@ class Profile:
         from archprof.facts import store
 
         return store.to_json(self, of_profile.receptive_fields(self))
-
-
-def _sum_known(values: Iterable[int | None]) -> int:
-    return sum([value or 0 for value in values])
