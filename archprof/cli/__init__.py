@@ -12,8 +12,8 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.epoch import epoch
 from archprof.cli.guide import guide
-from archprof.cli.limits import CommandWithLimits
 from archprof.cli.models import models
+from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs

@@ -11,7 +11,6 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.limits import Limit
 from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
@@ -29,12 +28,12 @@ def check(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
     ] = None,
-    max_params: Limit = None,
-    max_macs: Limit = None,
-    max_flops: Limit = None,
-    max_activation: Limit = None,
-    max_peak: Limit = None,
-    max_latency: Limit = None,
+    max_params: options.Limit = None,
+    max_macs: options.Limit = None,
+    max_flops: options.Limit = None,
+    max_activation: options.Limit = None,
+    max_peak: options.Limit = None,
+    max_latency: options.Limit = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,

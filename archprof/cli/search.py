@@ -8,7 +8,6 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.limits import Limit
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_waiting
 
@@ -40,10 +39,10 @@ def inputs(
 def fit(
     model: options.Model,
     over: Annotated[str, typer.Option(help="What may grow: resolution, width, depth or batch.")] = "resolution",
-    max_params: Limit = None,
-    max_macs: Limit = None,
-    max_flops: Limit = None,
-    max_activation: Limit = None,
+    max_params: options.Limit = None,
+    max_macs: options.Limit = None,
+    max_flops: options.Limit = None,
+    max_activation: options.Limit = None,
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,

@@ -11,7 +11,7 @@ import typer
 
 from archprof import cli
 from archprof.analysis.tables import layers
-from archprof.cli.limits import CommandWithLimits
+from archprof.cli.options import CommandWithLimits
 
 COMMANDS = typer.main.get_command(cli.app).commands
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart
+from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart, count_unspread_product
 from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
@@ -76,10 +76,7 @@ def _is_adaptive_pool(op: Op) -> bool:
 def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
     if reading.may_be_einsum(op):
         return _count_einsum(op, macs)
-    first, second = reading.find_factor_shapes(op)
-    counted = count_elements(first) * second[-1]
-    words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
-    return WorkPart(words, counted, counted, macs)
+    return count_unspread_product(reading, op, macs)
 
 
 def _count_einsum(op: Op, macs: int) -> WorkPart:
