@@ -17,6 +17,7 @@ from archprof.analysis.metrics import Metric
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
+from archprof.analysis.view import ProfileView
 from archprof.budgets.limits import LIMITABLE_METRICS, Limit, limits_from_baseline, measure_total, split_by_layer
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
@@ -148,30 +149,31 @@ def check_profile(
         held += limits_from_baseline(baseline, tolerance)
     if not held:
         raise UsageError(f"There is nothing to check {profile.model} against.", "Give a limit or a baseline.")
-    checks = tuple(_checked(profile, limit) for limit in held)
+    view = ProfileView(profile)
+    checks = tuple(_checked(view, limit) for limit in held)
     return Verdict(profile.model, checks, notes.collect_notes(profile), allow_incomplete)
 
 
-def _checked(profile: Profile, limit: Limit) -> LimitCheck:
-    metric = LIMITABLE_METRICS[limit.metric]
-    value = measure_total(metric, profile)
+def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
+    metric, profile = LIMITABLE_METRICS[limit.metric], view.profile
+    value = measure_total(metric, view)
     bound = profile.failure is not None or (metric.bound == "unknown" and not profile.totals.complete)
-    between = _between(profile, limit) if metric.measured else ""
+    between = _between(view, limit) if metric.measured else ""
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", interval=between)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
-    return LimitCheck(limit, value, bound, status, _largest(profile, metric) if status == "broken" else (), between)
+    return LimitCheck(limit, value, bound, status, _largest(view, metric) if status == "broken" else (), between)
 
 
-def _between(profile: Profile, limit: Limit) -> str:
-    time = elapsed.find_model_time(profile)
+def _between(view: ProfileView, limit: Limit) -> str:
+    time = view.time
     return elapsed.show_interval(time) if time and time.low < limit.most < time.high else ""
 
 
-def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
+def _largest(view: ProfileView, metric: Metric) -> tuple[tuple[str, float], ...]:
     """The layers that contribute most, all calls of one together."""
     sums: dict[str, float] = {}
-    for layer, value in zip(profile.layers, split_by_layer(metric, profile), strict=True):
+    for layer, value in zip(view.profile.layers, split_by_layer(metric, view), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
     return tuple(

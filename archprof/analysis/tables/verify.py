@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archprof import units
 from archprof.analysis.other_tools import count_as_tool
+from archprof.analysis.other_tools.tool_count import ToolCount
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
 from archprof.facts.records import Profile
@@ -86,36 +87,29 @@ def _params(profile: Profile, count: SourceCount) -> Iterator[Reason]:
 
 def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Reason]:
     """The difference, kind of work by kind of work."""
-    left = difference
-    for what, amount in _by_rule(profile, count):
+    left, tool = difference, count_as_tool(profile, count.convention) if count.convention else None
+    for what, amount in _by_rule(tool) if tool else ():
         left -= amount
         yield Reason(what, macs=amount)
-    for what in _one_way_or_the_other(profile, count, left):
+    if tool and (unseen := sum(_convolutions(profile, count.unseen))):
+        left += unseen
+        yield Reason('convolution with padding="same", another node to it', macs=-unseen)
+    for what in _one_way_or_the_other(tool, left) if tool else ():
         yield Reason(what, macs=left)
         left = 0
     if abs(left) > count.rounding:
-        why = count_as_tool(profile, count.convention).failure if count.convention else None
+        why = tool.failure if tool else None
         yield Reason(f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left, known=False)
 
 
-def _by_rule(profile: Profile, count: SourceCount) -> Iterator[tuple[str, int]]:
+def _by_rule(tool: ToolCount) -> Iterator[tuple[str, int]]:
     """What the source's own rule counts more or less than archprof's."""
-    if not count.convention:
-        return
-    for line in count_as_tool(profile, count.convention).find_differences():
-        if line.low == line.high:
-            yield line.what, line.low - line.macs
-    if unseen := sum(_convolutions(profile, count.unseen)):
-        yield 'convolution with padding="same", another node to it', -unseen
+    return ((line.what, line.low - line.macs) for line in tool.find_differences() if line.low == line.high)
 
 
-def _one_way_or_the_other(profile: Profile, count: SourceCount, left: int) -> Iterator[str]:
+def _one_way_or_the_other(tool: ToolCount, left: int) -> Iterator[str]:
     """Work that a source may count otherwise, depending on how it was written, where that can be what is left."""
-    open_lines = (
-        [line for line in count_as_tool(profile, count.convention).lines if line.low < line.high]
-        if count.convention
-        else []
-    )
+    open_lines = [line for line in tool.lines if line.low < line.high]
     low, high = sum(line.low - line.macs for line in open_lines), sum(line.high - line.macs for line in open_lines)
     if left and low <= left <= high:
         yield "; ".join(line.what for line in open_lines)
