@@ -21,9 +21,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from archprof.analysis import elapsed
-from archprof.analysis.table import Column, Unit, Value
+from archprof.analysis.table import Column, Value
 from archprof.facts import liveness
 from archprof.facts.records import Op
+from archprof.units import Unit
 
 if TYPE_CHECKING:
     from archprof.analysis.counts import Counts

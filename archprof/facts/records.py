@@ -159,6 +159,32 @@ class Profile:
         """The index into `layers` of each call."""
         return tuple(row for row, layer in enumerate(self.layers) if layer.call_index is not None)
 
+    def row_of(self, op: Op) -> int:
+        """The index into `layers` of the call that the op is charged to."""
+        return self.call_rows[op.call]
+
+    def layer_of(self, op: Op) -> Layer:
+        return self.layers[self.row_of(op)]
+
+    def role_of(self, tensor: int) -> Role:
+        """The role of the storage that a tensor lies in."""
+        return self.storages[self.tensors[tensor].storage].role
+
+    @cached_property
+    def forward_ops(self) -> tuple[Op, ...]:
+        """The ops of the forward pass, in order."""
+        return tuple(op for op in self.ops if op.phase == "forward")
+
+    @cached_property
+    def maker_by_tensor(self) -> Mapping[int, Op]:
+        """The first op that returned each tensor; inputs and parameters have none."""
+        return {tensor: op for op in reversed(self.ops) for tensor in op.outputs}
+
+    @cached_property
+    def first_user_by_tensor(self) -> Mapping[int, Op]:
+        """The first op that read each tensor."""
+        return {tensor: op for op in reversed(self.ops) for tensor in op.inputs}
+
     @property
     def stopped_row(self) -> int | None:
         """The index into `layers` of the call in which the forward stopped; `None` where it did not."""

@@ -56,6 +56,7 @@ class SideBySideRow:
     depth: int = 0
     subtotal: bool = False
     left_over: bool = False
+    stages: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -93,8 +94,10 @@ def _stage(sides: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
     found = [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
     rows = [stage.rows if stage else () for stage in found]
+    names = tuple(dict.fromkeys(stage.name for stage in found if stage))
     return SideBySideRow(
-        name=" / ".join(dict.fromkeys(stage.name for stage in found if stage)),
+        name=" / ".join(names),
+        stages=names,
         holds=tuple(_contents(side, own) if own else None for side, own in zip(sides, rows, strict=True)),
         counts=tuple(stage.counts if stage else None for stage in found),
         bounds=tuple(_lower_bounds(side, own) for side, own in zip(sides, rows, strict=True)),
@@ -173,7 +176,7 @@ def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
 def _contents(side: ProfileView, rows: Sequence[int]) -> str:
     """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
     own, profile = set(rows), side.profile
-    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and side.row_of(op) in own)
+    words = Counter(_word(profile, op) for op in profile.forward_ops if profile.row_of(op) in own)
     kinds = dict.fromkeys(side.layer(i).kind for i in rows)
     return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
 
@@ -188,7 +191,7 @@ def _word(profile: Profile, op: Op) -> str:
         return ""
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         return "recurrent"
-    weighted = any(profile.storages[profile.tensors[i].storage].role == "parameter" for i in op.inputs)
+    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
     return "linear" if weighted else "matmul"
 
 
@@ -223,7 +226,14 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
-            Column(f"{key}_ratio_{letter.lower()}", f"{letter}/A", "count", f"{word} of {name} to A", ratio_rank + i)
+            Column(
+                f"{key}_ratio_{letter.lower()}",
+                f"{letter}/A",
+                "count",
+                f"{word} of {name} to A",
+                ratio_rank + i,
+                is_ratio=True,
+            )
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
     return tuple(columns)
@@ -252,6 +262,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
         bounds=frozenset(unsure.intersection(column.key for column in columns)),
         half_intervals={key: one.half_interval for key, one in times.items() if one.half_interval},
         below_resolution={key: one.resolution for key, one in times.items() if one.below_resolution},
+        stages=line.stages,
     )
 
 
