@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from archprof import units
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.other_tools import count_as_tool
 from archprof.analysis.other_tools.tool_count import Convention, ToolCount, WorkLine
 from archprof.analysis.table import Column, Row, Table, Value
@@ -17,7 +18,7 @@ def _make_columns(convention: Convention) -> tuple[Column, ...]:
     return (
         Column("what", "What", "text", "a kind of work", 0),
         Column("pieces", "Pieces", "count", "how many pieces of it there are", 3),
-        Column("macs", "MACs", "count", "what archprof counts for it", 1, "work"),
+        METRIC_BY_KEY["macs"].column_of_model(1, meaning="what archprof counts for it", family="work"),
         Column(
             "counted", tool, "count", f"multiply-adds by the rule of {tool}, the least that it may count", 0, "work"
         ),
@@ -88,7 +89,7 @@ def tabulate_tool_for_models(profiles: Sequence[Profile], name: str) -> Table:
     header = f"{convention.tool}: {convention.unit_word}"
     columns = (
         Column("model", "Model", "path", "its name", 0),
-        Column("macs", "MACs", "count", "what archprof counts", 0, "work"),
+        METRIC_BY_KEY["macs"].column_of_model(0, meaning="what archprof counts", family="work"),
         Column("printed", header, "count", "what that tool would print, at least", 0, "work"),
         Column("at_most", "At most", "count", "the same if the code was written the other way", 1, "work"),
     )
