@@ -120,7 +120,7 @@ class Calls:
         self.model, self.recorder = model, recorder
         self.rows: list[CallRow] = []
         self.stack: list[int] = []
-        self.last_raised: tuple[BaseException | None, int] = (None, 0)
+        self._row_mark = f"_archprof_row_{id(self)}"  # under which an exception tells where it was raised
         self.function_mode: Any = None  # the function mode of the pass
         self.autocast_seen = False
         self.nodes = {id(module): ModuleNode(self, path, module) for path, module in model.named_modules()}
@@ -138,8 +138,8 @@ class Calls:
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
-        # Both know us, too: a pass would wait for the garbage collector, and real weights with it.
-        self.function_mode, self.last_raised = None, (None, 0)
+        # It knows us, too: a pass would wait for the garbage collector, and real weights with it.
+        self.function_mode = None
         for hooks in self._hooks:
             hooks.remove()
         self._hooks.clear()
@@ -164,8 +164,7 @@ class Calls:
 
     def find_failed_row(self, error: BaseException) -> int:
         """The row in which an exception was raised."""
-        known, row = self.last_raised
-        return row if known is error else self.current_row
+        return int(error.__dict__.get(self._row_mark, self.current_row))
 
     def begin_call(self, node: ModuleNode, args: Any, kwargs: dict[str, Any]) -> None:
         """A call begins: it gets a row."""
@@ -210,9 +209,11 @@ class Calls:
         self.rows[mine].outputs = self.recorder.find_specs(outputs)
 
     def abort_call(self, node: ModuleNode, error: BaseException) -> None:
-        """A call was left by an exception, which is remembered where it came from."""
-        if error is not self.last_raised[0]:
-            self.last_raised = (error, self.current_row)
+        """A call was left by an exception, which is told where it was raised.
+
+        It is not kept: its traceback holds what the frames hold, which a model that catches it goes on without.
+        """
+        error.__dict__.setdefault(self._row_mark, self.current_row)
         self._pop_row(node)
 
     def _pop_row(self, node: ModuleNode) -> int:

@@ -27,7 +27,7 @@ from archprof.torchside.private import (
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
-from archprof.tracing.moves import MOVES, stay
+from archprof.tracing.moves import MOVES, only_moves, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
@@ -128,8 +128,10 @@ class OpMode(DispatchMode):
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
         if metas and not self.calls.autocast_seen:  # which casts on real tensors, and not on these
             check_dtypes(known.name, args, kwargs)
-        if self.values and metas and known.name == "aten._to_copy":
-            kwargs = keep_on_meta(kwargs)
+        if metas and known.name == "aten._to_copy":
+            if only_moves(args[0], kwargs):
+                return torch.ops.aten.alias.default(args[0])
+            kwargs = keep_on_meta(kwargs) if self.values else kwargs
         if metas and metas != tensors:
             args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
         result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None

@@ -36,6 +36,7 @@ from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
+from archprof.tracing.ops.shapes.strides import strides_of_copy
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
 
@@ -211,7 +212,10 @@ class _TracedPass:
             self.notes.append(HIDDEN_OUTPUT_NOTE if self.hides_backward else NO_BACKWARD_NOTE)
             return
         with self.recorder.paused():
-            seeds = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in roots]
+            seeds = [
+                torch.empty_strided(t.shape, strides_of_copy(t.shape, t.stride()), dtype=t.dtype, device=t.device)
+                for t in roots
+            ]
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         torch.autograd.backward(roots, seeds)

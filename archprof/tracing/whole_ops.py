@@ -7,6 +7,7 @@ answered by shape, with its backward as one op too.
 
 from __future__ import annotations
 
+import itertools
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -38,7 +39,8 @@ def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
     torch hides from a mode what runs inside a function of its own written in Python.
     """
     assert isinstance(function, types.FunctionType)
-    scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
+    closed = dict.fromkeys(("has_torch_function", "has_torch_function_unary"), lambda tensors: False)
+    scope = {**function.__globals__, **closed}
     opened = types.FunctionType(
         function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
     )
@@ -47,7 +49,13 @@ def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    functional.multi_head_attention_forward: _open_to_mode(functional.multi_head_attention_forward)
+    function: _open_to_mode(function)
+    for function in (
+        functional.multi_head_attention_forward,
+        torch.autograd.backward,  # a checkpoint runs its forward again in it
+        torch.autograd.grad,
+        torch.Tensor.backward,
+    )
 }
 """Functions written in Python that call one of `WHOLE_OP_NAMES`, and what to call instead to see inside."""
 
@@ -179,6 +187,9 @@ class _WholeFunction(torch.autograd.Function):
 
 def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     inputs = [*tensors_in(args), *tensors_in(kwargs)]
+    # The node holds what puts arguments together, and would hold their tensors with it, also when they are used up.
+    blanks = itertools.repeat(_BLANK)
+    args, kwargs = _replace_tensors(args, blanks), _replace_tensors(kwargs, blanks)
 
     def spread(tensors: Any) -> tuple[Any, Any]:
         """The arguments as they were, with other tensors in the tensors' places."""
@@ -188,8 +199,12 @@ def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) 
     return _WholeFunction.apply(ops, name, spread, *inputs)
 
 
+_BLANK = object()
+"""Stands where a tensor was."""
+
+
 def _replace_tensors(tree: Any, tensors: Any) -> Any:
-    if isinstance(tree, torch.Tensor):
+    if tree is _BLANK or isinstance(tree, torch.Tensor):
         return next(tensors)
     if isinstance(tree, list | tuple):
         return type(tree)([_replace_tensors(item, tensors) for item in tree])

@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from archprof.analysis.other_tools.tool_count import Convention, WorkPart, count_unspread_product
+from archprof.analysis.other_tools.products import count_product
+from archprof.analysis.other_tools.tool_count import Convention, WorkPart
 from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
-FULLY_COUNTED_OPS = frozenset(
-    {"aten.addmm", "aten.mm", "aten.linear", "aten.baddbmm", "aten.scaled_dot_product_attention"}
-)
+FULLY_COUNTED_OPS = frozenset({"aten.addmm", "aten.linear", "aten.baddbmm", "aten.scaled_dot_product_attention"})
 CELL_KINDS = frozenset({"LSTMCell", "GRUCell", "RNNCell"})
 
 
@@ -31,8 +30,10 @@ def count_parts(reading: ToolView) -> Iterator[WorkPart]:
                 yield WorkPart("recurrent cell, 0 MACs there", 0, 0, op.macs)
             elif op.name == "aten.convolution":
                 yield _count_convolution(reading, row, op, op.macs)
-            elif op.name == "aten.bmm":
-                yield _count_bmm(reading, op, op.macs)
+            elif op.name == "aten.bmm" and reading.may_be_einsum(op):
+                yield WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, op.macs, op.macs)
+            elif op.name in ("aten.mm", "aten.bmm"):
+                yield count_product(reading, row, op, op.macs)
             elif op.name in FULLY_COUNTED_OPS:
                 yield WorkPart(op.name, op.macs, op.macs, op.macs)
             elif op.name in VECTOR_PRODUCT_OPS:
@@ -53,18 +54,12 @@ def _count_convolution(reading: ToolView, row: ModuleCall, op: Op, macs: int) ->
     return WorkPart('convolution with padding="same", sized one short', counted, counted, macs)
 
 
-def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
-    if reading.may_be_einsum(op):
-        return WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, macs, macs)
-    return count_unspread_product(reading, op, macs)
-
-
 CONVENTION = Convention(
     "deepspeed",
     "0.19.8",
     "get_model_profile(model, args=inputs)",
     "MACs",
     count_parts,
-    limits="Functions of torch under other names (torch.conv2d, torch.relu) are not seen there.",
-    unclear="A profile does not always tell torch.einsum and torch.mv, which have 0 MACs there, from torch.matmul.",
+    limits="Functions of torch under other names (torch.conv2d, torch.linalg.matmul) are not seen there.",
+    unclear="A profile does not always tell einsum, tensordot and mv, which have 0 MACs there, from torch.matmul.",
 )

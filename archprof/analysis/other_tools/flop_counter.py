@@ -1,4 +1,4 @@
-"""torch 2.15.0, `torch.utils.flop_counter.FlopCounterMode` on meta tensors, the fast path of attention switched off.
+"""torch 2.14.1, `torch.utils.flop_counter.FlopCounterMode` on meta tensors, the fast path of attention switched off.
 
 It prints FLOPs, 2 for a multiply-add. Its registry holds convolution, `mm`, `addmm`, `bmm`, `baddbmm`, the scaled
 product of 8-bit floats and the attention kernels. Everything else is 0 without a word, so also the matrix-vector
@@ -44,7 +44,7 @@ def _count_macs(reading: ToolView, op: Op) -> int:
 
 CONVENTION = Convention(
     "torch",
-    "2.15.0",
+    "2.14.1",
     "FlopCounterMode().get_total_flops() on meta tensors",
     "FLOPs",
     count_parts,

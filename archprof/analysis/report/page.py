@@ -21,6 +21,7 @@ from archprof.analysis.table import Table
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.predicting import devices
+from archprof.predicting.roofline import validate_roof
 
 __all__ = ["ChartData", "Finding", "ModelPage", "Report", "Tile", "TreemapNode", "build_report"]
 
@@ -85,7 +86,8 @@ def build_report(
             were measured on.
 
     Raises:
-        UsageError: for no model or more than 26, a device that is not known, or one and nothing measured.
+        UsageError: for no model or more than 26; a device that is not known, or with nothing measured, or something
+            that was measured on another.
     """
     if not profiles:
         raise UsageError("No model was given to report on.", "Name at least one.")
@@ -96,6 +98,9 @@ def build_report(
             "A roof shows how fast layers ran, and none were measured.", "", "Add --measure cpu or --cuda."
         )
     known = devices.resolve_device(device) if device is not None else None
+    for profile in profiles:
+        if known and profile.measurement:
+            validate_roof(known, profile.measurement.ran)
     subjects = [PageView(profile, known) for profile in profiles]
     pages = tuple(map(_page, subjects))
     compared = _filled(compare_views(subjects), pages) if len(profiles) > 1 else None
