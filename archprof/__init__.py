@@ -28,35 +28,17 @@ if TYPE_CHECKING:
     from archprof.rewriting import Rewritten
 
 __all__ = [
-    "ArchprofError",
-    "DoesNotFit",
-    "Profile",
-    "ProfileFileError",
-    "TraceError",
-    "UnknownName",
-    "UsageError",
-    "calibrate",
-    "check",
-    "compare",
-    "epoch",
-    "fit",
-    "inputs",
-    "list_models",
-    "load",
-    "measure",
-    "profile",
-    "register_cost",
-    "report",
-    "table",
-    "verify",
-    "whatif",
-]
+    "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
+    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_models", "load", "measure", "profile",
+    "register_cost", "report", "table", "verify", "whatif",
+]  # fmt: skip
 
 
 def profile(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
 ) -> Profile:  # fmt: skip
     """Trace a model once, without running it, and return what it costs.
 
@@ -73,6 +55,9 @@ def profile(
         set: lengths of the default input of a transformers model, such as {"seq": 4096}.
         phase: of a transformers decoder: "prefill" (the context at once) or "decode" (one token behind it).
         context: tokens of the phase; 2048 if not given.
+        optimizer: a class of torch.optim whose step follows the backward pass: "adamw", "sgd(momentum=0.9)".
+        accumulate: passes whose gradients are added up before a step; the last of them is traced.
+        set_to_none: gradients are dropped after a step, and not set to zero and kept.
 
     Raises:
         UsageError: the name, its arguments, the inputs or the options do not fit.
@@ -81,7 +66,8 @@ def profile(
     """
     from archprof.tracing.profile import profile_model
 
-    return profile_model(model, inputs, PassRequest(batch, dtype, train, causal, set, phase, context))
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none)
+    return profile_model(model, inputs, request)
 
 
 def measure(

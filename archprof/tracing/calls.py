@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +38,8 @@ def _find_unwatched_kinds() -> frozenset[type]:
 
 UNWATCHED_KINDS = _find_unwatched_kinds()
 """Modules of torch that call neither attention nor a recurrent function, which only a function mode sees whole."""
+
+RAISED_IN = "_archprof_raised_in"
 
 HOOK_ATTRIBUTES = (*CALL_HOOK_TABLES, "forward")
 
@@ -120,7 +122,7 @@ class Calls:
         self.model, self.recorder = model, recorder
         self.rows: list[CallRow] = []
         self.stack: list[int] = []
-        self.last_raised: tuple[BaseException | None, int] = (None, 0)
+        self.mark = object()  # on an exception: it was raised in this pass
         self.function_mode: Any = None  # the function mode of the pass
         self.autocast_seen = False
         self.nodes = {id(module): ModuleNode(self, path, module) for path, module in model.named_modules()}
@@ -138,8 +140,7 @@ class Calls:
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
-        # Both know us, too: a pass would wait for the garbage collector, and real weights with it.
-        self.function_mode, self.last_raised = None, (None, 0)
+        self.function_mode = None  # it knows us, too: a pass would wait for the collector, and real weights with it
         for hooks in self._hooks:
             hooks.remove()
         self._hooks.clear()
@@ -164,8 +165,8 @@ class Calls:
 
     def find_failed_row(self, error: BaseException) -> int:
         """The row in which an exception was raised."""
-        known, row = self.last_raised
-        return row if known is error else self.current_row
+        mark, row = getattr(error, RAISED_IN, (None, 0))
+        return row if mark is self.mark else self.current_row
 
     def begin_call(self, node: ModuleNode, args: Any, kwargs: dict[str, Any]) -> None:
         """A call begins: it gets a row."""
@@ -210,9 +211,13 @@ class Calls:
         self.rows[mine].outputs = self.recorder.find_specs(outputs)
 
     def abort_call(self, node: ModuleNode, error: BaseException) -> None:
-        """A call was left by an exception, which is remembered where it came from."""
-        if error is not self.last_raised[0]:
-            self.last_raised = (error, self.current_row)
+        """A call was left by an exception, on which it is noted where it came from.
+
+        The exception itself is not kept: with its frames it would keep their tensors, where a checkpoint catches it.
+        """
+        if getattr(error, RAISED_IN, (None, 0))[0] is not self.mark:
+            with suppress(AttributeError, TypeError):
+                setattr(error, RAISED_IN, (self.mark, self.current_row))
         self._pop_row(node)
 
     def _pop_row(self, node: ModuleNode) -> int:
