@@ -12,6 +12,7 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.epoch import epoch
 from archprof.cli.guide import guide
+from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.output import write_text
 from archprof.cli.report import report
@@ -32,6 +33,7 @@ app.command()(compare)
 app.command()(whatif)
 app.command()(inputs)
 app.command()(fit)
+app.command()(memory)
 app.command()(report)
 app.command()(epoch)
 app.command()(calibrate)
