@@ -20,17 +20,17 @@ from archprof.predicting.memory_capacity import Verdict, judge
 PEAKS = ("live_peak_bytes", "allocated_peak_bytes", "reserved_peak_bytes", "device_used_bytes")
 SHORT = {name: name.removesuffix("_bytes").replace("_", " ") for name in PEAKS}
 MEANINGS = {
-    "live_peak_bytes": "what tensors hold, counted",
-    "allocated_peak_bytes": "given out by the allocator: torch.cuda.max_memory_allocated",
-    "reserved_peak_bytes": "taken by the allocator: torch.cuda.max_memory_reserved",
-    "device_used_bytes": "with CUDA's context and libraries, as nvidia-smi shows it",
+    "live_peak_bytes": "what tensors hold",
+    "allocated_peak_bytes": "as cuda.max_memory_allocated",
+    "reserved_peak_bytes": "as cuda.max_memory_reserved",
+    "device_used_bytes": "with the context: nvidia-smi",
 }
 PEAK_COLUMNS = (
     Column("number", "Number", "text", "which of the four", 0),
     Column("value", "Bytes", "bytes", "predicted", 0, "memory"),
     Column("low", "Least", "bytes", "the measured value is seldom below it", 1, "memory"),
     Column("high", "Most", "bytes", "or above it", 1, "memory"),
-    Column("meaning", "What it is", "text", "in the words of torch", 2),
+    Column("meaning", "What it is", "text", "the name under which it is measured", 2),
 )
 PHASE_COLUMNS = {
     "peak": Column("peak", "Peak", "bytes", "at the peak of a run", 0, "memory"),

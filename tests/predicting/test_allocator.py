@@ -11,7 +11,7 @@ import pytest
 from archprof.predicting.allocator import Allocator, Event, OutOfMemory, replay
 from archprof.predicting.allocator_blocks import MIB, AllocatorSettings
 
-RECORDED = Path(__file__).parent / "recorded"
+RECORDED = Path(__file__).parents[1] / "prediction" / "data" / "recorded"
 
 PEAK_RESERVED = {
     "niu_forward_memory_snapshot_100": 463470592,  # NiuHuangxiaozi/assignment2-systems
