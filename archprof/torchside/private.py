@@ -348,3 +348,12 @@ def tree_leaves(tree: Any) -> list[Any]:
     """What nested containers hold."""
     leaves: list[Any] = require("utils._pytree.tree_leaves", "walk nested outputs")(tree)
     return leaves
+
+
+# Optimizers.
+
+OPTIMIZER_DEVICES = ("_get_foreach_kernels_supported_devices", "_get_fused_kernels_supported_devices")
+"""The functions of torch.optim.optimizer that list the devices with kernels for many tensors at once."""
+
+COMPILER_ENTRY = "__dynamo_disable"
+"""What a method of an optimizer keeps that torch calls in its place; without it, torch imports its compiler first."""

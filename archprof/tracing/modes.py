@@ -155,6 +155,11 @@ class OpMode(DispatchMode):
         if key is not None:
             self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
+    def record_answer(self, func: Any, result: Any, args: Any, kwargs: Any) -> None:
+        """Write down an op that was answered above this mode."""
+        known = self._infos.get(id(func)) or self._learn_op(func)
+        self.record_op(known, inspect_call(func, args, kwargs)[0], result, args, kwargs, None)
+
     def record_function(
         self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None = None
     ) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
+from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
@@ -37,6 +37,7 @@ from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.ops.shapes.strides import strides_of_copy
+from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
 from archprof.tracing.recorder import Recorder
 from archprof.version import __version__
 
@@ -151,6 +152,8 @@ class _TracedPass:
         self.recorder = Recorder()
         self.calls = Calls(model, self.recorder)
         self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
+        self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
+        self.training: Training | None = None
 
     def run_once(self) -> Exception | HookWanted | None:
         """Run the pass; the exception that the model raised, if it did."""
@@ -164,6 +167,8 @@ class _TracedPass:
             self.recorder.add_tensor(tensor, "input")
         if self.train:
             self.op_mode.node_owners = NodeOwners()
+        if self.optimizer:
+            self.optimizer.make_earlier_gradients(self.recorder)
         output = None
         try:
             with (
@@ -175,6 +180,10 @@ class _TracedPass:
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
+                if self.optimizer:
+                    self.training = self.optimizer.run(self.op_mode)
+        except OptimizerFailed:
+            raise
         except NothingToRun:
             self.runs_nothing = True
         except (Exception, HookWanted) as error:
@@ -251,6 +260,7 @@ class _TracedPass:
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
+            training=self.training,
         )
 
 

@@ -46,7 +46,7 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     lines = []
     if profile.failure is not None:
         lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
-    if any(op.status == "unknown" for op in profile.ops):
+    if any(op.status == "unknown" and op.phase != "optimizer" for op in profile.ops):
         lines += _unknown(profile)
     if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
         lines.append(_uncalled(uncalled))
@@ -65,7 +65,7 @@ def _stopped(profile: Profile) -> str:
 def _unknown(profile: Profile) -> list[str]:
     groups: dict[str, list[Op]] = {}
     for op in profile.ops:
-        if op.status == "unknown":
+        if op.status == "unknown" and op.phase != "optimizer":
             groups.setdefault(op.name, []).append(op)
     lines = []
     for name, ops in groups.items():
