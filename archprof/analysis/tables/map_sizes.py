@@ -151,7 +151,7 @@ def _slide(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterato
     for shape in shapes:
         lead = max(len(shape) - count, 0)
         kept = source.dims if len(source.dims) == len(shape) and not source.guessed else ((),) * len(shape)
-        dims = [(Part(n, BATCH if i == 0 else None),) for i, n in enumerate(shape[:lead])]
+        dims: list[Dim] = [(Part(n, BATCH if i == 0 else None),) for i, n in enumerate(shape[:lead])]
         if lead and len(source.dims) == len(shape) and _length(source.dims[0]) == shape[0]:
             dims[0] = source.dims[0]
         for axis, (n, dim) in enumerate(zip(shape[lead:], kept[lead:], strict=True)):
@@ -167,15 +167,17 @@ def _align(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterato
     """Element by element, or along a dimension: each dimension is that of an input, though it may be longer now."""
     known = sorted(read, key=lambda one: one.guessed)
     for shape in shapes:
-        dims = []
-        for back in range(len(shape), 0, -1):
-            n = shape[-back]
-            found = [one.dims[-back] for one in known if len(one.dims) >= back]
-            fits = [dim for dim in found if _length(dim) == n]
-            named = next((dim for dim in fits if any(part.axis is not None for part in dim)), fits[0] if fits else None)
-            dims.append(named or (Part(n, next((part.axis for dim in found for part in dim), None)),))
-        rank = max(len(one.dims) for one in known)
-        yield tuple(dims) if rank <= len(shape) else _remove(op, read[0], shape)
+        found = [[one.dims[-back] for one in known if len(one.dims) >= back] for back in range(len(shape), 0, -1)]
+        if len(shape) < max(len(one.dims) for one in known):
+            yield _remove(op, read[0], shape)
+        else:
+            yield tuple(_choose(dims, n) for dims, n in zip(found, shape, strict=True))
+
+
+def _choose(dims: Sequence[Dim], length: int) -> Dim:
+    """The first of so many positions, or what it has become: those that were followed stand before those guessed."""
+    fits = next((dim for dim in dims if _length(dim) == length), None)
+    return fits or (Part(length, next((part.axis for dim in dims for part in dim), None)),)
 
 
 def _remove(op: Op, source: Labelled, shape: Shape) -> tuple[Dim, ...] | None:
@@ -212,7 +214,8 @@ def deal_parts(parts: Sequence[Part], shape: Shape) -> tuple[Dim, ...] | None:
                     return None
                 queue.append(Part(length // wanted, axis))
                 length = wanted
-            dim.append(Part(length, axis))
+            beside = dim.pop().length if dim and dim[-1].axis == axis else 1
+            dim.append(Part(beside * length, axis))
             wanted //= length
         dims.append(tuple(dim) or (Part(1),))
     return tuple(dims)

@@ -12,7 +12,7 @@ from archprof.analysis.tables.stage_runs import Run
 from archprof.facts.modules import sum_owned
 from archprof.facts.records import Layer, Parameter, Profile
 
-OWNED = Layer._fields[7:12]
+OWNED = Layer._fields[6:11]
 """The sums of what a module holds, by key, in the order of `sum_owned`."""
 
 
@@ -46,7 +46,7 @@ def split_work(profile: Profile, own: Sequence[Counts]) -> list[WorkPart]:
     for part in parts.all():
         part.is_main = part is parts.main(part.row)
     _count_parts(profile, own, parts.all())
-    places = {run: place for place, run in enumerate(placing.order())}
+    places: dict[Run | None, int] = {run: place for place, run in enumerate(placing.order())}
     return sorted(parts.all(), key=lambda part: (places.get(part.run, len(places)), part.place))
 
 

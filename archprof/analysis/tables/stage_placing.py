@@ -68,8 +68,9 @@ class Placing:
             self._place(index)
         for row in reversed(waiting):
             self._pass_by(row, len(self.profile.ops))
-        for index in work:  # what helps nobody
-            if index not in self.runs:
+        placed = {self.rows[index] for index in self.runs}
+        for index in work:  # what nobody reads; a counter of calls, say, belongs to what its module did besides
+            if index not in self.runs and (self._dependent[index] or self.rows[index] not in placed):
                 self._place_here(index)
 
     def _works(self, index: int, op: Op) -> bool:
@@ -99,10 +100,15 @@ class Placing:
         elements into another size, as padding does."""
         op, size = self.profile.ops[index], self._sizes[index]
         moves = op.flops == 0 and size is not None
-        return not self._dependent[index] or (moves and all(run.size != size for run in self._needed(op)))
+        apart = moves and all(run.size != size for run in self._needed(op))
+        return bool(op.outputs) and (apart or not self._dependent[index])
 
     def _needed(self, op: Op) -> list[Run]:
-        return [*dict.fromkeys(self.graph.find(run) for one in self._storages(op.inputs) for run in self._needs.get(one, ()))]
+        return [
+            *dict.fromkeys(
+                self.graph.find(run) for one in self._storages(op.inputs) for run in self._needs.get(one, ())
+            )
+        ]
 
     def _place_here(self, index: int) -> Run:
         op, size = self.profile.ops[index], self._sizes[index]
@@ -116,7 +122,7 @@ class Placing:
         op = self.profile.ops[index]
         self.runs[index] = run
         run.add(index, self._blocks[op.call])
-        self._needs.update(dict.fromkeys(self._storages(op.outputs), [run]))
+        self._needs.update({one: [run] for one in self._storages(op.outputs)})
 
     def _size_of_row(self, row: int) -> tuple[int, ...] | None:
         """The size of what a call returned, where no op says it; that of the run going on where it returned nothing."""

@@ -73,31 +73,37 @@ class Stage:
 
     Attributes:
         name: the size, as "56x56".
-        parts: of rows of the profile.
+        counts_by_row: what each row did here, by its index in `Profile.layers`.
         counts: their sum.
+        ops: indices into `Profile.ops`, in order.
         positions: of its maps; `None` where no size is known.
         macs_share: of the model's MACs.
     """
 
     name: str
-    parts: tuple[WorkPart, ...]
+    counts_by_row: dict[int, Counts]
     counts: Counts
+    ops: tuple[int, ...]
     positions: int | None
     macs_share: float
 
     @property
     def rows(self) -> tuple[int, ...]:
-        """The row of each part, as an index into `Profile.layers`."""
-        return tuple(part.row for part in self.parts)
+        """Indices into `Profile.layers`."""
+        return tuple(self.counts_by_row)
 
 
 def find_stages(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[Stage]:
     """The stages as a comparison sees them: branches of a block that changes resolution are put together."""
-    macs = profile.totals.macs
-    return [
-        Stage(run.name, tuple(run.parts), run.counts, run.positions, run.counts.macs / macs if macs else 0.0)
-        for run in _uncrossed(find_stage_runs(profile, own, rows))
-    ]
+    return [_make_stage(run, profile.totals.macs) for run in _uncrossed(find_stage_runs(profile, own, rows))]
+
+
+def _make_stage(run: StageRun, macs: int) -> Stage:
+    by_row: dict[int, Counts] = {}
+    for part in run.parts:
+        by_row[part.row] = sum_counts((by_row[part.row], part.counts)) if part.row in by_row else part.counts
+    ops, counts = tuple(sorted(index for part in run.parts for index in part.ops)), run.counts
+    return Stage(run.name, by_row, counts, ops, run.positions, counts.macs / macs if macs else 0.0)
 
 
 def _uncrossed(runs: Sequence[StageRun]) -> list[StageRun]:
