@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
@@ -50,16 +51,17 @@ def measure_maps(profile: Profile, dependent: Sequence[bool]) -> list[Size | Non
     """The size of the map of which each op's first output is; `None` where it makes none.
 
     Args:
-        dependent: for each op whether it works on what went into the model. The names of the others' results are
-            guessed by whoever reads them: a table of weights has no samples.
+        dependent: for each op whether it works on what went into the model. What is made of a table of weights has no
+            samples, and is read by its shape.
     """
     known: dict[int, Labelled] = {}
     tensors, sizes = profile.tensors, list[Size | None]()
     for op, follows in zip(profile.ops, dependent, strict=True):
         read = [known[i] if i in known else guess_labels(*tensors[i].spec[:2]) for i in op.inputs]
         shapes = [tensors[i].spec.shape for i in op.outputs]
-        made = [_finish(dims, shape, read) for dims, shape in zip(_follow(op, read, shapes), shapes, strict=True)]
-        if follows:
+        sure = follows and (_slides(op) or _short_name(op) in PRODUCTS)
+        made = [_finish(dims, shape, read, sure) for dims, shape in zip(_follow(op, read, shapes), shapes, strict=True)]
+        if follows or any(is_spatial(one.size) for one in read):
             known.update((i, one) for i, one in zip(op.outputs, made, strict=True) if i not in op.inputs)
         sizes.append(known.get(op.outputs[0], made[0]).size if made else None)
     return sizes
@@ -82,6 +84,7 @@ def guess_size(shape: Shape, current: Size | None = None, lengthwise: bool = Fal
     return last if len(set(last)) == 1 < len(set(first)) else first
 
 
+@lru_cache(maxsize=4096)
 def guess_labels(shape: Shape, dtype: str) -> Labelled:
     """A tensor that no op of the pass made from another: (batch, …), and two dimensions of whole numbers are tokens."""
     size = shape[1:] if len(shape) == 2 and "int" in dtype else guess_size(shape)
@@ -90,15 +93,16 @@ def guess_labels(shape: Shape, dtype: str) -> Labelled:
     return Labelled(tuple((Part(n, axis),) for n, axis in zip(shape, names, strict=False)), size, guessed=True)
 
 
-def _finish(dims: tuple[Dim, ...] | None, shape: Shape, read: Sequence[Labelled]) -> Labelled:
+def _finish(dims: tuple[Dim, ...] | None, shape: Shape, read: Sequence[Labelled], sure: bool) -> Labelled:
     """The tensor with its size: that of the named axes; else none for one row a sample; else that of what was read."""
     dims = dims or tuple((Part(n),) for n in shape)
     size = _size_of_axes(dims)
     if size is None and sum(_extent(dim) > 1 for dim in dims) < 2:
         size = ()
-    if size is None:
-        size = next((one.size for one in read if is_spatial(one.size) and not one.guessed), None)
-    return Labelled(dims, guess_size(shape) if size is None else size, all(one.guessed for one in read))
+    followed = sorted((one.size for one in read if not one.guessed), key=lambda one: not is_spatial(one))
+    if size is None and followed:
+        size = followed[0]
+    return Labelled(dims, guess_size(shape) if size is None else size, not sure and all(one.guessed for one in read))
 
 
 def is_spatial(size: Size | None) -> bool:
@@ -132,31 +136,49 @@ Rule = Callable[[Op, Sequence[Labelled], Sequence[Shape]], "Iterator[tuple[Dim, 
 
 
 def _follow(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterator[tuple[Dim, ...] | None]:
-    name = op.name.rpartition(".")[2].removesuffix("_")
     if not read:
         return iter([None] * len(shapes))
-    if op.window or SLIDING.search(name):
-        return _slide(op, read, shapes)
-    return RULES.get(name, _align)(op, read, shapes)
+    return (_slide if _slides(op) else RULES.get(_short_name(op), _align))(op, read, shapes)
 
 
-SLIDING = re.compile("conv.*backward|conv|pool|upsample|pixel_|reflection_pad|replication_pad|grid_sampler|col2im|roi_")
+def _slides(op: Op) -> bool:
+    return bool(op.window or SLIDING.search(_short_name(op)))
+
+
+def _short_name(op: Op) -> str:
+    return op.name.rpartition(".")[2].removesuffix("_")
+
+
+SLIDING = re.compile(
+    "conv|pool|upsample|pixel_|reflection_pad|replication_pad|grid_sampler|col2im|roi_|(batch|group)_norm"
+)
 
 
 def _slide(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterator[tuple[Dim, ...] | None]:
-    """The last dimensions are the map, as many as the window has or the name says."""
+    """The last dimensions are the map, as many as the window has or the name says, or those behind the channels."""
     said = re.search(r"([123])d", op.name)
-    count = len(op.window.kernel) if op.window else int(said[1]) if said else 2
     source = read[0]
     for shape in shapes:
-        lead = max(len(shape) - count, 0)
-        kept = source.dims if len(source.dims) == len(shape) and not source.guessed else ((),) * len(shape)
+        count = len(op.window.kernel) if op.window else int(said[1]) if said else len(shape) - 2
+        lead, alike = max(len(shape) - count, 0), len(source.dims) == len(shape)
         dims: list[Dim] = [(Part(n, BATCH if i == 0 else None),) for i, n in enumerate(shape[:lead])]
-        if lead and len(source.dims) == len(shape) and _length(source.dims[0]) == shape[0]:
+        if lead and alike and _length(source.dims[0]) == shape[0]:
             dims[0] = source.dims[0]
-        for axis, (n, dim) in enumerate(zip(shape[lead:], kept[lead:], strict=True)):
-            dims.append(dim if _is_map(dim) and _length(dim) == n else (Part(n, axis),))
-        yield tuple(dims)
+        before = source.dims[lead:] if alike and not source.guessed else ()
+        pointwise = max(op.window.kernel, default=1) == 1 if op.window else "norm" in op.name
+        if not (pointwise and any(map(_is_map, before)) and tuple(map(_length, before)) == shape[lead:]):
+            before = _keep_axes(before, shape[lead:]) or tuple((Part(n, i),) for i, n in enumerate(shape[lead:]))
+        yield (*dims, *before)
+
+
+def _keep_axes(before: Sequence[Dim], shape: Shape) -> tuple[Dim, ...] | None:
+    """The axes that a window slid along, in their new lengths; `None` where they are not told apart."""
+    axes = [next((axis for _, axis in dim if axis not in (None, BATCH)), None) for dim in before]
+    named = [axis for axis, n in zip(axes, shape, strict=False) if axis is not None or n > 1]
+    if not named or None in named or len(set(named)) < len(named):
+        return None
+    new = zip(before, shape, axes, strict=True)
+    return tuple(dim if _length(dim) == n else (Part(n, axis),) for dim, n, axis in new)
 
 
 def _length(dim: Dim) -> int:
@@ -177,7 +199,7 @@ def _align(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterato
 def _choose(dims: Sequence[Dim], length: int) -> Dim:
     """The first of so many positions, or what it has become: those that were followed stand before those guessed."""
     fits = next((dim for dim in dims if _length(dim) == length), None)
-    return fits or (Part(length, next((part.axis for dim in dims for part in dim), None)),)
+    return fits or (Part(length, next((dim[0].axis for dim in dims if dim[0].axis is not None), None)),)
 
 
 def _remove(op: Op, source: Labelled, shape: Shape) -> tuple[Dim, ...] | None:
@@ -201,10 +223,10 @@ def _view(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterator
 
 def deal_parts(parts: Sequence[Part], shape: Shape) -> tuple[Dim, ...] | None:
     """The parts of all dimensions dealt out anew; `None` where one cannot be cut so."""
-    queue = [part for part in reversed(parts) if part.length != 1]
+    queue = list(reversed(parts))
     dims = []
-    for wanted in shape:
-        dim: list[Part] = []
+    for place, wanted in enumerate(shape):
+        dim = _take_ones(queue, most=wanted == 1)
         while wanted > 1:
             if not queue:
                 return None
@@ -217,8 +239,18 @@ def deal_parts(parts: Sequence[Part], shape: Shape) -> tuple[Dim, ...] | None:
             beside = dim.pop().length if dim and dim[-1].axis == axis else 1
             dim.append(Part(beside * length, axis))
             wanted //= length
+        if shape[place + 1 :][:1] != (1,):
+            dim += _take_ones(queue)
         dims.append(tuple(dim) or (Part(1),))
     return tuple(dims)
+
+
+def _take_ones(queue: list[Part], most: bool = False) -> list[Part]:
+    """The parts of length 1 that come next, or one of them: a single token stays one wherever it goes."""
+    taken: list[Part] = []
+    while queue and queue[-1].length == 1 and not (most and taken):
+        taken.append(queue.pop())
+    return taken
 
 
 def _permute(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterator[tuple[Dim, ...] | None]:
@@ -258,9 +290,10 @@ def _multiply(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iter
     yield (*lead, rows, columns)
 
 
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("view", "_unsafe_view", "reshape", "_reshape_alias"), _view),
-    **dict.fromkeys(("mm", "addmm", "bmm", "baddbmm"), _multiply),
+    **dict.fromkeys(PRODUCTS, _multiply),
     **dict.fromkeys(("transpose", "t"), _transpose),
     **dict.fromkeys(("unsqueeze", "stack"), _insert),
     **dict.fromkeys(("embedding", "view_as_real"), _append),

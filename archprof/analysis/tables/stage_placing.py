@@ -68,10 +68,24 @@ class Placing:
             self._place(index)
         for row in reversed(waiting):
             self._pass_by(row, len(self.profile.ops))
-        placed = {self.rows[index] for index in self.runs}
-        for index in work:  # what nobody reads; a counter of calls, say, belongs to what its module did besides
-            if index not in self.runs and (self._dependent[index] or self.rows[index] not in placed):
-                self._place_here(index)
+        for index in work:
+            if index not in self.runs:
+                self._place_unread(index)
+
+    def _place_unread(self, index: int) -> None:
+        """What no op reads. A number for Python or a counter in a buffer belongs to what its module did, or to the run
+        going on."""
+        aside = not self._dependent[index] or self._is_scalar(self.profile.ops[index])
+        if aside and self.rows[index] in {self.rows[other] for other in self.runs}:
+            return
+        if aside and self.runs:
+            before = [other for other in self.runs if other < index]
+            self._settle(index, self.graph.find(self.runs[max(before) if before else min(self.runs)]))
+        else:
+            self._place_here(index)
+
+    def _is_scalar(self, op: Op) -> bool:
+        return bool(op.outputs) and not self.profile.tensors[op.outputs[0]].spec.shape
 
     def _works(self, index: int, op: Op) -> bool:
         storages = self.profile.storages
@@ -96,12 +110,12 @@ class Placing:
                 self._settle(other, run)
 
     def _is_helper(self, index: int) -> bool:
-        """Whether it belongs to the op that reads what came of it: work on weights alone, and what only moves
-        elements into another size, as padding does."""
+        """Whether it belongs to the op that reads what came of it: work on weights alone, a single number, and what
+        only moves elements into another size, as padding does."""
         op, size = self.profile.ops[index], self._sizes[index]
         moves = op.flops == 0 and size is not None
         apart = moves and all(run.size != size for run in self._needed(op))
-        return bool(op.outputs) and (apart or not self._dependent[index])
+        return bool(op.outputs) and (apart or not self._dependent[index] or self._is_scalar(op))
 
     def _needed(self, op: Op) -> list[Run]:
         return [
