@@ -6,14 +6,14 @@ One `Call` is one call of one module and owns only what that call did itself; to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.measured import Measurement
-from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers
+from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers, sum_columns, sum_owned
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
 from archprof.facts.ran import Ran
@@ -235,22 +235,21 @@ class Profile:
 
     @cached_property
     def totals(self) -> Totals:
-        """Sums over all rows."""
-        layers, costs, train = self.layers, self.costs, self.mode == "train"
+        """Sums over all calls, and over all parameters and buffers: also those of modules that were never called."""
+        params, trainable, buffers, param_bytes, _ = sum_columns(sum_owned(self.parameters).values())
+        cost = self.sum_costs([0] * len(self.ops), 1)[0]
         return Totals(
-            params=sum([row.params for row in layers]),
-            trainable_params=sum([row.trainable for row in layers]),
-            buffers=sum([row.buffers for row in layers]),
-            param_bytes=sum([row.param_bytes for row in layers]),
-            macs=sum([cost.macs for cost in costs]),
-            flops=sum([cost.flops for cost in costs]),
-            backward_macs=_sum_known(cost.backward_macs for cost in costs) if train else None,
-            backward_flops=_sum_known(cost.backward_flops for cost in costs) if train else None,
-            activation_elements=sum([cost.activation_elements for cost in costs]),
-            activation_bytes={
-                dtype: sum([cost.activation_bytes[dtype] for cost in costs]) for dtype in self.activation_dtypes
-            },
-            complete=self.failure is None and not self.lacks_calls and not any(cost.unknown for cost in costs),
+            params=params,
+            trainable_params=trainable,
+            buffers=buffers,
+            param_bytes=param_bytes,
+            macs=cost.macs,
+            flops=cost.flops,
+            backward_macs=cost.backward_macs,
+            backward_flops=cost.backward_flops,
+            activation_elements=cost.activation_elements,
+            activation_bytes=dict(cost.activation_bytes),
+            complete=self.failure is None and not self.lacks_calls and not cost.unknown,
         )
 
     def check(self) -> None:
@@ -287,7 +286,3 @@ class Profile:
         from archprof.facts import store
 
         return store.to_json(self, of_profile.receptive_fields(self))
-
-
-def _sum_known(values: Iterable[int | None]) -> int:
-    return sum([value or 0 for value in values])

@@ -224,17 +224,26 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
 
 def _make_plain(values: Any) -> tuple[Any, ...]:
     """Numbers, strings and tuples of them, which can be compared and written as JSON."""
-    return tuple([value if type(value) in PLAIN_ARG_KINDS else _to_plain_value(value) for value in values])
+    made = []
+    for value in values:
+        kind = type(value)
+        if kind in PLAIN_ARG_KINDS:
+            made.append(value)
+        elif kind in PLAIN_TENSOR_KINDS:
+            made.append(TENSOR_ARGUMENT)
+        else:
+            made.append(_to_plain_value(value))
+    return tuple(made)
 
 
 def _to_plain_value(value: Any) -> Any:
     kind = type(value)
     if kind in PLAIN_ARG_KINDS:
         return value
-    if kind in PLAIN_TENSOR_KINDS or isinstance(value, Tensor):
-        return TENSOR_ARGUMENT
     if kind is list or kind is tuple or isinstance(value, list | tuple):
-        return _make_plain(value)
+        return tuple(value) if PLAIN_ARG_KINDS.issuperset(map(type, value)) else _make_plain(value)
+    if isinstance(value, Tensor):
+        return TENSOR_ARGUMENT
     if kind is float and math.isfinite(value):
         return value
     return str(value) if kind in TEXT_ARG_KINDS else kind.__name__

@@ -28,7 +28,6 @@ from archprof.torchside.guard import run_untouched
 from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.private import check_autograd, has_call_entry
-from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing import failure_hints
@@ -106,12 +105,10 @@ def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceSt
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
     way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
-    if any_sharded(target.model.parameters()):
-        notes.append(SHARDED_NOTE)
     if request.train:
         check_autograd()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
+        run = _TracedPass(target, _make_traced_model(target, way, wanted, notes), way, request)
         error = run.run_once()
         other = None if error is None else _choose_next_strategy(way, error)
         if error is None or other is None:
@@ -130,12 +127,13 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
+def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
     """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
-        return make_stand_in(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
+        source = target.rebuild() if target.rebuild else target.model
+        return make_stand_in(source, device="cpu", dtype=dtype, notes=notes)
     if not target.owned:
-        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks)
+        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks, notes=notes)
     return target.model if dtype is None else target.model.to(dtype)
 
 
