@@ -206,7 +206,7 @@ def find_widest_field(subject: PageView) -> Iterator[WeighedFinding]:
     row = subject.widest_row
     if row is None or "field" in subject.bounds:
         return
-    field = subject.fields[row].size or ()
+    field = subject.fields.widest.size or ()
     wide, whole = max(field), _input_extent(subject, field)
     if wide == 1:
         return
