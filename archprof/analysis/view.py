@@ -11,7 +11,7 @@ from archprof.analysis.counts import Counts, count_rows, sum_counts
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import find_lower_bounds
 from archprof.analysis.receptive import fields
-from archprof.analysis.receptive.fields import ReceptiveField
+from archprof.analysis.receptive.fields import LayerFields
 from archprof.analysis.tables import stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree, TreeLines
 from archprof.analysis.tables.stages import Stage
@@ -90,7 +90,7 @@ class ProfileView:
         return count_weight_layers(self.profile)
 
     @cached_property
-    def fields(self) -> tuple[ReceptiveField, ...]:
+    def fields(self) -> LayerFields:
         """The receptive field of each row."""
         return fields.compute_fields(self.profile)
 
@@ -99,11 +99,10 @@ class ProfileView:
         """The receptive field of each row as the layer table prints it, by column key."""
         return [fields.field_cells(field) for field in self.fields]
 
-    @cached_property
+    @property
     def widest_row(self) -> int | None:
-        """The innermost layer that sees most before anything sees all; `None` when no layer has a field."""
-        seen = [row for row, field in enumerate(self.fields) if field.size]
-        return max(seen, key=lambda row: (math.prod(self.fields[row].size or ()), self.layer(row).depth), default=None)
+        """The layer where most is seen before anything sees all; `None` when nothing has a field."""
+        return self.fields.widest_row
 
     def field_extent(self, row: int) -> int | None:
         """Input positions along the longer side that the layer sees; `None` where it has no field."""
@@ -111,8 +110,8 @@ class ProfileView:
 
     @property
     def field(self) -> int | None:
-        """The widest receptive field in input pixels along the longer side; `None` where no layer has one."""
-        return None if self.widest_row is None else self.field_extent(self.widest_row)
+        """The widest receptive field in input pixels along the longer side; `None` where nothing has one."""
+        return max(self.fields.widest.size or (), default=None)
 
     @cached_property
     def weight_rows(self) -> tuple[int, ...]:

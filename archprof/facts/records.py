@@ -6,7 +6,7 @@ One `Call` is one call of one module and owns only what that call did itself; to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -223,22 +223,25 @@ class Profile:
     @cached_property
     def costs(self) -> tuple[Cost, ...]:
         """What each layer's own ops cost, in the order of `layers`."""
-        train = self.mode == "train"
-        by_call = [
-            Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
-            for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
-                self._sum_ops(), self._sum_activations(), strict=True
-            )
-        ]
-        none = 0 if train else None
+        by_call = self.sum_costs([op[1] for op in self.ops], len(self.calls))
+        none = 0 if self.mode == "train" else None
         nothing = Cost(0, 0, none, none, 0, dict.fromkeys(self.activation_dtypes, 0))
         return tuple([nothing if row.call_index is None else by_call[row.call_index] for row in self.layers])
 
-    def _sum_ops(self) -> list[list[int]]:
-        """Per call: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
-        counts = [[0, 0, 0, 0, 0] for _ in self.calls]
-        for signature, call, phase, _, _ in self.ops:
-            row = counts[call]
+    def sum_costs(self, groups: Sequence[int], count: int) -> list[Cost]:
+        """What the ops of each of `count` groups cost; `groups` says of each op in which it is."""
+        train = self.mode == "train"
+        sums = zip(self._sum_ops(groups, count), self._sum_activations(groups, count), strict=True)
+        return [
+            Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
+            for (macs, flops, back, back_flops, unknown), (elements, sizes) in sums
+        ]
+
+    def _sum_ops(self, groups: Sequence[int], count: int) -> list[list[int]]:
+        """Per group: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
+        counts = [[0, 0, 0, 0, 0] for _ in range(count)]
+        for (signature, _, phase, _, _), group in zip(self.ops, groups, strict=True):
+            row = counts[group]
             if phase != "optimizer":
                 row[4] += signature.status == "unknown"
                 shift = 2 if phase == "backward" else 0
@@ -246,23 +249,23 @@ class Profile:
                 row[shift + 1] += signature.flops or 0
         return counts
 
-    def _sum_activations(self) -> list[tuple[int, dict[str, int]]]:
-        """Elements and bytes of the activation storages, by the call that made them."""
-        elements, scaled, fixed = ([0] * len(self.calls) for _ in range(3))
-        item_bytes, ops = self.item_bytes, self.ops
+    def _sum_activations(self, groups: Sequence[int], count: int) -> list[tuple[int, dict[str, int]]]:
+        """Elements and bytes of the activation storages, by the group of the op that made them."""
+        elements, scaled, fixed = ([0] * count for _ in range(3))
+        item_bytes = self.item_bytes
         for nbytes, dtype, role, born, _, _ in self.storages:
             if role == "activation" and born is not None:
-                call = ops[born][1]
+                group = groups[born]
                 numel = nbytes // item_bytes[dtype]
-                elements[call] += numel
+                elements[group] += numel
                 if dtype == self.dtype:  # it would take the dtype that the pass ran in
-                    scaled[call] += numel
+                    scaled[group] += numel
                 else:
-                    fixed[call] += nbytes
+                    fixed[group] += nbytes
         widths = [(dtype, item_bytes[dtype]) for dtype in self.activation_dtypes]
         return [
-            (count, {dtype: width * own + others for dtype, width in widths})
-            for count, own, others in zip(elements, scaled, fixed, strict=True)
+            (numel, {dtype: width * own + others for dtype, width in widths})
+            for numel, own, others in zip(elements, scaled, fixed, strict=True)
         ]
 
     @property
@@ -279,22 +282,20 @@ class Profile:
     @cached_property
     def totals(self) -> Totals:
         """Sums over all calls, and over all parameters and buffers: also those of modules that were never called."""
-        train, sums, activations = self.mode == "train", self._sum_ops(), self._sum_activations()
         params, trainable, buffers, param_bytes, _ = sum_columns(sum_owned(self.parameters).values())
-        macs, flops, backward_macs, backward_flops, unknown = sum_columns(sums)
-        dtypes = self.activation_dtypes
+        cost = self.sum_costs([0] * len(self.ops), 1)[0]
         return Totals(
             params=params,
             trainable_params=trainable,
             buffers=buffers,
             param_bytes=param_bytes,
-            macs=macs,
-            flops=flops,
-            backward_macs=backward_macs if train else None,
-            backward_flops=backward_flops if train else None,
-            activation_elements=sum([elements for elements, _ in activations]),
-            activation_bytes={dtype: sum([sizes[dtype] for _, sizes in activations]) for dtype in dtypes},
-            complete=self.failure is None and not self.lacks_calls and not unknown,
+            macs=cost.macs,
+            flops=cost.flops,
+            backward_macs=cost.backward_macs,
+            backward_flops=cost.backward_flops,
+            activation_elements=cost.activation_elements,
+            activation_bytes=dict(cost.activation_bytes),
+            complete=self.failure is None and not self.lacks_calls and not cost.unknown,
         )
 
     def check(self) -> None:

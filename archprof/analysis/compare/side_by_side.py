@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from string import ascii_uppercase
@@ -18,6 +18,7 @@ from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
+from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.overlays import Outside
 from archprof.facts.records import Op, Profile
@@ -92,16 +93,21 @@ def divide(value: float | None, first: float | None) -> float | None:
 
 def _stage(sides: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
-    found = [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
-    rows = [stage.rows if stage else () for stage in found]
+    found = _stages_at(sides, at)
     names = tuple(dict.fromkeys(stage.name for stage in found if stage))
     return SideBySideRow(
         name=" / ".join(names),
         stages=names,
-        holds=tuple(_contents(side, own) if own else None for side, own in zip(sides, rows, strict=True)),
+        holds=tuple(_contents(side, stage) if stage else None for side, stage in zip(sides, found, strict=True)),
         counts=tuple(stage.counts if stage else None for stage in found),
-        bounds=tuple(_lower_bounds(side, own) for side, own in zip(sides, rows, strict=True)),
+        bounds=tuple(
+            _lower_bounds(side, stage.counts_by_row if stage else {}) for side, stage in zip(sides, found, strict=True)
+        ),
     )
+
+
+def _stages_at(sides: Sequence[ProfileView], at: AlignedRow) -> list[Stage | None]:
+    return [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
 
 
 def _opened(sides: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySideRow]:
@@ -110,21 +116,24 @@ def _opened(sides: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySide
     for row in align.align_rows_in_stage(sides, at):
         kind = next(side.layer(i).kind for side, i in zip(sides, row, strict=True) if i is not None)
         paths = [None if i is None else side.row_name(i) for side, i in zip(sides, row, strict=True)]
-        yield replace(_row_of(sides, row), name=kind, holds=tuple(paths), depth=1)
+        counts = [stage.counts_by_row if stage else {} for stage in _stages_at(sides, at)]
+        yield replace(_row_of(sides, row, counts), name=kind, holds=tuple(paths), depth=1)
 
 
 def _named_by_path(sides: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
     """A row, named by its path; each model has its own kind and shape for it."""
     name = next(side.row_name(i) for side, i in zip(sides, row, strict=True) if i is not None)
-    return replace(_row_of(sides, row), name=name)
+    return replace(_row_of(sides, row, [dict(enumerate(side.own_counts)) for side in sides]), name=name)
 
 
-def _row_of(sides: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
+def _row_of(sides: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapping[int, Counts]]) -> SideBySideRow:
+    """One row of each model, given what the rows of each count here."""
+    found = [{} if i is None else {i: own[i]} for own, i in zip(counts, row, strict=True)]
     return SideBySideRow(
         name="",
         holds=tuple(None if i is None else _described(side, i) for side, i in zip(sides, row, strict=True)),
-        counts=tuple(None if i is None else side.own_counts[i] for side, i in zip(sides, row, strict=True)),
-        bounds=tuple(_lower_bounds(side, () if i is None else (i,)) for side, i in zip(sides, row, strict=True)),
+        counts=tuple(None if i is None else one[i] for one, i in zip(found, row, strict=True)),
+        bounds=tuple(_lower_bounds(side, one) for side, one in zip(sides, found, strict=True)),
     )
 
 
@@ -166,18 +175,18 @@ def _described(side: ProfileView, row: int) -> str:
     return f"{layer.kind} {shape}".strip()
 
 
-def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
-    """The keys that are lower bounds over these rows."""
+def _lower_bounds(side: ProfileView, counts: Mapping[int, Counts]) -> frozenset[str]:
+    """The keys that are lower bounds over these rows, given what each counts."""
     return find_lower_bounds(
-        unknown=any(side.own_counts[i].unknown for i in rows), stopped=side.profile.stopped_row in rows
+        unknown=any(one.unknown for one in counts.values()), stopped=side.profile.stopped_row in counts
     )
 
 
-def _contents(side: ProfileView, rows: Sequence[int]) -> str:
+def _contents(side: ProfileView, stage: Stage) -> str:
     """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
-    own, profile = set(rows), side.profile
-    words = Counter(_word(profile, op) for op in profile.forward_ops if profile.row_of(op) in own)
-    kinds = dict.fromkeys(side.layer(i).kind for i in rows)
+    profile, ops = side.profile, (side.profile.ops[index] for index in stage.ops)
+    words = Counter(_word(profile, op) for op in ops if op.phase == "forward")
+    kinds = dict.fromkeys(side.layer(i).kind for i in stage.rows)
     return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
 
 

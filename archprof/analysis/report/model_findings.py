@@ -166,7 +166,8 @@ def find_activation_makers(subject: PageView) -> Iterator[WeighedFinding]:
     early = list(findings.find_early_activations([subject], []))
     for weight, finding in early:
         stages = [stage for stage in subject.stages if stage.counts.act_fp32][: len(finding.rows)]
-        rows = [subject.table_row_name(row) for stage in stages for row in stage.rows if row in sizes]
+        made = [row for stage in stages for row, counts in stage.counts_by_row.items() if counts.act_fp32]
+        rows = [subject.table_row_name(row) for row in dict.fromkeys(made)]
         yield WeighedFinding(weight + 15, _finding(subject, _capitalised(finding.text), ("act_fp32", "params"), rows))
     if not early:
         yield from _find_largest_activations(subject, sizes)
@@ -207,7 +208,7 @@ def find_widest_field(subject: PageView) -> Iterator[WeighedFinding]:
     row = subject.widest_row
     if row is None or "field" in subject.bounds:
         return
-    field = subject.fields[row].size or ()
+    field = subject.fields.widest.size or ()
     wide, whole = max(field), _input_extent(subject, field)
     if wide == 1:
         return

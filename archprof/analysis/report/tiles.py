@@ -69,7 +69,7 @@ def _field(subject: PageView) -> Tile:
     """What one position sees before something mixes all, and where; beside it, what it sees past the global paths."""
     row, model = subject.widest_row, subject.fields[0] if subject.fields else None
     reason = model.reason if model and model.reason else ""
-    size = None if row is None else subject.field_extent(row)
+    size = subject.field
     local = max((max(field.local) for field in subject.fields if field.local), default=0)
     note = reason or "no layer has one"
     if row is not None:
