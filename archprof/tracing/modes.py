@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -97,12 +98,14 @@ class OpMode(DispatchMode):
         self.node_owners: NodeOwners | None = None
         self.param_rows: dict[int, int] = {}
         self._infos: dict[int, _OpInfo] = {}
-        self._memo = OpMemo(recorder)
+        self._memo, self._thread = OpMemo(recorder), calls.thread
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if get_ident() != self._thread:
+            self.calls.find_threads().share()
         inputs, metas, key = inspect_call(func, args, kwargs)
         result = self.replay(key, inputs)
         if result is not None:
@@ -159,6 +162,9 @@ class OpMode(DispatchMode):
         """Write down a torch function as one op, in the row that runs."""
         if self.recorder.recording:
             self.record_op(self._look_up_rules(None, name), inputs, result, args, kwargs, key)
+
+    def mark_nodes(self, tensors: list[Tensor]) -> None:
+        """Note whose nodes made these, where their numbers do not tell: they do in one thread."""
 
     def _find_row(self) -> int:
         stack = self.calls.stack

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import itertools
 import platform
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
 from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
@@ -25,8 +24,8 @@ from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
-from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
@@ -38,7 +37,11 @@ from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
+from archprof.tracing.strategies import TraceStrategy, choose_next_strategy
 from archprof.version import __version__
+
+if TYPE_CHECKING:
+    from archprof.tracing.threads import PassThreads
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
@@ -76,36 +79,9 @@ def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profi
         return _trace_by_strategies(target, request)
 
 
-class _TraceStrategy(NamedTuple):
-    """How a pass is run. The first way is the fastest; a model that it does not do for is run in another.
-
-    Attributes:
-        device: "meta", or "cpu" for what needs values.
-        hooks: modules can be given hooks in forward.
-        values: small tensors that code makes on meta have values all the same, since it may ask for them.
-        watches_saved: what autograd keeps for the backward pass is watched, which torch.func does not allow.
-    """
-
-    device: str = "meta"
-    hooks: bool = False
-    values: bool = False
-    watches_saved: bool = True
-
-
-def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceStrategy | None:
-    """The way in which a model may come through that failed so in this one; `None`: there is none."""
-    if isinstance(error, HookWanted):
-        return way._replace(hooks=True)
-    if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
-        return way._replace(watches_saved=False)
-    if way.device == "meta" and wants_values(error):
-        return way._replace(device="cpu") if way.values else way._replace(values=True)
-    return None
-
-
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
-    way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    way, notes = TraceStrategy(hooks=not has_call_entry()), list(target.notes)
     if any_sharded(target.model.parameters()):
         notes.append(SHARDED_NOTE)
     if request.train:
@@ -113,7 +89,7 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
-        other = None if error is None else _choose_next_strategy(way, error)
+        other = None if error is None else choose_next_strategy(way, error)
         if error is None or other is None:
             break
         if other.device != way.device:
@@ -130,7 +106,7 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
+def _make_traced_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
     """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
         return make_stand_in(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
@@ -142,7 +118,7 @@ def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype |
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(self, target: Target, model: nn.Module, way: _TraceStrategy, request: PassRequest) -> None:
+    def __init__(self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
@@ -150,7 +126,8 @@ class _TracedPass:
         self.dtype = _find_pass_dtype(model)
         _set_train_flags(model, self.train)
         self.recorder = Recorder()
-        self.calls = Calls(model, self.recorder)
+        self.threads: PassThreads | None = None
+        self.calls = Calls(model, self.recorder, self._find_threads)
         self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
 
     def run_once(self) -> Exception | HookWanted | None:
@@ -165,7 +142,7 @@ class _TracedPass:
             self.recorder.add_tensor(tensor, "input")
         if self.train:
             self.op_mode.node_owners = NodeOwners()
-        output = None
+        HAND_OVERS.watch(self._find_threads)
         try:
             with (
                 self.op_mode,
@@ -176,20 +153,38 @@ class _TracedPass:
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
+            if self.threads is not None:
+                self.threads.raise_reason()
         except NothingToRun:
             self.runs_nothing = True
         except (Exception, HookWanted) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
+            error = self.threads.find_reason(error) if self.threads is not None else error
             self.failure = self._locate_failure(error)
             return error
         finally:
+            HAND_OVERS.restore()
+            if self.threads is not None:
+                self.threads.close()
             self.calls.inventory.register_lazy()
             self.recorder.close()
             self.calls.close()
             for parameter in self.model.parameters() if self.train else ():
                 parameter.grad = None
         return None
+
+    def _find_threads(self) -> PassThreads:
+        """What watches the threads of this pass, made when there is one beside the first."""
+        if self.threads is None:
+            from archprof.tracing.threads import PassThreads
+
+            watched = self.train and self.strategy.watches_saved
+            self.threads = PassThreads(self.op_mode, watches_saved=watched, repeats_after=self._is_repeated_after)
+        return self.threads
+
+    def _is_repeated_after(self, error: BaseException) -> bool:
+        return choose_next_strategy(self.strategy, error) is not None
 
     def _run_forward(self, args: Any, kwargs: Any) -> Any:
         with self.calls.open_root(args, kwargs) as returned:
@@ -203,10 +198,11 @@ class _TracedPass:
 
     def _run_backward(self, output: Any) -> None:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
+        roots = find_backward_roots(output)
+        self.op_mode.mark_nodes(roots)
         self.recorder.phase = "backward"
         self.calls.inventory.register_lazy()
         self.op_mode.param_rows = self.calls.inventory.find_param_rows()
-        roots = find_backward_roots(output)
         if not roots:
             trains = any(parameter.requires_grad for parameter in self.model.parameters())
             self.hides_backward = trains and may_hide_tensors(output)
@@ -230,6 +226,8 @@ class _TracedPass:
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
+        if self.threads is not None:
+            self.notes += self.threads.notes
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
         ops = (*self._build_ops(), *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
