@@ -28,6 +28,7 @@ from archprof.torchside.private import (
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
 from archprof.tracing.moves import MOVES, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
@@ -41,7 +42,14 @@ RESULT_KINDS = (Tensor, tuple, list)
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
-    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, *MOVES, is_left_aligned}
+    {
+        *whole_ops.WHOLE_OP_NAMES,
+        *whole_ops.OPENED_FUNCTIONS,
+        *VALUE_FUNCTIONS,
+        *ELEMENT_FUNCTIONS,
+        *MOVES,
+        is_left_aligned,
+    }
 )
 """The functions that are not simply called."""
 
@@ -96,6 +104,7 @@ class OpMode(DispatchMode):
         super().__init__()
         self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
         self.node_owners: NodeOwners | None = None
+        self.departures: list[Departure] = []
         self.param_rows: dict[int, int] = {}
         self._infos: dict[int, _OpInfo] = {}
         self._memo, self._thread = OpMemo(recorder), calls.thread
@@ -162,6 +171,13 @@ class OpMode(DispatchMode):
         """Write down a torch function as one op, in the row that runs."""
         if self.recorder.recording:
             self.record_op(self._look_up_rules(None, name), inputs, result, args, kwargs, key)
+
+    def note_departure(self, function: Callable[..., Any], tensor: Tensor) -> None:
+        """The values of a tensor were handed over by one of torch's functions for that."""
+        recorder = self.recorder
+        if recorder.recording:
+            made = make_departure(function, tensor, len(recorder.recorded_ops), self.calls.current_row, recorder.phase)
+            self.departures += [made] if made is not None else []
 
     def mark_nodes(self, tensors: list[Tensor]) -> None:
         """Note whose nodes made these, where their numbers do not tell: they do in one thread."""
@@ -279,6 +295,11 @@ class FunctionMode(TorchFunctionMode):
         if func in MOVES:
             return stay(self.op_mode.recorder, func, args, kwargs)
         if func in VALUE_FUNCTIONS:
-            return _hand_over_values(func, args, kwargs)
+            values = _hand_over_values(func, args, kwargs)
+            self.op_mode.note_departure(func, args[0])
+            return values
+        if func in ELEMENT_FUNCTIONS:
+            self.op_mode.record_function(ELEMENT_FUNCTIONS[func], [], None, (), {})
+            return func(*args, **kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

@@ -34,6 +34,7 @@ from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
+from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
@@ -127,6 +128,7 @@ class _TracedPass:
         _set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.threads: PassThreads | None = None
+        self.unseen_ops: list[Op] = []
         self.calls = Calls(model, self.recorder, self._find_threads)
         self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
 
@@ -155,6 +157,7 @@ class _TracedPass:
                     self._run_backward(output)
             if self.threads is not None:
                 self.threads.raise_reason()
+            self.unseen_ops = list_unseen_ops(self.op_mode.departures, self.recorder, output)
         except NothingToRun:
             self.runs_nothing = True
         except (Exception, HookWanted) as error:
@@ -228,8 +231,10 @@ class _TracedPass:
             self.notes.append(AUTOCAST_NOTE)
         if self.threads is not None:
             self.notes += self.threads.notes
+        if self.unseen_ops:
+            self.notes.append(DEPARTURES_NOTE)
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
-        ops = (*self._build_ops(), *unknown)
+        ops = (*self._build_ops(), *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
         return Profile(
             model=self.target.name,
