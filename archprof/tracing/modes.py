@@ -28,6 +28,7 @@ from archprof.torchside.private import (
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
 from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
 from archprof.tracing.moves import MOVES, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
@@ -70,6 +71,7 @@ class _OpInfo(NamedTuple):
     shape_rule: shapes.ShapeRule | None
     in_place: bool
     can_memoise: bool
+    has_chance: bool  # it draws numbers, or reads them
 
 
 class NodeOwners:
@@ -100,11 +102,14 @@ class NodeOwners:
 class OpMode(DispatchMode):
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
-    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
+    def __init__(
+        self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False, draw: Draw = "high"
+    ) -> None:
         super().__init__()
         self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
         self.node_owners: NodeOwners | None = None
         self.departures: list[Departure] = []
+        self.chance = Chance(draw)
         self.param_rows: dict[int, int] = {}
         self._infos: dict[int, _OpInfo] = {}
         self._memo, self._thread = OpMemo(recorder), calls.thread
@@ -149,6 +154,8 @@ class OpMode(DispatchMode):
             result = _run_op(func, metas, args, kwargs)
             if self.values and known.name in VALUE_MAKING_OPS:
                 result = make_with_values(func, result, args, kwargs)
+            if known.has_chance:
+                self.chance.watch(known.name, args, result)
         return result
 
     def record_op(
@@ -175,6 +182,7 @@ class OpMode(DispatchMode):
     def note_departure(self, function: Callable[..., Any], tensor: Tensor) -> None:
         """The values of a tensor were handed over by one of torch's functions for that."""
         recorder = self.recorder
+        self.chance.read_count += not tensor.is_meta
         if recorder.recording:
             made = make_departure(function, tensor, len(recorder.recorded_ops), self.calls.current_row, recorder.phase)
             self.departures += [made] if made is not None else []
@@ -212,7 +220,8 @@ class OpMode(DispatchMode):
         status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
         cost = None if rule is None else rule.bind_causal(self.causal)
         in_place, repeats = func is not None and is_mutable(func), func is not None and can_memoise(func)
-        return _OpInfo(func, name, full_name, cost, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
+        shape, chance = shapes.find_shape_rule(func), name in CHANCE_OPS
+        return _OpInfo(func, name, full_name, cost, status, gathers, shape, in_place, repeats, chance)
 
 
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:

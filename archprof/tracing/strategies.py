@@ -8,6 +8,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.stand_in import HookWanted
+from archprof.tracing.chance import Draw
 
 
 class TraceStrategy(NamedTuple):
@@ -17,6 +18,7 @@ class TraceStrategy(NamedTuple):
         device: "meta", or "cpu" for what needs values.
         hooks: modules can be given hooks in forward.
         values: small tensors that code makes on meta have values all the same, since it may ask for them.
+        draw: how random numbers come out that code may read.
         watches_saved: what autograd keeps for the backward pass is watched, which torch.func does not allow.
     """
 
@@ -24,6 +26,7 @@ class TraceStrategy(NamedTuple):
     hooks: bool = False
     values: bool = False
     watches_saved: bool = True
+    draw: Draw = "high"
 
 
 def choose_next_strategy(way: TraceStrategy, error: BaseException) -> TraceStrategy | None:

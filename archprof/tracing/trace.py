@@ -7,7 +7,6 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
-import itertools
 import platform
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,14 +28,16 @@ from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, has_call_entry
 from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import HookWanted, make_stand_in
-from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.torchside.tensors import tensors_in
 from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
+from archprof.tracing.chance import Draw, choose_pass, find_python_states, is_past_equal_words, set_python_draws
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
+from archprof.tracing.pass_setup import find_pass_dtype, set_train_flags
 from archprof.tracing.recorder import Recorder
 from archprof.tracing.strategies import TraceStrategy, choose_next_strategy
 from archprof.version import __version__
@@ -98,6 +99,9 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
         if other.watches_saved != way.watches_saved:
             notes.append(SAVED_UNKNOWN_NOTE)
         way = other
+    if error is None and run.may_be_chance:
+        run, chance_note = choose_pass(run, lambda draw: run.run_with(_make_traced_model(target, way, wanted), draw))
+        notes += [chance_note] if chance_note else []
     run.notes[:0] = notes
     if error is not None:
         try:
@@ -124,13 +128,31 @@ class _TracedPass:
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
-        self.dtype = _find_pass_dtype(model)
-        _set_train_flags(model, self.train)
+        self.dtype = find_pass_dtype(model)
+        set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.threads: PassThreads | None = None
         self.unseen_ops: list[Op] = []
         self.calls = Calls(model, self.recorder, self._find_threads)
-        self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
+        self.op_mode = OpMode(
+            self.recorder, self.calls, cast("Causal", request.causal), values=way.values, draw=way.draw
+        )
+        self.draw, self.random_state = way.draw, torch.get_rng_state()
+        self.draws_in_python = self.drew_as_asked = False
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether random numbers were drawn that may decide what runs."""
+        chance = self.op_mode.chance
+        reads = chance.read_count > 0 or self.strategy.device == "cpu"
+        return self.draws_in_python or (chance.draw_count > 0 and reads)
+
+    def run_with(self, model: nn.Module, draw: Draw) -> _TracedPass | None:
+        """The same pass with other random numbers, over a model like this one; `None` where it fails."""
+        run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
+        torch.set_rng_state(self.random_state)
+        set_python_draws(draw)
+        return run if run.run_once() is None else None
 
     def run_once(self) -> Exception | HookWanted | None:
         """Run the pass; the exception that the model raised, if it did."""
@@ -139,12 +161,15 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
+        if isinstance(self.draw, int):
+            torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
         if self.train:
             self.op_mode.node_owners = NodeOwners()
         HAND_OVERS.watch(self._find_threads)
+        python_states = find_python_states()
         try:
             with (
                 self.op_mode,
@@ -167,6 +192,10 @@ class _TracedPass:
             self.failure = self._locate_failure(error)
             return error
         finally:
+            self.draws_in_python = python_states != find_python_states()
+            self.drew_as_asked = (
+                not (self.draws_in_python and is_past_equal_words()) and not self.op_mode.chance.free_count
+            )
             HAND_OVERS.restore()
             if self.threads is not None:
                 self.threads.close()
@@ -253,29 +282,6 @@ class _TracedPass:
             failure=self.failure,
             decoding=self.target.decoding,
         )
-
-
-def _find_pass_dtype(model: nn.Module) -> str:
-    """The dtype the pass runs in: that of the first floating parameter or buffer."""
-    for tensor in itertools.chain(model.parameters(), model.buffers()):
-        if tensor.is_floating_point():
-            return dtype_name(tensor.dtype)
-    return "float32"
-
-
-def _set_train_flags(model: nn.Module, train: bool) -> None:
-    """Evaluation, or training with the flags the user set (a frozen batch norm stays frozen)."""
-    if train:
-        if not model.training:
-            model.train()
-        return
-    modules = list(model.modules())
-    kinds: set[Any] = {type(module) for module in modules}
-    if any(kind.train is not nn.Module.train or kind.eval is not nn.Module.eval for kind in kinds):
-        model.eval()  # some class does more than set the flag
-        return
-    for module in modules:
-        module.__dict__["training"] = False  # what `eval` does, only faster
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
