@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.private import ModeStacks, SkippedCode
 
 T = TypeVar("T")
@@ -28,7 +29,8 @@ def run_untouched(run: Callable[[], T]) -> T:
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
     of modes and of hooks on saved tensors; its function that tells whether autocast is on; what its compiler passes
-    over, which meanwhile is archprof, too; the collector's thresholds, and objects that it was told to pass over.
+    over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes; the collector's
+    thresholds, and objects that it was told to pass over.
     """
     with PROCESS_LOCK:
         state = _ProcessState()
@@ -55,6 +57,7 @@ class _ProcessState:
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
 
     def restore(self) -> None:
+        HAND_OVERS.restore()
         self.modes.restore()
         if self.skipped is not None:
             self.skipped.restore()

@@ -108,6 +108,14 @@ def argument_names(op: Any) -> list[str]:
     return [argument.name for argument in op._schema.arguments]
 
 
+def _count_one() -> int:
+    return 1
+
+
+count_dispatch_modes: Callable[[], int] = find("_C._len_torch_dispatch_stack") or _count_one
+"""How many modes see the ops of this thread. Where torch does not tell: one, also inside an op, where none does."""
+
+
 def has_kernel(op: Any) -> bool:
     """Whether an op is one of the dispatcher's."""
     return bool(require("_C._dispatch_has_kernel", "tell ops that compute from others")(op.name()))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -83,6 +84,9 @@ class ModuleNode:
         if called is not self.module and isinstance(called, nn.Module):  # made in forward with our attributes
             return get_own_call(called)(*args, **kwargs)
         of = self.all_calls
+        if get_ident() != of.thread and not of.find_threads().is_inside():
+            with of.find_threads().enter(0):
+                return nn.Module.__call__(self.module, *args, **kwargs)
         of.begin_call(self, args, kwargs)
         try:
             call = get_own_call(self.module)
@@ -116,8 +120,8 @@ class ModuleNode:
 class Calls:
     """The stack of running module calls, and a row for each call made."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
-        self.model, self.recorder = model, recorder
+    def __init__(self, model: nn.Module, recorder: Recorder, find_threads: Callable[[], Any]) -> None:
+        self.model, self.recorder, self.thread, self.find_threads = model, recorder, get_ident(), find_threads
         self.rows: list[CallRow] = []
         self.stack: list[int] = []
         self._row_mark = f"_archprof_row_{id(self)}"  # under which an exception tells where it was raised
@@ -138,8 +142,8 @@ class Calls:
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
-        # It knows us, too: a pass would wait for the garbage collector, and real weights with it.
-        self.function_mode = None
+        self.function_mode = None  # it knows us, too: a pass would wait for the collector, and real weights with it
+        del self.find_threads
         for hooks in self._hooks:
             hooks.remove()
         self._hooks.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -27,6 +28,8 @@ from archprof.torchside.private import (
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
+from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
 from archprof.tracing.moves import MOVES, only_moves, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
@@ -40,7 +43,14 @@ RESULT_KINDS = (Tensor, tuple, list)
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
-    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, *MOVES, is_left_aligned}
+    {
+        *whole_ops.WHOLE_OP_NAMES,
+        *whole_ops.OPENED_FUNCTIONS,
+        *VALUE_FUNCTIONS,
+        *ELEMENT_FUNCTIONS,
+        *MOVES,
+        is_left_aligned,
+    }
 )
 """The functions that are not simply called."""
 
@@ -61,6 +71,7 @@ class _OpInfo(NamedTuple):
     shape_rule: shapes.ShapeRule | None
     in_place: bool
     can_memoise: bool
+    has_chance: bool  # it draws numbers, or reads them
 
 
 class NodeOwners:
@@ -91,18 +102,24 @@ class NodeOwners:
 class OpMode(DispatchMode):
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
-    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
+    def __init__(
+        self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False, draw: Draw = "high"
+    ) -> None:
         super().__init__()
         self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
         self.node_owners: NodeOwners | None = None
+        self.departures: list[Departure] = []
+        self.chance = Chance(draw)
         self.param_rows: dict[int, int] = {}
         self._infos: dict[int, _OpInfo] = {}
-        self._memo = OpMemo(recorder)
+        self._memo, self._thread = OpMemo(recorder), calls.thread
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if get_ident() != self._thread:
+            self.calls.find_threads().share()
         inputs, metas, key = inspect_call(func, args, kwargs)
         result = self.replay(key, inputs)
         if result is not None:
@@ -139,6 +156,8 @@ class OpMode(DispatchMode):
             result = _run_op(func, metas, args, kwargs)
             if self.values and known.name in VALUE_MAKING_OPS:
                 result = make_with_values(func, result, args, kwargs)
+            if known.has_chance:
+                self.chance.watch(known.name, args, result)
         return result
 
     def record_op(
@@ -166,6 +185,17 @@ class OpMode(DispatchMode):
         """Write down a torch function as one op, in the row that runs."""
         if self.recorder.recording:
             self.record_op(self._look_up_rules(None, name), inputs, result, args, kwargs, key)
+
+    def note_departure(self, function: Callable[..., Any], tensor: Tensor) -> None:
+        """The values of a tensor were handed over by one of torch's functions for that."""
+        recorder = self.recorder
+        self.chance.read_count += not tensor.is_meta
+        if recorder.recording:
+            made = make_departure(function, tensor, len(recorder.recorded_ops), self.calls.current_row, recorder.phase)
+            self.departures += [made] if made is not None else []
+
+    def mark_nodes(self, tensors: list[Tensor]) -> None:
+        """Note whose nodes made these, where their numbers do not tell: they do in one thread."""
 
     def _find_row(self) -> int:
         stack = self.calls.stack
@@ -197,7 +227,8 @@ class OpMode(DispatchMode):
         status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
         cost = None if rule is None else rule.bind_causal(self.causal)
         in_place, repeats = func is not None and is_mutable(func), func is not None and can_memoise(func)
-        return _OpInfo(func, name, full_name, cost, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
+        shape, chance = shapes.find_shape_rule(func), name in CHANCE_OPS
+        return _OpInfo(func, name, full_name, cost, status, gathers, shape, in_place, repeats, chance)
 
 
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
@@ -289,6 +320,11 @@ class FunctionMode(TorchFunctionMode):
         if func in MOVES:
             return stay(self.op_mode.recorder, func, args, kwargs)
         if func in VALUE_FUNCTIONS:
-            return _hand_over_values(func, args, kwargs)
+            values = _hand_over_values(func, args, kwargs)
+            self.op_mode.note_departure(func, args[0])
+            return values
+        if func in ELEMENT_FUNCTIONS:
+            self.op_mode.record_function(ELEMENT_FUNCTIONS[func], [], None, (), {})
+            return func(*args, **kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)
