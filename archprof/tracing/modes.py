@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,17 +15,15 @@ from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
 from archprof.torchside.private import (
     OVERLOAD,
-    find_running_node,
     is_autocast_on,
     is_left_aligned,
     is_mutable,
     is_transformed,
-    next_sequence_number,
-    node_number,
 )
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.gradients import GRADIENT_FUNCTIONS, call_gradient_function, find_backward_row
 from archprof.tracing.moves import MOVES, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
@@ -40,7 +37,14 @@ RESULT_KINDS = (Tensor, tuple, list)
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
-    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, *MOVES, is_left_aligned}
+    {
+        *whole_ops.WHOLE_OP_NAMES,
+        *whole_ops.OPENED_FUNCTIONS,
+        *GRADIENT_FUNCTIONS,
+        *VALUE_FUNCTIONS,
+        *MOVES,
+        is_left_aligned,
+    }
 )
 """The functions that are not simply called."""
 
@@ -63,39 +67,14 @@ class _OpInfo(NamedTuple):
     can_memoise: bool
 
 
-class NodeOwners:
-    """Which row's forward made an autograd node, by the node's sequence number.
-
-    The dispatcher sees an op just after autograd has made its node, so the newest number belongs to
-    the op at hand. An op that makes no node sees an old number, which keeps its first owner.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._rows: list[int] = []
-
-    def note_row(self, row: int) -> int:
-        """Returns the number of the newest node, which is that of the op at hand if it has one."""
-        number = next_sequence_number() - 1
-        if not self._numbers or number > self._numbers[-1]:
-            self._numbers.append(number)
-            self._rows.append(row)
-        return number
-
-    def find_row(self, number: int) -> int | None:
-        """The owner of that number, or of the nearest before it: a node made with no op of its own."""
-        place = bisect_right(self._numbers, number)
-        return self._rows[place - 1] if place else None
-
-
 class OpMode(DispatchMode):
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
-    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
+    def __init__(
+        self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False, parts: bool = False
+    ) -> None:
         super().__init__()
-        self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
-        self.node_owners: NodeOwners | None = None
-        self.param_rows: dict[int, int] = {}
+        self.recorder, self.calls, self.causal, self.values, self.parts = recorder, calls, causal, values, parts
         self._infos: dict[int, _OpInfo] = {}
         self._memo = OpMemo(recorder)
 
@@ -161,22 +140,11 @@ class OpMode(DispatchMode):
             self.record_op(self._look_up_rules(None, name), inputs, result, args, kwargs, key)
 
     def _find_row(self) -> int:
-        stack = self.calls.stack
-        if not stack and self.recorder.phase == "backward":
-            return self._find_backward_row()
-        row = stack[-1] if stack else 0
-        if self.node_owners is not None:
-            self.recorder.last_node_number = self.node_owners.note_row(row)
+        calls = self.calls
+        row = calls.stack[-1] if calls.stack else find_backward_row(calls) if calls.in_backward else 0
+        if calls.node_owners is not None:
+            self.recorder.last_node_number = calls.node_owners.note_row(row)
         return row
-
-    def _find_backward_row(self) -> int:
-        node = find_running_node()
-        if node is None or self.node_owners is None:
-            return 0
-        variable = getattr(node, "variable", None)
-        if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
-            return self.param_rows.get(id(variable), 0)
-        return self.node_owners.find_row(node_number(node)) or 0
 
     def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
@@ -265,7 +233,7 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
-            if is_transformed():
+            if self.op_mode.parts or is_transformed():
                 return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
@@ -274,5 +242,7 @@ class FunctionMode(TorchFunctionMode):
             return stay(self.op_mode.recorder, func, args, kwargs)
         if func in VALUE_FUNCTIONS:
             return _hand_over_values(func, args, kwargs)
+        if func in GRADIENT_FUNCTIONS:
+            return call_gradient_function(self.op_mode.calls, func, args, kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

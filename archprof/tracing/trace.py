@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import itertools
 import platform
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
 from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
@@ -26,25 +25,27 @@ from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.held_tensors import drain_generators
-from archprof.torchside.missing_values import wants_values, was_raised_in
-from archprof.torchside.private import check_autograd, has_call_entry
+from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
 from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
-from archprof.torchside.stand_in import HookWanted, make_stand_in
+from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
 from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
-from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
+from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
+from archprof.tracing.strategy import FALLBACK_NOTE, SIGNALS, TraceStrategy, choose_next_strategy, explain_change
 from archprof.version import __version__
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
 )
 
-SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
+INNER_GRADIENTS_NOTE = (
+    "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
+)
 
 UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
 """Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
@@ -57,8 +58,6 @@ NO_BACKWARD_NOTE = "No output depends on a trainable parameter: there is no back
 HIDDEN_OUTPUT_NOTE = (
     "The output is an object in which no tensor with a gradient was found: the backward pass is not known."
 )
-
-FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
 
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
@@ -76,36 +75,9 @@ def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profi
         return _trace_by_strategies(target, request)
 
 
-class _TraceStrategy(NamedTuple):
-    """How a pass is run. The first way is the fastest; a model that it does not do for is run in another.
-
-    Attributes:
-        device: "meta", or "cpu" for what needs values.
-        hooks: modules can be given hooks in forward.
-        values: small tensors that code makes on meta have values all the same, since it may ask for them.
-        watches_saved: what autograd keeps for the backward pass is watched, which torch.func does not allow.
-    """
-
-    device: str = "meta"
-    hooks: bool = False
-    values: bool = False
-    watches_saved: bool = True
-
-
-def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceStrategy | None:
-    """The way in which a model may come through that failed so in this one; `None`: there is none."""
-    if isinstance(error, HookWanted):
-        return way._replace(hooks=True)
-    if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
-        return way._replace(watches_saved=False)
-    if way.device == "meta" and wants_values(error):
-        return way._replace(device="cpu") if way.values else way._replace(values=True)
-    return None
-
-
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
-    way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
+    way, notes = TraceStrategy(hooks=not has_call_entry(), gradients=request.train), list(target.notes)
     if any_sharded(target.model.parameters()):
         notes.append(SHARDED_NOTE)
     if request.train:
@@ -113,13 +85,12 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
-        other = None if error is None else _choose_next_strategy(way, error)
-        if error is None or other is None:
+        other = choose_next_strategy(way, error, run.calls)
+        if other is None:
             break
-        if other.device != way.device:
+        if other.device != way.device and error is not None:
             notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
-        if other.watches_saved != way.watches_saved:
-            notes.append(SAVED_UNKNOWN_NOTE)
+        notes += explain_change(way, other)
         way = other
     run.notes[:0] = notes
     if error is not None:
@@ -130,7 +101,7 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
+def _make_traced_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
     """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
         return make_stand_in(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
@@ -142,7 +113,7 @@ def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype |
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(self, target: Target, model: nn.Module, way: _TraceStrategy, request: PassRequest) -> None:
+    def __init__(self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
@@ -151,9 +122,10 @@ class _TracedPass:
         _set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.calls = Calls(model, self.recorder)
-        self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
+        causal = cast("Causal", request.causal)
+        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts)
 
-    def run_once(self) -> Exception | HookWanted | None:
+    def run_once(self) -> BaseException | None:
         """Run the pass; the exception that the model raised, if it did."""
         device: Any = self.strategy.device
         args, kwargs = (
@@ -163,14 +135,14 @@ class _TracedPass:
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
-        if self.train:
-            self.op_mode.node_owners = NodeOwners()
+        if self.strategy.gradients or grad_switch is None:
+            self.calls.watch_nodes()
         output = None
         try:
             with (
+                torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
                 self.op_mode,
                 FunctionMode(self.op_mode),
-                torch.set_grad_enabled(self.train),
                 answer_autocast_on_meta(),
             ):
                 output = self._run_forward(args, kwargs)
@@ -178,7 +150,7 @@ class _TracedPass:
                     self._run_backward(output)
         except NothingToRun:
             self.runs_nothing = True
-        except (Exception, HookWanted) as error:
+        except (Exception, *SIGNALS) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
             self.failure = self._locate_failure(error)
@@ -187,7 +159,7 @@ class _TracedPass:
             self.calls.inventory.register_lazy()
             self.recorder.close()
             self.calls.close()
-            for parameter in self.model.parameters() if self.train else ():
+            for parameter in self.model.parameters() if self.strategy.gradients else ():
                 parameter.grad = None
         return None
 
@@ -205,7 +177,6 @@ class _TracedPass:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
         self.recorder.phase = "backward"
         self.calls.inventory.register_lazy()
-        self.op_mode.param_rows = self.calls.inventory.find_param_rows()
         roots = find_backward_roots(output)
         if not roots:
             trains = any(parameter.requires_grad for parameter in self.model.parameters())
@@ -216,7 +187,8 @@ class _TracedPass:
             seeds = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in roots]
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
-        torch.autograd.backward(roots, seeds)
+        with self.calls.open_backward():
+            torch.autograd.backward(roots, seeds)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 self.recorder.set_role(parameter.grad, "gradient")
@@ -230,6 +202,8 @@ class _TracedPass:
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
+        if self.calls.took_gradients:
+            self.notes.append(INNER_GRADIENTS_NOTE)
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
         ops = (*self._build_ops(), *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
@@ -245,11 +219,17 @@ class _TracedPass:
             ops=ops,
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
-            ran=_describe_pass(self.strategy.device, self.dtype),
+            ran=self._describe_run(),
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
         )
+
+    def _describe_run(self) -> Ran:
+        versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+        turned_on = self.strategy.gradients and not self.train
+        gradients = "on" if turned_on else "inside" if self.calls.took_gradients else None
+        return Ran(self.strategy.device, dtype=self.dtype, gradients=gradients, versions=versions)
 
 
 def _find_pass_dtype(model: nn.Module) -> str:
@@ -327,8 +307,3 @@ def _describe_values(target: Target) -> str:
     if not given:
         return "random inputs"
     return "the values given" + (", random ones where none were" if drawn else "")
-
-
-def _describe_pass(device: str, dtype: str) -> Ran:
-    versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-    return Ran(device, dtype=dtype, versions=versions)
