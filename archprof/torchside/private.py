@@ -138,10 +138,6 @@ def _ask_each_autocast() -> bool:
 is_autocast_on: Callable[[], bool] = find("_C._is_any_autocast_enabled") or _ask_each_autocast
 
 
-def _count_nothing() -> int:
-    return 0
-
-
 _function_stack = [
     find(f"_C.{name}")
     for name in ("_len_torch_function_stack", "_pop_torch_function_stack", "_push_on_torch_function_stack")
@@ -150,7 +146,7 @@ count_function_modes: Any
 pop_function_mode: Any
 push_function_mode: Any
 count_function_modes, pop_function_mode, push_function_mode = (
-    _function_stack if None not in _function_stack else (_count_nothing, None, None)
+    _function_stack if None not in _function_stack else (lambda: 0, None, None)
 )
 """The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
 
@@ -186,6 +182,18 @@ next_sequence_number: Callable[[], int] = find("_C._autograd._get_sequence_nr")
 
 find_running_node: Callable[[], Any] = find("_C._current_autograd_node")
 """The node of the backward pass that runs on this thread; `None`: none does."""
+
+
+def will_run_node(node: Any) -> bool:
+    """Whether the backward pass that runs needs a node; where torch does not tell, it may."""
+    try:
+        return bool((find("_C._will_engine_execute_node") or bool)(node))
+    except RuntimeError:  # of a leaf whose gradient is asked for, torch does not say so
+        return True
+
+
+grad_switch: Callable[[bool], None] | None = find("_C._set_grad_enabled")
+"""What turns gradients on and off, which a function mode sees; `None`: they may go on without a word."""
 
 
 def node_number(node: Any) -> int:
