@@ -179,7 +179,7 @@ def _summary(views: Sequence[ProfileView]) -> Table:
         cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
             cells += [own[i], divide(own[i], own[0]) if timed or column.key != "latency" else None]
-        within = {"latency": view.time.half_interval} if view.time and view.time.half_interval else {}
+        within, _ = elapsed.mark_times({"latency": view.time})
         rows.append(
             Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )

@@ -247,11 +247,8 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
         cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
-    times = {
-        f"latency_{letter}": counts.latency
-        for letter, counts in zip(letters, line.counts, strict=True)
-        if counts and counts.latency
-    }
+    named = zip(letters, line.counts, strict=True)
+    within, below = elapsed.mark_times({f"latency_{letter}": one.latency or None for letter, one in named if one})
     mark = f"{line.mark} " if line.mark else ""
     return Row(
         cells=tuple(cells),
@@ -260,8 +257,8 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=frozenset(unsure.intersection(column.key for column in columns)),
-        half_intervals={key: one.half_interval for key, one in times.items() if one.half_interval},
-        below_resolution={key: one.resolution for key, one in times.items() if one.below_resolution},
+        half_intervals=within,
+        below_resolution=below,
         stages=line.stages,
     )
 
