@@ -230,7 +230,7 @@ class ModeStacks:
     """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
 
     def __init__(self) -> None:
-        self._notes = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
+        self._flags = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
         self._depths = [count() for count, _ in _mode_stacks]
         self._saved_hooks = _top_saved_hooks(True)
 
@@ -241,10 +241,10 @@ class ModeStacks:
                 pop()
         while _pop_saved_hooks and (hooks := _top_saved_hooks(True)) is not None and hooks != self._saved_hooks:
             _pop_saved_hooks()
-        _mode_notes.update(self._notes)
+        _mode_notes.update(self._flags)
         tell = _mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
-        if tell is not None and MODE_FLAGS[-1] in self._notes:
-            tell(self._notes[MODE_FLAGS[-1]])
+        if tell is not None and MODE_FLAGS[-1] in self._flags:
+            tell(self._flags[MODE_FLAGS[-1]])
 
 
 # The compiler.
