@@ -54,7 +54,7 @@ def choose_next_strategy(way: TraceStrategy, error: BaseException | None, calls:
         return None
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)
-    if isinstance(error, PartsWanted):
+    if isinstance(error, PartsWanted) and not way.parts:
         return way._replace(parts=True)
     if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
         return way._replace(watches_saved=False)

@@ -23,7 +23,7 @@ from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
-from archprof.torchside.guard import run_untouched
+from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
 from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
@@ -33,6 +33,8 @@ from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
+from archprof.tracing.control_flow import DECISIONS_NOTE
+from archprof.tracing.flex_attention import BLOCKS_UNKNOWN_NOTE
 from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.recorder import Recorder
@@ -60,13 +62,20 @@ HIDDEN_OUTPUT_NOTE = (
 )
 
 
+class CompilerWoke(Exception):
+    """A model did not come through while torch's compiler, which the pass imported, may have compiled our own code."""
+
+
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     """Run `target` once, as was asked, and write down what it did.
 
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    return run_untouched(lambda: _trace_outside_inference_mode(target, request))
+    try:
+        return run_untouched(lambda: _trace_outside_inference_mode(target, request), compiling=False)
+    except CompilerWoke:  # from here on it can be told to sleep
+        return run_untouched(lambda: _trace_outside_inference_mode(target, request), compiling=False)
 
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
@@ -82,9 +91,12 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
         notes.append(SHARDED_NOTE)
     if request.train:
         check_autograd()
+    compiler_sleeps = knows_compiler()
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
         error = run.run_once()
+        if error is not None and knows_compiler() and not compiler_sleeps:
+            raise CompilerWoke from error
         other = choose_next_strategy(way, error, run.calls)
         if other is None:
             break
@@ -202,6 +214,10 @@ class _TracedPass:
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
+        if self.calls.hides_blocks:
+            self.notes.append(BLOCKS_UNKNOWN_NOTE)
+        if self.calls.decisions:
+            self.notes.append(DECISIONS_NOTE.format(names=" and ".join(sorted(self.calls.decisions))))
         if self.calls.took_gradients:
             self.notes.append(INNER_GRADIENTS_NOTE)
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
