@@ -42,11 +42,11 @@ WHOLE_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 """Ops that the tracer records whole when they are called as torch's functions."""
 
-CONTROL_FLOW_OPS = frozenset(
-    name
+CONTROL_FLOW_OPS: dict[str, Any] = {
+    f"torch.ops.higher_order.{name}": getattr(torch.ops.higher_order, name)
     for name in "cond switch while_loop scan map_impl wrap_with_set_grad_enabled wrap_with_autocast".split()
     if hasattr(torch.ops.higher_order, name)
-)
+}
 """Ops that take graphs of the same file."""
 
 MEMORY_FORMAT_BY_NUMBER = {
@@ -106,14 +106,9 @@ def _find_function(target: str, *, takes_graph: bool) -> Any:
     """What an op's name stands for; only operators that a file may name."""
     if target in SIZE_FUNCTIONS:
         return SIZE_FUNCTIONS[target]
+    if takes_graph and target in CONTROL_FLOW_OPS:
+        return CONTROL_FLOW_OPS[target]
     names = target.split(".")[2:]
-    if (
-        takes_graph
-        and names[:1] == ["higher_order"]
-        and target.startswith("torch.ops.")
-        and names[-1] in CONTROL_FLOW_OPS
-    ):
-        return getattr(torch.ops.higher_order, names[-1])
     if not target.startswith("torch.ops.") or len(names) != 3 or names[0] not in ALLOWED_NAMESPACES:
         raise make_refusal_error(target)
     if names[0] == "aten" and ".".join(names[1:]) in WHOLE_FUNCTIONS:
