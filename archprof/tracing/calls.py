@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -85,6 +86,9 @@ class ModuleNode:
         if called is not self.module and isinstance(called, nn.Module):  # made in forward with our attributes
             return get_own_call(called)(*args, **kwargs)
         of = self.all_calls
+        if get_ident() != of.thread and not of.find_threads().is_inside():
+            with of.find_threads().enter(0):
+                return nn.Module.__call__(self.module, *args, **kwargs)
         of.begin_call(self, args, kwargs)
         try:
             call = get_own_call(self.module)
@@ -118,11 +122,11 @@ class ModuleNode:
 class Calls:
     """The stack of running module calls, and a row for each call made."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
-        self.model, self.recorder = model, recorder
+    def __init__(self, model: nn.Module, recorder: Recorder, find_threads: Callable[[], Any]) -> None:
+        self.model, self.recorder, self.thread, self.find_threads = model, recorder, get_ident(), find_threads
         self.rows: list[CallRow] = []
         self.stack: list[int] = []
-        self.last_raised: tuple[BaseException | None, int] = (None, 0)
+        self._row_mark = f"_archprof_row_{id(self)}"  # under which an exception tells where it was raised
         self.function_mode: Any = None  # the function mode of the pass
         self.node_owners: NodeOwners | None = None  # while gradients may be on
         self.in_backward, self.caller_row = False, 0  # whether autograd's nodes run, and for which row
@@ -147,8 +151,8 @@ class Calls:
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
-        # Both know us, too: a pass would wait for the garbage collector, and real weights with it.
-        self.function_mode, self.last_raised = None, (None, 0)
+        self.function_mode = None  # it knows us, too: a pass would wait for the collector, and real weights with it
+        del self.find_threads
         for hooks in self._hooks:
             hooks.remove()
         self._hooks.clear()
@@ -196,8 +200,7 @@ class Calls:
 
     def find_failed_row(self, error: BaseException) -> int:
         """The row in which an exception was raised."""
-        known, row = self.last_raised
-        return row if known is error else self.current_row
+        return int(error.__dict__.get(self._row_mark, self.current_row))
 
     def begin_call(self, node: ModuleNode, args: Any, kwargs: dict[str, Any]) -> None:
         """A call begins: it gets a row."""
@@ -242,9 +245,11 @@ class Calls:
         self.rows[mine].outputs = self.recorder.find_specs(outputs)
 
     def abort_call(self, node: ModuleNode, error: BaseException) -> None:
-        """A call was left by an exception, which is remembered where it came from."""
-        if error is not self.last_raised[0]:
-            self.last_raised = (error, self.current_row)
+        """A call was left by an exception, which is told where it was raised.
+
+        It is not kept: its traceback holds what the frames hold, which a model that catches it goes on without.
+        """
+        error.__dict__.setdefault(self._row_mark, self.current_row)
         self._pop_row(node)
 
     def _pop_row(self, node: ModuleNode) -> int:

@@ -13,7 +13,9 @@ from archprof.torchside.tensors import META_DEVICE, op_name
 Tensor = torch.Tensor
 
 VALUE_MAKING_OPS = frozenset(
-    f"aten.{name}" for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
+    f"aten.{name}"
+    for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
+    + "rand randint randperm".split()
 )
 """Ops whose result has values that do not depend on any that meta lacks."""
 

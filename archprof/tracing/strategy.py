@@ -9,6 +9,7 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.stand_in import HookWanted
 from archprof.tracing.calls import Calls
+from archprof.tracing.chance import Draw
 from archprof.tracing.whole_ops import PartsWanted
 
 SIGNALS = (HookWanted, PartsWanted)
@@ -23,7 +24,9 @@ PARTS_NOTE = (
     "as the ops that torch takes it apart into."
 )
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
+
+class CompilerWoke(Exception):
+    """A model did not come through while torch's compiler, which the pass imported, may have compiled our own code."""
 
 
 class TraceStrategy(NamedTuple):
@@ -36,6 +39,7 @@ class TraceStrategy(NamedTuple):
         watches_saved: what autograd keeps for the backward pass is watched, which torch.func does not allow.
         gradients: they are on, since the forward asks for some.
         parts: attention and recurrent layers are taken apart by torch, so that their gradients have gradients.
+        draw: how random numbers come out that code may read.
     """
 
     device: str = "meta"
@@ -44,6 +48,7 @@ class TraceStrategy(NamedTuple):
     watches_saved: bool = True
     gradients: bool = False
     parts: bool = False
+    draw: Draw = "high"
 
 
 def choose_next_strategy(way: TraceStrategy, error: BaseException | None, calls: Calls) -> TraceStrategy | None:

@@ -7,47 +7,52 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
-import itertools
 import platform
-from typing import Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
+from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
+from archprof.sources.inputs import find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import knows_compiler, run_untouched
+from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
-from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
 from archprof.torchside.stand_in import make_stand_in
-from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.torchside.tensors import tensors_in
 from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
-from archprof.tracing.control_flow import DECISIONS_NOTE
-from archprof.tracing.flex_attention import BLOCKS_UNKNOWN_NOTE
+from archprof.tracing.chance import Draw, choose_pass, find_python_states, is_past_equal_words, set_python_draws
+from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
+from archprof.tracing.ops.shapes.strides import strides_of_copy
+from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
+from archprof.tracing.pass_notes import explain_fallback, list_call_notes
+from archprof.tracing.pass_setup import find_pass_dtype, set_train_flags
 from archprof.tracing.recorder import Recorder
-from archprof.tracing.strategy import FALLBACK_NOTE, SIGNALS, TraceStrategy, choose_next_strategy, explain_change
+from archprof.tracing.strategy import (
+    SIGNALS,
+    CompilerWoke,
+    TraceStrategy,
+    choose_next_strategy,
+    explain_change,
+)
 from archprof.version import __version__
 
-AUTOCAST_NOTE = (
-    "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
-)
-
-INNER_GRADIENTS_NOTE = (
-    "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
-)
+if TYPE_CHECKING:
+    from archprof.tracing.threads import PassThreads
 
 UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
 """Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
@@ -62,20 +67,17 @@ HIDDEN_OUTPUT_NOTE = (
 )
 
 
-class CompilerWoke(Exception):
-    """A model did not come through while torch's compiler, which the pass imported, may have compiled our own code."""
-
-
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     """Run `target` once, as was asked, and write down what it did.
 
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
+    run = partial(_trace_outside_inference_mode, target, request)
     try:
-        return run_untouched(lambda: _trace_outside_inference_mode(target, request), compiling=False)
+        return run_untouched(run, compiling=False)
     except CompilerWoke:  # from here on it can be told to sleep
-        return run_untouched(lambda: _trace_outside_inference_mode(target, request), compiling=False)
+        return run_untouched(run, compiling=False)
 
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
@@ -87,13 +89,11 @@ def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profi
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
     way, notes = TraceStrategy(hooks=not has_call_entry(), gradients=request.train), list(target.notes)
-    if any_sharded(target.model.parameters()):
-        notes.append(SHARDED_NOTE)
     if request.train:
         check_autograd()
     compiler_sleeps = knows_compiler()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
+        run = _TracedPass(target, _make_traced_model(target, way, wanted, notes), way, request)
         error = run.run_once()
         if error is not None and knows_compiler() and not compiler_sleeps:
             raise CompilerWoke from error
@@ -101,9 +101,14 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
         if other is None:
             break
         if other.device != way.device and error is not None:
-            notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
+            notes.append(explain_fallback(target, error))
         notes += explain_change(way, other)
         way = other
+    if error is None and run.may_be_chance:
+        run, chance_note = choose_pass(
+            run, lambda draw: run.run_with(_make_traced_model(target, way, wanted, []), draw)
+        )
+        notes += [chance_note] if chance_note else []
     run.notes[:0] = notes
     if error is not None:
         try:
@@ -113,12 +118,13 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
+def _make_traced_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
     """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
-        return make_stand_in(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
+        source = target.rebuild() if target.rebuild else target.model
+        return make_stand_in(source, device="cpu", dtype=dtype, notes=notes)
     if not target.owned:
-        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks)
+        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks, notes=notes)
     return target.model if dtype is None else target.model.to(dtype)
 
 
@@ -130,12 +136,32 @@ class _TracedPass:
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
-        self.dtype = _find_pass_dtype(model)
-        _set_train_flags(model, self.train)
+        self.dtype = find_pass_dtype(model)
+        set_train_flags(model, self.train)
         self.recorder = Recorder()
-        self.calls = Calls(model, self.recorder)
+        self.threads: PassThreads | None = None
+        self.unseen_ops: list[Op] = []
+        self.calls = Calls(model, self.recorder, self._find_threads)
         causal = cast("Causal", request.causal)
-        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts)
+        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
+        self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
+        self.training: Training | None = None
+        self.draw, self.random_state = way.draw, torch.get_rng_state()
+        self.draws_in_python = self.drew_as_asked = False
+
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether random numbers were drawn that may decide what runs."""
+        chance = self.op_mode.chance
+        reads = chance.read_count > 0 or self.strategy.device == "cpu"
+        return self.draws_in_python or (chance.draw_count > 0 and reads)
+
+    def run_with(self, model: nn.Module, draw: Draw) -> _TracedPass | None:
+        """The same pass with other random numbers, over a model like this one; `None` where it fails."""
+        run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
+        torch.set_rng_state(self.random_state)
+        set_python_draws(draw)
+        return run if run.run_once() is None else None
 
     def run_once(self) -> BaseException | None:
         """Run the pass; the exception that the model raised, if it did."""
@@ -144,12 +170,17 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
+        if isinstance(self.draw, int):
+            torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
         if self.strategy.gradients or grad_switch is None:
             self.calls.watch_nodes()
-        output = None
+        if self.optimizer:
+            self.optimizer.make_earlier_gradients(self.recorder)
+        HAND_OVERS.watch(self._find_threads)
+        python_states = find_python_states()
         try:
             with (
                 torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
@@ -160,20 +191,47 @@ class _TracedPass:
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
+                if self.optimizer:
+                    self.training = self.optimizer.run(self.op_mode)
+            if self.threads is not None:
+                self.threads.raise_reason()
+            self.unseen_ops = list_unseen_ops(self.op_mode.departures, self.recorder, output)
+        except OptimizerFailed:
+            raise
         except NothingToRun:
             self.runs_nothing = True
         except (Exception, *SIGNALS) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
+            error = self.threads.find_reason(error) if self.threads is not None else error
             self.failure = self._locate_failure(error)
             return error
         finally:
+            self.draws_in_python = python_states != find_python_states()
+            self.drew_as_asked = (
+                not (self.draws_in_python and is_past_equal_words()) and not self.op_mode.chance.free_count
+            )
+            HAND_OVERS.restore()
+            if self.threads is not None:
+                self.threads.close()
             self.calls.inventory.register_lazy()
             self.recorder.close()
             self.calls.close()
             for parameter in self.model.parameters() if self.strategy.gradients else ():
                 parameter.grad = None
         return None
+
+    def _find_threads(self) -> PassThreads:
+        """What watches the threads of this pass, made when there is one beside the first."""
+        if self.threads is None:
+            from archprof.tracing.threads import PassThreads
+
+            watched = self.train and self.strategy.watches_saved
+            self.threads = PassThreads(self.op_mode, watches_saved=watched, repeats_after=self._is_repeated_after)
+        return self.threads
+
+    def _is_repeated_after(self, error: BaseException) -> bool:
+        return choose_next_strategy(self.strategy, error, self.calls) is not None
 
     def _run_forward(self, args: Any, kwargs: Any) -> Any:
         with self.calls.open_root(args, kwargs) as returned:
@@ -187,16 +245,20 @@ class _TracedPass:
 
     def _run_backward(self, output: Any) -> None:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
+        roots = find_backward_roots(output)
+        self.op_mode.mark_nodes(roots)
         self.recorder.phase = "backward"
         self.calls.inventory.register_lazy()
-        roots = find_backward_roots(output)
         if not roots:
             trains = any(parameter.requires_grad for parameter in self.model.parameters())
             self.hides_backward = trains and may_hide_tensors(output)
             self.notes.append(HIDDEN_OUTPUT_NOTE if self.hides_backward else NO_BACKWARD_NOTE)
             return
         with self.recorder.paused():
-            seeds = [torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device) for t in roots]
+            seeds = [
+                torch.empty_strided(t.shape, strides_of_copy(t.shape, t.stride()), dtype=t.dtype, device=t.device)
+                for t in roots
+            ]
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         with self.calls.open_backward():
@@ -212,16 +274,13 @@ class _TracedPass:
         return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
 
     def build_profile(self) -> Profile:
-        if self.calls.autocast_seen and self.strategy.device == "meta":
-            self.notes.append(AUTOCAST_NOTE)
-        if self.calls.hides_blocks:
-            self.notes.append(BLOCKS_UNKNOWN_NOTE)
-        if self.calls.decisions:
-            self.notes.append(DECISIONS_NOTE.format(names=" and ".join(sorted(self.calls.decisions))))
-        if self.calls.took_gradients:
-            self.notes.append(INNER_GRADIENTS_NOTE)
+        self.notes += list_call_notes(self.calls, on_meta=self.strategy.device == "meta")
+        if self.threads is not None:
+            self.notes += self.threads.notes
+        if self.unseen_ops:
+            self.notes.append(DEPARTURES_NOTE)
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
-        ops = (*self._build_ops(), *unknown)
+        ops = (*self._build_ops(), *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
         return Profile(
             model=self.target.name,
@@ -239,6 +298,7 @@ class _TracedPass:
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
+            training=self.training,
         )
 
     def _describe_run(self) -> Ran:
@@ -248,40 +308,11 @@ class _TracedPass:
         return Ran(self.strategy.device, dtype=self.dtype, gradients=gradients, versions=versions)
 
 
-def _find_pass_dtype(model: nn.Module) -> str:
-    """The dtype the pass runs in: that of the first floating parameter or buffer."""
-    for tensor in itertools.chain(model.parameters(), model.buffers()):
-        if tensor.is_floating_point():
-            return dtype_name(tensor.dtype)
-    return "float32"
-
-
-def _set_train_flags(model: nn.Module, train: bool) -> None:
-    """Evaluation, or training with the flags the user set (a frozen batch norm stays frozen)."""
-    if train:
-        if not model.training:
-            model.train()
-        return
-    modules = list(model.modules())
-    kinds: set[Any] = {type(module) for module in modules}
-    if any(kind.train is not nn.Module.train or kind.eval is not nn.Module.eval for kind in kinds):
-        model.eval()  # some class does more than set the flag
-        return
-    for module in modules:
-        module.__dict__["training"] = False  # what `eval` does, only faster
-
-
 def _was_interrupted(error: BaseException | None) -> bool:
     """Whether an exception came up while Ctrl-C was on its way out, as when torch then finds its own stacks changed."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
-
-
-def _first_sentence(error: BaseException) -> str:
-    """What torch says, without the advice that follows it."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.split(". ")[0].split(", as ")[0].rstrip(".") + "."
 
 
 def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
@@ -315,11 +346,3 @@ def _suggest_fix(run: _TracedPass, module: nn.Module, inputs: tuple[TensorSpec, 
 def _describe_inputs(target: Target) -> tuple[str, ...]:
     keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
     return (*map(describe_input, target.args), *keywords)
-
-
-def _describe_values(target: Target) -> str:
-    """Where the values of the inputs are from."""
-    given, drawn = count_given_values([target.args, target.kwargs])
-    if not given:
-        return "random inputs"
-    return "the values given" + (", random ones where none were" if drawn else "")

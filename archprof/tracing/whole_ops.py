@@ -7,6 +7,7 @@ answered by shape, with its backward as one op too.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -35,11 +36,11 @@ WHOLE_OP_NAMES: dict[Callable[..., Any], str] = {
 OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.multi_head_attention_forward: open_to_mode(functional.multi_head_attention_forward)
 }
-"""Functions written in Python that call one of `NAMES`, and what to call instead to see inside."""
+"""Functions written in Python that call one of `WHOLE_OP_NAMES`, and what to call instead to see inside."""
 
 
 def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """Answer one of `NAMES` and record it; `ops` is the `OpMode` of the pass."""
+    """Answer one of `WHOLE_OP_NAMES` and record it; `ops` is the `OpMode` of the pass."""
     inputs, metas, key = inspect_call(func, args, kwargs)
     if metas and not ops.calls.autocast_seen:
         check_dtypes(name, args, kwargs)
@@ -186,6 +187,9 @@ class _WholeFunction(torch.autograd.Function):
 
 def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     inputs = [*tensors_in(args), *tensors_in(kwargs)]
+    # The node holds what puts arguments together, and would hold their tensors with it, also when they are used up.
+    blanks = itertools.repeat(_BLANK)
+    args, kwargs = _replace_tensors(args, blanks), _replace_tensors(kwargs, blanks)
 
     def spread(tensors: Any) -> tuple[Any, Any]:
         """The arguments as they were, with other tensors in the tensors' places."""
@@ -195,8 +199,12 @@ def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) 
     return _WholeFunction.apply(ops, name, spread, *inputs)
 
 
+_BLANK = object()
+"""Stands where a tensor was."""
+
+
 def _replace_tensors(tree: Any, tensors: Any) -> Any:
-    if isinstance(tree, torch.Tensor):
+    if tree is _BLANK or isinstance(tree, torch.Tensor):
         return next(tensors)
     if isinstance(tree, list | tuple):
         return type(tree)([_replace_tensors(item, tensors) for item in tree])
