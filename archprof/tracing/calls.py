@@ -130,6 +130,8 @@ class Calls:
         self.function_mode: Any = None  # the function mode of the pass
         self.node_owners: NodeOwners | None = None  # while gradients may be on
         self.in_backward, self.caller_row = False, 0  # whether autograd's nodes run, and for which row
+        self.decisions: set[str] = set()  # the control flow in which values decided
+        self.hides_blocks = False  # a block mask had no values
         self.took_gradients = False  # the forward did
         self.refused_gradient = self.missed_node = False  # what was asked of a tensor without a gradient
         self._param_rows: dict[int, int] = {}
