@@ -33,7 +33,14 @@ from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
-from archprof.tracing.chance import Draw, choose_pass, find_python_states, is_past_equal_words, set_python_draws
+from archprof.tracing.chance import (
+    Draw,
+    choose_pass,
+    find_python_states,
+    find_seed,
+    is_past_equal_words,
+    set_python_draws,
+)
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
 from archprof.tracing.ops.costs import Causal
@@ -138,7 +145,7 @@ class _TracedPass:
             self.recorder, self.calls, cast("Causal", request.causal), values=way.values, draw=way.draw
         )
         self.draw, self.random_state = way.draw, torch.get_rng_state()
-        self.draws_in_python = self.drew_as_asked = False
+        self.draws_in_python = self.drew_as_asked = self.is_repeated = False
 
     @property
     def may_be_chance(self) -> bool:
@@ -150,6 +157,7 @@ class _TracedPass:
     def run_with(self, model: nn.Module, draw: Draw) -> _TracedPass | None:
         """The same pass with other random numbers, over a model like this one; `None` where it fails."""
         run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
+        run.is_repeated = True
         torch.set_rng_state(self.random_state)
         set_python_draws(draw)
         return run if run.run_once() is None else None
@@ -161,8 +169,8 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
-        if isinstance(self.draw, int):
-            torch.default_generator.manual_seed(self.draw)
+        if self.is_repeated:
+            torch.default_generator.manual_seed(find_seed(self.draw))
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
@@ -193,9 +201,8 @@ class _TracedPass:
             return error
         finally:
             self.draws_in_python = python_states != find_python_states()
-            self.drew_as_asked = (
-                not (self.draws_in_python and is_past_equal_words()) and not self.op_mode.chance.free_count
-            )
+            past = self.draws_in_python and (not self.is_repeated or is_past_equal_words())
+            self.drew_as_asked = not past and not self.op_mode.chance.free_count
             HAND_OVERS.restore()
             if self.threads is not None:
                 self.threads.close()
