@@ -7,7 +7,9 @@ A module is a list of steps on values; a step is a layer, a function, or a block
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +60,47 @@ class Net(nn.Module):
             known.append(call(*(known[at] for at in sources)))
         found = tuple(known[at] for at in self.returns)
         return found[0] if len(found) == 1 else found
+
+
+class Elsewhere:
+    """Makes a call in a thread of its own, or in one of a pool; `plainly`: where it is made, as an oracle asks."""
+
+    plainly = False
+
+    def __init__(self, call: Callable[..., Any], pooled: bool) -> None:
+        self.call, self.pooled = call, pooled
+
+    def __call__(self, *values: Any) -> Any:
+        if Elsewhere.plainly:
+            return self.call(*values)
+        found: list[Any] = []
+
+        def work(grad: bool = torch.is_grad_enabled()) -> None:
+            with torch.set_grad_enabled(grad):
+                found.append(self.call(*values))
+
+        if self.pooled:
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(work).result()
+        else:
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        return found[0]
+
+
+class MaybeLeftOut(nn.Module):
+    """A layer that chance leaves out in training; `Elsewhere.plainly`: never."""
+
+    def __init__(self, layer: nn.Module, by_torch: bool) -> None:
+        super().__init__()
+        self.layer, self.by_torch = layer, by_torch
+
+    def forward(self, x: Any) -> Any:
+        if not self.training:
+            return self.layer(x)
+        drops = (torch.rand(()) if self.by_torch else random.random()) < 0.5
+        return x if drops and not Elsewhere.plainly else self.layer(x)
 
 
 def size(shape: tuple[int, ...]) -> int:
@@ -158,6 +201,8 @@ class Maker:
                 net.add_module(name, call)
             if how > 0.93:
                 call = call.forward  # called without its hooks
+        if self.rng.random() < 0.06:
+            call = Elsewhere(call, self.rng.random() < 0.5)
         net.steps.append((call, sources))
         known.append(value)
 
@@ -297,6 +342,24 @@ def reused(maker: Maker, x: Value) -> Any:
     for _ in range(times - 1):
         maker.product(size(x.shape) * width, Value(x.shape, True))
     return nn.Sequential(*[layer] * times), Value(x.shape, True)
+
+
+def left_out(maker: Maker, x: Value) -> Any:
+    """Counted as kept."""
+    width = x.shape[-1]
+    layer = nn.Linear(width, width)
+    maker.count.own(*layer.parameters())
+    maker.product(size(x.shape) * width, x)
+    return MaybeLeftOut(layer, maker.rng.random() < 0.5), Value(x.shape, True)
+
+
+def nested(maker: Maker, x: Value) -> Any:
+    """A layer deep in containers."""
+    made = linear(maker, x)
+    call, value = made
+    for _ in range(maker.rng.choice([10, 40, 100])):
+        call = nn.Sequential(call)
+    return call, value
 
 
 def layer_norm(maker: Maker, x: Value) -> Any:
@@ -473,7 +536,7 @@ IMAGE: list[Draw] = [
 ]
 ROWS: list[Draw] = [
     linear, linear, layer_norm, attention, fused_attention, scores, recurrent, einsum, conv1d, mean_rows, largest,
-    every_other, reused,
+    every_other, reused, left_out, nested,
 ]  # fmt: skip
-FLAT: list[Draw] = [linear, linear, flat_norm, to_one_row, gram, reused, layer_norm]
+FLAT: list[Draw] = [linear, linear, flat_norm, to_one_row, gram, reused, layer_norm, left_out, nested]
 ANY: list[Draw] = [flatten, activation, activation, arithmetic, turned, halved]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from fuzz.generator import Elsewhere
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -16,20 +17,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
-    """Without the fused path of evaluation, which hides its products."""
+def run_plainly() -> Iterator[None]:
+    """Without the fused path of evaluation, which hides its products; in this thread, which alone is seen."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    Elsewhere.plainly = True
     try:
         yield
     finally:
+        Elsewhere.plainly = False
         torch.backends.mha.set_fastpath_enabled(before)
 
 
 def counted_macs(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> tuple[int, int]:
     """Forward and backward MACs by torch's own counter, on meta."""
     model = copy.deepcopy(model).to("meta")
-    with plain_attention(), FlopCounterMode(display=False) as counter, torch.set_grad_enabled(train):
+    with run_plainly(), FlopCounterMode(display=False) as counter, torch.set_grad_enabled(train):
         results = model(*(tensor.to("meta") for tensor in inputs))
         forward = counter.get_total_flops() // 2
         roots = [leaf for leaf in pytree.tree_leaves(results) if leaf.requires_grad]
@@ -105,6 +108,6 @@ def activation_elements(model: nn.Module, inputs: list[torch.Tensor], *, train: 
     """Elements of the storages that one real forward makes."""
     model, inputs = copy.deepcopy(model), [tensor.clone() for tensor in inputs]
     storages = Storages(model, inputs)
-    with plain_attention(), torch.set_grad_enabled(train), storages, Recurrent(storages):
+    with run_plainly(), torch.set_grad_enabled(train), storages, Recurrent(storages):
         model(*inputs)
     return storages.elements
