@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
+import torch
+
 if TYPE_CHECKING:
     from archprof.tracing.calls import Calls
     from archprof.tracing.recorder import Recorder
@@ -61,16 +63,43 @@ ONE_DRAW_NOTE = (
 
 
 class Chance:
-    """The random numbers of a pass that torch draws.
+    """The random numbers of one pass.
 
     Attributes:
         draw: how they come out.
-        draw_count, read_count: draws with values, and ops by which values may decide.
-        free_count: draws that come out as they like, whatever is asked.
+        is_repeated: the pass is one with the inputs of another.
+        draw_count, read_count: draws of torch's with values, and ops by which values may decide.
+        free_count: draws of torch's that come out as they like, whatever is asked.
+        draws_in_python: numbers were drawn by Python or numpy.
     """
 
     def __init__(self, draw: Draw) -> None:
         self.draw, self.draw_count, self.read_count, self.free_count = draw, 0, 0, 0
+        self.is_repeated = self.draws_in_python = False
+        self.state_before_inputs = torch.get_rng_state()
+        self._python_states: list[tuple[Any, int]] = []
+
+    def repeat(self, first: Chance) -> None:
+        """Let the pass have the inputs of another, and draws as asked; nobody's state decides the rest."""
+        self.is_repeated = True
+        torch.set_rng_state(first.state_before_inputs)
+
+    def begin(self) -> None:
+        """The inputs are made, and the model comes next."""
+        if self.is_repeated:
+            torch.default_generator.manual_seed(find_seed(self.draw))
+            set_python_draws(self.draw)
+        self._python_states = find_python_states()
+
+    def end(self) -> None:
+        """The pass is over."""
+        self.draws_in_python = self._python_states != find_python_states()
+        past = self.draws_in_python and (not self.is_repeated or is_past_equal_words())
+        self.drew_as_asked = not past and not self.free_count
+
+    def may_decide(self, device: str) -> bool:
+        """Whether random numbers were drawn that may decide what runs; on the CPU all have values."""
+        return self.draws_in_python or (self.draw_count > 0 and (self.read_count > 0 or device == "cpu"))
 
     def watch(self, name: str, args: Any, result: Any) -> None:
         """One of `CHANCE_OPS` gave this result, which then comes out as asked if it is a small draw."""
@@ -117,8 +146,7 @@ def is_past_equal_words() -> bool:
 class Pass(Protocol):
     """A pass that came to its end."""
 
-    draw: Draw
-    drew_as_asked: bool
+    chance: Chance
     recorder: Recorder
     calls: Calls
 
@@ -132,9 +160,11 @@ def choose_pass(first: P, run_again: Callable[[Draw], P | None]) -> tuple[P, str
     Returns:
         The pass, and what the reader must know, where the draws decide what runs.
     """
-    best, ran = (first, [_sum_up(first)]) if first.drew_as_asked else (None, [])  # else its draws were the user's
+    best, ran = (
+        (first, [_sum_up(first)]) if first.chance.drew_as_asked else (None, [])
+    )  # else its draws were the user's
     most = ran[0] if ran else None
-    for draw in [one for one in DRAWS if best is None or one != best.draw]:
+    for draw in [one for one in DRAWS if best is None or one != best.chance.draw]:
         run = run_again(draw)
         if run is not None:
             ran.append(_sum_up(run))
@@ -145,7 +175,7 @@ def choose_pass(first: P, run_again: Callable[[Draw], P | None]) -> tuple[P, str
         return first, ONE_DRAW_NOTE
     if all(other.ops == most.ops for other in ran):
         return best, None
-    return best, KEPT_NOTE if best.draw in EXTREMES and _keeps_all(best, most, ran) else ONE_DRAW_NOTE
+    return best, KEPT_NOTE if best.chance.draw in EXTREMES and _keeps_all(best, most, ran) else ONE_DRAW_NOTE
 
 
 class _Summary(NamedTuple):
@@ -179,7 +209,7 @@ def _keeps_all(best: Pass, most: _Summary, ran: Sequence[_Summary]) -> bool:
     if not all(one.calls <= most.calls for one in ran):
         return False
     whole = all(times == most.calls[path] for one in ran for path, times in one.calls.items())
-    return best.drew_as_asked or (whole and _called_all(best))
+    return best.chance.drew_as_asked or (whole and _called_all(best))
 
 
 def _called_all(run: Pass) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, NamedTuple
@@ -17,20 +16,18 @@ from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
 from archprof.torchside.private import (
     OVERLOAD,
-    find_running_node,
     is_autocast_on,
     is_left_aligned,
     is_mutable,
     is_transformed,
-    next_sequence_number,
-    node_number,
 )
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
 from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
-from archprof.tracing.moves import MOVES, stay
+from archprof.tracing.gradients import GRADIENT_FUNCTIONS, call_gradient_function, find_backward_row
+from archprof.tracing.moves import MOVES, only_moves, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
@@ -46,6 +43,7 @@ INTERCEPTED_FUNCTIONS = frozenset(
     {
         *whole_ops.WHOLE_OP_NAMES,
         *whole_ops.OPENED_FUNCTIONS,
+        *GRADIENT_FUNCTIONS,
         *VALUE_FUNCTIONS,
         *ELEMENT_FUNCTIONS,
         *MOVES,
@@ -74,43 +72,23 @@ class _OpInfo(NamedTuple):
     has_chance: bool  # it draws numbers, or reads them
 
 
-class NodeOwners:
-    """Which row's forward made an autograd node, by the node's sequence number.
-
-    The dispatcher sees an op just after autograd has made its node, so the newest number belongs to
-    the op at hand. An op that makes no node sees an old number, which keeps its first owner.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._rows: list[int] = []
-
-    def note_row(self, row: int) -> int:
-        """Returns the number of the newest node, which is that of the op at hand if it has one."""
-        number = next_sequence_number() - 1
-        if not self._numbers or number > self._numbers[-1]:
-            self._numbers.append(number)
-            self._rows.append(row)
-        return number
-
-    def find_row(self, number: int) -> int | None:
-        """The owner of that number, or of the nearest before it: a node made with no op of its own."""
-        place = bisect_right(self._numbers, number)
-        return self._rows[place - 1] if place else None
-
-
 class OpMode(DispatchMode):
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
     def __init__(
-        self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False, draw: Draw = "high"
+        self,
+        recorder: Recorder,
+        calls: Calls,
+        causal: costs.Causal,
+        *,
+        values: bool = False,
+        parts: bool = False,
+        draw: Draw = "high",
     ) -> None:
         super().__init__()
-        self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
-        self.node_owners: NodeOwners | None = None
+        self.recorder, self.calls, self.causal, self.values, self.parts = recorder, calls, causal, values, parts
         self.departures: list[Departure] = []
         self.chance = Chance(draw)
-        self.param_rows: dict[int, int] = {}
         self._infos: dict[int, _OpInfo] = {}
         self._memo, self._thread = OpMemo(recorder), calls.thread
 
@@ -145,8 +123,10 @@ class OpMode(DispatchMode):
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
         if metas and not self.calls.autocast_seen:  # which casts on real tensors, and not on these
             check_dtypes(known.name, args, kwargs)
-        if self.values and metas and known.name == "aten._to_copy":
-            kwargs = keep_on_meta(kwargs)
+        if metas and known.name == "aten._to_copy":
+            if only_moves(args[0], kwargs):
+                return torch.ops.aten.alias.default(args[0])
+            kwargs = keep_on_meta(kwargs) if self.values else kwargs
         if metas and metas != tensors:
             args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
         result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None
@@ -172,6 +152,11 @@ class OpMode(DispatchMode):
         if key is not None:
             self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
+    def record_answer(self, func: Any, result: Any, args: Any, kwargs: Any) -> None:
+        """Write down an op that was answered above this mode."""
+        known = self._infos.get(id(func)) or self._learn_op(func)
+        self.record_op(known, inspect_call(func, args, kwargs)[0], result, args, kwargs, None)
+
     def record_function(
         self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None = None
     ) -> None:
@@ -191,22 +176,14 @@ class OpMode(DispatchMode):
         """Note whose nodes made these, where their numbers do not tell: they do in one thread."""
 
     def _find_row(self) -> int:
-        stack = self.calls.stack
-        if not stack and self.recorder.phase == "backward":
-            return self._find_backward_row()
-        row = stack[-1] if stack else 0
-        if self.node_owners is not None:
-            self.recorder.last_node_number = self.node_owners.note_row(row)
+        calls = self.calls
+        row = calls.stack[-1] if calls.stack else self._find_backward_row() if calls.in_backward else 0
+        if calls.node_owners is not None:
+            self.recorder.last_node_number = calls.node_owners.note_row(row)
         return row
 
     def _find_backward_row(self) -> int:
-        node = find_running_node()
-        if node is None or self.node_owners is None:
-            return 0
-        variable = getattr(node, "variable", None)
-        if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
-            return self.param_rows.get(id(variable), 0)
-        return self.node_owners.find_row(node_number(node)) or 0
+        return find_backward_row(self.calls)
 
     def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
@@ -255,17 +232,26 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
 
 def _make_plain(values: Any) -> tuple[Any, ...]:
     """Numbers, strings and tuples of them, which can be compared and written as JSON."""
-    return tuple([value if type(value) in PLAIN_ARG_KINDS else _to_plain_value(value) for value in values])
+    made = []
+    for value in values:
+        kind = type(value)
+        if kind in PLAIN_ARG_KINDS:
+            made.append(value)
+        elif kind in PLAIN_TENSOR_KINDS:
+            made.append(TENSOR_ARGUMENT)
+        else:
+            made.append(_to_plain_value(value))
+    return tuple(made)
 
 
 def _to_plain_value(value: Any) -> Any:
     kind = type(value)
     if kind in PLAIN_ARG_KINDS:
         return value
-    if kind in PLAIN_TENSOR_KINDS or isinstance(value, Tensor):
-        return TENSOR_ARGUMENT
     if kind is list or kind is tuple or isinstance(value, list | tuple):
-        return _make_plain(value)
+        return tuple(value) if PLAIN_ARG_KINDS.issuperset(map(type, value)) else _make_plain(value)
+    if isinstance(value, Tensor):
+        return TENSOR_ARGUMENT
     if kind is float and math.isfinite(value):
         return value
     return str(value) if kind in TEXT_ARG_KINDS else kind.__name__
@@ -296,7 +282,7 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
-            if is_transformed():
+            if self.op_mode.parts or is_transformed():
                 return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
@@ -310,5 +296,7 @@ class FunctionMode(TorchFunctionMode):
         if func in ELEMENT_FUNCTIONS:
             self.op_mode.record_function(ELEMENT_FUNCTIONS[func], [], None, (), {})
             return func(*args, **kwargs)
+        if func in GRADIENT_FUNCTIONS:
+            return call_gradient_function(self.op_mode.calls, func, args, kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

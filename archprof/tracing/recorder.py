@@ -24,7 +24,7 @@ from archprof.facts.ops import OpCounts, OpLabel
 from archprof.facts.records import Op, Phase, Role, Signature, Storage, Tensor, TensorSpec
 from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
 from archprof.torchside.tensors import LAZY_KINDS, make_spec, storage_of
-from archprof.tracing.kept import SavedTensor, add_kept, new_op
+from archprof.tracing.kept import SavedTensor, add_kept, detach_unseen, new_op
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
@@ -235,9 +235,8 @@ class Recorder:
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is None and id(tensor) in self.constants:
             return self.constants[id(tensor)][1]
-        if known is None or self._tensor_specs[known] is not self.find_spec(
-            tensor
-        ):  # in place, and of another shape than it was
+        if known is None or self._tensor_specs[known] is not self.find_spec(tensor):
+            # new, or changed in place, and of another shape than it was
             return self.add_tensor(tensor, self._result_role(), len(self.recorded_ops))
         return known
 
@@ -296,10 +295,11 @@ class Recorder:
         if index is not None:
             self._saved.add(index)
         known: int | None = getattr(tensor, self._index_attribute, None)
-        if known is not None:
-            of_next = next_sequence_number() - 1 > self.last_node_number
-            self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
-        return tensor
+        if known is None:
+            return tensor
+        of_next = next_sequence_number() - 1 > self.last_node_number
+        self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
+        return tensor if of_next else detach_unseen(tensor, self._index_attribute)
 
     def find_first_uses(self, kind: type[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
         """The constants of a class that were there before the pass, each with the row of the first op that read it."""

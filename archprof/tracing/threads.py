@@ -187,9 +187,17 @@ class SharedCalls(Calls):
     """The calls of several threads, each with a stack of its own."""
 
     @property
-    def stack(self) -> list[int]:  # type: ignore[override]
-        own: list[int] = _local.__dict__.get("stack") or self.__dict__["stack"]
+    def stack(self) -> list[int]:
+        own: list[int] = self._own_thread["stack"]
         return own
+
+    @stack.setter
+    def stack(self, value: list[int]) -> None:
+        self._own_thread["stack"] = value
+
+    @property
+    def _own_thread(self) -> dict[str, Any]:
+        return _local.__dict__ if "stack" in _local.__dict__ else self.__dict__
 
     def begin_call(self, node: ModuleNode, args: Any, kwargs: dict[str, Any]) -> None:
         with LOCK:
@@ -262,11 +270,12 @@ class SharedOpMode(OpMode):
     def mark_nodes(self, read: list[torch.Tensor]) -> None:
         """Note on the nodes that made these tensors whose they are; nothing is gone back to but what was read."""
         rows = self.__dict__.get("_row_by_tensor")
-        if self.node_owners is None or not rows or self.recorder.phase != "forward":
+        recorder = self.recorder
+        if self.calls.node_owners is None or not rows or recorder.phase != "forward" or not recorder.recording:
             return
         for tensor in read:
             node: Any = tensor.grad_fn
-            row = rows.get(self.recorder.index_inputs([tensor])[0])
+            row = rows.get(recorder.index_inputs([tensor])[0])
             if node is not None and row is not None:
                 node.metadata.setdefault(ROW_MARK, row)
 
@@ -288,7 +297,7 @@ class SharedOpMode(OpMode):
     def _find_row(self) -> int:
         if "stack" not in _local.__dict__:
             return super()._find_row()
-        if self.node_owners is not None:
+        if self.calls.node_owners is not None:
             self.recorder.last_node_number = next_sequence_number() - 1
         return self.calls.current_row
 

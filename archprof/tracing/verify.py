@@ -86,7 +86,8 @@ def _count_by_torch(target: Target, profile: Profile) -> SourceCount:
     params = _count_params(target.model)
     args, kwargs = _make_inputs(target, profile, "meta")
     try:
-        by_op = torch_counts(target.model.eval() if target.owned else make_stand_in(target.model).eval(), args, kwargs)
+        model = target.model.eval() if target.owned else make_stand_in(target.model).eval()
+        by_op = torch_counts(model, args, kwargs, gradients=profile.ran.gradients == "on")
     except Exception as error:  # the model's own, or what torch says of an op without values
         return SourceCount(source, why=f"it cannot run on meta: {_shorten_error(error)}")
     return SourceCount(source, params, sum(by_op.values()), convention="torch")

@@ -13,6 +13,7 @@ from archprof.analysis.tables.columns import CountedLine
 from archprof.facts.records import Layer, Profile
 
 OWN_LABEL = "(own)"
+ROOT_LABEL = "(model)"
 
 
 class CallTree:
@@ -118,7 +119,7 @@ def _ancestry(parents: list[int | None], index: int | None) -> frozenset[int]:
 
 
 def _name(layer: Layer, path: str) -> str:
-    return (path or "(model)") + (f" #{layer.call + 1}" if layer.call else "")
+    return (path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
 
 
 def _below(path: str, parent: str) -> str:
