@@ -33,7 +33,7 @@ from archprof.tracing import failure_hints
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
-from archprof.tracing.chance import Draw, choose_pass, find_python_states, is_past_equal_words, set_python_draws
+from archprof.tracing.chance import Draw, choose_pass
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
@@ -104,7 +104,7 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
             notes.append(explain_fallback(target, error))
         notes += explain_change(way, other)
         way = other
-    if error is None and run.may_be_chance:
+    if error is None and run.chance.may_decide(way.device):
         run, chance_note = choose_pass(
             run, lambda draw: run.run_with(_make_traced_model(target, way, wanted, []), draw)
         )
@@ -146,21 +146,12 @@ class _TracedPass:
         self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
         self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
         self.training: Training | None = None
-        self.draw, self.random_state = way.draw, torch.get_rng_state()
-        self.draws_in_python = self.drew_as_asked = False
-
-    @property
-    def may_be_chance(self) -> bool:
-        """Whether random numbers were drawn that may decide what runs."""
-        chance = self.op_mode.chance
-        reads = chance.read_count > 0 or self.strategy.device == "cpu"
-        return self.draws_in_python or (chance.draw_count > 0 and reads)
+        self.chance = self.op_mode.chance
 
     def run_with(self, model: nn.Module, draw: Draw) -> _TracedPass | None:
         """The same pass with other random numbers, over a model like this one; `None` where it fails."""
         run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
-        torch.set_rng_state(self.random_state)
-        set_python_draws(draw)
+        run.chance.repeat(self.chance)
         return run if run.run_once() is None else None
 
     def run_once(self) -> BaseException | None:
@@ -170,8 +161,6 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
-        if isinstance(self.draw, int):
-            torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
@@ -180,7 +169,7 @@ class _TracedPass:
         if self.optimizer:
             self.optimizer.make_earlier_gradients(self.recorder)
         HAND_OVERS.watch(self._find_threads)
-        python_states = find_python_states()
+        self.chance.begin()
         try:
             with (
                 torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
@@ -207,10 +196,7 @@ class _TracedPass:
             self.failure = self._locate_failure(error)
             return error
         finally:
-            self.draws_in_python = python_states != find_python_states()
-            self.drew_as_asked = (
-                not (self.draws_in_python and is_past_equal_words()) and not self.op_mode.chance.free_count
-            )
+            self.chance.end()
             HAND_OVERS.restore()
             if self.threads is not None:
                 self.threads.close()
