@@ -16,6 +16,7 @@ from archprof.facts.steps import find_steady_storages
 from archprof.predicting.devices import Device, load_catalogue
 from archprof.predicting.memory import Category, Estimate, MemoryPrediction, Moment
 from archprof.predicting.memory_capacity import Verdict, judge
+from archprof.predicting.workspaces import find_attention_backend
 
 PEAKS = ("live_peak_bytes", "allocated_peak_bytes", "reserved_peak_bytes", "device_used_bytes")
 SHORT = {name: name.removesuffix("_bytes").replace("_", " ") for name in PEAKS}
@@ -51,6 +52,7 @@ DEVICE_COLUMNS = (
     Column("verdict", "Verdict", "text", "by the interval of what is used", 0),
 )
 ALL_DEVICES = "all"
+ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
 TIMELINE_WIDTH = 60
@@ -131,6 +133,8 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
         passes = f", gradients of {training.accumulate} passes added up" if training.accumulate > 1 else ""
         kept = "dropped" if training.set_to_none else "set to zero and kept"
         yield f"Steps of {training.optimizer}{passes}; gradients are {kept} after a step; three steps are replayed."
+    if kernels := Counter(find_attention_backend(op) for op in profile.ops if op.name == ATTENTION_OP):
+        yield f"Attention is taken to run as: {', '.join(f'{name} ({count})' for name, count in kernels.items())}."
     yield "Intervals hold for nine of ten convolutional models that were measured; see `archprof guide memory`."
     if answer.device is not None:
         yield _say_verdict(answer, answer.device)
