@@ -57,6 +57,10 @@ Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens of the ph
 Batch = Annotated[int, typer.Option(help="Batch size, put in front of inputs written without one.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64; the model's own if not given.")]
 Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,

@@ -24,6 +24,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import TensorSpec
+from archprof.predicting.attention_backends import choose_attention_backend
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
 
 if TYPE_CHECKING:
@@ -127,8 +128,17 @@ def _rule_of_function(cost: CostRule) -> CostRule:
     return count
 
 
-def keep_attention(result: Tensor, /, *_: Any, **__: Any) -> KeptForBackward:
-    """The result, and the logarithm of each query's sum of exponentials, from which the scores are made anew."""
+def keep_attention(
+    result: Tensor, /, query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, *_: Any, **__: Any
+) -> KeptForBackward:
+    """The result, and the logarithm of each query's sum of exponentials, from which the scores are made anew.
+
+    Without a kernel that does so, torch keeps the scores, and the scaled queries and keys.
+    """
+    dtype = str(query.dtype).removeprefix("torch.")
+    if choose_attention_backend(query.dim(), dtype, query.shape[-1], masked=attn_mask is not None) == "math":
+        scores = (*result.shape[:-1], key.shape[-2])
+        return KeptForBackward((), tuple(TensorSpec(tuple(each), dtype) for each in (scores, query.shape, key.shape)))
     wide = result.dtype.itemsize == DOUBLE_BYTES
     return KeptForBackward((0,), (TensorSpec(tuple(result.shape[:-1]), "float64" if wide else "float32"),))
 
