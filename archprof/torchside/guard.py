@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 
 from archprof.torchside.handed_over import HAND_OVERS
-from archprof.torchside.private import ModeStacks, SkippedCode
+from archprof.torchside.process_tables import ModeStacks, SkippedCode
 
 T = TypeVar("T")
 
