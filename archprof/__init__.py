@@ -204,7 +204,7 @@ def check(
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
     measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
-    """Hold models against budgets or a baseline: one verdict a model, in order.
+    """Hold models against budgets or a baseline: one verdict per model, in order.
 
     Args:
         models: one or a list of what `profile` takes; none: those that pyproject.toml lists.

@@ -28,13 +28,6 @@ READING_METHODS = {
     "index", "search", "match", "fullmatch", "get",
 }  # fmt: skip
 
-STILL_READ = {
-    "analysis/certainty.py": "environment, until a profile says typed where it ran",
-    "analysis/elapsed.py": "environment",
-    "analysis/report/appendix.py": "notes, until one knows whether it is a convention",
-}
-"""What is read where, and what ends it. Nothing may be added."""
-
 
 def calls_by_string(tree: ast.AST) -> Iterator[int]:
     """The lines that import by a name in a string, or hold a name of the form "pkg.mod:name"."""
@@ -78,7 +71,7 @@ def test_nothing_is_called_by_a_string(file: str) -> None:
 
 @pytest.mark.parametrize("file", SOURCES)
 def test_no_text_for_people_is_read_back(file: str) -> None:
-    assert file in STILL_READ or find(readings_of_text, SOURCES[file].read_text()) == []
+    assert find(readings_of_text, SOURCES[file].read_text()) == []
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,11 @@ from itertools import zip_longest
 
 from archprof import units
 from archprof.analysis.ran_words import describe_threads
-from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.measured import MAX_SPREAD, Latency, Measurement, Timing
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.records import Profile
 
 NOTHING_MEASURED = "Interrupted before anything was measured."
-
-RESOLUTION_IN_MARKS = 3.0
-"""How many times the cost of a mark a row must take to be told from it; the note of a latency says which do not."""
 
 METHOD_MEANINGS = {
     "cpu": "wall clock at the borders of each {part}, the cost of the marks taken off",
@@ -78,12 +75,12 @@ class Elapsed:
     @property
     def stable(self) -> bool:
         """The rounds lie within 10 % of one another."""
-        return self.high <= 1.1 * self.low
+        return self.high <= MAX_SPREAD * self.low
 
 
-def convert_timing(timing: Timing, floor: float = 0.0) -> Elapsed:
+def convert_timing(timing: Timing, resolution: float = 0.0) -> Elapsed:
     """The sum of one."""
-    return Elapsed(timing.p50, timing.medians, timing.least, floor)
+    return Elapsed(timing.p50, timing.medians, timing.least, resolution)
 
 
 def find_latency(profile: Profile, method: str = "") -> Latency | None:
@@ -102,8 +99,7 @@ def collect_row_times(profile: Profile, method: str = "") -> Sequence[Elapsed | 
     latency = find_latency(profile, method)
     if latency is None or not latency.layers:
         return [None] * len(profile.layers)
-    floor = 0.0 if latency.attributed else RESOLUTION_IN_MARKS * (latency.overhead or 0.0)
-    timed = {one.key: convert_timing(one, floor) for one in latency.layers}
+    timed = {one.key: convert_timing(one, latency.resolution) for one in latency.layers}
     return [timed.get(row.call_index, Elapsed()) if row.call_index is not None else Elapsed() for row in profile.layers]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from string import ascii_uppercase
 
 from archprof import units
 
@@ -55,9 +56,18 @@ def say_both(a: int, b: int) -> str:
     return f"{say_count(a)} against {say_count(b)}"
 
 
+def say_once(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
+    """Every line of several models once, under the letters of those that it is about where it is not about all."""
+    about: dict[str, list[str]] = {}
+    for letter, own in zip(ascii_uppercase, lines, strict=False):
+        for line in dict.fromkeys(own):
+            about.setdefault(line, []).append(letter)
+    return tuple(line if len(who) == len(lines) else f"{', '.join(who)}: {line}" for line, who in about.items())
+
+
 def say_place(names: Sequence[str]) -> str:
     """Where stages are: "at 56x56", "at 224x224 and 112x112", "in the layers on vectors"."""
-    special = {"vector": "in the layers on vectors", "never called": "in layers that were never called"}
+    special = {"vector": "in the layers on vectors", "not read": "in weights that no op reads"}
     if len(names) == 1 and names[0] in special:
         return special[names[0]]
     return f"at {' and '.join(names)}"

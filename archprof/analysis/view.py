@@ -17,7 +17,7 @@ from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree, TreeLines
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.weight_depth import count_weight_layers
 from archprof.facts import liveness
-from archprof.facts.records import Layer, Op, Profile
+from archprof.facts.records import Layer, Profile
 from archprof.models import registry
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
@@ -50,10 +50,6 @@ class ProfileView:
 
     def layer(self, row: int) -> Layer:
         return self.profile.layers[row]
-
-    def row_of(self, op: Op) -> int:
-        """The row that the op is charged to."""
-        return self.profile.call_rows[op.call]
 
     @cached_property
     def own_counts(self) -> list[Counts]:
@@ -120,11 +116,9 @@ class ProfileView:
     def weight_rows(self) -> tuple[int, ...]:
         """The layers with MACs and weights, in the order of the calls."""
         profile = self.profile
-        weights = {
-            i for i, tensor in enumerate(profile.tensors) if profile.storages[tensor.storage].role == "parameter"
-        }
-        ops = (op for op in profile.ops if op.phase == "forward" and op.macs)
-        return tuple(dict.fromkeys(self.row_of(op) for op in ops if not weights.isdisjoint(op.inputs)))
+        ops = (op for op in profile.forward_ops if op.macs)
+        weighted = (op for op in ops if any(profile.role_of(i) == "parameter" for i in op.inputs))
+        return tuple(dict.fromkeys(map(profile.row_of, weighted)))
 
     @cached_property
     def live_bytes(self) -> list[int]:

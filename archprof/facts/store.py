@@ -95,6 +95,7 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "failure": asdict(profile.failure) if profile.failure else None,
         "decoding": write_decoding(profile.decoding) if profile.decoding else None,
         "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
+        **({} if profile.sees_calls else {"sees_calls": False}),
         **_write_facts(profile),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_format_value(value)}" for key, value in data.items()) + "\n}\n"
@@ -245,6 +246,7 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         failure=Failure(**failure) if failure else None,
         overlays=tuple(store_overlays.read_overlay(overlay) for overlay in data["overlays"]),
         decoding=read_decoding(data["decoding"]) if data.get("decoding") else None,
+        sees_calls=data.get("sees_calls", True),
     )
 
 

@@ -13,16 +13,8 @@ from archprof.facts.measured import Latency, Measurement
 from archprof.facts.records import Profile, Ran
 from archprof.measuring import schedule
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.passes import WholeSampler
-from archprof.measuring.protocols import (
-    WHOLE_ROW,
-    Device,
-    MeasuredWay,
-    PassMemory,
-    Progress,
-    Sample,
-    Sampler,
-)
+from archprof.measuring.passes import EagerSource
+from archprof.measuring.protocols import Device, MeasuredWay, PassMemory, Progress, Sample, Sampler
 from archprof.measuring.schedule import SamplingOutcome, SamplingPlan
 from archprof.measuring.to_latency import build_latency
 
@@ -62,7 +54,7 @@ class MeasurementSession:
 
     def _time_first_call(self, subject: LiveModel) -> float:
         try:
-            return WholeSampler(subject, self.device.clock()).sample()[WHOLE_ROW]
+            return EagerSource(subject, None, self.device.clock()).run_bare()
         except ArchprofError:
             raise
         except Exception as error:

@@ -17,7 +17,7 @@ from archprof.render.printed_columns import CellMarks, PrintedColumn, make_print
 
 
 def render_csv(table: Table) -> str:
-    """One header line of keys, one line a row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
+    """One header line of keys, one line per row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow(table.names())

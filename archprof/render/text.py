@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from archprof.analysis.table import Row, Table, Unit
+from archprof.analysis.table import Row, Table
 from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
+from archprof.units import Unit
 
 COLUMN_GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 100
@@ -47,7 +48,7 @@ ASCII_GLYPHS = Glyphs(
 
 @dataclass(frozen=True, slots=True)
 class PageColumn:
-    """A column on the page: `guides` are drawn before its cells; `both_ends` of them stay when they are cut."""
+    """A column on the page: a cell that `keeps_both_ends` is cut in its middle."""
 
     head: tuple[str, str]
     cells: list[str]

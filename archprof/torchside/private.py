@@ -191,7 +191,7 @@ MODE_FLAGS = (
     "_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode",
     "_is_in_any_mode_without_ignore_compile_internals",
 )  # fmt: skip
-"""Torch's notes, one a process, that some mode is on; some versions have fewer."""
+"""Torch's notes, one per process, that some mode is on; some versions have fewer."""
 
 
 def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:

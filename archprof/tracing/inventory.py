@@ -118,13 +118,14 @@ class Inventory:
         numbers = {node.path: index for index, node in enumerate(nodes.values())}
         kinds = {kind: _name_class(kind) for kind in {type(node.module) for node in nodes.values()}}
         opaque = {kind for kind in kinds if issubclass(kind, OPAQUE_KINDS)}
-        aliases = self._aliases
+        aliases, owners = self._aliases, {owned.module for owned in self.owned_tensors}
 
         def build(key: int, path: str, module: nn.Module) -> Module:
             kind, holder = type(module), numbers.get(path.rpartition(".")[0]) if path else None
             if holder is None:  # some class names its modules as it likes
                 holder = _find_holder(path, numbers)
-            is_container = bool(module._modules) and not module._parameters and not module._buffers
+            is_bare = bool(module._modules) and not module._parameters and not module._buffers
+            is_container = is_bare and numbers[path] not in owners  # it may own what the forward made
             return new_module((path, kinds[kind], holder, tuple(aliases.get(key, ())), is_container, kind in opaque))
 
         return tuple([build(key, node.path, node.module) for key, node in nodes.items()])
@@ -141,7 +142,8 @@ class Inventory:
         if len(held) == len(set(held)):  # as in most models
             return aliases
         for path, module in self.model.named_modules(remove_duplicate=False):
-            if path != self.nodes[id(module)].path:
+            known = self.nodes.get(id(module))  # none of a module that the forward made
+            if known is not None and path != known.path:
                 aliases.setdefault(id(module), []).append(path)
         return aliases
 

@@ -247,6 +247,7 @@ class _TracedPass:
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
+            sees_calls=self.calls.sees_calls,
         )
 
 

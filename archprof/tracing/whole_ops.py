@@ -49,11 +49,11 @@ def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
 OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.multi_head_attention_forward: _open_to_mode(functional.multi_head_attention_forward)
 }
-"""Functions written in Python that call one of `NAMES`, and what to call instead to see inside."""
+"""Functions written in Python that call one of `WHOLE_OP_NAMES`, and what to call instead to see inside."""
 
 
 def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """Answer one of `NAMES` and record it; `ops` is the `OpMode` of the pass."""
+    """Answer one of `WHOLE_OP_NAMES` and record it; `ops` is the `OpMode` of the pass."""
     inputs, metas, key = inspect_call(func, args, kwargs)
     if metas and not ops.calls.autocast_seen:
         check_dtypes(name, args, kwargs)

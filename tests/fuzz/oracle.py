@@ -64,6 +64,9 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return storage.nbytes() // tensor.element_size()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for leaf in pytree.tree_leaves((args, kwargs)):
+            if isinstance(leaf, torch.Tensor):
+                self.new(leaf)  # a weight that the model does not list
         result = func(*args, **(kwargs or {}))
         if self.paused:
             return result
@@ -101,10 +104,19 @@ class Recurrent(TorchFunctionMode):
         return result
 
 
+def parameters(model: nn.Module, inputs: list[torch.Tensor]) -> int:
+    """Elements of the parameters that torch lists after one forward."""
+    model = copy.deepcopy(model)
+    model(*(tensor.clone() for tensor in inputs))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def activation_elements(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> int:
-    """Elements of the storages that one real forward makes."""
+    """Elements of the storages that one real forward makes, without those of layers that it makes."""
     model, inputs = copy.deepcopy(model), [tensor.clone() for tensor in inputs]
+    known = {id(parameter) for parameter in model.parameters()}
     storages = Storages(model, inputs)
     with plain_attention(), torch.set_grad_enabled(train), storages, Recurrent(storages):
         model(*inputs)
-    return storages.elements
+    made = {id(parameter) for parameter in model.parameters()} - known
+    return storages.elements - sum(p.numel() for p in model.parameters() if id(p) in made)

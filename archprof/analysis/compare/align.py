@@ -11,7 +11,7 @@ from archprof.facts.records import Layer
 
 T = TypeVar("T")
 AlignedRow = tuple["int | None", ...]
-"""One index a model; `None` where a model has nothing there."""
+"""One index per model; `None` where a model has nothing there."""
 
 MAX_STAGE_RATIO = 2.0
 """Stages match while one has less than so many times the positions of the other: 55x55 is 56x56, but not 28x28."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
-from archprof.analysis import elapsed
+from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare import align, findings, pair_findings, side_by_side
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.side_by_side import divide
@@ -64,7 +64,7 @@ class Comparison:
     """What a design review asks of several models.
 
     Attributes:
-        summary: one row a model, with the ratio to the first behind each number.
+        summary: one row per model, with the ratio to the first behind each number.
         findings: what is worth saying, in sentences, the most important first.
         stages: parts of about the same resolution beside each other; they add up to the totals of each model.
         layers: every row of every model exactly once, beside what it corresponds to.
@@ -80,7 +80,7 @@ class Comparison:
         return f"{self.summary.to_text(width)}\n{self.sentences(width)}\n{self.stages.to_text(width)}"
 
     def sentences(self, width: int | None = None) -> str:
-        """The findings as a list, one a line or wrapped at `width`."""
+        """The findings as a list, one per line or wrapped at `width`."""
         texts = [str(finding) for finding in self.findings]
         if width is None:
             return "".join(f"* {text}\n" for text in texts)
@@ -108,25 +108,19 @@ class Comparison:
         return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
 
 
-def compare(
-    profiles: Sequence[Profile], *, by: str = "auto", published: Sequence[float | None] | None = None
-) -> Comparison:
+def compare(profiles: Sequence[Profile], *, by: str = "auto") -> Comparison:
     """Set models side by side; every ratio is to the first.
 
     Args:
         profiles: two or more.
         by: how layers are matched: "path" (of the same name), "stage" (by resolution, and inside a stage by kind in
             order), or "auto": by path where the models name and use most of their layers alike.
-        published: an ImageNet top-5 error of each, in percent; left out: what is known of the built-in names.
 
     Raises:
         UsageError: for fewer than two models, more than 26, or a `by` that does not exist.
     """
     validate_comparison(len(profiles), by=by)
-    views = [ProfileView(profile) for profile in profiles]
-    for view, error in zip(views, published or (), strict=bool(published)):
-        view.top5_error, view.is_competition_entry = error, False
-    return compare_views(views, by=by)
+    return compare_views([ProfileView(profile) for profile in profiles], by=by)
 
 
 def compare_views(views: Sequence[ProfileView], *, by: str = "auto") -> Comparison:
@@ -175,7 +169,9 @@ def _summary(facts: Sequence[ProfileView]) -> Table:
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
-        beside = Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1)
+        beside = Column(
+            f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1, is_ratio=True
+        )
         columns += [column, beside]
     timed = elapsed.are_comparable([fact.profile for fact in facts])
     keys, rows = frozenset(column.key for column in shown), []
@@ -193,11 +189,7 @@ def _summary(facts: Sequence[ProfileView]) -> Table:
 
 def _notes(facts: Sequence[ProfileView]) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
-    said: dict[str, list[str]] = {}
-    for letter, fact in zip(ascii_uppercase, facts, strict=False):
-        for note in notes.collect_notes(fact.profile):
-            said.setdefault(note, []).append(letter)
-    lines = [note if len(who) == len(facts) else f"{', '.join(who)}: {note}" for note, who in said.items()]
+    lines = phrases.say_once([notes.collect_notes(fact.profile) for fact in facts])
     timed = [fact for fact in facts if fact.time]
     apart = timed and not elapsed.are_comparable([fact.profile for fact in facts])
     return (*SUMMARY_LEGEND, *lines, *([NO_LATENCY_RATIO] if apart else []))

@@ -37,7 +37,7 @@ class Finding:
     """One sentence.
 
     Attributes:
-        text: it.
+        text: the sentence, with its period.
         models: positions of the models it speaks of, from 0.
         columns: keys of the summary it rests on.
         rows: names of stages, or paths of layers, that it rests on.

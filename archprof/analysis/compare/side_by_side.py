@@ -57,6 +57,7 @@ class SideBySideRow:
     depth: int = 0
     subtotal: bool = False
     left_over: bool = False
+    stages: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -93,8 +94,10 @@ def divide(value: float | None, first: float | None) -> float | None:
 def _stage(sides: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
     found = _stages_at(sides, at)
+    names = tuple(dict.fromkeys(stage.name for stage in found if stage))
     return SideBySideRow(
-        name=" / ".join(dict.fromkeys(stage.name for stage in found if stage)),
+        name=" / ".join(names),
+        stages=names,
         holds=tuple(_contents(side, stage) if stage else None for side, stage in zip(sides, found, strict=True)),
         counts=tuple(stage.counts if stage else None for stage in found),
         bounds=tuple(
@@ -197,7 +200,7 @@ def _word(profile: Profile, op: Op) -> str:
         return ""
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         return "recurrent"
-    weighted = any(profile.storages[profile.tensors[i].storage].role == "parameter" for i in op.inputs)
+    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
     return "linear" if weighted else "matmul"
 
 
@@ -232,7 +235,14 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
-            Column(f"{key}_ratio_{letter.lower()}", f"{letter}/A", "count", f"{word} of {name} to A", ratio_rank + i)
+            Column(
+                f"{key}_ratio_{letter.lower()}",
+                f"{letter}/A",
+                "count",
+                f"{word} of {name} to A",
+                ratio_rank + i,
+                is_ratio=True,
+            )
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
     return tuple(columns)
@@ -261,6 +271,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
         bounds=frozenset(unsure.intersection(column.key for column in columns)),
         half_intervals={key: one.half_interval for key, one in times.items() if one.half_interval},
         below_resolution={key: one.resolution for key, one in times.items() if one.below_resolution},
+        stages=line.stages,
     )
 
 

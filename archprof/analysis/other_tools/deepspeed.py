@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from archprof.analysis.other_tools.tool_count import Convention, WorkPart
+from archprof.analysis.other_tools.tool_count import Convention, WorkPart, count_unspread_product
 from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
@@ -56,10 +56,7 @@ def _count_convolution(reading: ToolView, row: ModuleCall, op: Op, macs: int) ->
 def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
     if reading.may_be_einsum(op):
         return WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, macs, macs)
-    first, second = reading.find_factor_shapes(op)
-    counted = count_elements(first) * second[-1]
-    words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
-    return WorkPart(words, counted, counted, macs)
+    return count_unspread_product(reading, op, macs)
 
 
 CONVENTION = Convention(

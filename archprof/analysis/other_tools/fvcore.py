@@ -5,9 +5,9 @@ becomes aten ops.
 
 * Convolution, `linear`, `addmm`, `mm`, `bmm`, `matmul`, `einsum`: multiply-adds, without bias. `matmul` is the elements
   of its first factor times the last dimension of the second: a factor that is spread over a batch counts once.
-* Batch norm 2 an element (1 without weights; 5 and 4 where it takes the batch's own statistics), layer, group and
-  instance norm 5 an element (4 without weights).
-* `adaptive_avg_pool2d` 1 an input element; `upsample_nearest2d` 1, `upsample_bilinear2d` and `grid_sampler` 4 an
+* Batch norm 2 per element (1 without weights; 5 and 4 where it takes the batch's own statistics), layer, group and
+  instance norm 5 per element (4 without weights).
+* `adaptive_avg_pool2d` 1 per input element; `upsample_nearest2d` 1, `upsample_bilinear2d` and `grid_sampler` 4 an
   output element.
 * Nothing for scaled dot product attention, recurrent layers, `baddbmm`, `mv`, `bilinear`, nor for a convolution
   written with `padding="same"`, which is another node.
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart
+from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart, count_unspread_product
 from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
@@ -64,7 +64,7 @@ def _count_op(reading: ToolView, row: ModuleCall, op: Op) -> Iterator[WorkPart]:
         yield WorkPart(op.name, amount, amount)
     elif row.kind not in ("AdaptiveAvgPool1d", "AdaptiveAvgPool3d") and _is_adaptive_pool(op):
         amount = reading.numel(op.inputs[0])
-        yield WorkPart("adaptive average pool, 1 an input element", amount, amount)
+        yield WorkPart("adaptive average pool, 1 per input element", amount, amount)
     elif macs:
         yield WorkPart(f"{op.name}, counted as nothing", 0, 0, macs)
 
@@ -76,10 +76,7 @@ def _is_adaptive_pool(op: Op) -> bool:
 def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
     if reading.may_be_einsum(op):
         return _count_einsum(op, macs)
-    first, second = reading.find_factor_shapes(op)
-    counted = count_elements(first) * second[-1]
-    words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
-    return WorkPart(words, counted, counted, macs)
+    return count_unspread_product(reading, op, macs)
 
 
 def _count_einsum(op: Op, macs: int) -> WorkPart:
@@ -91,19 +88,19 @@ def _count_einsum(op: Op, macs: int) -> WorkPart:
 
 def _count_batch_norm(reading: ToolView, op: Op) -> WorkPart:
     """Inputs: x, then weight and bias, then the running mean and variance, as far as there are any."""
-    others = [reading.profile.storages[reading.profile.tensors[i].storage].role for i in op.inputs[1:]]
+    others = [reading.profile.role_of(i) for i in op.inputs[1:]]
     affine = "parameter" in others or len(others) == 4
     if "buffer" not in others and len(others) < 4:
         return _count_norm("batch norm by the batch's own statistics", reading.shape(op.inputs[0]), affine)
     amount = reading.numel(op.inputs[0]) * (2 if affine else 1)
-    return WorkPart(f"batch norm, {2 if affine else 1} an element", amount, amount)
+    return WorkPart(f"batch norm, {2 if affine else 1} per element", amount, amount)
 
 
 def _count_norm(words: str, shape: tuple[int, ...], affine: bool) -> WorkPart:
     if not 2 <= len(shape) <= 5:
         raise CannotCount(f"its rule of a {words} raises on an input of {len(shape)} dimensions")
     each = 5 if affine else 4
-    return WorkPart(f"{words}, {each} an element", each * count_elements(shape), each * count_elements(shape))
+    return WorkPart(f"{words}, {each} per element", each * count_elements(shape), each * count_elements(shape))
 
 
 CONVENTION = Convention(

@@ -3,10 +3,10 @@
 It counts modules by their exact class and, besides, calls of some functions that it replaces while the model runs; a
 module that calls one of those counts twice.
 
-* Modules: convolution and linear with their bias; activations and norms 1 an element, norms with an `affine` flag 2;
-  pools 1 an input element; upsampling 1 an output element of the first sample; recurrent layers with their biases;
+* Modules: convolution and linear with their bias; activations and norms 1 per element, norms with an `affine` flag 2;
+  pools 1 per input element; upsampling 1 per output element of the first sample; recurrent layers with their biases;
   `nn.MultiheadAttention` by a formula, for three positional inputs.
-* Functions: `F.relu` and its kin, pools, `F.softmax`, `F.interpolate`: 1 an element; `torch.matmul`, `mm`, `bmm`,
+* Functions: `F.relu` and its kin, pools, `F.softmax`, `F.interpolate`: 1 per element; `torch.matmul`, `mm`, `bmm`,
   `addmm`, `baddbmm`, `add`, `mul`, also as methods, not as operators (`@`, `+`, `*`).
 
 The modules' sum is divided by the length of the model's first input, the functions' sum is not. A model with several
@@ -113,7 +113,7 @@ def _count_module(reading: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
     if rule is None:
         inside = (
             frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
-        )  # those are told by `_functions`
+        )  # those are told by `_count_functions`
         yield from (
             WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs)
             for op in row.ops
@@ -151,19 +151,19 @@ def _linear(row: ModuleCall) -> NamedAmounts:
 
 def _norm(row: ModuleCall) -> NamedAmounts:
     each = 2 if row.param_shapes and row.kind != "LayerNorm" else 1
-    yield f"{row.kind}, {each} an element", each * count_elements(row.input_shape)
+    yield f"{row.kind}, {each} per element", each * count_elements(row.input_shape)
 
 
 def _pool(row: ModuleCall) -> NamedAmounts:
-    yield "pool, 1 an input element", count_elements(row.input_shape)
+    yield "pool, 1 per input element", count_elements(row.input_shape)
 
 
 def _activation(row: ModuleCall) -> NamedAmounts:
-    yield "activation module, 1 an element", count_elements(row.output_shape)
+    yield "activation module, 1 per element", count_elements(row.output_shape)
 
 
 def _upsample(row: ModuleCall) -> NamedAmounts:
-    yield "Upsample, 1 an output element of the first sample", count_elements(row.output_shape[1:])
+    yield "Upsample, 1 per output element of the first sample", count_elements(row.output_shape[1:])
 
 
 def _recurrent(row: ModuleCall) -> NamedAmounts:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from archprof import units
-from archprof.analysis import certainty
 from archprof.analysis.other_tools import count_as_tool
 from archprof.analysis.other_tools.tool_count import Convention, ToolCount, WorkLine
 from archprof.analysis.table import Column, Row, Table, Value
+from archprof.analysis.tables import notes
 from archprof.facts.records import Profile
 
 
@@ -62,7 +62,7 @@ def _write_notes(profile: Profile, tally: ToolCount) -> Iterator[str]:
     if tally.failure is None:
         yield from filter(None, [tally.convention.limits, "" if tally.is_exact else tally.convention.unclear])
     inputs = ", ".join(profile.inputs) or "none"
-    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {certainty.describe_certainty(profile)}."
+    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {notes.describe_certainty(profile)}."
 
 
 def describe_tool_count(profile: Profile, tally: ToolCount) -> str:

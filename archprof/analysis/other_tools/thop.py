@@ -3,11 +3,11 @@
 It knows modules by their exact class:
 * convolution, also transposed: output elements x input channels of a group x window (of a transposed one that is too
   much by about the square of its stride); linear: output elements x input features; neither with its bias;
-* batch, layer and instance norm 2 an element, 4 with weights; softmax 3n - 1 for n classes; PReLU 1 an element;
-* average pool 1 an output element; adaptive average pool the window + 1 an output element;
-* upsampling 1 an output element (nearest), 5 (linear), 11 (bilinear) or 259 (bicubic);
+* batch, layer and instance norm 2 per element, 4 with weights; softmax 3n - 1 for n classes; PReLU 1 per element;
+* average pool 1 per output element; adaptive average pool the window + 1 per output element;
+* upsampling 1 per output element (nearest), 5 (linear), 11 (bilinear) or 259 (bicubic);
 * recurrent layers with their biases and gate functions.
-No functional op, no attention. A module that several others hold counts once a call, a holder and a hook, and each
+No functional op, no attention. A module that several others hold counts once per call, holder and hook, and each
 holder sets a hook.
 """
 

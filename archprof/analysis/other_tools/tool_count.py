@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archprof.analysis.other_tools.tool_view import ToolView
+from archprof.analysis.other_tools.tool_view import ToolView, count_elements
+from archprof.facts.records import Op
 
 
 class WorkPart(NamedTuple):
@@ -114,3 +115,11 @@ def count_by_convention(convention: Convention, reading: ToolView) -> ToolCount:
     except CannotCount as error:
         return ToolCount(convention, failure=str(error))
     return ToolCount(convention, tuple(WorkLine(what, *amounts) for what, amounts in sums.items()))
+
+
+def count_unspread_product(reading: ToolView, op: Op, macs: int) -> WorkPart:
+    """A product by a rule that counts a factor once which `torch.matmul` spread over a batch."""
+    first, second = reading.find_factor_shapes(op)
+    counted = count_elements(first) * second[-1]
+    words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
+    return WorkPart(words, counted, counted, macs)

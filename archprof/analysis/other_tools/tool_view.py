@@ -58,11 +58,11 @@ class ModuleCall:
     @cached_property
     def param_shapes(self) -> tuple[Shape, ...]:
         """The shapes of the parameters that its ops read, each once, in the order of use; views count as the whole."""
-        found: dict[int, Shape] = {}
+        profile, found = self.tool_view.profile, dict[int, Shape]()
         for op in self.ops:
             for index in op.inputs:
-                tensor = self.tool_view.profile.tensors[index]
-                if self.tool_view.profile.storages[tensor.storage].role == "parameter":
+                tensor = profile.tensors[index]
+                if profile.role_of(index) == "parameter":
                     found.setdefault(tensor.storage, tensor.spec.shape)
         return tuple(found.values())
 
@@ -77,19 +77,14 @@ class ToolView:
     def module_calls(self) -> tuple[ModuleCall, ...]:
         """Every module call, in order; modules that were never called are left out."""
         profile, ops = self.profile, [list[Op]() for _ in self.profile.calls]
-        for op in profile.ops:
-            if op.phase == "forward":
-                ops[op.call].append(op)
+        for op in profile.forward_ops:
+            ops[op.call].append(op)
         inner, holders = self._find_inner_paths(), self._count_holders()
         return tuple(
             ModuleCall(self, layer, tuple(ops[layer.call_index]), layer.path not in inner, holders[layer.path])
             for layer in profile.layers
             if layer.call_index is not None
         )
-
-    @cached_property
-    def _maker_by_tensor(self) -> dict[int, Op]:
-        return {index: op for op in reversed(self.profile.ops) for index in op.outputs}
 
     def _iterate_callers(self) -> Iterator[tuple[Layer, Layer]]:
         """Every row but the model's own, and the row that called it."""
@@ -127,30 +122,26 @@ class ToolView:
 
     def _before_spreading(self, index: int) -> Shape:
         """A factor of `bmm`: `matmul` expands it, then makes it three-dimensional, and `torch.bmm` itself does not."""
-        made, viewed = self._maker_by_tensor.get(index), False
+        made, viewed = self.profile.maker_by_tensor.get(index), False
         while made is not None and made.name in VIEW_OPS:
             viewed = True
-            made = self._maker_by_tensor.get(made.inputs[0])
+            made = self.profile.maker_by_tensor.get(made.inputs[0])
         if viewed and made is not None and made.name == "aten.expand":
             return self.shape(made.inputs[0])
         return self.shape(index)
 
     def may_be_einsum(self, op: Op) -> bool:
         """Whether a `bmm` may stem from `torch.einsum`, which views and permutes what comes out of it."""
-        after = self._first_user_by_tensor.get(op.outputs[0])
+        after = self.profile.first_user_by_tensor.get(op.outputs[0])
         if after is None or after.name != "aten.view":
             return False
-        last = self._first_user_by_tensor.get(after.outputs[0])
+        last = self.profile.first_user_by_tensor.get(after.outputs[0])
         return last is not None and last.name == "aten.permute"
 
     def is_from_linear(self, op: Op) -> bool:
         """Whether an `addmm` stems from `F.linear`, which alone shapes the product back by this op."""
-        after = self._first_user_by_tensor.get(op.outputs[0]) if op.name == "aten.addmm" else None
+        after = self.profile.first_user_by_tensor.get(op.outputs[0]) if op.name == "aten.addmm" else None
         return after is not None and after.name == "aten._unsafe_view"
-
-    @cached_property
-    def _first_user_by_tensor(self) -> dict[int, Op]:
-        return {index: op for op in reversed(self.profile.ops) for index in op.inputs}
 
 
 def count_elements(shape: Shape) -> int:

@@ -30,7 +30,7 @@ SLIDING_OPS = ("aten.convolution", "aten._convolution", "aten.max_pool", "aten.a
 
 
 class ReceptiveField(NamedTuple):
-    """What one position of a layer's first output sees, one number a spatial dimension of the input.
+    """What one position of a layer's first output sees, one number per spatial dimension of the input.
 
     Position i of the output is centred on input position i * stride + (size - 1) / 2 - padding. After an upsampling
     fields differ from position to position: `size` is then the widest, stride and padding are averages.
@@ -141,11 +141,11 @@ class FieldWalk:
         step = OpStep(
             number=number,
             op=op,
-            layer_name=_named(self.profile.layers[self.profile.call_rows[op.call]]),
+            layer_name=_named(self.profile.layer_of(op)),
             states=[self.state(i) for i in op.inputs],
             shapes=[self.shape(i) for i in op.inputs],
             out_shapes=[self.shape(i) for i in op.outputs],
-            reads_buffers=any(self._role(i) == "buffer" for i in op.inputs[1:]),
+            reads_buffers=any(self.profile.role_of(i) == "buffer" for i in op.inputs[1:]),
         )
         self._note_axes(step)
         self.parts.note_slice(step)
@@ -155,9 +155,6 @@ class FieldWalk:
                 self._overwrite(step, index, state)
             self._set(index, state)
         return made
-
-    def _role(self, index: int) -> str:
-        return self.profile.storages[self.profile.tensors[index].storage].role
 
     def _note_axes(self, step: OpStep) -> None:
         """The first window that slides over an input tells which of its dimensions are spatial."""
@@ -192,7 +189,9 @@ class FieldWalk:
     def field(self, index: int) -> ReceptiveField:
         layer = self.profile.layers[index]
         if layer.call is None:
-            return ReceptiveField(reason="never called in this pass")
+            unread = {self.profile.modules[one.module].path for one in self.profile.unread_parameters}
+            used = layer.params and layer.path not in unread
+            return ReceptiveField(reason="its weights are used without a call" if used else "never called in this pass")
         if not layer.outputs:
             return ReceptiveField(reason="no output")
         if index in self.results:
@@ -203,7 +202,7 @@ class FieldWalk:
         )
 
     def spans(self, index: int) -> list[PositionSpan]:
-        """What each position of the layer's first output sees, a span a spatial dimension that it tells apart."""
+        """What each position of the layer's first output sees, a span per spatial dimension that it tells apart."""
         return self._spans(self._result(index)) if index in self.results else []
 
     def _result(self, index: int) -> PositionState:
@@ -225,7 +224,7 @@ class FieldWalk:
         ops, rows = self.profile.ops, self.profile.call_rows
         after = next((i for i, op in enumerate(ops) if rows[op.call] > index and op.phase == "forward"), len(ops))
         for number, tensor in enumerate(self.profile.tensors):
-            if _is_alike(tensor.spec, spec) and self._role(number) == "input" and number in self.states:
+            if _is_alike(tensor.spec, spec) and self.profile.role_of(number) == "input" and number in self.states:
                 yield self.states[number]
         for op, made in zip(ops[:after], self.made_states, strict=False):
             for number, state in zip(op.outputs, made, strict=False):

@@ -39,7 +39,7 @@ class PositionState(NamedTuple):
     """What the positions of one tensor see.
 
     Attributes:
-        dims: one a tensor dimension.
+        dims: one per tensor dimension.
         held: of axes along which the tensor holds one position, without a dimension for it.
         lost: of axes that were mixed globally, or that a rule could not follow.
         apart: channels hold neighbouring positions, each its own, and were not mixed since.

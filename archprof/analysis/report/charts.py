@@ -35,7 +35,7 @@ class ChartData(NamedTuple):
 
     Attributes:
         key: which picture it is; fixed, and fit for an id.
-        names: one a set of points: a model, or what the set shows.
+        names: one per set of points: a model, or what the set shows.
         points: (x, y, label) of each, a tuple for each of `names`; x is a text where the picture has categories, which
             differ within a set.
         kind: how it wants to be drawn.
@@ -85,7 +85,7 @@ def build_charts(subject: PageView) -> tuple[ChartData, ...]:
 
 
 def chart_stages(subject: PageView) -> Iterator[ChartData]:
-    """What each run of layers of one spatial size holds or spends, a picture a measure; it adds up to the total."""
+    """What each run of layers of one spatial size holds or spends, a picture per measure; it adds up to the total."""
     names = number_repeats(stage.name for stage in subject.stages)
     for key in CHART_MEASURES:
         values = [getattr(stage.counts, key) for stage in subject.stages]
@@ -135,7 +135,7 @@ def chart_live_bytes(subject: PageView) -> ChartData:
 
 def _name_op(subject: PageView, op: Op) -> str:
     back = " (backward)" if op.phase == "backward" else ""
-    return f"{subject.table_row_name(subject.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
+    return f"{subject.table_row_name(subject.profile.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
 
 
 def chart_activations(subject: PageView) -> ChartData:
@@ -230,10 +230,10 @@ def chart_windows(subject: PageView) -> ChartData:
 
 def find_conv_chain(subject: PageView) -> list[tuple[int, Window, str]]:
     """Row, window and name of each convolution, where the model is a chain of a few and has no other MACs."""
-    works = [op for op in subject.profile.ops if op.phase == "forward" and op.macs]
+    works = [op for op in subject.profile.forward_ops if op.macs]
     chain = [
         (row, op.window, subject.table_row_name(row))
-        for op, row in ((op, subject.row_of(op)) for op in works)
+        for op, row in ((op, subject.profile.row_of(op)) for op in works)
         if op.window and not op.window.transposed and subject.fields[row].size
     ]
     alone = len(chain) == len(works) == subject.depth <= MAX_CHAIN and not subject.bounds

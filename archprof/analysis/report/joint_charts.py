@@ -99,7 +99,7 @@ def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 
 def build_stage_stacks(comparison: Comparison, names: tuple[str, ...]) -> list[ChartData]:
-    """Parameters and MACs, stage on stage: a bar a model, a set a stage of about the same resolution.
+    """Parameters and MACs, stage on stage: a bar per model, a set per stage of about the same resolution.
 
     No point where a model has no such stage.
     """

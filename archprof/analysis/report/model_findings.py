@@ -5,7 +5,7 @@ Rows are named as its per-layer table names them, and so are columns. No share i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from archprof.analysis import elapsed, phrases
@@ -60,16 +60,17 @@ def _unknown(subject: PageView) -> list[str]:
     return [subject.table_row_name(row) for row, counts in enumerate(subject.own_counts) if counts.unknown]
 
 
-def find_uncalled_params(subject: PageView) -> Iterator[WeighedFinding]:
-    """Parameters in layers that never ran: in the model for nothing, or used without a call."""
-    layers = subject.profile.layers
-    idle = [row for row, layer in enumerate(layers) if layer.call is None and layer.params]
-    if idle and not subject.profile.failure:
-        held = sum(layers[row].params for row in idle)
+def find_unread_params(subject: PageView) -> Iterator[WeighedFinding]:
+    """Weights that no op reads: in the model for nothing, as far as this pass tells."""
+    profile = subject.profile
+    if profile.unread_parameters:
+        held = sum(one.spec.numel for one in profile.unread_parameters)
         share = phrases.say_percent(held / subject.total.params)
         whose = f"{phrases.say_count(held)} parameters of {subject.name}, {share} of all,"
-        text = f"{whose} are in {_layers(len(idle))} that this pass never calls."
-        yield WeighedFinding(90, _finding(subject, text, ("params",), map(subject.table_row_name, idle)))
+        owners = {profile.modules[one.module].path for one in profile.unread_parameters}
+        rows = [row for row, layer in enumerate(profile.layers) if layer.path in owners and not layer.call]
+        text = f"{whose} in {_layers(len(rows))}, are weights that no op of this pass reads."
+        yield WeighedFinding(90, _finding(subject, text, ("params",), map(subject.table_row_name, rows)))
 
 
 def find_mac_hotspots(subject: PageView) -> Iterator[WeighedFinding]:
@@ -77,16 +78,21 @@ def find_mac_hotspots(subject: PageView) -> Iterator[WeighedFinding]:
     macs = {row: counts.macs for row, counts in enumerate(subject.own_counts) if counts.macs}
     if not macs or "macs" in subject.bounds:
         return
-    ordered = sorted(macs, key=lambda row: -macs[row])
-    sums = list(accumulate(macs[row] for row in ordered))
-    few = next(i for i, held in enumerate(sums, 1) if held >= HALF * sums[-1])
-    rows = [subject.table_row_name(row) for row in ordered[:few]]
-    share = _capitalised(phrases.say_percent(sums[few - 1] / sums[-1]))
+    hot, share = _fewest_with_half(macs, subject.total.macs)
+    few, rows = len(hot), list(map(subject.table_row_name, hot))
     where = f"{_number(few)} of its {_number(len(macs))} layers with MACs"
-    text = f"{share} of the MACs of {subject.name} are spent in {where}."
+    text = f"{_capitalised(share)} of the MACs of {subject.name} are spent in {where}."
     if len(macs) == 1:
-        text = f"All MACs of {subject.name} are spent in {_row_in_words(rows[0])}."
+        text = f"All MACs of {subject.name} are spent in {_say_row(subject, hot[0])}."
     yield WeighedFinding(75 - 30 * few / len(macs), _finding(subject, text, ("macs", "share_macs"), rows))
+
+
+def _fewest_with_half(values: Mapping[int, float], whole: float) -> tuple[list[int], str]:
+    """The fewest rows that hold half of the whole, and the share they hold; none where all rows hold less."""
+    ordered = sorted(values, key=lambda row: -values[row])
+    sums = accumulate(values[row] for row in ordered)
+    found = next(((i, held) for i, held in enumerate(sums, 1) if held >= HALF * whole), None)
+    return (ordered[: found[0]], phrases.say_percent(found[1] / whole)) if found else ([], "")
 
 
 def find_time_hotspots(subject: PageView) -> Iterator[WeighedFinding]:
@@ -97,13 +103,10 @@ def find_time_hotspots(subject: PageView) -> Iterator[WeighedFinding]:
     times = {
         row: one.latency.seconds for row, one in enumerate(own) if one.latency and not one.latency.below_resolution
     }
-    ordered = sorted(times, key=lambda row: -times[row])
-    sums = list(accumulate(times[row] for row in ordered))
-    few = next((i for i, taken in enumerate(sums, 1) if taken >= HALF * whole.seconds), None)
-    if few is None:
+    hot, share = _fewest_with_half(times, whole.seconds)
+    if not hot:
         return
-    rows = [subject.table_row_name(row) for row in ordered[:few]]
-    share, called = phrases.say_percent(sums[few - 1] / whole.seconds), sum(one.calls for one in own)
+    few, rows, called = len(hot), map(subject.table_row_name, hot), sum(one.calls for one in own)
     text = f"{share} of the latency of {subject.name} is spent in {_number(few)} of {_layers(called)}"
     yield WeighedFinding(88 - 30 * few / called, _finding(subject, f"{text}.", ("latency", "share_latency"), rows))
 
@@ -174,12 +177,12 @@ def find_activation_makers(subject: PageView) -> Iterator[WeighedFinding]:
 def _find_largest_activations(subject: PageView, sizes: dict[int, int]) -> Iterator[WeighedFinding]:
     """The layer, or layers, with the largest activations; nothing where all are as large."""
     most = max(sizes.values())
-    rows = [subject.table_row_name(row) for row, size in sizes.items() if size == most]
+    largest = [row for row, size in sizes.items() if size == most]
+    where, rows = _say_row(subject, largest[0]), list(map(subject.table_row_name, largest))
     amount = f"{phrases.say_bytes(most)} in float32, {phrases.say_percent(most / sum(sizes.values()))} of all"
-    whose = f"The largest activations of {subject.name} are made in {_row_in_words(rows[0])}"
+    whose = f"The largest activations of {subject.name} are made in {where}"
     text = f"{whose}: {amount}."
     if len(sizes) == 1:
-        where = _row_in_words(rows[0])
         text = f"All activations of {subject.name} are made in {where}: {phrases.say_bytes(most)} in float32."
     elif len(rows) > 1:
         text = f"{whose} and in {_number(len(rows) - 1)} more: each {amount}."
@@ -192,13 +195,13 @@ def find_memory_peak(subject: PageView) -> Iterator[WeighedFinding]:
     if not subject.live_bytes or "act_fp32" in subject.bounds:
         return
     profile, most = subject.profile, max(subject.live_bytes)
-    row = subject.table_row_name(subject.row_of(profile.ops[subject.live_bytes.index(most)]))
+    row = profile.row_of(profile.ops[subject.live_bytes.index(most)])
     there = [profile.storages[index] for index in liveness.find_live_at_peak(profile)]
     fixed = sum(storage.nbytes for storage in there if storage.role in ("parameter", "buffer"))
     weights = f", {phrases.say_percent(fixed / most)} of it parameters and buffers" if fixed else ""
-    size, where = phrases.say_bytes(most), _row_in_words(row)
+    size, where = phrases.say_bytes(most), _say_row(subject, row)
     text = f"At most {size} are live at once in {profile.dtype}, while {where} runs{weights}."
-    yield WeighedFinding(52, _finding(subject, text, ("act_fp32",), [row]))
+    yield WeighedFinding(52, _finding(subject, text, ("act_fp32",), [subject.table_row_name(row)]))
 
 
 def find_widest_field(subject: PageView) -> Iterator[WeighedFinding]:
@@ -210,10 +213,7 @@ def find_widest_field(subject: PageView) -> Iterator[WeighedFinding]:
     wide, whole = max(field), _input_extent(subject, field)
     if wide == 1:
         return
-    sight, pixels = (
-        f"One position of {_row_in_words(subject.table_row_name(row))} sees {wide:,}",
-        "input pixels along a side",
-    )
+    sight, pixels = f"One position of {_say_row(subject, row)} sees {wide:,}", "input pixels along a side"
     if whole is None:
         text = f"{sight} {pixels}."
     elif wide <= whole:
@@ -275,7 +275,7 @@ def find_absences(subject: PageView) -> Iterator[WeighedFinding]:
 
 MODEL_RULES: tuple[ModelRule, ...] = (
     find_incomplete_counts,
-    find_uncalled_params,
+    find_unread_params,
     find_time_hotspots,
     find_gpu_waits,
     find_slow_kind,
@@ -300,9 +300,10 @@ def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _row_in_words(row: str) -> str:
+def _say_row(subject: PageView, row: int) -> str:
     """A row in a sentence: a number alone is no name."""
-    return "the model itself" if row.startswith("(model)") else f"layer {row}" if row.isdigit() else row
+    name = subject.table_row_name(row)
+    return f"layer {name}" if name.isdigit() else name if subject.layer(row).path else "the model itself"
 
 
 def _number(count: int) -> str:

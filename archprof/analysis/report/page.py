@@ -60,7 +60,7 @@ class Report:
         models: a part for each.
         comparison: of all of them; `None` for one.
         charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
-        appendix: sections of a title and a text or lines.
+        appendix: sections of a title and lines, or the text of a command.
     """
 
     title: str
@@ -81,8 +81,8 @@ def build_report(
         profiles: from one to 26; the others are set against the first.
         command: what makes this page again, for its end.
         title: left out: the names of the models.
-        device: under whose roof measured layers are shown, as `predicting.devices.named` takes it; left out: the
-            one they were measured on.
+        device: under whose roof measured layers are shown, as `devices.resolve_device` takes it; left out: the one they
+            were measured on.
 
     Raises:
         UsageError: for no model or more than 26, a device that is not known, or one and nothing measured.

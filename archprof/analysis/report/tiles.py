@@ -44,7 +44,7 @@ def build_tiles(subject: PageView) -> tuple[Tile, ...]:
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act, stopped = totals.activation_bytes, subject.profile.failure is not None
-    sizes, sign = (act["float16"], "float16"), "float32 | float16"
+    sizes, sign = (act["float16"], "float16"), "float32"
     return (
         Tile("params", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
         Tile("macs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from archprof.analysis import elapsed
 from archprof.analysis.tables import decoding
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
@@ -12,8 +14,6 @@ UNCOUNTED_NOTE = (
     "Shares and ratios are of what was counted."
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
-
-
 LACKS_CALLS_NOTE = (
     "No module inside the model was seen to be called: all work is in the model's own row, and nothing tells whether "
     "that is all there is."
@@ -23,26 +23,39 @@ NOT_BY_OP_NOTE = "Latency is measured by layer, not by op: see the table by laye
 
 def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tuple[str, ...]:
     """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
-    lines = [_asked(profile), CONVENTION_NOTE]
-    if profile.decoding is not None:
-        lines.append(decoding.describe_phase(profile.decoding, profile.batch))
-    if own:
-        lines.append(OWN_WORK_NOTE)
+    asked, *phase = describe_pass(profile)
+    return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
+
+
+def describe_certainty(profile: Profile) -> str:
+    """ "complete", or "lower bound" where an op has no rule or the forward stopped; either may be "on real tensors".
+
+    The last says that the pass needed values, so that what was counted may depend on the values it took.
+    """
+    word = "complete" if profile.totals.complete else "lower bound"
+    return f"{word}, on real tensors" if profile.ran.device == "cpu" else word
+
+
+def describe_pass(profile: Profile) -> list[str]:
+    """What was asked: the inputs, batch, mode and dtype; of a decoder its phase."""
+    inputs = ", ".join(profile.inputs) or "none"
+    asked = f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype}."
+    return [asked, *([decoding.describe_phase(profile.decoding, profile.batch)] if profile.decoding else [])]
+
+
+def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
+    """What the reader of a table by `by` must know of this pass to trust its numbers; no convention is among it."""
+    lines = []
     if profile.failure is not None:
         lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
     if any(op.status == "unknown" for op in profile.ops):
         lines += _unknown(profile)
-    if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
-        lines.append(_uncalled(uncalled))
+    if profile.unread_parameters:
+        lines.append(_unread(profile))
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
-    return (*lines, *profile.notes, *timed)
-
-
-def _asked(profile: Profile) -> str:
-    inputs = ", ".join(profile.inputs) or "none"
-    return f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype}."
+    return [*lines, *profile.notes, *timed]
 
 
 def _stopped(profile: Profile) -> str:
@@ -60,15 +73,22 @@ def _unknown(profile: Profile) -> list[str]:
     for name, ops in groups.items():
         made = [profile.tensors[i].spec for i in ops[0].outputs]
         calls = f"{len(ops)} call{'s' if len(ops) > 1 else ''}"
-        first = profile.layers[profile.call_rows[ops[0].call]]
+        first = profile.layer_of(ops[0])
         lines.append(f"Not counted: {name}, {calls}, first in {_named(first)} -> {_shapes(made)}.")
     return [*lines, UNCOUNTED_NOTE]
 
 
-def _uncalled(layers: list[Layer]) -> str:
-    names = ", ".join(layer.path for layer in layers[:3])
-    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    return f"Never called in this pass, parameters counted ({sum(layer.params for layer in layers):,}): {names}{more}."
+def _unread(profile: Profile) -> str:
+    """The modules whose weights no op read, and the single parameters of others."""
+    held = Counter(one.module for one in profile.parameters if one.role == "parameter")
+    found = Counter(one.module for one in profile.unread_parameters)
+    names = dict.fromkeys(
+        profile.modules[one.module].path or one.name if found[one.module] == held[one.module] else one.name
+        for one in profile.unread_parameters
+    )
+    first, more = ", ".join([*names][:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""
+    count = sum(one.spec.numel for one in profile.unread_parameters)
+    return f"Weights not read in this pass, parameters counted ({count:,}): {first}{more}."
 
 
 def _named(layer: Layer) -> str:

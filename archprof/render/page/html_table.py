@@ -54,7 +54,7 @@ def _head(strip: PrintedColumn) -> str:
 
 def _largest(table: Table, strip: PrintedColumn) -> float:
     """What the longest bar of a column stands for: the largest value of a row that is no subtotal."""
-    if not strip.column.numeric or "_ratio" in strip.column.key:
+    if not strip.column.numeric or strip.column.is_ratio:
         return 0
     at = table.columns.index(strip.column)
     values = [row.cells[at] for row in table.rows if not row.subtotal]

@@ -2,11 +2,11 @@
 
 A row is one step of one sequence. MACs: rows × elements of all weight matrices (projection included); the first
 step's product with the initial state is counted even where that state is zero.
-FLOPs: 2 × MACs, 1 a row for each element of each bias, and for each row, layer and direction with H hidden units
+FLOPs: 2 × MACs, 1 per row for each element of each bias, and for each row, layer and direction with H hidden units
 * LSTM 13 H: 4 H join the two products, 4 H gate functions, 3 H new cell state, 2 H output;
 * GRU 10 H: 2 H join the products of two gates, 2 H gate functions, 3 H new candidate, 3 H blend with the old state;
 * RNN 2 H: join the products, activation.
-Dropout between layers in training: 2 an element it is applied to.
+Dropout between layers in training: 2 per element it is applied to.
 
 Backward: twice the forward, since each weight matrix stands in two products, one for the gradient of its input and
 one for its own. The gradient of the first layer's input is counted even where nobody asks for it.
