@@ -69,7 +69,7 @@ def find_unread_params(subject: PageView) -> Iterator[WeighedFinding]:
         whose = f"{phrases.say_count(held)} parameters of {subject.name}, {share} of all,"
         owners = {profile.modules[one.module].path for one in profile.unread_parameters}
         rows = [row for row, layer in enumerate(profile.layers) if layer.path in owners and not layer.call]
-        text = f"{whose} in {_layers(len(rows))}, are weights that no op of this pass reads."
+        text = f"{whose} are weights of {_layers(len(rows))} that no op of this pass reads."
         yield WeighedFinding(90, _finding(subject, text, ("params",), map(subject.table_row_name, rows)))
 
 

@@ -11,13 +11,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.tables.call_tree import ROOT_LABEL
 from archprof.analysis.tables.columns import CountedLine
-from archprof.analysis.tables.map_sizes import Size
-from archprof.analysis.tables.stage_parts import WorkPart, split_work
 from archprof.facts.records import Profile
+
+if TYPE_CHECKING:
+    from archprof.analysis.tables.map_sizes import Size
+    from archprof.analysis.tables.stage_parts import WorkPart
 
 NOT_READ = "not read"
 
@@ -46,6 +49,8 @@ class StageRun:
 
 def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[StageRun]:
     """The stages in order, what no op read last. Together they are all that `rows` did; the others did nothing."""
+    from archprof.analysis.tables.stage_parts import split_work
+
     shown = set(rows)
     parts = [part for part in split_work(profile, own) if part.row in shown]
     return [
