@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -76,6 +76,13 @@ class Elapsed:
     def stable(self) -> bool:
         """The rounds lie within 10 % of one another."""
         return self.high <= MAX_SPREAD * self.low
+
+
+def mark_times(times: Mapping[str, Elapsed | None]) -> tuple[dict[str, float], dict[str, float]]:
+    """How sure times are, given by column key: `half_intervals` and `below_resolution` of their `Row`."""
+    known = {key: one for key, one in times.items() if one is not None}
+    within = {key: one.half_interval for key, one in known.items() if one.half_interval}
+    return within, {key: one.resolution for key, one in known.items() if one.below_resolution}
 
 
 def convert_timing(timing: Timing, resolution: float = 0.0) -> Elapsed:

@@ -18,6 +18,7 @@ from archprof.analysis.tables.stages import Stage
 from archprof.analysis.weight_depth import count_weight_layers
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Profile
+from archprof.facts.steps import find_steady_storages
 from archprof.models import registry
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
@@ -123,7 +124,7 @@ class ProfileView:
     @cached_property
     def live_bytes(self) -> list[int]:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
-        return liveness.sum_live_bytes(self.profile.storages, len(self.profile.ops))
+        return liveness.sum_live_bytes(find_steady_storages(self.profile), len(self.profile.ops))
 
     @cached_property
     def live_activation_bytes(self) -> list[int]:

@@ -12,6 +12,7 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.epoch import epoch
 from archprof.cli.guide import guide
+from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
@@ -33,6 +34,7 @@ app.command()(compare)
 app.command()(whatif)
 app.command()(inputs)
 app.command(cls=CommandWithLimits)(fit)
+app.command()(memory)
 app.command()(report)
 app.command()(epoch)
 app.command()(calibrate)

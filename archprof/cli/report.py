@@ -55,7 +55,8 @@ def report(
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
-    from archprof.predicting import devices
+    from archprof.facts.ran import Ran
+    from archprof.predicting import devices, roofline
 
     with error_boundary(debug):
         if plotly not in PLOTLY_EMBEDDINGS:
@@ -63,9 +64,10 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
-        if device is not None:
-            devices.resolve_device(device)
+        known = None if device is None else devices.resolve_device(device)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        if known is not None and how is not None:
+            roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context)
         shown, ended = profiles.profile_each(models, input, request, how)

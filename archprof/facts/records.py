@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DTYPES_SHOWN", "ITEM_BYTES", "CacheTensor", "Call", "Cost", "Decoding", "Failure", "Kept", "Layer", "Module", "Op",
     "Parameter", "Phase", "Profile", "Ran", "Role", "Signature", "Status", "Storage", "Tensor", "TensorSpec", "Totals",
-    "Window",
+    "Training", "Window",
 ]  # fmt: skip
 
 
@@ -107,6 +107,24 @@ class Decoding(NamedTuple):
         return sum(tensor.spec.nbytes for tensor in self.cache)
 
 
+class Training(NamedTuple):
+    """The step of the optimizer behind a backward pass, which was traced twice.
+
+    Attributes:
+        optimizer: as it was asked for.
+        accumulate: passes whose gradients are added up before a step; this was the last of them.
+        set_to_none: gradients are dropped after a step, and not set to zero and kept.
+        first: index of the first op of the first step of a run, which makes the state.
+        steady: index of the first op of a later step, which finds it.
+    """
+
+    optimizer: str
+    accumulate: int
+    set_to_none: bool
+    first: int
+    steady: int
+
+
 @dataclass(frozen=True, repr=False)
 class Profile:
     """Everything one pass told us.
@@ -124,6 +142,7 @@ class Profile:
         failure: set when the forward did not come to its end.
         overlays: what was measured, predicted or probed, keyed by call.
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
+        training: where the steps of the optimizer stand among the ops, where one was traced.
         sees_calls: a call of a module is seen, which each pass tries out; without that, who was called is not known.
     """
 
@@ -143,6 +162,7 @@ class Profile:
     failure: Failure | None = None
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
+    training: Training | None = None
     sees_calls: bool = True
 
     def __repr__(self) -> str:
@@ -224,8 +244,8 @@ class Profile:
         counts = [[0, 0, 0, 0, 0] for _ in range(count)]
         for (signature, _, phase, _, _), group in zip(self.ops, groups, strict=True):
             row = counts[group]
-            row[4] += signature.status == "unknown"
             if phase != "optimizer":
+                row[4] += signature.status == "unknown"
                 shift = 2 if phase == "backward" else 0
                 row[shift] += signature.macs or 0
                 row[shift + 1] += signature.flops or 0

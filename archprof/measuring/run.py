@@ -175,7 +175,8 @@ class _DeviceBench:
 
     def _make_live_model(self, profile: Profile) -> LiveModel:
         made = dataclasses.replace(self.request, batch=profile.batch, dtype=profile.dtype)
-        return LiveModel(self.target, made, dataclasses.replace(self.how, device=self.device.kind))
+        how = dataclasses.replace(self.how, device=self.device.kind)
+        return LiveModel(self.target, made, how, gradients=profile.ran.gradients == "on")
 
     def _why_no_room(self, profile: Profile) -> str | None:
         """Why there is no room, where running out of memory may end the whole program; `None` if there is."""

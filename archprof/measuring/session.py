@@ -23,6 +23,11 @@ FAST_PATH_NOTE = (
     "rows show them. The whole is the fused one: (unattributed) holds the difference."
 )
 
+INNER_GRADIENTS_NOTE = (
+    "What the forward computes of gradients is in the time of the module that asks for them, and in the counts of the "
+    "layers that they belong to."
+)
+
 
 class MeasurementSession:
     """One measurement: what is known so far is in its attributes, since Ctrl-C may end it anywhere."""
@@ -43,7 +48,10 @@ class MeasurementSession:
             self.compiled = bool(subject.compiled)
             self.first_call_seconds = self._time_first_call(subject)
             self.notes += subject.notes
-            if not subject.compiled and not subject.train and _fuses_encoders(subject.model):
+            if self.profile.ran.gradients:
+                self.notes.append(INNER_GRADIENTS_NOTE)
+            gradients = subject.train or subject.gradients
+            if not subject.compiled and not gradients and _fuses_encoders(subject.model):
                 self.notes.append(FAST_PATH_NOTE)
             self.ways = self.device.make_ways(subject, self.profile)
             self._sample_ways()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archprof import units
+from archprof.errors import UsageError
+from archprof.facts.ran import Ran
 from archprof.facts.records import Profile
 from archprof.predicting import devices
 from archprof.predicting.devices import Device, Figure
@@ -46,10 +48,30 @@ class Roof(NamedTuple):
         return f"{limits} ({doubts})" if doubts else limits
 
 
+def may_have_run_on(device: Device, ran: Ran) -> bool:
+    """Whether a device may be the one that passes ran on: of the same kind, and the catalogue knows it as no other."""
+    known = devices.find_device(ran.device_name)
+    same = known is None or device.name == ran.device_name or known in (device, devices.find_device(device.name))
+    return same and (device.kind == "cpu") == (ran.device == "cpu")
+
+
+def validate_roof(device: Device, ran: Ran) -> None:
+    """Raise `UsageError` where passes that were measured ran on another device than the roof is of."""
+    if not may_have_run_on(device, ran):
+        where = ran.device_name or {"cpu": "the CPU", "cuda": "the GPU"}.get(ran.device, ran.device)
+        raise UsageError(
+            f"A roof of {device.name} says nothing of times on {where}.",
+            "The roof is that of the device that was measured.",
+            f"Leave --device out, measure there, or give what archprof calibrate wrote of {where}.",
+        )
+
+
 def find_roof(profile: Profile, device: Device | None = None) -> Roof | None:
     """The roof of a device, or else of the one it was measured on; `None` where the catalogue does not know enough."""
     measurement = profile.measurement
-    device = device or (devices.find_device(measurement.ran.device_name) if measurement else None)
+    if device is None and measurement is not None:
+        found = devices.find_device(measurement.ran.device_name)
+        device = found if found and may_have_run_on(found, measurement.ran) else None  # else its GPU has that name
     if device is None or measurement is None:
         return None
     rounds_factors = profile.dtype == "float32" and measurement.ran.allows_tf32

@@ -108,6 +108,14 @@ def argument_names(op: Any) -> list[str]:
     return [argument.name for argument in op._schema.arguments]
 
 
+def _count_one() -> int:
+    return 1
+
+
+count_dispatch_modes: Callable[[], int] = find("_C._len_torch_dispatch_stack") or _count_one
+"""How many modes see the ops of this thread. Where torch does not tell: one, also inside an op, where none does."""
+
+
 def has_kernel(op: Any) -> bool:
     """Whether an op is one of the dispatcher's."""
     return bool(require("_C._dispatch_has_kernel", "tell ops that compute from others")(op.name()))
@@ -130,10 +138,6 @@ def _ask_each_autocast() -> bool:
 is_autocast_on: Callable[[], bool] = find("_C._is_any_autocast_enabled") or _ask_each_autocast
 
 
-def _count_nothing() -> int:
-    return 0
-
-
 _function_stack = [
     find(f"_C.{name}")
     for name in ("_len_torch_function_stack", "_pop_torch_function_stack", "_push_on_torch_function_stack")
@@ -142,7 +146,7 @@ count_function_modes: Any
 pop_function_mode: Any
 push_function_mode: Any
 count_function_modes, pop_function_mode, push_function_mode = (
-    _function_stack if None not in _function_stack else (_count_nothing, None, None)
+    _function_stack if None not in _function_stack else (lambda: 0, None, None)
 )
 """The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
 
@@ -180,6 +184,18 @@ find_running_node: Callable[[], Any] = find("_C._current_autograd_node")
 """The node of the backward pass that runs on this thread; `None`: none does."""
 
 
+def will_run_node(node: Any) -> bool:
+    """Whether the backward pass that runs needs a node; where torch does not tell, it may."""
+    try:
+        return bool((find("_C._will_engine_execute_node") or bool)(node))
+    except RuntimeError:  # of a leaf whose gradient is asked for, torch does not say so
+        return True
+
+
+grad_switch: Callable[[bool], None] | None = find("_C._set_grad_enabled")
+"""What turns gradients on and off, which a function mode sees; `None`: they may go on without a word."""
+
+
 def node_number(node: Any) -> int:
     """When a node was made, among the others."""
     return int(node._sequence_nr())
@@ -214,7 +230,7 @@ class ModeStacks:
     """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
 
     def __init__(self) -> None:
-        self._notes = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
+        self._flags = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
         self._depths = [count() for count, _ in _mode_stacks]
         self._saved_hooks = _top_saved_hooks(True)
 
@@ -225,10 +241,10 @@ class ModeStacks:
                 pop()
         while _pop_saved_hooks and (hooks := _top_saved_hooks(True)) is not None and hooks != self._saved_hooks:
             _pop_saved_hooks()
-        _mode_notes.update(self._notes)
+        _mode_notes.update(self._flags)
         tell = _mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
-        if tell is not None and MODE_FLAGS[-1] in self._notes:
-            tell(self._notes[MODE_FLAGS[-1]])
+        if tell is not None and MODE_FLAGS[-1] in self._flags:
+            tell(self._flags[MODE_FLAGS[-1]])
 
 
 # The compiler.
@@ -348,3 +364,12 @@ def tree_leaves(tree: Any) -> list[Any]:
     """What nested containers hold."""
     leaves: list[Any] = require("utils._pytree.tree_leaves", "walk nested outputs")(tree)
     return leaves
+
+
+# Optimizers.
+
+OPTIMIZER_DEVICES = ("_get_foreach_kernels_supported_devices", "_get_fused_kernels_supported_devices")
+"""The functions of torch.optim.optimizer that list the devices with kernels for many tensors at once."""
+
+COMPILER_ENTRY = "__dynamo_disable"
+"""What a method of an optimizer keeps that torch calls in its place; without it, torch imports its compiler first."""

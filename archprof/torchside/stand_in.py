@@ -8,9 +8,12 @@ restore when forward raises or the user presses Ctrl-C.
 from __future__ import annotations
 
 import copy
+import queue
+import threading
 import types
 from collections import ChainMap, OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import torch
@@ -44,6 +47,13 @@ HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if typ
 """Where a module keeps its hooks: eleven tables, nearly always empty, which the garbage collector walks one by one."""
 
 REGISTRY_TABLES = frozenset(MODULE_TABLES)
+
+
+MEETING_KINDS = (
+    threading.Thread, threading.Barrier, threading.Condition, threading.Event, threading.Semaphore, queue.Queue,
+    Executor, Future,
+)  # fmt: skip
+"""What threads meet at: a copy would wait for those that are at the original."""
 
 
 class HookWanted(BaseException):
@@ -231,8 +241,8 @@ class _StandIns:
 
     def copy_unknown(self, value: Any) -> Any:
         """An object of a class we know nothing of: copied if it can be, shared if it cannot."""
-        if hasattr(type(value), "__del__"):
-            return value  # the end of a copy would close what it holds
+        if hasattr(type(value), "__del__") or isinstance(value, MEETING_KINDS):
+            return value  # the end of a copy would close what it holds, or nobody would come to it
         ways = (
             (self.copy_attributes, self.copy_deep)
             if is_only_attributes(value)

@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
+
 from archprof.facts.records import Kept, Op, Signature
+from archprof.torchside.private import DisableTorchDispatch
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 
 KEEPS_NOTHING = Kept()
 
@@ -26,6 +30,19 @@ class SavedTensor(NamedTuple):
     op_count: int
     of_next: bool
     tensor: int
+
+
+def detach_unseen(tensor: torch.Tensor, mark: str) -> torch.Tensor:
+    """A result without the node that made it, which no mode sees; it has the same `mark`, an attribute.
+
+    A node that holds its own result, and the result it, wait for the garbage collector where no backward parts them.
+    """
+    if DisableTorchDispatch is None or type(tensor) not in PLAIN_TENSOR_KINDS:
+        return tensor
+    with DisableTorchDispatch():
+        detached = tensor.detach()
+    setattr(detached, mark, getattr(tensor, mark))
+    return detached
 
 
 def add_kept(ops: Sequence[Op], saved: Sequence[SavedTensor]) -> tuple[Op, ...]:

@@ -44,6 +44,16 @@ def stay(recorder: Recorder, func: Callable[..., Any], args: Any, kwargs: dict[s
         return func(*args, **kwargs)
 
 
+def only_moves(tensor: Tensor, options: dict[str, Any]) -> bool:
+    """Whether `_to_copy` takes a tensor elsewhere as it is: hooks of autograd do so, which no function mode sees."""
+    wanted = {name: value for name, value in options.items() if name not in ("device", "non_blocking", "pin_memory")}
+    device = options.get("device")
+    elsewhere = device is not None and torch.device(device) != tensor.device
+    return (
+        tensor.is_meta and elsewhere and wanted.get("dtype") in (None, tensor.dtype) and not wanted.get("memory_format")
+    )
+
+
 def _read_move(first: Any = None, *rest: Any, **named: Any) -> _Move:
     """The arguments of `Tensor.to`: a device and a dtype, a dtype, or a tensor that has both."""
     first = named.pop("tensor", first)

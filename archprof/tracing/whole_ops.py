@@ -7,14 +7,15 @@ answered by shape, with its backward as one op too.
 
 from __future__ import annotations
 
-import types
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from archprof.torchside.private import DisableTorchDispatch
+from archprof.torchside.dispatch import open_to_mode
+from archprof.torchside.private import DisableTorchDispatch, will_run_node
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.op_memo import inspect_call
 from archprof.tracing.ops.costs import KeptForBackward, find_op_rule
@@ -32,22 +33,8 @@ WHOLE_OP_NAMES: dict[Callable[..., Any], str] = {
 """The torch functions that are recorded whole, and the name of the op that each becomes, without its overload."""
 
 
-def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same code, except that it does not hand itself over to a function mode.
-
-    torch hides from a mode what runs inside a function of its own written in Python.
-    """
-    assert isinstance(function, types.FunctionType)
-    scope = {**function.__globals__, "has_torch_function": lambda tensors: False}
-    opened = types.FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
-    opened.__kwdefaults__ = function.__kwdefaults__
-    return opened
-
-
 OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    functional.multi_head_attention_forward: _open_to_mode(functional.multi_head_attention_forward)
+    functional.multi_head_attention_forward: open_to_mode(functional.multi_head_attention_forward)
 }
 """Functions written in Python that call one of `WHOLE_OP_NAMES`, and what to call instead to see inside."""
 
@@ -147,6 +134,23 @@ def _recurrent_results(data: Any, *rest: Any) -> Any:
     return (rows.transpose(0, 1), *states)  # torch works step by step also where the batch is first
 
 
+class PartsWanted(BaseException):
+    """A gradient is asked of the gradient of a function that was answered whole. No `except Exception` hides it."""
+
+
+class _NoSecondGradient(torch.autograd.Function):
+    """Gives back the first tensors, as depending on the rest in a way that nobody knows."""
+
+    @staticmethod
+    def forward(ctx: Any, ops: Any, count: int, *tensors: torch.Tensor | None) -> Any:
+        with ops.recorder.paused():
+            return tuple(None if tensor is None else tensor.view_as(tensor) for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise PartsWanted
+
+
 class _WholeFunction(torch.autograd.Function):
     """A function answered by shape whose backward is one op of its own."""
 
@@ -169,16 +173,23 @@ class _WholeFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         tensors = saved[: ctx.given]
         args, kwargs = ctx.spread(tensors)
+        data = ctx.given - (0 if ctx.name == ATTENTION_OP else len(args[3] if _is_packed(args[1:]) else args[2]))
+        wanted = [node is not None and will_run_node(node) for node, _ in ctx.next_functions]
+        wanted[:data] = [tensor.is_floating_point() for tensor in tensors[:data]]  # kernels compute these in any case
         with ctx.ops.recorder.paused():
-            made = [torch.empty_like(t) if t.is_floating_point() else None for t in tensors]
-        outputs = [tensor for tensor in made if tensor is not None]
+            made = [torch.empty_like(t) if wants else None for t, wants in zip(tensors, wanted, strict=True)]
         inputs = [grad for grad in grads if grad is not None] + list(saved)
-        ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(outputs), args, kwargs)
+        ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(made), args, kwargs)
+        if torch.is_grad_enabled():  # a graph of the gradients is made
+            made = _NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
         return (None, None, None, *made)
 
 
 def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
     inputs = [*tensors_in(args), *tensors_in(kwargs)]
+    # The node holds what puts arguments together, and would hold their tensors with it, also when they are used up.
+    blanks = itertools.repeat(_BLANK)
+    args, kwargs = _replace_tensors(args, blanks), _replace_tensors(kwargs, blanks)
 
     def spread(tensors: Any) -> tuple[Any, Any]:
         """The arguments as they were, with other tensors in the tensors' places."""
@@ -188,8 +199,12 @@ def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) 
     return _WholeFunction.apply(ops, name, spread, *inputs)
 
 
+_BLANK = object()
+"""Stands where a tensor was."""
+
+
 def _replace_tensors(tree: Any, tensors: Any) -> Any:
-    if isinstance(tree, torch.Tensor):
+    if tree is _BLANK or isinstance(tree, torch.Tensor):
         return next(tensors)
     if isinstance(tree, list | tuple):
         return type(tree)([_replace_tensors(item, tensors) for item in tree])

@@ -9,7 +9,7 @@ from pathlib import Path
 import builders
 import pytest
 import torch
-from benchmarks.conventions import MODELS, TOOLS, Printed, read
+from benchmarks.conventions import MODELS, TOOLS, Forward, Printed, read
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -25,9 +25,17 @@ OPEN = {
         "mobilenet_v2", "densenet121", "convnext_tiny", "vit_b_16", "swin_t", "efficientnet_b0", "googlenet",
         "inception_v3", "x @ x.T", "own parameter and linear", "own parameter alone", "functional net",
     )),
-    ("fvcore", "large einsum"),
-    *(("torchinfo", name) for name in ("convnext_tiny", "conv2d on a parameter", "own parameter alone")),
-    *(("deepspeed", name) for name in ("einsum", "large einsum", "matrix times vector", "matrix and vector")),
+    *((tool, name) for tool in ("fvcore", "deepspeed") for name in (
+        "large einsum", "tensordot", "inner", "chain of products", "power of matrices", "parameter times a batch",
+        "vector times a batch",
+    )),
+    ("fvcore", "outer einsum"),
+    *(("ptflops", name) for name in ("power of matrices", "parameter times a batch", "vector times a batch")),
+    *(("torchinfo", name) for name in (
+        "convnext_tiny", "conv2d on a parameter", "own parameter alone", "parameter times a batch",
+        "vector times a batch",
+    )),
+    *(("deepspeed", name) for name in ("einsum", "matrix times vector", "matrix and vector")),
 }  # fmt: skip
 """What a profile does not tell: ptflops sees `torch.add` and no `+`, torchinfo reads the names of parameters."""
 
@@ -156,6 +164,26 @@ def test_an_unknown_name_is_met_with_the_known_ones() -> None:
     with pytest.raises(UnknownName):
         count_as_tool(builders.profile(), "archprof")
     validate_tool_name("archprof")
+
+
+@pytest.mark.parametrize("tool", ["fvcore", "deepspeed"])
+def test_a_linear_layer_is_no_other_function(tool: str) -> None:
+    """Its product alone may be that of `multi_dot`, viewed behind it, or of a `matmul` that was folded."""
+    layer = nn.Linear(6, 5, bias=False)
+    for net, shape in (
+        (nn.Sequential(layer, nn.Unflatten(1, (5,))), (7, 6)),
+        (Forward(lambda m, x: m.layer(x.transpose(1, 2)).transpose(1, 2), layer=layer), (4, 6, 3)),
+    ):
+        profile = archprof.profile(net, torch.zeros(shape))
+        tally = count_as_tool(profile, tool)
+        assert (tally.low, tally.high) == (profile.totals.macs,) * 2
+
+
+def test_a_covariance_is_not_counted() -> None:
+    """fvcore takes 0 of it, and 7 x 6 x 7 of the same product written out."""
+    profile = archprof.profile(Forward(lambda m, x: torch.cov(x)), torch.rand(7, 6))
+    tally = count_as_tool(profile, "fvcore")
+    assert (tally.low, tally.high) == (0, 7 * 6 * 7)
 
 
 def test_a_module_held_by_two_is_told_by_its_callers() -> None:

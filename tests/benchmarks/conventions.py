@@ -145,6 +145,19 @@ MODELS: dict[str, Case] = {
     "bmm": Case(lambda: Forward(lambda m, a, b: torch.bmm(a, b)), ((4, 10, 8), (4, 8, 40))),
     "matmul that broadcasts": Case(lambda: Forward(lambda m, a, b: a @ b), ((7, 6), (4, 6, 5))),
     "einsum": Case(lambda: Forward(lambda m, a, b: torch.einsum("ij,bjk->bik", a, b)), ((7, 6), (4, 6, 5))),
+    "outer einsum": Case(lambda: Forward(lambda m, a, b: torch.einsum("i,j->ij", a, b)), ((7,), (5,))),
+    "tensordot": Case(lambda: Forward(lambda m, a, b: torch.tensordot(a, b, 2)), ((3, 7, 6), (7, 6, 5))),
+    "inner": Case(lambda: Forward(lambda m, a, b: torch.inner(a, b)), ((2, 7, 6), (5, 6))),
+    "chain of products": Case(
+        lambda: Forward(lambda m, a, b, c: torch.linalg.multi_dot([a, b, c])), ((7, 6), (6, 5), (5,))
+    ),
+    "power of matrices": Case(lambda: Forward(lambda m, x: torch.linalg.matrix_power(x, 5)), ((4, 6, 6),)),
+    "parameter times a batch": Case(
+        lambda: Forward(lambda m, x: m.left @ x, left=nn.Parameter(torch.zeros(5, 6))), ((4, 6, 3),)
+    ),
+    "vector times a batch": Case(
+        lambda: Forward(lambda m, x: m.left @ x, left=nn.Parameter(torch.zeros(6))), ((4, 6, 3),)
+    ),
     "matrix and vector": Case(lambda: Forward(lambda m, a, b: torch.mv(a, b)), ((7, 6), (6,))),
     "matrix times vector": Case(lambda: Forward(lambda m, a, b: a @ b), ((7, 6), (6,))),
     "large einsum": Case(

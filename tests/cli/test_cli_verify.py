@@ -78,7 +78,7 @@ def test_convention_of_several_models(command):
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["printed"] for row in rows] == ["27648", "27648"]
-    assert "By the rule of torch 2.15.0" in command("compare", BLOCKS, "conv3-8", *SIZE, "--convention", "torch").stdout
+    assert "By the rule of torch 2.14.1" in command("compare", BLOCKS, "conv3-8", *SIZE, "--convention", "torch").stdout
 
 
 def test_archprof_is_the_convention_by_itself(command):

@@ -24,11 +24,11 @@ DRAWS: dict[int, list[Draw]] = {
     3: [
         layers.linear, layers.linear, layers.layer_norm, layers.attention, layers.fused_attention, layers.scores,
         layers.recurrent, layers.einsum, layers.conv1d, layers.mean_rows, layers.largest, layers.every_other,
-        layers.reused, *features.ON_ROWS, *ANY,
+        layers.reused, layers.slope, *features.ON_ROWS, *ANY,
     ],
     2: [
         layers.linear, layers.linear, layers.flat_norm, layers.to_one_row, layers.gram, layers.reused,
-        layers.layer_norm, *ANY,
+        layers.layer_norm, layers.slope, *ANY,
     ],
 }  # fmt: skip
 """The kinds of steps, by the dimensions of what they are drawn for; 0 for any."""

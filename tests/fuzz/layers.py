@@ -143,6 +143,28 @@ def reused(maker: Maker, x: Value) -> Any:
     return nn.Sequential(*[layer] * times), Value(x.shape, True)
 
 
+def slope(maker: Maker, x: Value) -> Any:
+    """A step down the slope of a layer, as force fields have it: two products, and one by the weights backwards."""
+    width, hidden = x.shape[-1], maker.rng.randint(1, 6)
+    layer = nn.Linear(width, hidden, bias=maker.rng.random() < 0.5)
+    maker.count.own(*layer.parameters())
+    macs = size(x.shape) * hidden
+    maker.count.macs += 2 * macs
+    maker.count.backward += macs if maker.train else 0
+    return Slope(layer), Value(x.shape, maker.train)
+
+
+class Slope(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Any) -> Any:
+        with torch.enable_grad():
+            at = x if x.requires_grad else x.detach().requires_grad_()
+            return x - torch.autograd.grad(self.layer(at).sum(), at, create_graph=self.training)[0]
+
+
 def layer_norm(maker: Maker, x: Value) -> Any:
     layer = nn.LayerNorm(x.shape[-1], elementwise_affine=maker.rng.random() < 0.7)
     maker.count.own(*layer.parameters())

@@ -84,6 +84,43 @@ def test_a_roof_by_name_or_by_calibration(tmp_path):
         devices.resolve_device(str(path))
 
 
+@pytest.mark.parametrize(
+    ("profile", "device", "allowed"),
+    [
+        (builders.measured(), "NVIDIA L4", False),
+        (builders.measured(), "AMD EPYC 9654", True),  # "Test CPU" says nothing of which it is
+        (builders.measured(device_name="AMD EPYC 9654 96-Core Processor"), "AMD EPYC 9654", True),
+        (builders.measured(device_name="Apple M1"), "Apple M1 (8-core GPU)", False),
+        (builders.on_gpu(), "NVIDIA H200 SXM", True),
+        (builders.on_gpu(), "NVIDIA L4", False),
+        (builders.on_gpu(), "AMD EPYC 9654", False),
+        (builders.on_gpu(device_name="a new GPU"), "NVIDIA L4", True),
+    ],
+)
+def test_a_roof_of_another_device_is_refused(profile, device, allowed):
+    if allowed:
+        page.build_report([profile], device=device)
+        return
+    with pytest.raises(UsageError, match=f"says nothing of times on {profile.measurement.device_title}"):
+        page.build_report([builders.profile(), profile], device=device)
+
+
+def test_a_calibration_of_the_device_is_its_roof(tmp_path):
+    path = tmp_path / "gpu.json"
+    rate = {"p50": 5e10}
+    file = {"device": "cuda", "copy_bytes_per_second": rate, "matmul_flop_per_second": {"float32": rate}}
+    path.write_text(json.dumps({**file, "name": "NVIDIA H200"}))
+    assert page.build_report([builders.on_gpu()], device=str(path)).models[0].charts
+    path.write_text(json.dumps({**file, "name": "NVIDIA L4"}))
+    with pytest.raises(UsageError, match="A roof of NVIDIA L4 says nothing"):
+        page.build_report([builders.on_gpu()], device=str(path))
+
+
+def test_a_cpu_has_no_roof_of_a_gpu_of_its_name():
+    """The figures of the catalogue for Apple's chips are those of their GPUs."""
+    assert roofline.find_roof(builders.measured(device_name="Apple M1")) is None
+
+
 def test_the_picture_of_a_known_device_has_its_roof():
     drawn = {series.key: series for series in charts.build_charts(PageView(builders.on_gpu()))}
     assert "intensity" not in drawn

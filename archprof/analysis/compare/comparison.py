@@ -157,15 +157,15 @@ def _name_apart(views: Sequence[ProfileView]) -> list[ProfileView]:
     ]
 
 
-def _sources(facts: Sequence[ProfileView]) -> list[str]:
+def _sources(views: Sequence[ProfileView]) -> list[str]:
     """A line for each published error that is not of one net."""
-    competed = [fact for fact in facts if fact.is_competition_entry]
-    return list(dict.fromkeys(f"Error of {fact.profile.model}: {fact.error_source}." for fact in competed))
+    competed = [view for view in views if view.is_competition_entry]
+    return list(dict.fromkeys(f"Error of {view.profile.model}: {view.error_source}." for view in competed))
 
 
-def _summary(facts: Sequence[ProfileView]) -> Table:
+def _summary(views: Sequence[ProfileView]) -> Table:
     """One row for each model; a measure that no model has gets no column."""
-    values = {column: [METRIC_BY_KEY[column.key].of_model(fact) for fact in facts] for column in SUMMARY_MEASURES}
+    values = {column: [METRIC_BY_KEY[column.key].of_model(view) for view in views] for column in SUMMARY_MEASURES}
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
@@ -173,25 +173,25 @@ def _summary(facts: Sequence[ProfileView]) -> Table:
             f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1, is_ratio=True
         )
         columns += [column, beside]
-    timed = elapsed.are_comparable([fact.profile for fact in facts])
+    timed = elapsed.are_comparable([view.profile for view in views])
     keys, rows = frozenset(column.key for column in shown), []
-    for i, (letter, fact) in enumerate(zip(ascii_uppercase, facts, strict=False)):
-        cells: list[Value] = [fact.profile.model]
+    for i, (letter, view) in enumerate(zip(ascii_uppercase, views, strict=False)):
+        cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
             cells += [own[i], divide(own[i], own[0]) if timed or column.key != "latency" else None]
-        within = {"latency": fact.time.half_interval} if fact.time and fact.time.half_interval else {}
+        within, _ = elapsed.mark_times({"latency": view.time})
         rows.append(
-            Row(tuple(cells), f"{letter} {fact.profile.model}", bounds=fact.bounds & keys, half_intervals=within)
+            Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )
-    title = f"{facts[0].name} against {_joined([fact.name for fact in facts[1:]])}"
-    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(facts), *_sources(facts)))
+    title = f"{views[0].name} against {_joined([view.name for view in views[1:]])}"
+    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views), *_sources(views)))
 
 
-def _notes(facts: Sequence[ProfileView]) -> tuple[str, ...]:
+def _notes(views: Sequence[ProfileView]) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
-    lines = phrases.say_once([notes.collect_notes(fact.profile) for fact in facts])
-    timed = [fact for fact in facts if fact.time]
-    apart = timed and not elapsed.are_comparable([fact.profile for fact in facts])
+    lines = phrases.say_once([notes.collect_notes(view.profile) for view in views])
+    timed = [view for view in views if view.time]
+    apart = timed and not elapsed.are_comparable([view.profile for view in views])
     return (*SUMMARY_LEGEND, *lines, *([NO_LATENCY_RATIO] if apart else []))
 
 

@@ -12,51 +12,46 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import prod
 
-from archprof.analysis.other_tools.tool_count import Convention, WorkPart, count_unspread_product
+from archprof.analysis.other_tools.products import count_product
+from archprof.analysis.other_tools.tool_count import Convention, WorkPart
 from archprof.analysis.other_tools.tool_view import VECTOR_PRODUCT_OPS, ModuleCall, ToolView, count_elements
 from archprof.facts.records import Op
 
-FULLY_COUNTED_OPS = frozenset(
-    {"aten.addmm", "aten.mm", "aten.linear", "aten.baddbmm", "aten.scaled_dot_product_attention"}
-)
+FULLY_COUNTED_OPS = frozenset({"aten.addmm", "aten.linear", "aten.baddbmm", "aten.scaled_dot_product_attention"})
 CELL_KINDS = frozenset({"LSTMCell", "GRUCell", "RNNCell"})
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    for row in reading.module_calls:
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    for row in view.module_calls:
         for op in row.ops:
             if not op.macs:
                 continue
             if row.kind in CELL_KINDS:
                 yield WorkPart("recurrent cell, 0 MACs there", 0, 0, op.macs)
             elif op.name == "aten.convolution":
-                yield _count_convolution(reading, row, op, op.macs)
-            elif op.name == "aten.bmm":
-                yield _count_bmm(reading, op, op.macs)
+                yield _count_convolution(view, row, op, op.macs)
+            elif op.name == "aten.bmm" and view.may_be_einsum(op):
+                yield WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, op.macs, op.macs)
+            elif op.name in ("aten.mm", "aten.bmm"):
+                yield count_product(view, row, op, op.macs)
             elif op.name in FULLY_COUNTED_OPS:
                 yield WorkPart(op.name, op.macs, op.macs, op.macs)
             elif op.name in VECTOR_PRODUCT_OPS:
-                most = count_elements(reading.shape(op.inputs[0])) * reading.numel(op.inputs[1])
+                most = count_elements(view.shape(op.inputs[0])) * view.numel(op.inputs[1])
                 yield WorkPart(f"{op.name}, 0 MACs there unless it was written as matmul", 0, most, op.macs)
             else:
                 yield WorkPart(f"{op.name}, 0 MACs there", 0, 0, op.macs)
 
 
-def _count_convolution(reading: ToolView, row: ModuleCall, op: Op, macs: int) -> WorkPart:
+def _count_convolution(view: ToolView, row: ModuleCall, op: Op, macs: int) -> WorkPart:
     padded = row.find_op("constant_pad_nd")
     if padded is None or row.kind not in ("Conv1d", "Conv2d", "Conv3d"):
         return WorkPart(op.name, macs, macs, macs)
-    grown = zip(reading.shape(padded.inputs[0])[2:], reading.shape(padded.outputs[0])[2:], strict=True)
-    outputs = reading.shape(op.outputs[0])[2:]
+    grown = zip(view.shape(padded.inputs[0])[2:], view.shape(padded.outputs[0])[2:], strict=True)
+    outputs = view.shape(op.outputs[0])[2:]
     short = prod(size - (after > before) for size, (before, after) in zip(outputs, grown, strict=True))
     counted = macs // prod(outputs) * short
     return WorkPart('convolution with padding="same", sized one short', counted, counted, macs)
-
-
-def _count_bmm(reading: ToolView, op: Op, macs: int) -> WorkPart:
-    if reading.may_be_einsum(op):
-        return WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, macs, macs)
-    return count_unspread_product(reading, op, macs)
 
 
 CONVENTION = Convention(
@@ -65,6 +60,6 @@ CONVENTION = Convention(
     "get_model_profile(model, args=inputs)",
     "MACs",
     count_parts,
-    limits="Functions of torch under other names (torch.conv2d, torch.relu) are not seen there.",
-    unclear="A profile does not always tell torch.einsum and torch.mv, which have 0 MACs there, from torch.matmul.",
+    limits="Functions of torch under other names (torch.conv2d, torch.linalg.matmul) are not seen there.",
+    unclear="A profile does not always tell einsum, tensordot and mv, which have 0 MACs there, from torch.matmul.",
 )

@@ -23,8 +23,8 @@ from archprof.analysis.other_tools.tool_view import ModuleCall, ToolView, count_
 UPSAMPLING_COSTS = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    for row in reading.module_calls:
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    for row in view.module_calls:
         rule = MODULE_RULES.get(row.kind)
         if rule is None:
             yield from (WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs) for op in row.ops if op.macs)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archprof.analysis.other_tools.tool_view import ToolView, count_elements
-from archprof.facts.records import Op
+from archprof.analysis.other_tools.tool_view import ToolView
 
 
 class WorkPart(NamedTuple):
@@ -104,22 +103,14 @@ class ToolCount:
         return (line for line in self.lines if not line.agrees)
 
 
-def count_by_convention(convention: Convention, reading: ToolView) -> ToolCount:
+def count_by_convention(convention: Convention, view: ToolView) -> ToolCount:
     """Apply a convention to a profile."""
     sums: dict[str, list[int]] = {}
     try:
-        for what, low, high, macs in convention.rule(reading):
+        for what, low, high, macs in convention.rule(view):
             into = sums.setdefault(what, [0, 0, 0, 0])
             for i, amount in enumerate((1, low, high, macs)):
                 into[i] += amount
     except CannotCount as error:
         return ToolCount(convention, failure=str(error))
     return ToolCount(convention, tuple(WorkLine(what, *amounts) for what, amounts in sums.items()))
-
-
-def count_unspread_product(reading: ToolView, op: Op, macs: int) -> WorkPart:
-    """A product by a rule that counts a factor once which `torch.matmul` spread over a batch."""
-    first, second = reading.find_factor_shapes(op)
-    counted = count_elements(first) * second[-1]
-    words = op.name if counted == macs else f"{op.name} of a factor that is spread over a batch, counted once"
-    return WorkPart(words, counted, counted, macs)

@@ -132,16 +132,50 @@ class ToolView:
 
     def may_be_einsum(self, op: Op) -> bool:
         """Whether a `bmm` may stem from `torch.einsum`, which views and permutes what comes out of it."""
-        after = self.profile.first_user_by_tensor.get(op.outputs[0])
-        if after is None or after.name != "aten.view":
-            return False
-        last = self.profile.first_user_by_tensor.get(after.outputs[0])
-        return last is not None and last.name == "aten.permute"
+        return self.is_used_by(op, "view", "permute")
 
     def is_from_linear(self, op: Op) -> bool:
         """Whether an `addmm` stems from `F.linear`, which alone shapes the product back by this op."""
-        after = self.profile.first_user_by_tensor.get(op.outputs[0]) if op.name == "aten.addmm" else None
-        return after is not None and after.name == "aten._unsafe_view"
+        return op.name == "aten.addmm" and self.is_used_by(op, "_unsafe_view")
+
+    def is_used_by(self, op: Op, *names: str) -> bool:
+        """Whether the first op to read its result has the first name, the first to read that one's the second, …"""
+        for name in names:
+            after = self.find_user(op.outputs[0])
+            if after is None or after.name != f"aten.{name}":
+                return False
+            op = after
+        return True
+
+    def find_user(self, index: int) -> Op | None:
+        """The first op that reads a tensor."""
+        return self.profile.first_user_by_tensor.get(index)
+
+    def find_maker(self, index: int) -> str:
+        """The name of the op that made a tensor; empty where none did."""
+        made = self.profile.maker_by_tensor.get(index)
+        return "" if made is None else made.name
+
+    def find_origin(self, index: int, *, viewed: bool = False) -> str:
+        """The name of the op that made what a tensor is a view of; `viewed`: empty where it is no view of that."""
+        made, views = self.profile.maker_by_tensor.get(index), 0
+        while made is not None and made.name in VIEW_OPS:
+            made, views = self.profile.maker_by_tensor.get(made.inputs[0]), views + 1
+        return "" if made is None or (viewed and not views) else made.name
+
+    @cached_property
+    def powers(self) -> set[int]:
+        """The tensors that are products of one tensor with itself, or of such products with it and one another."""
+        bases: dict[int, int] = {}
+        found = set[int]()
+        for op in self.profile.ops:
+            read = [bases.get(index, index) for index in op.inputs]
+            if op.name in (*VIEW_OPS, "aten.expand"):
+                bases[op.outputs[0]] = read[0]
+            elif op.name in ("aten.mm", "aten.bmm") and read[0] == read[-1]:
+                bases[op.outputs[0]] = read[0]
+                found.add(op.outputs[0])
+        return found
 
 
 def count_elements(shape: Shape) -> int:

@@ -201,6 +201,7 @@ def _others(lines: list[CountedLine], key: str) -> CountedLine:
 
 
 def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:
+    within, below = elapsed.mark_times(line.times)
     return Row(
         cells=tuple(line.value(key, total) for key in keys),
         name=line.name,
@@ -208,6 +209,6 @@ def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=line.bounds.intersection(keys),
-        half_intervals=line.half_intervals,
-        below_resolution=line.below_resolution,
+        half_intervals=within,
+        below_resolution=below,
     )

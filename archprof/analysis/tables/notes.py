@@ -48,7 +48,7 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     lines = []
     if profile.failure is not None:
         lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
-    if any(op.status == "unknown" for op in profile.ops):
+    if any(op.status == "unknown" and op.phase != "optimizer" for op in profile.ops):
         lines += _unknown(profile)
     if profile.unread_parameters:
         lines.append(_unread(profile))
@@ -67,7 +67,7 @@ def _stopped(profile: Profile) -> str:
 def _unknown(profile: Profile) -> list[str]:
     groups: dict[str, list[Op]] = {}
     for op in profile.ops:
-        if op.status == "unknown":
+        if op.status == "unknown" and op.phase != "optimizer":
             groups.setdefault(op.name, []).append(op)
     lines = []
     for name, ops in groups.items():

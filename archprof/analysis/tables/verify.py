@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from archprof import units
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.other_tools import count_as_tool
 from archprof.analysis.other_tools.tool_count import ToolCount
 from archprof.analysis.table import Column, Row, Table
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column("source", "Source", "text", "who counts", 0),
     Column("what", "What", "text", "the work that a part of the difference stands for", 0),
-    Column("params", "Params", "count", "parameters, each once", 1),
-    Column("macs", "MACs", "count", "multiply-accumulates of one forward, by the rule of the source", 1, "work"),
+    METRIC_BY_KEY["params"].column_of_model(1, meaning="parameters, each once"),
+    METRIC_BY_KEY["macs"].column_of_model(
+        1, meaning="multiply-accumulates of one forward, by the rule of the source", family="work"
+    ),
     Column("difference", "Difference", "count", "what it counts beyond archprof; negative: less", 0, "work"),
     Column("verdict", "Verdict", "text", "agrees; explained by the ops below it; differs; not run", 0),
 )

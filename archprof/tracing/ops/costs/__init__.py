@@ -20,6 +20,7 @@ from archprof.tracing.ops.costs import (  # noqa: F401  (each registers its rule
     attention,
     attention_kernels,
     convolution,
+    foreach,
     fourier,
     gathering,
     losses,

@@ -105,9 +105,23 @@ def backward_rule(forward: CostRule) -> CostRule:
     return count
 
 
+def _backward_rule_of_function(cell: RecurrentCell) -> CostRule:
+    """Of the function's own backward: the gradients of its weights are left out where the result has none of them."""
+    forward = _rule_of_function(cell)
+
+    def count(result: Any, /, *args: Any, **named: Any) -> OpCost | None:
+        weights, _layers, _dropout = _read_function_args(args[1:])
+        found = forward(result, *args, **named)
+        none = result is not None and not any(tensor is not None for tensor in result[-len(weights) :])
+        passes = 1 if none else 2
+        return found and OpCost(passes * found.macs, passes * found.flops)
+
+    return count
+
+
 for _name, _cell in {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}.items():
     cost_rule(f"aten.{_name}", keeps=_keep_rule(_cell))(_rule_of_function(_cell))
-    cost_rule(f"aten.{_name}_backward")(backward_rule(_rule_of_function(_cell)))
+    cost_rule(f"aten.{_name}_backward")(_backward_rule_of_function(_cell))
 
 
 def _cudnn_rule(at: int) -> CostRule:

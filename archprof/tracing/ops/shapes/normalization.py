@@ -58,7 +58,7 @@ def _batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, sa
         return None
     channels = x.shape[1:2]
     return (
-        result,
+        result if mask[0] else None,  # as its kernels do; that of meta makes it for nobody
         make_contiguous(channels, x.dtype) if mask[1] else None,
         make_contiguous(channels, x.dtype) if mask[2] else None,
     )
