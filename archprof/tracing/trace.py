@@ -285,6 +285,7 @@ class _TracedPass:
             failure=self.failure,
             decoding=self.target.decoding,
             training=self.training,
+            sees_calls=self.calls.sees_calls,
         )
 
     def _describe_run(self) -> Ran:
