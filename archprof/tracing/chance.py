@@ -183,7 +183,7 @@ class _Summary(NamedTuple):
 
     Attributes:
         ops: each but for numbers among its arguments, which may be drawn.
-        amount: MACs, FLOPs, ops.
+        amount: MACs, calls, ops: FLOPs may also hang on how many values a mask leaves.
         calls: of each module, by its path.
     """
 
@@ -196,7 +196,7 @@ def _sum_up(run: Pass) -> _Summary:
     rows = run.calls.rows
     signatures = [(op.signature, rows[op.call].node.path) for op in run.recorder.recorded_ops]
     ops = [(one.name, one.inputs, one.outputs, one.macs, one.flops, path) for one, path in signatures]
-    amount = sum(one.macs or 0 for one, _ in signatures), sum(one.flops or 0 for one, _ in signatures), len(ops)
+    amount = sum(one.macs or 0 for one, _ in signatures), len(rows), len(ops)
     return _Summary(ops, amount, Counter(row.node.path for row in rows))
 
 
