@@ -163,6 +163,31 @@ def test_on_real_tensors() -> None:
         assert (profile.ran.device, profile.totals.macs) == ("cpu", SCORES * 32 + 256 * 16 * 16)
 
 
+def slope(self: Any, x: torch.Tensor) -> torch.Tensor:
+    q = self.line(x)
+    return torch.autograd.grad(flex_attention(q, q, q).sum(), q, create_graph=True)[0]
+
+
+def test_its_gradient_in_a_forward() -> None:
+    totals = archprof.profile(Runs(slope, line=nn.Linear(16, 16)), TOKENS).totals
+    assert totals.macs == 256 * 16 * 16 + SCORES * 32 + SCORES * 5 * 16
+
+
+def test_it_has_no_second_gradient() -> None:
+    with pytest.raises(archprof.TraceError, match="gradient of the gradient"):
+        archprof.profile(Runs(slope, line=nn.Linear(16, 16)), TOKENS, train=True)
+
+
+def test_a_mask_that_is_given_and_one_of_documents() -> None:
+    def documents(self: Any, q: torch.Tensor, of: torch.Tensor) -> Any:
+        mask = create_block_mask(lambda b, h, i, j: of[i] == of[j], None, None, 512, 512, device=q.device)
+        return flex_attention(q, q, q, block_mask=mask)
+
+    given = Runs(lambda self, q, mask: flex_attention(q, q, q, block_mask=mask))
+    assert archprof.profile(given, {"q": LONG, "mask": make_causal(512)}).totals.macs == 10 * BLOCK * 32
+    assert archprof.profile(Runs(documents), (LONG, torch.arange(512) // 128)).totals.macs == 4 * BLOCK * 32
+
+
 def test_torch_is_as_it_was() -> None:
     archprof.profile(Runs(lambda self, q: flex_attention(q, q, q)), TOKENS)
     with pytest.raises(ValueError, match="only supported on CUDA, CPU"):
