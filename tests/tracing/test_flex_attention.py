@@ -14,6 +14,8 @@ from torch.utils.flop_counter import flop_registry
 from tracing.odd import Runs
 
 import archprof
+from archprof.analysis.other_tools import flop_counter
+from archprof.analysis.other_tools.tool_view import ToolView
 from archprof.facts.records import Op
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -194,3 +196,11 @@ def test_torch_is_as_it_was() -> None:
         flex_attention(*[TOKENS.to("meta")] * 3)
     result = flex_attention(TOKENS, TOKENS, TOKENS)
     torch.testing.assert_close(result, nn.functional.scaled_dot_product_attention(TOKENS, TOKENS, TOKENS))
+
+
+def test_by_torchs_counter_it_is_whole() -> None:
+    model = Runs(lambda self, q: flex_attention(self.line(q), q, q, block_mask=self.mask), line=nn.Linear(16, 16))
+    model.mask = make_causal(512)
+    profile = archprof.profile(model, LONG)
+    (whole,) = [part for part in flop_counter.count_parts(ToolView(profile)) if "flex" in part.what]
+    assert (whole.low, whole.macs) == (16 * BLOCK * 32, 10 * BLOCK * 32)  # torch's formula knows no block mask
