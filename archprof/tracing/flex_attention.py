@@ -11,13 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import NeedsValues
 from archprof.torchside.tensors import op_name, tensors_in
 from archprof.tracing.ops import costs
-from archprof.tracing.whole_ops import make_laid_out_as
+from archprof.tracing.whole_ops import NoSecondGradient, make_laid_out_as
 
 Tensor = torch.Tensor
 
@@ -132,13 +131,15 @@ class _FlexFunction(torch.autograd.Function):
         return results
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
         saved = ctx.saved_tensors
         with ctx.ops.recorder.paused():
-            made = [torch.zeros_like(tensor) for tensor in saved[:-2]]
+            made: Any = [torch.zeros_like(tensor) for tensor in saved[:-2]]
         call = ctx.call._replace(query=saved[0], key=saved[1], value=saved[2])
-        _record(ctx.ops, f"{FLEX_OP}_backward", call, [*(grad for grad in grads if grad is not None), *saved], made)
+        inputs = [*(grad for grad in grads if grad is not None), *saved]
+        _record(ctx.ops, f"{FLEX_OP}_backward", call, inputs, made)
+        if torch.is_grad_enabled():
+            made = NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
         return (None, None, None, *made)
 
 

@@ -138,7 +138,7 @@ class PartsWanted(BaseException):
     """A gradient is asked of the gradient of a function that was answered whole. No `except Exception` hides it."""
 
 
-class _NoSecondGradient(torch.autograd.Function):
+class NoSecondGradient(torch.autograd.Function):
     """Gives back the first tensors, as depending on the rest in a way that nobody knows."""
 
     @staticmethod
@@ -148,7 +148,7 @@ class _NoSecondGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise PartsWanted
+        raise PartsWanted("no kernel computes a gradient of the gradient of attention, or of a recurrent layer")
 
 
 class _WholeFunction(torch.autograd.Function):
@@ -181,7 +181,7 @@ class _WholeFunction(torch.autograd.Function):
         inputs = [grad for grad in grads if grad is not None] + list(saved)
         ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(made), args, kwargs)
         if torch.is_grad_enabled():  # a graph of the gradients is made
-            made = _NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
+            made = NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
         return (None, None, None, *made)
 
 

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import flop_registry
 from tracing.odd import Runs
 
 import archprof
+from archprof.analysis.other_tools import flop_counter
+from archprof.analysis.other_tools.tool_view import ToolView
 from archprof.facts.records import Op
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -163,9 +165,42 @@ def test_on_real_tensors() -> None:
         assert (profile.ran.device, profile.totals.macs) == ("cpu", SCORES * 32 + 256 * 16 * 16)
 
 
+def slope(self: Any, x: torch.Tensor) -> torch.Tensor:
+    q = self.line(x)
+    return torch.autograd.grad(flex_attention(q, q, q).sum(), q, create_graph=True)[0]
+
+
+def test_its_gradient_in_a_forward() -> None:
+    totals = archprof.profile(Runs(slope, line=nn.Linear(16, 16)), TOKENS).totals
+    assert totals.macs == 256 * 16 * 16 + SCORES * 32 + SCORES * 5 * 16
+
+
+def test_it_has_no_second_gradient() -> None:
+    with pytest.raises(archprof.TraceError, match="gradient of the gradient"):
+        archprof.profile(Runs(slope, line=nn.Linear(16, 16)), TOKENS, train=True)
+
+
+def test_a_mask_that_is_given_and_one_of_documents() -> None:
+    def documents(self: Any, q: torch.Tensor, of: torch.Tensor) -> Any:
+        mask = create_block_mask(lambda b, h, i, j: of[i] == of[j], None, None, 512, 512, device=q.device)
+        return flex_attention(q, q, q, block_mask=mask)
+
+    given = Runs(lambda self, q, mask: flex_attention(q, q, q, block_mask=mask))
+    assert archprof.profile(given, {"q": LONG, "mask": make_causal(512)}).totals.macs == 10 * BLOCK * 32
+    assert archprof.profile(Runs(documents), (LONG, torch.arange(512) // 128)).totals.macs == 4 * BLOCK * 32
+
+
 def test_torch_is_as_it_was() -> None:
     archprof.profile(Runs(lambda self, q: flex_attention(q, q, q)), TOKENS)
     with pytest.raises(ValueError, match="only supported on CUDA, CPU"):
         flex_attention(*[TOKENS.to("meta")] * 3)
     result = flex_attention(TOKENS, TOKENS, TOKENS)
     torch.testing.assert_close(result, nn.functional.scaled_dot_product_attention(TOKENS, TOKENS, TOKENS))
+
+
+def test_by_torchs_counter_it_is_whole() -> None:
+    model = Runs(lambda self, q: flex_attention(self.line(q), q, q, block_mask=self.mask), line=nn.Linear(16, 16))
+    model.mask = make_causal(512)
+    profile = archprof.profile(model, LONG)
+    (whole,) = [part for part in flop_counter.count_parts(ToolView(profile)) if "flex" in part.what]
+    assert (whole.low, whole.macs) == (16 * BLOCK * 32, 10 * BLOCK * 32)  # torch's formula knows no block mask
