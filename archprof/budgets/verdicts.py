@@ -13,7 +13,7 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.metrics import Metric
+from archprof.analysis.metrics import Metric, find_model_bounds
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table, Unit
 from archprof.analysis.tables import notes
@@ -154,7 +154,7 @@ def check_profile(
 def _checked(profile: Profile, limit: Limit) -> LimitCheck:
     metric = LIMITABLE_METRICS[limit.metric]
     value = measure_total(metric, profile)
-    bound = profile.failure is not None or (metric.bound == "unknown" and not profile.totals.complete)
+    bound = metric.key in find_model_bounds(profile) or (metric.measured and profile.failure is not None)
     between = _between(profile, limit) if metric.measured else ""
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", interval=between)

@@ -73,13 +73,13 @@ def _check_storages(profile: Profile) -> None:
 
 
 def _check_sums(profile: Profile) -> None:
-    """Rows sum to ops, and to the parameters of the model where all of it was reached."""
+    """Rows sum to ops, and to the parameters of the model."""
     totals = profile.totals
     for phase, total in (("forward", totals.macs), ("backward", totals.backward_macs or 0)):
         if total != sum(op.macs or 0 for op in profile.ops if op.phase == phase):
             raise ValueError(f"{phase} MACs: the rows do not sum to the ops")
     owned = sum(tensor.spec.numel for tensor in profile.parameters if tensor.role == "parameter")
-    if profile.failure is None and profile.calls and owned != totals.params:
+    if profile.calls and owned != totals.params:
         raise ValueError(f"the rows own {totals.params} parameters, the model has {owned}")
     if profile.lacks_calls and totals.complete:
         raise ValueError("no part of the model was called, and its totals say that they are complete")

@@ -253,6 +253,7 @@ class _TracedPass:
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
+            unsized=tuple(self.calls.inventory.lazy_names),
         )
 
 

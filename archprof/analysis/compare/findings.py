@@ -78,7 +78,7 @@ def find_incomplete_models(facts: Sequence[ProfileView], stages: Sequence[Aligne
         failure = fact.profile.failure
         if failure:
             where = fact.layer(fact.profile.stopped_row or 0).path or "the model itself"
-            text = f"The forward of {fact.name} stopped in {where}: its numbers are lower bounds."
+            text = f"The forward of {fact.name} stopped in {where}: its work and activations are lower bounds."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
         elif fact.total.unknown:
             ops = "1 op" if fact.total.unknown == 1 else f"{fact.total.unknown} ops"

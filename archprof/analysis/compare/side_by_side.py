@@ -166,7 +166,9 @@ def _described(side: ProfileView, row: int) -> str:
 def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
     """The keys that are lower bounds over these rows."""
     return find_lower_bounds(
-        unknown=any(side.own_counts[i].unknown for i in rows), stopped=side.profile.stopped_row in rows
+        unknown=any(side.own_counts[i].unknown for i in rows),
+        stopped=not set(side.profile.list_stopped_rows()).isdisjoint(rows),
+        unsized=not set(side.profile.list_unsized_rows()).isdisjoint(rows),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from archprof.analysis import elapsed
 from archprof.analysis.tables import decoding
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
@@ -14,6 +16,9 @@ UNCOUNTED_NOTE = (
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
 
 
+STOPPED_NOTE = (
+    "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
+)
 LACKS_CALLS_NOTE = (
     "No module inside the model was seen to be called: all work is in the model's own row, and nothing tells whether "
     "that is all there is."
@@ -29,11 +34,13 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
     if own:
         lines.append(OWN_WORK_NOTE)
     if profile.failure is not None:
-        lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
+        lines += [_stopped(profile), STOPPED_NOTE]
+    if profile.unsized:
+        lines.append(_unsized(profile.unsized))
     if any(op.status == "unknown" for op in profile.ops):
         lines += _unknown(profile)
     if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
-        lines.append(_uncalled(uncalled))
+        lines.append(_uncalled(uncalled, "Not reached" if profile.failure else "Never called in this pass"))
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
@@ -65,10 +72,17 @@ def _unknown(profile: Profile) -> list[str]:
     return [*lines, UNCOUNTED_NOTE]
 
 
-def _uncalled(layers: list[Layer]) -> str:
-    names = ", ".join(layer.path for layer in layers[:3])
-    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    return f"Never called in this pass, parameters counted ({sum(layer.params for layer in layers):,}): {names}{more}."
+def _uncalled(layers: list[Layer], what: str) -> str:
+    named = _name_few([layer.path for layer in layers])
+    return f"{what}, parameters counted ({sum(layer.params for layer in layers):,}): {named}."
+
+
+def _unsized(names: tuple[str, ...]) -> str:
+    return f"Without a shape until their modules run, so that sizes of parameters are lower bounds: {_name_few(names)}."
+
+
+def _name_few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _named(layer: Layer) -> str:

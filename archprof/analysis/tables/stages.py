@@ -49,13 +49,14 @@ def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line for each stage."""
-    layers, failed = profile.layers, profile.stopped_row
+    layers, stopped, unsized = profile.layers, set(profile.list_stopped_rows()), set(profile.list_unsized_rows())
     return [
         CountedLine(
             name=run.name,
             counts=sum_counts(own[i] for i in run.rows),
             facts={"stage": run.name, "first": layers[run.rows[0]].path, "last": layers[max(run.rows)].path},
-            stopped=failed in run.rows,
+            stopped=not stopped.isdisjoint(run.rows),
+            unsized=not unsized.isdisjoint(run.rows),
         )
         for run in find_stage_runs(profile, own, rows)
     ]
