@@ -92,10 +92,10 @@ def test_an_op_without_a_rule_leaves_what_modules_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("most", "kept"), [(234, True), (233, False)])
 def test_a_check_of_parameters_is_exact(most: int, kept: bool) -> None:
     model, inputs = net(nn.Linear(4, 2)), torch.zeros(3, 8)
-    (verdict,) = archprof.check([model], inputs, max_params=most)
+    (verdict,) = archprof.check([model], inputs=inputs, max_params=most)
     assert verdict.ok == kept
     with pytest.raises(archprof.TraceError):
-        archprof.check([model], inputs, max_params=most, max_macs="1M")
+        archprof.check([model], inputs=inputs, max_params=most, max_macs="1M")
 
 
 def _saved(profile: Profile, folder: Path) -> Path:
