@@ -218,6 +218,8 @@ class _TracedPass:
                 torch.empty_strided(t.shape, strides_of_copy(t.shape, t.stride()), dtype=t.dtype, device=t.device)
                 for t in roots
             ]
+            for seed in seeds if self.strategy.device == "cpu" else ():
+                seed.fill_(1)  # hooks and functions on the way back may ask for values
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         torch.autograd.backward(roots, seeds)
