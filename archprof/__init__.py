@@ -22,48 +22,30 @@ from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
+    from archprof.analysis.memory import MemoryAnswer
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
     from archprof.measuring.calibrate import Calibration
     from archprof.rewriting import Rewritten
 
 __all__ = [
-    "ArchprofError",
-    "DoesNotFit",
-    "Profile",
-    "ProfileFileError",
-    "TraceError",
-    "UnknownName",
-    "UsageError",
-    "calibrate",
-    "check",
-    "compare",
-    "epoch",
-    "fit",
-    "inputs",
-    "list_models",
-    "load",
-    "measure",
-    "profile",
-    "register_cost",
-    "report",
-    "table",
-    "verify",
-    "whatif",
-]
+    "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
+    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_models", "load", "measure", "predict_memory",
+    "profile", "register_cost", "report", "table", "verify", "whatif",
+]  # fmt: skip
 
 
 def profile(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
 ) -> Profile:  # fmt: skip
     """Trace a model once, without running it, and return what it costs.
 
     Args:
         model: a name or spec as on the command line ("vgg16", "resnet50(num_classes=10)", "timm:…", "file.py:attr",
-            a saved "x.json"), an `nn.Module`, or a class or factory of one. A module is only read: what is traced is
-            a stand-in without values.
+            a saved "x.json"), an `nn.Module`, or a class or factory of one. A module is only read.
         inputs: tensors, exact shapes such as (1, 3, 224, 224), or strings in the grammar of `--input`; a tuple or
             list for positional arguments, a dict for keywords; `None`: the model's own default.
         batch: put in front of inputs written without their batch dimension ("3x224x224").
@@ -73,6 +55,9 @@ def profile(
         set: lengths of the default input of a transformers model, such as {"seq": 4096}.
         phase: of a transformers decoder: "prefill" (the context at once) or "decode" (one token behind it).
         context: tokens of the phase; 2048 if not given.
+        optimizer: a class of torch.optim whose step follows the backward pass: "adamw", "sgd(momentum=0.9)".
+        accumulate: passes whose gradients are added up before a step; the last of them is traced.
+        set_to_none: gradients are dropped after a step, and not set to zero and kept.
 
     Raises:
         UsageError: the name, its arguments, the inputs or the options do not fit.
@@ -81,7 +66,8 @@ def profile(
     """
     from archprof.tracing.profile import profile_model
 
-    return profile_model(model, inputs, PassRequest(batch, dtype, train, causal, set, phase, context))
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none)
+    return profile_model(model, inputs, request)
 
 
 def measure(
@@ -90,10 +76,9 @@ def measure(
     channels_last: bool = False, compile: bool = False, rounds: int = 7, seconds: float = 20.0,
     progress: Callable[[float, float], None] | None = None,
 ) -> Profile:  # fmt: skip
-    """Trace a model, then run it on random inputs, over and over: the profile also says how long each layer takes.
+    """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
 
-    What runs is a copy, so that the model and torch's settings are afterwards what they were. Ctrl-C ends it early,
-    with what was measured so far.
+    Ctrl-C ends it early, with what was measured so far.
 
     Args:
         model, inputs, dtype, causal: as for `profile`; a saved profile cannot be run.
@@ -101,11 +86,10 @@ def measure(
         batch: as for `profile`, or "auto" for the largest that fits.
         train: whole training steps (forward, backward, optimizer); otherwise the forward in evaluation mode.
         channels_last: images and the weights of convolutions have their channels last in memory.
-        compile: run what `torch.compile` makes of the model; the whole is timed, its layers are attributed: see
-            `Latency.attributed`.
+        compile: run what `torch.compile` makes of it; layers are attributed: see `Latency.attributed`.
         rounds: see `Timing.low`; 7 give an interval of 98.4 %.
-        seconds: the rounds together should not take longer. Warm-up (5 s at most) and building come on top.
-        progress: called now and then with the fraction done and the seconds that are left.
+        seconds: for all rounds; warm-up (5 s at most) and building come on top.
+        progress: called with the fraction done and the seconds that are left.
 
     Raises:
         DoesNotFit: the device has too little memory for this batch.
@@ -154,8 +138,7 @@ def compare(
 
     Args:
         models: two or more: profiles, or what `profile` takes.
-        inputs, batch, dtype, train, causal, set, phase, context, measure, channels_last, compile: as for `table`, for
-            every model that is not a profile yet.
+        inputs, batch, dtype, train, …: as for `table`, for every model that is not a profile yet.
         by: "path" aligns layers by name, "stage" by spatial size, "auto" by name where the models share a family.
 
     Raises:
@@ -182,7 +165,7 @@ def report(
     Args:
         models: one or a list of: profiles, or what `profile` takes.
         path: of the file, which is written whole or not at all.
-        inputs, batch, dtype, train, causal, set, phase, context, measure, channels_last, compile: as for `compare`.
+        inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
         plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
         device: draw the roof of this one: a name of the catalogue, or a file that `archprof calibrate` wrote.
@@ -204,7 +187,7 @@ def check(
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
     measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
-    """Hold models against budgets or a baseline: one verdict a model, in order.
+    """Hold models against budgets or a baseline: one verdict per model, in order.
 
     Args:
         models: one or a list of what `profile` takes; none: those that pyproject.toml lists.
@@ -276,6 +259,28 @@ def fit(
     return tabulate_fit(found)
 
 
+def predict_memory(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, device: str | None = None,
+) -> MemoryAnswer:  # fmt: skip
+    """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
+
+    Args:
+        device: in the catalogue, to say whether it fits; the other arguments, and what it raises, are as for `profile`.
+    """
+    from archprof.analysis import memory
+    from archprof.predicting import devices, workspaces
+    from archprof.predicting.memory import predict_memory as predict
+    from archprof.tracing.profile import profile_model
+
+    found = devices.resolve_device(device) if device else None
+    request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none)
+    traced = profile_model(model, inputs, request)
+    return memory.MemoryAnswer(traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found)
+
+
 def epoch(
     models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
     measure: str = "cpu", channels_last: bool = False, compile: bool = False,
@@ -319,11 +324,7 @@ def calibrate(device: str = "cuda") -> Calibration:
 
 
 def load(path: str | Path) -> Profile:
-    """Read a profile that `Profile.save` wrote; needs no torch.
-
-    Raises:
-        ProfileFileError: there is no such file, or it is not a profile this archprof can read.
-    """
+    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where it cannot be read."""
     from archprof.facts import store
 
     return store.load(path)

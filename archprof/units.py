@@ -1,4 +1,4 @@
-"""Numbers as people write them: SI counts, IEC bytes, times; one prefix a column.
+"""Numbers as people write them: SI counts, IEC bytes, times; one prefix per column.
 
 Inside the program everything is in base units; a prefix exists only in printed text and in what a user types.
 """
@@ -9,8 +9,12 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from archprof.errors import UsageError
+
+Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte"]
+"""What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
@@ -22,7 +26,7 @@ UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "share": 1.0, "flops_per_byte": 1.0}
+MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.
@@ -44,11 +48,6 @@ class UnitScale:
     symbol: str
     factor: float
     digits: int
-
-    @property
-    def last_digit(self) -> float:
-        """The value of one in the last printed digit, in base units."""
-        return self.factor / float(10**self.digits)
 
     def format(self, value: float | None, within: float = 0.0) -> str:
         """The number without its symbol: `4,089.2`; never 0 for what is not 0 (`<0.1`); `–` for `None`.

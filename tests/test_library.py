@@ -22,7 +22,7 @@ from archprof.measuring import run
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
-OTHER_NAME = {"models": "list_models"}
+OTHER_NAME = {"models": "list_models", "memory": "predict_memory"}
 """What a command's function is called, where that differs: `archprof.models` are the built-in definitions."""
 
 TEXT_ONLY = {"guide"}
@@ -41,6 +41,9 @@ OF_THE_LIBRARY_ONLY = {"path", "folder"}
 """Where a page is written (an option says how), and where pyproject.toml is looked for (a command runs in a folder)."""
 
 PASS_OPTIONS = {"batch", "dtype", "train", "causal", "set", "phase", "context"}
+
+STEP_OPTIONS = {"optimizer", "accumulate", "set_to_none"}
+"""Of whole training steps, which predicting memory needs alone."""
 
 
 def function_of(command: str) -> Callable[..., Any]:
@@ -76,7 +79,7 @@ def test_every_keyword_is_an_option(command: str) -> None:
 def test_the_commands_that_trace_several_models_take_every_option_of_a_pass() -> None:
     for command in ("table", "compare", "report"):
         assert keywords_of(command).keys() >= PASS_OPTIONS
-    assert inspect.signature(archprof.profile).parameters.keys() == PASS_OPTIONS | {"model", "inputs"}
+    assert inspect.signature(archprof.profile).parameters.keys() == PASS_OPTIONS | STEP_OPTIONS | {"model", "inputs"}
 
 
 class Bench:

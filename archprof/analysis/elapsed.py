@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from archprof import units
 from archprof.analysis.ran_words import describe_threads
-from archprof.facts.measured import Latency, Measurement, Timing
+from archprof.facts.measured import MAX_SPREAD, Latency, Measurement, Timing
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.records import Profile
 
 NOTHING_MEASURED = "Interrupted before anything was measured."
-
-RESOLUTION_IN_MARKS = 3.0
-"""How many times the cost of a mark a row must take to be told from it; the note of a latency says which do not."""
 
 METHOD_MEANINGS = {
     "cpu": "wall clock at the borders of each {part}, the cost of the marks taken off",
@@ -78,12 +75,19 @@ class Elapsed:
     @property
     def stable(self) -> bool:
         """The rounds lie within 10 % of one another."""
-        return self.high <= 1.1 * self.low
+        return self.high <= MAX_SPREAD * self.low
 
 
-def convert_timing(timing: Timing, floor: float = 0.0) -> Elapsed:
+def mark_times(times: Mapping[str, Elapsed | None]) -> tuple[dict[str, float], dict[str, float]]:
+    """How sure times are, given by column key: `half_intervals` and `below_resolution` of their `Row`."""
+    known = {key: one for key, one in times.items() if one is not None}
+    within = {key: one.half_interval for key, one in known.items() if one.half_interval}
+    return within, {key: one.resolution for key, one in known.items() if one.below_resolution}
+
+
+def convert_timing(timing: Timing, resolution: float = 0.0) -> Elapsed:
     """The sum of one."""
-    return Elapsed(timing.p50, timing.medians, timing.least, floor)
+    return Elapsed(timing.p50, timing.medians, timing.least, resolution)
 
 
 def find_latency(profile: Profile, method: str = "") -> Latency | None:
@@ -102,8 +106,7 @@ def collect_row_times(profile: Profile, method: str = "") -> Sequence[Elapsed | 
     latency = find_latency(profile, method)
     if latency is None or not latency.layers:
         return [None] * len(profile.layers)
-    floor = 0.0 if latency.attributed else RESOLUTION_IN_MARKS * (latency.overhead or 0.0)
-    timed = {one.key: convert_timing(one, floor) for one in latency.layers}
+    timed = {one.key: convert_timing(one, latency.resolution) for one in latency.layers}
     return [timed.get(row.call_index, Elapsed()) if row.call_index is not None else Elapsed() for row in profile.layers]
 
 

@@ -21,9 +21,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from archprof.analysis import elapsed
-from archprof.analysis.table import Column, Unit, Value
+from archprof.analysis.table import Column, Value
 from archprof.facts import liveness
-from archprof.facts.records import Op, Profile
+from archprof.facts.records import Cost, Op, Profile
+from archprof.units import Unit
 
 if TYPE_CHECKING:
     from archprof.analysis.counts import Counts
@@ -62,6 +63,7 @@ class Metric:
         reads: the sums that it is made of.
         value: of a line, from its sums and those of the model; a fact has none.
         of_op: what an op adds to the sum.
+        of_cost: the sum read off what some ops cost together, given the dtype of the pass.
         by_row: the value of each row of a profile, in the order of `Profile.layers`.
         whole_value: of a whole model, where that is not the sum over its rows.
         measured: it needs a measurement.
@@ -83,6 +85,7 @@ class Metric:
     reads: tuple[str, ...] = ()
     value: CountsValue | None = None
     of_op: Callable[[Op], int] | None = None
+    of_cost: Callable[[Cost, str], Any] | None = None
     by_row: RowValues | None = None
     whole_value: Callable[[ProfileView], Any] | None = None
     measured: bool = False
@@ -151,16 +154,20 @@ def _owned(key: str, header: str, unit: Unit, rank: int, meaning: str, **more: A
 def _work(key: str, header: str, rank: int, meaning: str, of_op: Callable[[Op], int], **more: Any) -> Metric:
     """What a rule counts of an op, by the name of the field of a cost."""
     cost = attrgetter(key)
-    by_row = lambda view: [cost(one) for one in view.profile.costs]  # noqa: E731
     more = {"bound": "unknown", "family": "cost", **more}
-    return _sum(key, header, "count", rank, meaning, of_op=of_op, by_row=by_row, **more)
+    return _sum(key, header, "count", rank, meaning, of_op=of_op, **_read_costs(lambda one, dtype: cost(one)), **more)
+
+
+def _read_costs(read: Callable[[Cost, str], Any]) -> dict[str, Any]:
+    """A sum that is read off what ops cost: those of a row, or some of them."""
+    return {"of_cost": read, "by_row": lambda view: [read(one, view.profile.dtype) for one in view.profile.costs]}
 
 
 def _activation(key: str, header: str, rank: int, meaning: str, dtype: str = "", **more: Any) -> Metric:
     """Activation memory, had the pass run in this dtype; left out: in that of the pass."""
-    by_row = lambda view: [one.activation_bytes[dtype or view.profile.dtype] for one in view.profile.costs]  # noqa: E731
+    read = lambda cost, traced: cost.activation_bytes[dtype or traced]  # noqa: E731
     more = {"bound": "stopped", "family": "activation", "name": "activation memory", "label": "Activations", **more}
-    return _sum(key, header, "bytes", rank, meaning, by_row=by_row, **more)
+    return _sum(key, header, "bytes", rank, meaning, **_read_costs(read), **more)
 
 
 def _ratio(
@@ -278,7 +285,7 @@ METRICS = (
     _work("backward_flops", "Bwd FLOPs", 6, "FLOPs of the backward pass (--train)",
           _in_phase("backward", "flops"), trained=True),
     _sum("activation", "Act", "count", 9, "elements of new output storage in the forward pass", bound="stopped",
-         by_row=lambda view: [cost.activation_elements for cost in view.profile.costs]),
+         **_read_costs(lambda cost, traced: cost.activation_elements)),
     _activation("activation_bytes", "Act size", 5, "activation memory in the dtype of the pass"),
     _activation("act_fp32", "Act fp32", 5, "activation memory, had the pass run in float32", "float32"),
     _activation("act_fp16", "Act fp16", 7, "activation memory, had the pass run in float16", "float16"),

@@ -7,6 +7,7 @@ from typing import Any
 from archprof.analysis.receptive import fields
 from archprof.analysis.table import Table
 from archprof.analysis.tables import layers
+from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile
 
 NOTEBOOK_ROWS = 60
@@ -20,12 +21,10 @@ def table(profile: Profile, **options: Any) -> Table:
 
 def notebook_table(profile: Profile) -> Table:
     """The table of a notebook cell: of the outer layers, or the largest ones, where there are too many."""
-    shown = table(profile)
-    if len(shown.rows) > NOTEBOOK_ROWS:
-        shown = table(profile, depth=2)
-    if len(shown.rows) > NOTEBOOK_ROWS:
-        shown = table(profile, top=NOTEBOOK_ROWS - 1)
-    return shown
+    view = ProfileView(profile)
+    tables = (layers.tabulate_layers(view, depth=depth) for depth in (None, 2))
+    fits = (shown for shown in tables if len(shown.rows) <= NOTEBOOK_ROWS)
+    return next(fits, None) or layers.tabulate_layers(view, top=NOTEBOOK_ROWS - 1)
 
 
 def receptive_fields(profile: Profile) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from string import ascii_uppercase
 
 from archprof import units
 
@@ -53,6 +54,15 @@ def say_bytes(value: int) -> str:
 
 def say_both(a: int, b: int) -> str:
     return f"{say_count(a)} against {say_count(b)}"
+
+
+def say_once(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
+    """Every line of several models once, under the letters of those that it is about where it is not about all."""
+    about: dict[str, list[str]] = {}
+    for letter, own in zip(ascii_uppercase, lines, strict=False):
+        for line in dict.fromkeys(own):
+            about.setdefault(line, []).append(letter)
+    return tuple(line if len(who) == len(lines) else f"{', '.join(who)}: {line}" for line, who in about.items())
 
 
 def say_place(names: Sequence[str]) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from archprof import units
+from archprof.units import Unit
 
-Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte"]
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
 Value: TypeAlias = "int | float | str | Shapes | None"
 
@@ -28,6 +28,7 @@ class Column:
         meaning: one line for the help and the documentation.
         rank: the highest is the first to go when the page is too narrow; 0 always stays.
         family: columns of one family print with the same prefix; "" = a family of its own.
+        is_ratio: it sets other columns against each other.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Column:
     meaning: str
     rank: int = 1
     family: str = ""
+    is_ratio: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -56,6 +58,7 @@ class Row:
         half_intervals: what a measured value is right within, by column key: no digit below it is printed.
         below_resolution: by column key, what can be told at least, where the value here is less: that is printed
             behind a "<".
+        stages: the names of the stages of models that stand in it beside each other.
     """
 
     cells: tuple[Value, ...]
@@ -66,6 +69,7 @@ class Row:
     bounds: frozenset[str] = frozenset()
     half_intervals: Mapping[str, float] = field(default_factory=dict)
     below_resolution: Mapping[str, float] = field(default_factory=dict)
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from archprof.analysis.counts import Counts, count_rows, sum_counts
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import find_model_bounds
 from archprof.analysis.receptive import fields
-from archprof.analysis.receptive.fields import ReceptiveField
+from archprof.analysis.receptive.fields import LayerFields
 from archprof.analysis.tables import stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, CallTree, TreeLines
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.weight_depth import count_weight_layers
 from archprof.facts import liveness
-from archprof.facts.records import Layer, Op, Profile
+from archprof.facts.records import Layer, Profile
+from archprof.facts.steps import find_steady_storages
 from archprof.models import registry
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
@@ -50,10 +51,6 @@ class ProfileView:
 
     def layer(self, row: int) -> Layer:
         return self.profile.layers[row]
-
-    def row_of(self, op: Op) -> int:
-        """The row that the op is charged to."""
-        return self.profile.call_rows[op.call]
 
     @cached_property
     def own_counts(self) -> list[Counts]:
@@ -93,7 +90,7 @@ class ProfileView:
         return count_weight_layers(self.profile)
 
     @cached_property
-    def fields(self) -> tuple[ReceptiveField, ...]:
+    def fields(self) -> LayerFields:
         """The receptive field of each row."""
         return fields.compute_fields(self.profile)
 
@@ -102,11 +99,10 @@ class ProfileView:
         """The receptive field of each row as the layer table prints it, by column key."""
         return [fields.field_cells(field) for field in self.fields]
 
-    @cached_property
+    @property
     def widest_row(self) -> int | None:
-        """The innermost layer that sees most before anything sees all; `None` when no layer has a field."""
-        seen = [row for row, field in enumerate(self.fields) if field.size]
-        return max(seen, key=lambda row: (math.prod(self.fields[row].size or ()), self.layer(row).depth), default=None)
+        """The layer where most is seen before anything sees all; `None` when nothing has a field."""
+        return self.fields.widest_row
 
     def field_extent(self, row: int) -> int | None:
         """Input positions along the longer side that the layer sees; `None` where it has no field."""
@@ -114,23 +110,21 @@ class ProfileView:
 
     @property
     def field(self) -> int | None:
-        """The widest receptive field in input pixels along the longer side; `None` where no layer has one."""
-        return None if self.widest_row is None else self.field_extent(self.widest_row)
+        """The widest receptive field in input pixels along the longer side; `None` where nothing has one."""
+        return max(self.fields.widest.size or (), default=None)
 
     @cached_property
     def weight_rows(self) -> tuple[int, ...]:
         """The layers with MACs and weights, in the order of the calls."""
         profile = self.profile
-        weights = {
-            i for i, tensor in enumerate(profile.tensors) if profile.storages[tensor.storage].role == "parameter"
-        }
-        ops = (op for op in profile.ops if op.phase == "forward" and op.macs)
-        return tuple(dict.fromkeys(self.row_of(op) for op in ops if not weights.isdisjoint(op.inputs)))
+        ops = (op for op in profile.forward_ops if op.macs)
+        weighted = (op for op in ops if any(profile.role_of(i) == "parameter" for i in op.inputs))
+        return tuple(dict.fromkeys(map(profile.row_of, weighted)))
 
     @cached_property
     def live_bytes(self) -> list[int]:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
-        return liveness.sum_live_bytes(self.profile.storages, len(self.profile.ops))
+        return liveness.sum_live_bytes(find_steady_storages(self.profile), len(self.profile.ops))
 
     @cached_property
     def live_activation_bytes(self) -> list[int]:

@@ -13,7 +13,7 @@ def count_weight_layers(profile: Profile) -> int:
     steps and layers it runs. The count is a lower bound where an op is unknown or the forward stopped.
     """
     flow = _Flow(profile)
-    return max((flow.depth_after(op) for op in profile.ops if op.phase == "forward"), default=0)
+    return max((flow.depth_after(op) for op in profile.forward_ops), default=0)
 
 
 class _Flow:

@@ -29,7 +29,7 @@ def check_models(
     how: MeasureRequest | None = None,
     folder: str | Path = ".",
 ) -> tuple[Verdict, ...]:
-    """Trace each model and hold it against its limits: one verdict a model, in order.
+    """Trace each model and hold it against its limits: one verdict per model, in order.
 
     Without models, those that pyproject.toml lists are checked. What is said here goes before what pyproject.toml says
     of a model it lists, and that before what it says of all models.

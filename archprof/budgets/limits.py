@@ -11,10 +11,10 @@ from fractions import Fraction
 from archprof import units
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY, Metric
-from archprof.analysis.table import Unit
 from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
+from archprof.units import Unit
 
 PARSERS: dict[Unit, Callable[[str], float]] = {
     "count": units.parse_count,
@@ -22,8 +22,9 @@ PARSERS: dict[Unit, Callable[[str], float]] = {
     "seconds": units.parse_seconds,
 }
 
-LATENCY_KEY = "latency"
+EXAMPLES: dict[Unit, str] = {"count": "25M", "bytes": "60MiB", "seconds": "5ms"}
 
+LATENCY_KEY = "latency"
 
 LIMITABLE_METRICS = {
     name: METRIC_BY_KEY[key]
@@ -39,25 +40,32 @@ LIMITABLE_METRICS = {
 """What can be limited, by the name in `--max-NAME`; memory is in the dtype of the pass."""
 
 
-def measure_total(metric: Metric, profile: Profile) -> float:
+def describe_limit(metric: Metric) -> str:
+    """ "Most MACs (multiply-accumulates of one forward), such as 25M." """
+    meaning = metric.whole or metric.meaning
+    said = meaning if meaning.startswith(metric.word) else f"{metric.word} ({meaning})"
+    return f"Most {said}, such as {EXAMPLES[metric.unit]}."
+
+
+def measure_total(metric: Metric, view: ProfileView) -> float:
     """The number that a limit is about.
 
     Raises:
         UsageError: it is measured, and the profile was not.
     """
-    value: float | None = metric.of_model(ProfileView(profile))
+    value: float | None = metric.of_model(view)
     if value is None:
         raise UsageError(
-            f"{profile.model} was not measured, so its {metric.word} cannot be held against a limit.",
+            f"{view.name} was not measured, so its {metric.word} cannot be held against a limit.",
             f"A limit of {metric.word} needs a measured profile.",
             "Add --measure cpu or --cuda, or name a profile saved with it.",
         )
     return value
 
 
-def split_by_layer(metric: Metric, profile: Profile) -> list[float]:
+def split_by_layer(metric: Metric, view: ProfileView) -> list[float]:
     """What each layer contributes to it, in the order of `Profile.layers`."""
-    values = metric.by_row(ProfileView(profile)) if metric.by_row else ()
+    values = metric.by_row(view) if metric.by_row else ()
     return [value.seconds if isinstance(value, Elapsed) else value or 0 for value in values]
 
 
@@ -106,5 +114,6 @@ def limits_from_baseline(baseline: Profile, tolerance: str | float | Fraction = 
     """No counted metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
     share = parse_tolerance(tolerance)
     source = f"baseline {baseline.model}" + (f" + {float(100 * share):g}%" if share else "")
-    values = {key: measure_total(metric, baseline) for key, metric in LIMITABLE_METRICS.items() if not metric.measured}
+    view, counted = ProfileView(baseline), {key: one for key, one in LIMITABLE_METRICS.items() if not one.measured}
+    values = {key: measure_total(metric, view) for key, metric in counted.items()}
     return tuple(Limit(key, math.floor(value * (1 + share)), source, value) for key, value in values.items())

@@ -55,7 +55,7 @@ class CheckJob:
     Attributes:
         model: MODEL, or what else `archprof.profile` takes.
         options: what was said of its pass: "inputs", fields of `PassRequest`, and where to "measure".
-        limits: one a metric.
+        limits: one per metric.
         baseline: path of a saved profile.
         tolerance, allow_incomplete: see `archprof.budgets.verdicts.check_profile`.
     """
@@ -163,7 +163,7 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def build_job(model: Any, said: Mapping[str, Any], under: CheckJob, where: str = "") -> CheckJob:
-    """One model to check: `said` under the keys of `OWN`, and what `under` says where it is silent.
+    """One model to check: `said` under `MODEL_KEYS`, and what `under` says where it is silent.
 
     `where` is put in front of the limits that a reader sees.
     """

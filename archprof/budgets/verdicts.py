@@ -13,13 +13,15 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.metrics import Metric, find_model_bounds
+from archprof.analysis.metrics import Metric
 from archprof.analysis.phrases import tenths_of_percent
-from archprof.analysis.table import Column, Row, Table, Unit
+from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
+from archprof.analysis.view import ProfileView
 from archprof.budgets.limits import LIMITABLE_METRICS, Limit, limits_from_baseline, measure_total, split_by_layer
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
+from archprof.units import Unit
 
 Status = Literal["ok", "broken", "unknown: lower bound"]
 
@@ -73,7 +75,7 @@ class Verdict:
 
     Attributes:
         model: the name that was asked for.
-        checks: one a limit, in the order in which they were given.
+        checks: one per limit, in the order in which they were given.
         notes: what the reader must know of the profile.
         allow_incomplete: a lower bound under its limit passes.
     """
@@ -97,7 +99,7 @@ class Verdict:
 
     @property
     def table(self) -> Table:
-        """One row a limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
+        """One row per limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
         compared = any(check.change is not None for check in self.checks)
         columns = [column for column in COLUMNS if compared or column.key != "change"]
         said = [describe_check(check) for check in self.checks if check.status != "ok" or check.interval]
@@ -118,7 +120,7 @@ COLUMNS = (
     Column("source", "Set by", "text", "where the limit comes from", 2),
     Column("verdict", "Verdict", "text", "ok, broken, or unknown where the value is a lower bound", 0),
 )
-"""Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `Check`."""
+"""Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `LimitCheck`."""
 
 
 def check_profile(
@@ -147,30 +149,31 @@ def check_profile(
         held += limits_from_baseline(baseline, tolerance)
     if not held:
         raise UsageError(f"There is nothing to check {profile.model} against.", "Give a limit or a baseline.")
-    checks = tuple(_checked(profile, limit) for limit in held)
+    view = ProfileView(profile)
+    checks = tuple(_checked(view, limit) for limit in held)
     return Verdict(profile.model, checks, notes.collect_notes(profile), allow_incomplete)
 
 
-def _checked(profile: Profile, limit: Limit) -> LimitCheck:
-    metric = LIMITABLE_METRICS[limit.metric]
-    value = measure_total(metric, profile)
-    bound = metric.key in find_model_bounds(profile) or (metric.measured and profile.failure is not None)
-    between = _between(profile, limit) if metric.measured else ""
+def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
+    metric, profile = LIMITABLE_METRICS[limit.metric], view.profile
+    value = measure_total(metric, view)
+    bound = metric.key in view.bounds or (metric.measured and profile.failure is not None)
+    between = _between(view, limit) if metric.measured else ""
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", interval=between)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
-    return LimitCheck(limit, value, bound, status, _largest(profile, metric) if status == "broken" else (), between)
+    return LimitCheck(limit, value, bound, status, _largest(view, metric) if status == "broken" else (), between)
 
 
-def _between(profile: Profile, limit: Limit) -> str:
-    time = elapsed.find_model_time(profile)
+def _between(view: ProfileView, limit: Limit) -> str:
+    time = view.time
     return elapsed.show_interval(time) if time and time.low < limit.most < time.high else ""
 
 
-def _largest(profile: Profile, metric: Metric) -> tuple[tuple[str, float], ...]:
+def _largest(view: ProfileView, metric: Metric) -> tuple[tuple[str, float], ...]:
     """The layers that contribute most, all calls of one together."""
     sums: dict[str, float] = {}
-    for layer, value in zip(profile.layers, split_by_layer(metric, profile), strict=True):
+    for layer, value in zip(view.profile.layers, split_by_layer(metric, view), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
     return tuple(

@@ -12,7 +12,9 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.epoch import epoch
 from archprof.cli.guide import guide
+from archprof.cli.memory import memory
 from archprof.cli.models import models
+from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
@@ -31,11 +33,12 @@ app.command()(table)
 app.command()(compare)
 app.command()(whatif)
 app.command()(inputs)
-app.command()(fit)
+app.command(cls=CommandWithLimits)(fit)
+app.command()(memory)
 app.command()(report)
 app.command()(epoch)
 app.command()(calibrate)
-app.command()(check)
+app.command(cls=CommandWithLimits)(check)
 app.command()(verify)
 app.command()(models)
 app.command()(guide)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_text
+from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
 if TYPE_CHECKING:
@@ -24,20 +24,16 @@ VERDICT_FORMATS = ("text", "github", "junit", "md", "json")
 VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text"}
 
 
-def limit_option(meaning: str) -> Any:
-    return typer.Option(metavar="MOST", help=meaning)
-
-
 def check(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
     ] = None,
-    max_params: Annotated[str | None, limit_option("Most parameters, such as 25M.")] = None,
-    max_macs: Annotated[str | None, limit_option("Most MACs of one forward, such as 4.1G.")] = None,
-    max_flops: Annotated[str | None, limit_option("Most FLOPs of one forward.")] = None,
-    max_activation: Annotated[str | None, limit_option("Most activation memory, such as 60MiB.")] = None,
-    max_peak: Annotated[str | None, limit_option("Most bytes live at once, such as 200MiB.")] = None,
-    max_latency: Annotated[str | None, limit_option("Longest measured pass, such as 5ms; see --measure.")] = None,
+    max_params: options.Limit = None,
+    max_macs: options.Limit = None,
+    max_flops: options.Limit = None,
+    max_activation: options.Limit = None,
+    max_peak: options.Limit = None,
+    max_latency: options.Limit = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,
@@ -62,7 +58,7 @@ def check(
 ) -> None:
     """Hold models against budgets or a baseline; exit code 3 when one is broken."""
     with error_boundary(debug):
-        form = choose_format(format, output, VERDICT_FORMATS, VERDICT_SUFFIXES)
+        form = choose_format(format, output, VERDICT_SUFFIXES, VERDICT_FORMATS)
         with show_waiting("Checking the budgets"):
             verdicts = archprof.check(
                 models or (), inputs=input or None, batch=batch, dtype=dtype, train=train, causal=causal,
@@ -91,8 +87,7 @@ def render_verdicts(verdicts: tuple[Verdict, ...], form: str, output: Path | Non
     if form not in ("text", "github"):
         renderer = {"md": "summary"}.get(form, form)
         return renderers[renderer](verdicts)
-    shown = render_for_terminal if output is None else str
-    tables = [shown(verdict.table) for verdict in verdicts]
+    tables = [render_table(verdict.table, "text", output) for verdict in verdicts]
     closing = "github" if form == "github" else "outcome"
     return "\n".join([*tables, renderers[closing](verdicts).strip()]).rstrip() + "\n"
 

@@ -10,12 +10,10 @@ import typer
 import archprof
 from archprof.cli import options, other_tools, profiles
 from archprof.cli.output import (
-    PAGE_FORMATS,
     PAGE_SUFFIXES,
-    TABLE_FORMATS,
     choose_format,
     error_boundary,
-    render_for_terminal,
+    render_table,
     terminal_width,
     write_text,
 )
@@ -52,7 +50,7 @@ def compare(
     from archprof.analysis.compare import comparison
 
     with error_boundary(debug):
-        form = choose_format(format, output, PAGE_FORMATS, PAGE_SUFFIXES)
+        form = choose_format(format, output, PAGE_SUFFIXES)
         comparison.validate_comparison(len(models), by=by)
         other_tools.validate_convention(convention, form, train=train)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
@@ -78,8 +76,7 @@ def render_comparison(compared: Comparison, form: str, layers: bool, output: Pat
     if form in whole:
         return whole[form]()
     if form != "text":
-        return TABLE_FORMATS[form].render(compared.layers)
-    shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
+        return render_table(compared.layers, form, output)
     tables = [compared.summary, compared.stages, *([compared.layers] if layers else [])]
-    summary, *rest = (shown(table) for table in tables)
+    summary, *rest = (render_table(table, "text", output) for table in tables)
     return "\n".join([summary, compared.sentences(terminal_width() if output is None else None), *rest])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
@@ -100,6 +101,24 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file; its suffix picks the format.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Limit = Annotated[str | None, typer.Option(metavar="MOST")]
+"""`--max-NAME`, of a command that is a `CommandWithLimits`: the metrics say what it means."""
+
+
+class CommandWithLimits(TyperCommand):
+    """Reads the metrics when its help is shown, so that no other help waits for them."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self.describe_limits()
+        super().format_help(ctx, formatter)
+
+    def describe_limits(self) -> None:
+        from archprof.budgets.limits import LIMITABLE_METRICS, describe_limit
+
+        for param in self.params:
+            name = (param.name or "").removeprefix("max_")
+            if name in LIMITABLE_METRICS:
+                param.help = describe_limit(LIMITABLE_METRICS[name])  # type: ignore[attr-defined]
 
 
 def parse_lengths(settings: list[str] | None) -> dict[str, int] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from archprof.cli.output import TABLE_FORMATS, render_for_terminal, write_text
+from archprof.cli.output import TABLE_FORMATS, render_table, write_text
 from archprof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,5 +37,5 @@ def write_by_rule(profiles: Sequence[Profile], name: str, form: str, output: Pat
         if len(profiles) == 1
         else tables.tabulate_tool_for_models(profiles, name)
     )
-    text = render_for_terminal(table) if form == "text" and output is None else TABLE_FORMATS[form].render(table)
+    text = render_table(table, form, output)
     write_text(f"{before}\n{text}" if form == "text" and before else text, output)

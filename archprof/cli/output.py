@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -19,36 +19,11 @@ if TYPE_CHECKING:
     from archprof.analysis.table import Table
 
 
-class Format(NamedTuple):
-    """How a table is written: the suffix of its files, and its text."""
+TABLE_SUFFIXES = {".txt": "text", ".csv": "csv", ".md": "md", ".json": "json", ".tex": "latex"}
+"""Every format that a table is written in, by the suffix of its files."""
 
-    suffix: str
-    render: Callable[[Table], str]
+TABLE_FORMATS = (*TABLE_SUFFIXES.values(),)
 
-
-def format_by_name(form: str) -> Callable[[Table], str]:
-    """What writes a table in that format of `render.formats`, which is imported only when it is called."""
-
-    def render(table: Table) -> str:
-        from archprof.render.formats import table_as
-
-        return table_as(form, table)
-
-    return render
-
-
-TABLE_FORMATS = {
-    "text": Format(".txt", lambda table: table.to_text()),
-    "csv": Format(".csv", format_by_name("csv")),
-    "md": Format(".md", format_by_name("md")),
-    "json": Format(".json", format_by_name("json")),
-    "latex": Format(".tex", format_by_name("latex")),
-}
-"""Every format that a table is written in, by its name in `--format`."""
-
-TABLE_SUFFIXES = {form.suffix: name for name, form in TABLE_FORMATS.items()}
-
-PAGE_FORMATS = [*TABLE_FORMATS, "html"]
 PAGE_SUFFIXES = {**TABLE_SUFFIXES, ".html": "html"}
 """For commands whose answer can be a page too."""
 
@@ -56,10 +31,14 @@ PAGE_SUFFIXES = {**TABLE_SUFFIXES, ".html": "html"}
 def choose_format(
     format: str | None,
     output: Path | None,
-    formats: Iterable[str] = TABLE_FORMATS,
     suffixes: Mapping[str, str] = TABLE_SUFFIXES,
+    formats: Iterable[str] | None = None,
 ) -> str:
-    """The format that was asked for in words, or by the suffix of the output file, which must be writable."""
+    """The format that was asked for in words, or by the suffix of the output file, which must be writable.
+
+    `formats`: where some have no suffix of their own.
+    """
+    formats = formats or suffixes.values()
     allowed = f"Formats: {', '.join(formats)}. Suffixes: {', '.join(suffixes)}."
     if format is not None and format not in formats:
         raise UsageError(f"There is no format {format!r} here.", allowed)
@@ -73,9 +52,16 @@ def choose_format(
 
 def write_table(table: Table, form: str, output: Path | None) -> None:
     """Print a table, in the width and colours of the terminal if there is one, or write it to a file."""
-    write_text(
-        render_for_terminal(table) if form == "text" and output is None else TABLE_FORMATS[form].render(table), output
-    )
+    write_text(render_table(table, form, output), output)
+
+
+def render_table(table: Table, form: str, output: Path | None) -> str:
+    """The table in a format of `TABLE_FORMATS`; text that is printed is laid out for the terminal."""
+    if form == "text":
+        return table.to_text() if output else render_for_terminal(table)
+    from archprof.render.formats import table_as
+
+    return table_as(form, table)
 
 
 def write_text(text: str, output: Path | None) -> None:

@@ -39,12 +39,10 @@ def inputs(
 def fit(
     model: options.Model,
     over: Annotated[str, typer.Option(help="What may grow: resolution, width, depth or batch.")] = "resolution",
-    max_params: Annotated[str | None, typer.Option(metavar="MOST", help="Most parameters, such as 25M.")] = None,
-    max_macs: Annotated[str | None, typer.Option(metavar="MOST", help="Most MACs, such as 4.1G.")] = None,
-    max_flops: Annotated[str | None, typer.Option(metavar="MOST", help="Most FLOPs.")] = None,
-    max_activation: Annotated[
-        str | None, typer.Option(metavar="MOST", help="Most activation memory, such as 60MiB.")
-    ] = None,
+    max_params: options.Limit = None,
+    max_macs: options.Limit = None,
+    max_flops: options.Limit = None,
+    max_activation: options.Limit = None,
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,

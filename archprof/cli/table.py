@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from archprof.cli import options, other_tools, profiles
 from archprof.cli.output import (
-    PAGE_FORMATS,
     PAGE_SUFFIXES,
     TABLE_FORMATS,
     choose_format,
     error_boundary,
-    render_for_terminal,
+    render_table,
     write_table,
     write_text,
 )
@@ -60,7 +59,7 @@ def table(
             return
         keys = [key.strip() for key in columns.split(",")] if columns else None
         view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
-        form = choose_format(format, output, PAGE_FORMATS, PAGE_SUFFIXES)
+        form = choose_format(format, output, PAGE_SUFFIXES)
         layers.validate_table_options(**view)
         other_tools.validate_convention(convention, form, train=train)
         inputs = options.add_arguments(input, arg)
@@ -101,8 +100,8 @@ def write_model(
     if convention == other_tools.OWN_CONVENTION:
         write_view(profile, view, form, output)
     else:
-        shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
-        other_tools.write_by_rule([profile], convention, form, output, shown(profile.table(**view)))
+        before = render_table(profile.table(**view), "text", output)
+        other_tools.write_by_rule([profile], convention, form, output, before)
     profiles.end_with(ended)
 
 
@@ -128,9 +127,8 @@ def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path |
     from archprof.analysis.tables import decoding
 
     if form == "text" and profile.decoding is not None:
-        shown = render_for_terminal if output is None else TABLE_FORMATS["text"].render
         tables = (profile.table(**view), decoding.tabulate_cache(profile))
-        write_text("\n".join(map(shown, tables)), output)
+        write_text("\n".join(render_table(table, "text", output) for table in tables), output)
         return
     if form != "html" and (form != "json" or view["by"] != "layer"):
         write_table(profile.table(**view), form, output)

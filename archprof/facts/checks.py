@@ -76,10 +76,15 @@ def _check_sums(profile: Profile) -> None:
     """Rows sum to ops, and to the parameters of the model."""
     totals = profile.totals
     for phase, total in (("forward", totals.macs), ("backward", totals.backward_macs or 0)):
-        if total != sum(op.macs or 0 for op in profile.ops if op.phase == phase):
+        column = "macs" if phase == "forward" else "backward_macs"
+        rows = sum(getattr(cost, column) or 0 for cost in profile.costs)
+        if not total == rows == sum(op.macs or 0 for op in profile.ops if op.phase == phase):
             raise ValueError(f"{phase} MACs: the rows do not sum to the ops")
     owned = sum(tensor.spec.numel for tensor in profile.parameters if tensor.role == "parameter")
-    if profile.calls and owned != totals.params:
-        raise ValueError(f"the rows own {totals.params} parameters, the model has {owned}")
+    if owned != totals.params:
+        raise ValueError(f"the totals have {totals.params} parameters, the model has {owned}")
+    in_rows = sum(row.params for row in profile.layers)
+    if profile.calls and owned != in_rows:
+        raise ValueError(f"the rows own {in_rows} parameters, the model has {owned}")
     if profile.lacks_calls and totals.complete:
         raise ValueError("no part of the model was called, and its totals say that they are complete")

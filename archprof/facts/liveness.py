@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from archprof.facts.records import Profile, Storage
+from archprof.facts.steps import build_step, sum_step_bytes
 
 
 def compute_peak_bytes(profile: Profile) -> int:
@@ -22,7 +23,15 @@ def compute_peak_bytes(profile: Profile) -> int:
 
 
 def find_live_at_peak(profile: Profile) -> tuple[int, ...]:
-    """Indices into `profile.storages` of what was live at the first op at which most bytes were."""
+    """Indices into `profile.storages` of what was live at the first op at which most bytes were.
+
+    Where an optimizer was traced, that is in a step that finds its state.
+    """
+    if profile.training is not None:
+        step = build_step(profile)
+        live = sum_step_bytes(profile, step)
+        when = live.index(max(live))
+        return tuple(index for index, first, last, _, _ in step.lives if first <= when <= last)
     live = sum_live_bytes(profile.storages, max(len(profile.ops), 1))
     when = live.index(max(live))
     lives = (_life(storage, len(live) - 1) for storage in profile.storages)

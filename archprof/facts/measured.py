@@ -15,6 +15,12 @@ Method = Literal["cpu", "eager", "gpu", "kernel"]
 """How latency was got: wall clock in hooks; GPU events in hooks, as users run it; GPU events without the gaps of the
 launches (a graph, or a filled queue); the sum of the kernels that a profiler saw."""
 
+RESOLUTION_IN_MARKS = 3
+"""How many times the cost of a mark a row must take to be told from it."""
+
+MAX_SPREAD = 1.1
+"""The greatest of stable rounds by their least."""
+
 
 class Timing(NamedTuple):
     """Seconds that one row's own work took.
@@ -68,7 +74,7 @@ class Timing(NamedTuple):
     @property
     def stable(self) -> bool:
         """Whether the medians of three rounds or more lie within 10 % of one another."""
-        return len(self.rounds) >= 3 and self.high <= 1.1 * self.low
+        return len(self.rounds) >= 3 and self.high <= MAX_SPREAD * self.low
 
 
 class Kernel(NamedTuple):
@@ -102,6 +108,11 @@ class Latency(NamedTuple):
     notes: tuple[str, ...] = ()
     attributed: bool = False
 
+    @property
+    def resolution(self) -> float:
+        """Seconds below which nothing can be told of a row; 0 where no row has marks of its own."""
+        return 0.0 if self.attributed else RESOLUTION_IN_MARKS * (self.overhead or 0.0)
+
 
 class MeasuredMemory(NamedTuple):
     """Bytes that the allocator gave out.
@@ -124,7 +135,7 @@ class Measurement:
     Attributes:
         ran: on what, and what else the numbers depend on; nothing of it was changed.
         mode: "forward", or "train": forward, backward and the step of the optimizer.
-        latencies: one a method; the first is the headline.
+        latencies: one per method; the first is the headline.
         memory, memory_whole: allocated while each call ran, and at most.
         warmup_passes, warmup_seconds: thrown away before anything was kept.
         first_call_seconds: the first pass of all, which is none of the samples.

@@ -139,6 +139,11 @@ def sum_owned(parameters: Sequence[Parameter]) -> dict[int, OwnedSizes]:
     return dict(owned)
 
 
+def sum_columns(rows: Iterable[Sequence[int]]) -> list[int]:
+    """The sum of each of the five columns."""
+    return [sum(column) for column in zip(*rows, strict=True)] or [0] * 5
+
+
 def build_layers(
     modules: Sequence[Module], parameters: Sequence[Parameter], calls: Sequence[Call]
 ) -> tuple[Layer, ...]:

@@ -17,6 +17,8 @@ class Ran:
         tf32_matmul, tf32_cudnn: torch might round the factors of float32 products to TF32, in matrix products and in
             cuDNN.
         compiled: the model was compiled.
+        gradients: of a forward that asks for some: "on" where they had to be turned on for it, "inside" where it does
+            so itself, or was trained.
         versions: of archprof, torch and what else ran.
         details: what else the numbers depend on, in words: for people, and read by no code.
     """
@@ -29,6 +31,7 @@ class Ran:
     tf32_matmul: bool | None = None
     tf32_cudnn: bool | None = None
     compiled: bool | None = None
+    gradients: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
 

@@ -6,14 +6,14 @@ One `Call` is one call of one module and owns only what that call did itself; to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.measured import Measurement
-from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers
+from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers, sum_columns, sum_owned
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
 from archprof.facts.ran import Ran
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DTYPES_SHOWN", "ITEM_BYTES", "CacheTensor", "Call", "Cost", "Decoding", "Failure", "Kept", "Layer", "Module", "Op",
     "Parameter", "Phase", "Profile", "Ran", "Role", "Signature", "Status", "Storage", "Tensor", "TensorSpec", "Totals",
-    "Window",
+    "Training", "Window",
 ]  # fmt: skip
 
 
@@ -114,6 +114,24 @@ class Decoding(NamedTuple):
         return sum(tensor.spec.nbytes for tensor in self.cache)
 
 
+class Training(NamedTuple):
+    """The step of the optimizer behind a backward pass, which was traced twice.
+
+    Attributes:
+        optimizer: as it was asked for.
+        accumulate: passes whose gradients are added up before a step; this was the last of them.
+        set_to_none: gradients are dropped after a step, and not set to zero and kept.
+        first: index of the first op of the first step of a run, which makes the state.
+        steady: index of the first op of a later step, which finds it.
+    """
+
+    optimizer: str
+    accumulate: int
+    set_to_none: bool
+    first: int
+    steady: int
+
+
 @dataclass(frozen=True, repr=False)
 class Profile:
     """Everything one pass told us.
@@ -132,6 +150,7 @@ class Profile:
         overlays: what was measured, predicted or probed, keyed by call.
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
         unsized: names of the lazy parameters and buffers that have no shape, since their modules did not run.
+        training: where the steps of the optimizer stand among the ops, where one was traced.
     """
 
     model: str
@@ -151,6 +170,7 @@ class Profile:
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
     unsized: tuple[str, ...] = ()
+    training: Training | None = None
 
     def __repr__(self) -> str:
         """One line: what was asked, and the totals."""
@@ -167,6 +187,32 @@ class Profile:
     def call_rows(self) -> tuple[int, ...]:
         """The index into `layers` of each call."""
         return tuple(row for row, layer in enumerate(self.layers) if layer.call_index is not None)
+
+    def row_of(self, op: Op) -> int:
+        """The index into `layers` of the call that the op is charged to."""
+        return self.call_rows[op.call]
+
+    def layer_of(self, op: Op) -> Layer:
+        return self.layers[self.row_of(op)]
+
+    def role_of(self, tensor: int) -> Role:
+        """The role of the storage that a tensor lies in."""
+        return self.storages[self.tensors[tensor].storage].role
+
+    @cached_property
+    def forward_ops(self) -> tuple[Op, ...]:
+        """The ops of the forward pass, in order."""
+        return tuple(op for op in self.ops if op.phase == "forward")
+
+    @cached_property
+    def maker_by_tensor(self) -> Mapping[int, Op]:
+        """The first op that returned each tensor; inputs and parameters have none."""
+        return {tensor: op for op in reversed(self.ops) for tensor in op.outputs}
+
+    @cached_property
+    def first_user_by_tensor(self) -> Mapping[int, Op]:
+        """The first op that read each tensor."""
+        return {tensor: op for op in reversed(self.ops) for tensor in op.inputs}
 
     @property
     def stopped_row(self) -> int | None:
@@ -196,46 +242,49 @@ class Profile:
     @cached_property
     def costs(self) -> tuple[Cost, ...]:
         """What each layer's own ops cost, in the order of `layers`."""
-        train = self.mode == "train"
-        by_call = [
-            Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
-            for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
-                self._sum_ops(), self._sum_activations(), strict=True
-            )
-        ]
-        none = 0 if train else None
+        by_call = self.sum_costs([op[1] for op in self.ops], len(self.calls))
+        none = 0 if self.mode == "train" else None
         nothing = Cost(0, 0, none, none, 0, dict.fromkeys(self.activation_dtypes, 0))
         return tuple([nothing if row.call_index is None else by_call[row.call_index] for row in self.layers])
 
-    def _sum_ops(self) -> list[list[int]]:
-        """Per call: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
-        counts = [[0, 0, 0, 0, 0] for _ in self.calls]
-        for signature, call, phase, _, _ in self.ops:
-            row = counts[call]
-            row[4] += signature.status == "unknown"
+    def sum_costs(self, groups: Sequence[int], count: int) -> list[Cost]:
+        """What the ops of each of `count` groups cost; `groups` says of each op in which it is."""
+        train = self.mode == "train"
+        sums = zip(self._sum_ops(groups, count), self._sum_activations(groups, count), strict=True)
+        return [
+            Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
+            for (macs, flops, back, back_flops, unknown), (elements, sizes) in sums
+        ]
+
+    def _sum_ops(self, groups: Sequence[int], count: int) -> list[list[int]]:
+        """Per group: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
+        counts = [[0, 0, 0, 0, 0] for _ in range(count)]
+        for (signature, _, phase, _, _), group in zip(self.ops, groups, strict=True):
+            row = counts[group]
             if phase != "optimizer":
+                row[4] += signature.status == "unknown"
                 shift = 2 if phase == "backward" else 0
                 row[shift] += signature.macs or 0
                 row[shift + 1] += signature.flops or 0
         return counts
 
-    def _sum_activations(self) -> list[tuple[int, dict[str, int]]]:
-        """Elements and bytes of the activation storages, by the call that made them."""
-        elements, scaled, fixed = ([0] * len(self.calls) for _ in range(3))
-        item_bytes, ops = self.item_bytes, self.ops
+    def _sum_activations(self, groups: Sequence[int], count: int) -> list[tuple[int, dict[str, int]]]:
+        """Elements and bytes of the activation storages, by the group of the op that made them."""
+        elements, scaled, fixed = ([0] * count for _ in range(3))
+        item_bytes = self.item_bytes
         for nbytes, dtype, role, born, _, _ in self.storages:
             if role == "activation" and born is not None:
-                call = ops[born][1]
+                group = groups[born]
                 numel = nbytes // item_bytes[dtype]
-                elements[call] += numel
+                elements[group] += numel
                 if dtype == self.dtype:  # it would take the dtype that the pass ran in
-                    scaled[call] += numel
+                    scaled[group] += numel
                 else:
-                    fixed[call] += nbytes
+                    fixed[group] += nbytes
         widths = [(dtype, item_bytes[dtype]) for dtype in self.activation_dtypes]
         return [
-            (count, {dtype: width * own + others for dtype, width in widths})
-            for count, own, others in zip(elements, scaled, fixed, strict=True)
+            (numel, {dtype: width * own + others for dtype, width in widths})
+            for numel, own, others in zip(elements, scaled, fixed, strict=True)
         ]
 
     @property
@@ -251,29 +300,28 @@ class Profile:
 
     @cached_property
     def totals(self) -> Totals:
-        """Sums over all rows."""
-        layers, costs, train = self.layers, self.costs, self.mode == "train"
+        """Sums over all calls, and over all parameters and buffers: also those of modules that were never called."""
+        params, trainable, buffers, param_bytes, _ = sum_columns(sum_owned(self.parameters).values())
+        cost = self.sum_costs([0] * len(self.ops), 1)[0]
         return Totals(
-            params=sum([row.params for row in layers]),
-            trainable_params=sum([row.trainable for row in layers]),
-            buffers=sum([row.buffers for row in layers]),
-            param_bytes=sum([row.param_bytes for row in layers]),
-            macs=sum([cost.macs for cost in costs]),
-            flops=sum([cost.flops for cost in costs]),
-            backward_macs=_sum_known(cost.backward_macs for cost in costs) if train else None,
-            backward_flops=_sum_known(cost.backward_flops for cost in costs) if train else None,
-            activation_elements=sum([cost.activation_elements for cost in costs]),
-            activation_bytes={
-                dtype: sum([cost.activation_bytes[dtype] for cost in costs]) for dtype in self.activation_dtypes
-            },
-            complete=not (self.failure or self.unsized or self.lacks_calls or any(cost.unknown for cost in costs)),
-            lower_bounds=self._list_lower_bounds(),
+            params=params,
+            trainable_params=trainable,
+            buffers=buffers,
+            param_bytes=param_bytes,
+            macs=cost.macs,
+            flops=cost.flops,
+            backward_macs=cost.backward_macs,
+            backward_flops=cost.backward_flops,
+            activation_elements=cost.activation_elements,
+            activation_bytes=dict(cost.activation_bytes),
+            complete=not (self.failure or self.unsized or self.lacks_calls or cost.unknown),
+            lower_bounds=self._list_lower_bounds(unknown=bool(cost.unknown) or self.lacks_calls),
         )
 
-    def _list_lower_bounds(self) -> tuple[str, ...]:
+    def _list_lower_bounds(self, *, unknown: bool) -> tuple[str, ...]:
         """The names of the totals that are lower bounds: what owned tensors take is known before anything runs."""
         bounds: tuple[str, ...] = OWNED_TOTALS if self.unsized else ()
-        if self.failure or self.lacks_calls or any(cost.unknown for cost in self.costs):
+        if self.failure or unknown:
             bounds += WORK_TOTALS if self.mode == "train" else WORK_TOTALS[:2]
         return (*bounds, *ACTIVATION_TOTALS) if self.failure else bounds
 
@@ -311,7 +359,3 @@ class Profile:
         from archprof.facts import store
 
         return store.to_json(self, of_profile.receptive_fields(self))
-
-
-def _sum_known(values: Iterable[int | None]) -> int:
-    return sum([value or 0 for value in values])

@@ -29,6 +29,9 @@ class PassRequest:
         lengths: of the default input of a transformers model, such as {"seq": 4096}.
         phase: of a transformers decoder: one of `DECODER_PHASES`.
         context: tokens of the phase; `None`: its default.
+        optimizer: whose step follows the backward pass, such as "adamw(foreach=False)"; `None`: none.
+        accumulate: passes whose gradients are added up before a step; the last of them is traced.
+        set_to_none: gradients are dropped after a step, and not set to zero and kept.
     """
 
     batch: int = 1
@@ -38,6 +41,9 @@ class PassRequest:
     lengths: Mapping[str, int] | None = None
     phase: str | None = None
     context: int | None = None
+    optimizer: str | None = None
+    accumulate: int = 1
+    set_to_none: bool = True
 
     def list_changes(self) -> dict[str, Any]:
         """What differs from the default, under the names that users know."""
@@ -64,6 +70,10 @@ class PassRequest:
             raise UsageError(f"A pass cannot run in {self.dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
         if type(self.train) is not bool:
             raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
+        if not self.train and (self.optimizer, self.accumulate, self.set_to_none) != (None, 1, True):
+            raise UsageError("An optimizer is asked for, and no training.", "", "Add --train.")
+        if type(self.accumulate) is not int or self.accumulate < 1:
+            raise UsageError(f"Gradients of {self.accumulate!r} passes cannot be accumulated.", "1 or more.")
         self._check_sequence()
 
     def _check_sequence(self) -> None:

@@ -30,6 +30,7 @@ from archprof.facts.records import (
     Storage,
     Tensor,
     TensorSpec,
+    Training,
     Window,
 )
 from archprof.facts.store_tables import (
@@ -95,6 +96,7 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "failure": asdict(profile.failure) if profile.failure else None,
         "decoding": write_decoding(profile.decoding) if profile.decoding else None,
         "unsized": profile.unsized,
+        "training": profile.training and profile.training._asdict(),
         "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
         **_write_facts(profile),
     }
@@ -119,7 +121,7 @@ def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
             "output_shapes": [profile.tensors[index].spec.shape for index in op.outputs],
         }
         for op in profile.ops
-        if op.status == "unknown"
+        if op.status == "unknown" and op.phase != "optimizer"
     ]
 
 
@@ -248,6 +250,7 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         overlays=tuple(store_overlays.read_overlay(overlay) for overlay in data["overlays"]),
         decoding=read_decoding(data["decoding"]) if data.get("decoding") else None,
         unsized=tuple(data.get("unsized", ())),
+        training=Training(**data["training"]) if data.get("training") else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Tensors and storages: what the ops of a pass read and wrote, and where that lived.
 
-The records made once a tensor are named tuples: a frozen dataclass costs five times as much to make.
+The records made once per tensor are named tuples: a frozen dataclass costs five times as much to make.
 """
 
 from __future__ import annotations

@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch.profiler import record_function
-
 from archprof.facts.measured import MeasuredMemory
 from archprof.facts.overlays import Outside
 from archprof.facts.records import Layer, Profile
-from archprof.measuring.boundaries import Mark, MarkTrail, ModuleMarking
+from archprof.measuring.boundaries import MARK_PREFIX, Mark, MarkTrail, ModuleMarking, RangeMarker
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.protocols import PassMemory, RowKey
 from archprof.torchside.private import MissingName, is_profiling, start_allocation_profiler
@@ -21,8 +19,6 @@ ALLOCATOR_NOTE = (
 )
 
 MEMORY_BUSY_NOTE = "Memory was not measured: another profiler was running."
-
-MARK_PREFIX = "archprof mark "
 
 ByteChanges = Mapping[int, Sequence[int]]
 """Bytes allocated (freed, if negative), in order, by the handle of the mark after which it happened."""
@@ -41,22 +37,10 @@ def measure_allocations(subject: LiveModel, profile: Profile) -> PassMemory:
     return PassMemory(tuple(compute_inclusive_peaks(profile.layers, own)), whole, (ALLOCATOR_NOTE,))
 
 
-class _CountingMarker:
-    """Counts its marks and puts each among the profiler's events."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def mark(self) -> int:
-        self.count += 1
-        with record_function(f"{MARK_PREFIX}{self.count}"):
-            return self.count
-
-
 def _run_watched(subject: LiveModel, rows: ModuleMarking) -> tuple[list[Mark], ByteChanges]:
     subject.drop_gradients()
     stop = start_allocation_profiler()
-    trail = MarkTrail(subject.model, rows.called_rows, _CountingMarker())
+    trail = MarkTrail(subject.model, rows.called_rows, RangeMarker())
     try:
         subject.run_pass(trail.begin_stage)
     finally:
@@ -66,7 +50,7 @@ def _run_watched(subject: LiveModel, rows: ModuleMarking) -> tuple[list[Mark], B
 
 
 def _collect_changes(events: Sequence[Any]) -> ByteChanges:
-    handle, changes = 0, defaultdict(list)
+    handle, changes = -1, defaultdict(list)  # before the first mark
     for event in events:
         if event.kind() == "memory_alloc":
             changes[handle].append(event.cpu_memory_usage())
@@ -91,7 +75,7 @@ def compute_inclusive_peaks(layers: Sequence[Layer], own: Mapping[RowKey | None,
     """The peak of each call that ran: that of its own work or of a call inside it."""
     rows, inside = [], dict[int | None, int]()  # by row: the highest peak of the calls in it
     for row, layer in reversed([*enumerate(layers)]):
-        known = [peak for peak in (own.get((layer.path, layer.call)), inside.get(row)) if peak is not None]
+        known = [peak for peak in (own.get((layer.path, layer.call or 0)), inside.get(row)) if peak is not None]
         if known and layer.call_index is not None:
             rows.append(MeasuredMemory(layer.call_index, max(known)))
             inside[layer.parent] = max(inside.get(layer.parent, 0), *known)

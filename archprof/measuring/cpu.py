@@ -13,7 +13,7 @@ from archprof.measuring import allocations, host_state
 from archprof.measuring.compiled.inductor import choose_marking
 from archprof.measuring.compiled.kernel_shares import measure_border_cost
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.passes import MarkedSampler, WholeSampler, measure_mark_cost
+from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler, measure_mark_cost
 from archprof.measuring.protocols import MeasuredWay, PassMemory
 
 
@@ -58,12 +58,13 @@ class CpuDevice:
 
     def make_ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
         clock = self.clock()
-        whole = WholeSampler(subject, clock)
         rows, notes = choose_marking(subject, profile)
+        source = EagerSource(subject, rows, clock)
+        whole = WholeSampler(source)
         if rows is None:
             return [MeasuredWay("cpu", None, whole, notes=notes)]
         overhead = measure_border_cost(clock) if rows.attributed else measure_mark_cost(clock, train=subject.train)
-        marked = MarkedSampler(subject, rows, clock, overhead)
+        marked = RowSampler(source, overhead)
         return [MeasuredWay("cpu", marked, whole, rows.attributed, overhead=overhead["call"], notes=notes)]
 
     def measure_memory(self, subject: LiveModel, profile: Profile) -> PassMemory:

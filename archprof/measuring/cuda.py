@@ -25,11 +25,12 @@ from archprof.measuring.allocator_peaks import (
 from archprof.measuring.boundaries import Mark, Marking, ModuleMarking
 from archprof.measuring.compiled.inductor import choose_marking
 from archprof.measuring.cuda_graph import GraphSource
-from archprof.measuring.events import EagerSource, Event, EventClock, Gpu, PassSource, Replay, make_event_way
+from archprof.measuring.events import Event, EventClock, Gpu, Replay, make_event_way
 from archprof.measuring.held_queue import HeldQueueSource
 from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import EagerSource, PassSource
 from archprof.measuring.profiled.profiler import ProfiledSampler
-from archprof.measuring.protocols import MeasuredWay, PassMemory
+from archprof.measuring.protocols import Clock, MeasuredWay, PassMemory
 from archprof.torchside.private import keep_gpu_busy
 
 CAPTURE_WARM_UPS = 3
@@ -127,12 +128,12 @@ class GaplessSource:
     """A graph, or a filled queue where it cannot be captured; a note says why."""
 
     def __init__(self, subject: LiveModel, rows: Marking | None, gpu: Gpu) -> None:
-        self.notes: list[str] = []
+        self.marking, self.notes = rows, list[str]()
         self._source: PassSource = GraphSource(subject, rows, gpu)
         self._held_queue = HeldQueueSource(subject, rows, gpu, self.notes)
 
     @property
-    def clock(self) -> EventClock:
+    def clock(self) -> Clock:
         return self._source.clock
 
     def prepare(self) -> None:
@@ -192,8 +193,8 @@ class CudaDevice:
         rows, doubts = choose_marking(subject, profile)
         source = GaplessSource(subject, rows, self.gpu)
         source.notes += doubts
-        without_gaps = make_event_way("gpu", source, rows, source.notes)
-        eager = make_event_way("eager", EagerSource(subject, rows, self.gpu), rows, doubts)
+        without_gaps = make_event_way("gpu", source, source.notes)
+        eager = make_event_way("eager", EagerSource(subject, rows, self.clock()), doubts)
         if rows is None:
             return [without_gaps, eager]
         profiled = ProfiledSampler(subject, rows, self.synchronize)

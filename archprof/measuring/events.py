@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from archprof.facts.measured import Method
-from archprof.measuring.boundaries import NO_OVERHEAD, Mark, Marking, sum_own_seconds
-from archprof.measuring.live_model import LiveModel
-from archprof.measuring.protocols import WHOLE_ROW, MeasuredWay, RowKey
+from archprof.measuring.boundaries import NO_OVERHEAD, sum_own_seconds
+from archprof.measuring.passes import PassSource, RowSampler, WholeSampler
+from archprof.measuring.protocols import MeasuredWay
 
 
 class Event(Protocol):
@@ -84,94 +84,18 @@ class EventClock:
         return start.elapsed_time(end) / 1000
 
 
-class PassSource(Protocol):
-    """A way to get passes run, with and without marks."""
-
-    @property
-    def clock(self) -> EventClock: ...
-
-    def prepare(self) -> None:
-        """Whatever passes need; called at least once before them."""
-
-    def run_marked(self) -> Sequence[Mark]:
-        """One pass with marks; it is over, and they can be read."""
-
-    def run_bare(self) -> float:
-        """Seconds of one pass without marks."""
-
-
-class EagerSource:
-    """Passes as users run them: the gaps in which the GPU waits for the host are part of the time."""
-
-    def __init__(self, subject: LiveModel, rows: Marking | None, gpu: Gpu) -> None:
-        self.subject, self.marking, self.clock = subject, rows, EventClock(gpu)
-
-    def prepare(self) -> None:
-        """Nothing is needed."""
-
-    def run_marked(self) -> Sequence[Mark]:
-        assert self.marking is not None
-        marks = self.marking.run_with_marks(self.subject, self.clock)
-        self.clock.settle()
-        return marks
-
-    def run_bare(self) -> float:
-        start = self.clock.mark()
-        self.subject.run_pass()
-        end = self.clock.mark()
-        self.clock.settle()
-        return self.clock.seconds(start, end)
-
-
-class EventRowSampler:
-    """Samples the rows of a source, of which each mark costs `overhead` seconds."""
-
-    name = "pass with events"
-
-    def __init__(self, source: PassSource, rows: Marking, overhead: float) -> None:
-        self.source, self.marking = source, rows
-        self.overhead = dict.fromkeys(NO_OVERHEAD, overhead)
-
-    def prepare(self) -> None:
-        """The source was prepared when the overhead was measured."""
-
-    def sample(self) -> dict[RowKey, float]:
-        return self.marking.charge_to_rows(sum_own_seconds(self.source.run_marked(), self.source.clock, self.overhead))
-
-
-class EventWholeSampler:
-    """Samples the whole of a source, without marks inside."""
-
-    name = "pass between two events"
-
-    def __init__(self, source: PassSource) -> None:
-        self.source = source
-
-    def prepare(self) -> None:
-        """The source was prepared when its way was made."""
-
-    def sample(self) -> dict[RowKey, float]:
-        return {WHOLE_ROW: self.source.run_bare()}
-
-
-def make_event_way(method: Method, source: PassSource, rows: Marking | None, notes: list[str]) -> MeasuredWay:
-    """Prepare a source, and make the way that samples its rows and its whole; without `rows` the whole alone.
+def make_event_way(method: Method, source: PassSource, notes: list[str]) -> MeasuredWay:
+    """Prepare a source, and make the way that samples its rows and its whole; without marks the whole alone.
 
     Args:
         notes: of the way; the source may add to them while it is sampled.
     """
     source.prepare()
-    if rows is None:
-        return MeasuredWay(method, None, EventWholeSampler(source), notes=notes)
+    if source.marking is None:
+        return MeasuredWay(method, None, WholeSampler(source), notes=notes)
     overhead = measure_cost_in_place(source)
-    return MeasuredWay(
-        method,
-        EventRowSampler(source, rows, overhead),
-        EventWholeSampler(source),
-        rows.attributed,
-        overhead=overhead,
-        notes=notes,
-    )
+    marked, attributed = RowSampler(source, dict.fromkeys(NO_OVERHEAD, overhead)), source.marking.attributed
+    return MeasuredWay(method, marked, WholeSampler(source), attributed, overhead=overhead, notes=notes)
 
 
 OVERHEAD_TRIES = 15

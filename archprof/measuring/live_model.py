@@ -39,12 +39,16 @@ class LiveModel:
         args, kwargs: the same tensors in every pass, random and on the device.
         train: a pass is a training step and no forward alone.
         compiled: passes run what `torch.compile` made of the model.
+        gradients: they are on in a forward, which asks for some.
         notes: what the reader must know of the pass.
     """
 
-    def __init__(self, target: Target, request: PassRequest, how: MeasureRequest = ON_CPU) -> None:
+    def __init__(
+        self, target: Target, request: PassRequest, how: MeasureRequest = ON_CPU, *, gradients: bool = False
+    ) -> None:
         """Args: `request` names the dtype of the pass."""
-        self.train, self.compiled, dtype = request.train, how.compiled, str(request.dtype)
+        self.train, self.compiled, self.gradients = request.train, how.compiled, gradients
+        dtype = str(request.dtype)
         self.notes: list[str] = []
         self.model = _make_live_copy(target, how.device, getattr(torch, dtype))
         _set_train_flags(self.model, self.train)
@@ -73,7 +77,7 @@ class LiveModel:
             self.optimizer.zero_grad(set_to_none=True)
 
     def _run_forward(self, begins: StageListener) -> None:
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.gradients):
             begins("forward", None)
             self.callable_model(*self.args, **self.kwargs)
 

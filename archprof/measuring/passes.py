@@ -1,14 +1,17 @@
-"""The two samplers that every device has: a pass with marks, and a pass without."""
+"""Passes with marks and without, and the two samplers of them that every device has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import nn
 
+from archprof.facts.overlays import Outside
 from archprof.measuring.boundaries import (
     NO_OVERHEAD,
+    Mark,
     Marking,
     MarkKind,
     MarkTrail,
@@ -16,7 +19,7 @@ from archprof.measuring.boundaries import (
     sum_own_seconds,
 )
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.protocols import WHOLE_ROW, Clock, RowKey
+from archprof.measuring.protocols import Clock, RowKey
 
 CHAIN_LENGTH = 200
 """Modules, and nodes, in the chain on which the cost of a mark is measured."""
@@ -25,40 +28,77 @@ CHAIN_REPEATS = 15
 """Passes over that chain; the fastest counts, since noise only adds."""
 
 
-class WholeSampler:
-    """The pass as a user runs it, without any marks."""
+class PassSource(Protocol):
+    """A way to get passes run, with and without marks.
 
-    name = "whole pass"
+    Attributes:
+        marking: where passes are marked; `None`: they cannot be.
+    """
 
-    def __init__(self, subject: LiveModel, clock: Clock) -> None:
-        self.subject, self.clock = subject, clock
+    marking: Marking | None
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def prepare(self) -> None:
+        """Whatever passes need; called at least once before them."""
+
+    def run_marked(self) -> Sequence[Mark]:
+        """One pass with marks; it is over, and they can be read."""
+
+    def run_bare(self) -> float:
+        """Seconds of one pass without marks."""
+
+
+class EagerSource:
+    """Passes as users run them: on a GPU, the gaps in which it waits for the host are part of the time."""
+
+    def __init__(self, subject: LiveModel, rows: Marking | None, clock: Clock) -> None:
+        self.subject, self.marking, self.clock = subject, rows, clock
 
     def prepare(self) -> None:
         """Nothing is needed."""
 
-    def sample(self) -> dict[RowKey, float]:
+    def run_marked(self) -> Sequence[Mark]:
+        assert self.marking is not None
+        marks = self.marking.run_with_marks(self.subject, self.clock)
+        self.clock.settle()
+        return marks
+
+    def run_bare(self) -> float:
         start = self.clock.mark()
         self.subject.run_pass()
         end = self.clock.mark()
         self.clock.settle()
-        return {WHOLE_ROW: self.clock.seconds(start, end)}
+        return self.clock.seconds(start, end)
 
 
-class MarkedSampler:
-    """A pass with a mark at every border, whose cost is subtracted."""
+class RowSampler:
+    """Samples the rows of a source: a mark stands at every border, whose cost is subtracted."""
 
-    name = "pass with marks"
-
-    def __init__(self, subject: LiveModel, rows: Marking, clock: Clock, overhead: Overhead = NO_OVERHEAD) -> None:
-        self.subject, self.marking, self.clock, self.overhead = subject, rows, clock, overhead
+    def __init__(self, source: PassSource, overhead: Overhead = NO_OVERHEAD) -> None:
+        self.source, self.overhead = source, overhead
 
     def prepare(self) -> None:
-        """Nothing is needed."""
+        self.source.prepare()
 
     def sample(self) -> dict[RowKey, float]:
-        marks = self.marking.run_with_marks(self.subject, self.clock)
-        self.clock.settle()
-        return self.marking.charge_to_rows(sum_own_seconds(marks, self.clock, self.overhead))
+        assert self.source.marking is not None
+        own = sum_own_seconds(self.source.run_marked(), self.source.clock, self.overhead)
+        return self.source.marking.charge_to_rows(own)
+
+
+class WholeSampler:
+    """Samples the whole of a source, without any marks inside."""
+
+    def __init__(self, source: PassSource) -> None:
+        self.source = source
+
+    def prepare(self) -> None:
+        self.source.prepare()
+
+    def sample(self) -> dict[RowKey, float]:
+        return {Outside.WHOLE: self.source.run_bare()}
 
 
 def measure_mark_cost(clock: Clock, *, train: bool) -> dict[MarkKind, float]:

@@ -1,8 +1,8 @@
 """What measuring needs of the world: small protocols, so that tests can bring a clock and a device of their own.
 
-A method of measuring (hooks with a wall clock, a captured graph, a profiler) is one `Way`: a `Sampler` that tells the
-seconds of every row of one pass, and a `Sampler` that tells those of the whole without any marks. `protocol.run` calls
-them in turn; `run.measure` makes the records of what they returned.
+A method of measuring (hooks with a wall clock, a captured graph, a profiler) is one `MeasuredWay`: a `Sampler` that
+tells the seconds of every row of one pass, and one that tells those of the whole without any marks. `sample_in_rounds`
+calls them in turn; `build_latency` makes the records of what they returned.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from archprof.facts.records import Profile, Ran
 if TYPE_CHECKING:
     from archprof.measuring.live_model import LiveModel
 
-RowKey = tuple[str, int | None]
-"""A row by path and call, as in `Layer`; a row that is no layer has a path in parentheses and no call."""
+CallKey = tuple[str, int]
+"""A call by path and number."""
+
+RowKey = CallKey | Outside | int
+"""A call, what belongs to none, or a kernel of compiled code by its number, until its time is split."""
 
 Sample = Mapping[RowKey, float]
 """Seconds of one pass: own work, by row. A row that a sample leaves out took no time in it."""
 
-WHOLE_ROW: RowKey = ("(whole)", None)
-BETWEEN_ROW: RowKey = ("(between layers)", None)
-OUTSIDE_ROW: RowKey = ("(outside modules)", None)
-OPTIMIZER_ROW: RowKey = ("(optimizer step)", None)
-ACCUMULATION_ROW: RowKey = ("(gradient accumulation)", None)
-UNATTRIBUTED_ROW: RowKey = ("(unattributed)", None)
-
 
 def number_rows(profile: Profile) -> dict[RowKey, OverlayKey]:
     """What an overlay calls each row: the index of its call, or what belongs to none."""
-    outside: dict[RowKey, OverlayKey] = {(f"({one.value})", None): one for one in Outside}
-    called = {(row.path, row.call): row.call_index for row in profile.layers if row.call_index is not None}
-    return outside | called
+    calls = list_called_rows(profile)
+    return {**{one: one for one in Outside}, **{row: index for index, row in enumerate(calls)}}
+
+
+def list_called_rows(profile: Profile) -> tuple[CallKey, ...]:
+    """The rows that were called, in the order of the calls."""
+    return tuple((profile.modules[call.module].path, call.number) for call in profile.calls)
 
 
 Progress = Callable[[float, float], None]
@@ -68,20 +68,13 @@ class Clock(Marker, Protocol):
 
 
 class Sampler(Protocol):
-    """One thing to be timed, pass by pass.
-
-    Attributes:
-        name: of what it does, for messages.
-    """
-
-    @property
-    def name(self) -> str: ...
+    """One thing to be timed, pass by pass."""
 
     def prepare(self) -> None:
         """Called once, before the warm-up: capture a graph, calibrate."""
 
     def sample(self) -> Sample:
-        """One pass: the seconds of every row, or of `WHOLE` alone. It leaves no hooks behind."""
+        """One pass: the seconds of every row, or of the whole alone. It leaves no hooks behind."""
 
 
 @dataclass
@@ -92,9 +85,9 @@ class MeasuredWay:
         method: names the latency that comes of it.
         row_sampler: samples the rows; one that it is wrong to time (a container without work) is not in the sample.
             `None`: this way cannot tell rows apart (a compiled model may be so); `notes` say why.
-        whole_sampler: samples `WHOLE_ROW`, without marks. Several ways may share one object, sampled once per turn.
+        whole_sampler: samples `Outside.WHOLE`, without marks. Several ways may share one object, sampled once per turn.
         attributed: the rows were not timed; what was, was split over them by a rule.
-        sampled_last: sampled once a round, after all rounds of the others, which it would disturb (a profiler).
+        sampled_last: sampled once per round, after all rounds of the others, which it would disturb (a profiler).
         overhead: seconds of one mark, which `rows` has subtracted.
         kernels: by row; set while sampling.
         notes: what the reader must know; added to while measuring.

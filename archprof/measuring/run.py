@@ -16,7 +16,6 @@ from archprof.facts.measured import Measurement
 from archprof.facts.records import Profile
 from archprof.facts.request import ON_CPU, PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring import schedule
-from archprof.measuring.batches import find_largest_batch
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.protocols import Device, Progress
 from archprof.measuring.schedule import SamplingPlan
@@ -45,6 +44,10 @@ DEVICE_CLASSES: dict[str, Callable[[], Device]] = {"cpu": _open_cpu, "cuda": _op
 
 USABLE_MEMORY_SHARE = 0.9
 """The share of the free memory that the counted bytes may take: workspaces and other programs need some, too."""
+
+
+MAX_BATCH = 2**20
+"""No search goes beyond this batch: a model for which a million fit has no work worth a batch."""
 
 
 def measure_model(
@@ -172,7 +175,8 @@ class _DeviceBench:
 
     def _make_live_model(self, profile: Profile) -> LiveModel:
         made = dataclasses.replace(self.request, batch=profile.batch, dtype=profile.dtype)
-        return LiveModel(self.target, made, dataclasses.replace(self.how, device=self.device.kind))
+        how = dataclasses.replace(self.how, device=self.device.kind)
+        return LiveModel(self.target, made, how, gradients=profile.ran.gradients == "on")
 
     def _why_no_room(self, profile: Profile) -> str | None:
         """Why there is no room, where running out of memory may end the whole program; `None` if there is."""
@@ -187,6 +191,21 @@ class _DeviceBench:
 
     def _make_too_large_error(self, batch: int, why: str = "") -> DoesNotFit:
         return DoesNotFit(self.target.name, self.device.kind, batch, why)
+
+
+def find_largest_batch(fits: Callable[[int], bool]) -> int | None:
+    """Double the batch until it does not fit, then halve the gap; `None` when not even one sample fits."""
+    if not fits(1):
+        return None
+    low, high = 1, 2
+    while high <= MAX_BATCH and fits(high):
+        low, high = high, 2 * high
+    if low == MAX_BATCH:
+        return MAX_BATCH
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 def _count_needed_bytes(profile: Profile) -> int:

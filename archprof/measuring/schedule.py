@@ -18,7 +18,7 @@ from archprof.errors import UsageError
 from archprof.measuring.protocols import Progress, Sample, Sampler, Unmeasurable
 
 STABLE_SHARE = 0.02
-"""The passes are warm when the last `LOOK_BACK` of them lie within this of their median."""
+"""The passes are warm when the last `STEADY_PASSES` of them lie within this of their median."""
 
 STEADY_PASSES = 5
 
@@ -87,7 +87,7 @@ def sample_in_rounds(
 
     Args:
         samplers: take turns.
-        last: sampled after the rounds of the others, once a round.
+        last: sampled after the rounds of the others, once per round.
         progress: told after every sample.
         now: seconds, for planning; what is measured comes from the samplers.
     """
@@ -190,7 +190,7 @@ def _count_samples(cost: float, share: float, plan: SamplingPlan) -> int:
 def order_samples(counts: Sequence[int], rounds: int, last: Iterable[int] = ()) -> Iterator[tuple[int, int]]:
     """Which sampler is next, as (round, index): in a round they alternate until each has its count of samples.
 
-    The order shifts by one from round to round. Those in `last` follow after all rounds, once a round.
+    The order shifts by one from round to round. Those in `last` follow after all rounds, once per round.
     """
     for number in range(rounds):
         order = [(index + number) % len(counts) for index in range(len(counts))]

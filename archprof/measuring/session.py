@@ -13,22 +13,19 @@ from archprof.facts.measured import Latency, Measurement
 from archprof.facts.records import Profile, Ran
 from archprof.measuring import schedule
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.passes import WholeSampler
-from archprof.measuring.protocols import (
-    WHOLE_ROW,
-    Device,
-    MeasuredWay,
-    PassMemory,
-    Progress,
-    Sample,
-    Sampler,
-)
+from archprof.measuring.passes import EagerSource
+from archprof.measuring.protocols import Device, MeasuredWay, PassMemory, Progress, Sample, Sampler
 from archprof.measuring.schedule import SamplingOutcome, SamplingPlan
 from archprof.measuring.to_latency import build_latency
 
 FAST_PATH_NOTE = (
     "Without marks, torch runs each TransformerEncoderLayer here as one fused op; with marks it runs its parts, as the "
     "rows show them. The whole is the fused one: (unattributed) holds the difference."
+)
+
+INNER_GRADIENTS_NOTE = (
+    "What the forward computes of gradients is in the time of the module that asks for them, and in the counts of the "
+    "layers that they belong to."
 )
 
 
@@ -51,7 +48,10 @@ class MeasurementSession:
             self.compiled = bool(subject.compiled)
             self.first_call_seconds = self._time_first_call(subject)
             self.notes += subject.notes
-            if not subject.compiled and not subject.train and _fuses_encoders(subject.model):
+            if self.profile.ran.gradients:
+                self.notes.append(INNER_GRADIENTS_NOTE)
+            gradients = subject.train or subject.gradients
+            if not subject.compiled and not gradients and _fuses_encoders(subject.model):
                 self.notes.append(FAST_PATH_NOTE)
             self.ways = self.device.make_ways(subject, self.profile)
             self._sample_ways()
@@ -62,7 +62,7 @@ class MeasurementSession:
 
     def _time_first_call(self, subject: LiveModel) -> float:
         try:
-            return WholeSampler(subject, self.device.clock()).sample()[WHOLE_ROW]
+            return EagerSource(subject, None, self.device.clock()).run_bare()
         except ArchprofError:
             raise
         except Exception as error:

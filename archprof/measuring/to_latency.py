@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
-from archprof.facts.measured import Latency, Timing
+from archprof.facts.measured import RESOLUTION_IN_MARKS, Latency, Timing
 from archprof.facts.overlays import Outside
 from archprof.facts.overlays import RowKey as OverlayKey
 from archprof.facts.records import Profile
-from archprof.measuring.protocols import WHOLE_ROW, MeasuredWay, RowKey, Sample, number_rows
+from archprof.measuring.protocols import MeasuredWay, RowKey, Sample, number_rows
 from archprof.measuring.schedule import SamplingPlan
 from archprof.units import show_quantity
 
@@ -17,9 +17,6 @@ MIN_ROUNDS = 3
 """Rounds below which nobody can say that they agree."""
 
 SampleRounds = Sequence[Sequence[Sample]]
-
-RESOLUTION_IN_MARKS = 3
-"""A row that takes less than so many marks is within the error of what marks cost."""
 
 
 def build_latency(
@@ -34,7 +31,7 @@ def build_latency(
     if not rounds:
         return None
     keys = number_rows(profile)
-    truth = Timing(Outside.WHOLE, _collect_samples(WHOLE_ROW, whole[:rounds]))
+    truth = Timing(Outside.WHOLE, _collect_samples(Outside.WHOLE, whole[:rounds]))
     layers, rest = _split_rows(rows[:rounds], truth, keys) if rows is not None else ((), ())
     notes = (
         *way.notes,
@@ -61,7 +58,7 @@ def _collect_samples(row: RowKey, rounds: SampleRounds) -> tuple[tuple[float, ..
 
 
 def _make_unattributed(whole: Timing, rows: Sequence[Timing]) -> Timing:
-    """What the rows leave of the whole, one sample a round; below zero where their sum is more."""
+    """What the rows leave of the whole, one sample per round; below zero where their sum is more."""
     sums = (sum(medians) for medians in zip(*(row.medians for row in rows), strict=True))
     return Timing(
         Outside.UNATTRIBUTED, tuple((truth - total,) for truth, total in zip(whole.medians, sums, strict=True))

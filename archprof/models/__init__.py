@@ -1,1 +1,1 @@
-"""The built-in definitions, a file a family; `registry` knows their names without importing torch."""
+"""The built-in definitions, a file per family; `registry` knows their names without importing torch."""

@@ -7,7 +7,7 @@
 
     conv5-128   convolution: kernel 5x5, 128 channels          /s /p /d /g /nobias
     tconv2-64   transposed convolution                         /s /p /g /nobias
-    dw3         depthwise convolution: one filter a channel    /s /p /d /nobias
+    dw3         depthwise convolution: one filter per channel    /s /p /d /nobias
     pool2       max pooling, stride as the kernel              /s /p
     avgpool2    average pooling, stride as the kernel          /s /p
     gap         global average pooling
@@ -79,7 +79,7 @@ class LayerSpec:
     """One layer, every default filled in; `str()` writes it without the defaults.
 
     Attributes:
-        kind: a key of `KINDS`.
+        kind: a key of `LAYER_KINDS`.
         kernel: `None` where the kind has none, as the four below then mean nothing.
         width: channels or features that come out; `None` = as many as go in.
         stride, padding, dilation, groups: as in torch; `groups` of a depthwise convolution is not yet known.
@@ -136,7 +136,7 @@ class RepeatSpec:
 
 @dataclass(frozen=True, slots=True)
 class BlockSpec:
-    """A whole block spec; `str()` writes it, and `parse` reads that back."""
+    """A whole block spec; `str()` writes it, and `parse_blocks` reads that back."""
 
     items: tuple[BlockItem, ...]
 

@@ -15,7 +15,6 @@ from archprof.models.block_grammar import (
     ResidualSpec,
     expand_repeats,
     make_block_error,
-    parse_blocks,
 )
 from archprof.models.blocks import chain_modules, cross_channel_norm
 
@@ -36,17 +35,12 @@ class ResidualBlock(nn.Module):
         return out + (x if self.shortcut is None else self.shortcut(x))
 
 
-def build_blocks(text: str, shape: MapShape) -> nn.Sequential:
+def build_net(net: BlockSpec, text: str, shape: MapShape) -> nn.Sequential:
     """The net of a block spec for inputs of `shape`; children are numbered by kind: conv1, relu1, conv2 …
 
     Raises:
-        UsageError: the text breaks the grammar, or a layer does not fit what it is given; points at the character.
+        UsageError: a layer does not fit what it is given; points at the character of `text`.
     """
-    return build_net(parse_blocks(text), text, shape)
-
-
-def build_net(net: BlockSpec, text: str, shape: MapShape) -> nn.Sequential:
-    """The same for a net that is parsed already; `text` is what errors point into."""
     if not 1 <= len(shape) <= 4:
         raise make_block_error(text, 0, f"a net takes features or maps of up to 3 dimensions, not {_show_shape(shape)}")
     return _LayerChain(text, shape).append_items(net.items).to_module()

@@ -82,13 +82,6 @@ def list_builtin_names() -> tuple[str, ...]:
     return tuple(BUILTIN_MODELS)
 
 
-def find_builtin(name: str) -> BuiltinModel:
-    """The entry of that name. Raises `UnknownName` with the nearest names."""
-    if name not in BUILTIN_MODELS:
-        raise UnknownName("built-in model", name, BUILTIN_MODELS, "`archprof models` lists them.")
-    return BUILTIN_MODELS[name]
-
-
 def matches(name: str, pattern: str) -> bool:
     """Whether a name contains `pattern`, or matches it where it has a `*` or `?`."""
     return fnmatchcase(name, pattern) if any(sign in pattern for sign in "*?[") else pattern in name

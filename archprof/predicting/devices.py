@@ -25,7 +25,7 @@ PEAK_FIGURES = {
 
 
 class Figure(NamedTuple):
-    """One figure in base units. `status` is one of `STATUSES`; `source` says where it was read or how it was got."""
+    """One figure in base units. `status`: one of `FIGURE_STATUSES`; `source`: where it was read, or how it was got."""
 
     value: float
     status: str

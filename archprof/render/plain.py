@@ -17,7 +17,7 @@ from archprof.render.printed_columns import CellMarks, PrintedColumn, make_print
 
 
 def render_csv(table: Table) -> str:
-    """One header line of keys, one line a row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
+    """One header line of keys, one line per row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
     writer.writerow(table.names())
@@ -54,12 +54,12 @@ def _column(column: Column) -> dict[str, str]:
 def render_markdown(table: Table) -> str:
     """A GitHub table with the unit in the header, aligned in its source too; the notes as a list below."""
     columns = []
-    for strip in to_printed_columns(table, CellMarks(_markdown)):
-        total = [] if strip.total is None else [f"**{strip.total}**" if strip.total else ""]
-        cells = [_header(strip), *strip.cells, *total]
+    for printed in to_printed_columns(table, CellMarks(_markdown)):
+        total = [] if printed.total is None else [f"**{printed.total}**" if printed.total else ""]
+        cells = [_header(printed), *printed.cells, *total]
         width = max(3, *map(len, cells))
-        rule = "-" * (width - 1) + ":" if strip.column.numeric else "-" * width
-        padded = [cell.rjust(width) if strip.column.numeric else cell.ljust(width) for cell in cells]
+        rule = "-" * (width - 1) + ":" if printed.column.numeric else "-" * width
+        padded = [cell.rjust(width) if printed.column.numeric else cell.ljust(width) for cell in cells]
         columns.append([padded[0], rule, *padded[1:]])
     lines = [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]
     notes = [f"- {_markdown(note)}" for note in table.notes]
@@ -69,10 +69,11 @@ def render_markdown(table: Table) -> str:
 def render_notebook_cell(table: Table) -> str:
     """A small HTML table for a notebook cell; it has no style of its own but alignment."""
     columns = to_printed_columns(table, CellMarks(_html))
-    aligns = ["right" if strip.column.numeric else "left" for strip in columns]
-    head = _html_row("th", aligns, [_header(strip) for strip in columns])
-    body = "".join(_html_row("td", aligns, cells) for cells in zip(*(strip.cells for strip in columns), strict=True))
-    total = _html_row("th", aligns, [strip.total or "" for strip in columns]) if table.total is not None else ""
+    aligns = ["right" if printed.column.numeric else "left" for printed in columns]
+    head = _html_row("th", aligns, [_header(printed) for printed in columns])
+    lines = zip(*(printed.cells for printed in columns), strict=True)
+    body = "".join(_html_row("td", aligns, cells) for cells in lines)
+    total = _html_row("th", aligns, [printed.total or "" for printed in columns]) if table.total is not None else ""
     notes = "<br>".join(map(_html, table.notes))
     return (
         f"<table><caption>{_html(table.title)}</caption><thead>{head}</thead><tbody>{body}</tbody>"
@@ -80,8 +81,8 @@ def render_notebook_cell(table: Table) -> str:
     )
 
 
-def _header(strip: PrintedColumn) -> str:
-    return f"{strip.header} [{strip.symbol}]" if strip.symbol else strip.header
+def _header(printed: PrintedColumn) -> str:
+    return f"{printed.header} [{printed.symbol}]" if printed.symbol else printed.header
 
 
 def _joined(lines: Iterable[str]) -> str:

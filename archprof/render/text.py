@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from archprof.analysis.table import Row, Table, Unit
+from archprof.analysis.table import Row, Table
 from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
+from archprof.units import Unit
 
 COLUMN_GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 100
@@ -47,7 +48,7 @@ ASCII_GLYPHS = Glyphs(
 
 @dataclass(frozen=True, slots=True)
 class PageColumn:
-    """A column on the page: `guides` are drawn before its cells; `both_ends` of them stay when they are cut."""
+    """A column on the page: a cell that `keeps_both_ends` is cut in its middle."""
 
     head: tuple[str, str]
     cells: list[str]
@@ -93,40 +94,39 @@ def _pen(color: bool) -> Paint:
 def _blocks(table: Table, glyphs: Glyphs) -> list[PageColumn]:
     """Every column at its natural width, with the bars behind the first share."""
     blocks: list[PageColumn] = []
-    for i, strip in enumerate(to_printed_columns(table, glyphs.marks)):
-        blocks.append(_first(table.rows, strip, glyphs) if i == 0 else _block(strip))
-        if strip.column.unit == "share" and all(block.rank < BAR_RANK for block in blocks):
-            blocks.append(_bars(table, strip.column.key, glyphs.bar))
+    for i, printed in enumerate(to_printed_columns(table, glyphs.marks)):
+        blocks.append(_first(table.rows, printed, glyphs) if i == 0 else _block(printed))
+        if printed.column.unit == "share" and all(block.rank < BAR_RANK for block in blocks):
+            blocks.append(_bars(table, printed.column.key, glyphs.bar))
     return blocks
 
 
-def _block(strip: PrintedColumn) -> PageColumn:
-    strip = _aligned(strip) if strip.column.unit in ("seconds", "duration") else strip
-    column, total = strip.column, strip.total or ""
-    head = (strip.header, f"[{strip.symbol}]" if strip.symbol else "")
-    width = max(map(cell_len, (*head, total, *strip.cells)))
-    return PageColumn(
-        head, strip.cells, total, width, column.rank, column.numeric, MIN_CELLS.get(column.unit), column.unit == "path"
-    )
+def _block(printed: PrintedColumn) -> PageColumn:
+    printed = _aligned(printed) if printed.column.unit in ("seconds", "duration") else printed
+    column, total = printed.column, printed.total or ""
+    head = (printed.header, f"[{printed.symbol}]" if printed.symbol else "")
+    width = max(map(cell_len, (*head, total, *printed.cells)))
+    least, is_path = MIN_CELLS.get(column.unit), column.unit == "path"
+    return PageColumn(head, printed.cells, total, width, column.rank, column.numeric, least, is_path)
 
 
-def _aligned(strip: PrintedColumn) -> PrintedColumn:
+def _aligned(printed: PrintedColumn) -> PrintedColumn:
     """Measured times have as many decimals as say something: their points stand below each other all the same."""
-    cells = [*strip.cells, *([] if strip.total is None else [strip.total])]
+    cells = [*printed.cells, *([] if printed.total is None else [printed.total])]
     decimals = [len(cell) - cell.find(".") if "." in cell else 0 for cell in cells]
     most = max(decimals, default=0)
     padded = [cell + " " * (most - own) for cell, own in zip(cells, decimals, strict=True)]
-    return replace(strip, cells=padded[: len(strip.cells)], total=padded[-1] if strip.total is not None else None)
+    return replace(printed, cells=padded[: len(printed.cells)], total=padded[-1] if printed.total is not None else None)
 
 
-def _first(rows: Iterable[Row], strip: PrintedColumn, glyphs: Glyphs) -> PageColumn:
+def _first(rows: Iterable[Row], printed: PrintedColumn, glyphs: Glyphs) -> PageColumn:
     """The column that names the rows: as a tree where the rows have depths."""
     names = [
         name if row.short is None else glyphs.marks.escape(row.short)
-        for row, name in zip(rows, strip.cells, strict=True)
+        for row, name in zip(rows, printed.cells, strict=True)
     ]
     guides = _guides([row.depth for row in rows], glyphs)
-    block = _block(replace(strip, cells=[guide + name for guide, name in zip(guides, names, strict=True)]))
+    block = _block(replace(printed, cells=[guide + name for guide, name in zip(guides, names, strict=True)]))
     return replace(block, cells=names, guides=guides, shrinks_to=MIN_FIRST_CELLS, right_aligned=False)
 
 

@@ -70,7 +70,7 @@ def set_num_classes(net: Draft, count: int) -> None:
 def replace_fc(net: Draft) -> None:
     """Put a global average in the place of the first linear layers (Lin et al., 2013, section 3.2).
 
-    The last linear layer stays and takes one number a channel; the layers between, their activations and dropouts go.
+    The last linear layer stays and takes one number per channel; the layers between, their activations and dropouts go.
     """
     head = find_head(net)
     if head is None or not isinstance(net.find_layer(head), nn.Linear):
@@ -97,7 +97,7 @@ def replace_fc(net: Draft) -> None:
     flat = _insert_pool(net, source, flatten, size)
     net.set_layer(path, remake_layer(layer, in_features=size[1]))
     head.replace_input_with(head.all_input_nodes[0], flat)
-    net.note_change("no_fc", path, f"{layer.in_features} inputs: now {size[1]}, one a channel")
+    net.note_change("no_fc", path, f"{layer.in_features} inputs: now {size[1]}, one per channel")
     for node in between:
         if isinstance(net.find_layer(node), nn.Linear):
             net.note_change("no_fc", str(node.target), "left out")
@@ -128,7 +128,7 @@ def _is_flatten(net: Draft, node: fx.Node) -> bool:
 
 
 def _insert_pool(net: Draft, source: fx.Node, flatten: fx.Node, size: tuple[int, ...]) -> fx.Node:
-    """Average the map to one number a channel, by its adaptive pooling if it has one; the node that flattens that."""
+    """Average the map to one number per channel, by its adaptive pooling if it has one; the node that flattens that."""
     layer = net.find_layer(source)
     kind = GLOBAL_POOLS[len(size) - 2]
     if isinstance(layer, kind) and len(source.users) == 1 and not net.explain_reuse(str(source.target)):

@@ -157,7 +157,7 @@ def _write_assignment(name: str, expression: str) -> str:
 
 
 class _ForwardWriter:
-    """Writes one statement a node; a name is used again as soon as nobody needs its value any more."""
+    """Writes one statement per node; a name is used again as soon as nobody needs its value any more."""
 
     def __init__(self, net: nn.Module, graph: fx.Graph, imports: set[str]) -> None:
         self.net, self.graph, self.imports = net, graph, imports

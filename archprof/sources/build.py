@@ -34,7 +34,7 @@ FACTORY_OPS = {
     aten.zeros.default, aten.ones.default, aten.full.default, aten.new_zeros.default, aten.new_ones.default,
     aten.new_full.default, aten.rand.default, aten.randn.default, aten.randint.default, aten.randint.low,
 }  # fmt: skip
-"""Ops that make a tensor of a given size: on meta above `READABLE` elements."""
+"""Ops that make a tensor of a given size: on meta above `MAX_READABLE_ELEMENTS` elements."""
 
 NUMBER_ARITHMETIC_OPS = {aten.mul.Tensor, aten.div.Tensor, aten.add.Tensor, aten.sub.Tensor}
 """With a plain number on the other side: the shape and dtype of the tensor."""
@@ -208,7 +208,7 @@ def _empty_like_on_meta(tensor: torch.Tensor) -> torch.Tensor:
 def move_to_meta(model: nn.Module) -> None:
     """Replace every real parameter and float buffer of `model` by its meta twin; a tensor shared by modules stays one.
 
-    Integer and bool buffers up to `READABLE` elements stay real, so that code may index by them.
+    Integer and bool buffers up to `MAX_READABLE_ELEMENTS` elements stay real, so that code may index by them.
     """
     twins: dict[int, torch.Tensor] = {}
     for module in model.modules():

@@ -21,7 +21,7 @@ from archprof.sources import python_file
 def load_from_revision(path: str, revision: str, name: str) -> Any:
     """The attribute `name` of a Python file as it was then; a factory or class runs beside the files of then.
 
-    Raises what `at_revision` and `python_file.from_file` raise.
+    Raises what `at_revision` and `python_file.load_from_file` raise.
     """
     with at_revision(path, revision) as file, _restore_given_path(file, path, revision):
         found = python_file.load_from_file(str(file), name)

@@ -8,8 +8,6 @@ import torch
 
 from archprof.errors import UsageError
 
-INPUT_FILE_SUFFIXES = ("npy", "pt")
-
 
 def read_tensor_file(path: str) -> torch.Tensor:
     """The one tensor of a `.npy` or `.pt`; its values are read when they are used.

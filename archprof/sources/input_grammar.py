@@ -32,6 +32,7 @@ import torch
 from archprof.errors import UsageError
 from archprof.sources.input_files import read_tensor_file
 from archprof.sources.input_spec import INPUT_DTYPES, InputSpec, is_floating_dtype
+from archprof.torchside.tensors import dtype_name
 
 MAX_INPUT_ELEMENTS = 2**48
 """Elements that an input may have at most; above it is a slip of the hand."""
@@ -68,7 +69,7 @@ class NamedInput:
 
 
 def parse_input(text: str) -> Any:
-    """Read one `--input`: an `InputSpec`, a plain value, a tree of them, or one of these `Named`.
+    """Read one `--input`: an `InputSpec`, a plain value, a tree of them, or one of these as a `NamedInput`.
 
     Raises:
         UsageError: points at the character where it breaks.
@@ -105,7 +106,7 @@ def describe_input(tree: Any) -> str:
     `parse_input` reads it again, but for values that are in no file and objects that have no literal.
     """
     if isinstance(tree, torch.Tensor):
-        return f"{str(tree.dtype).removeprefix('torch.')}[{','.join(map(str, tree.shape))}]"
+        return f"{dtype_name(tree.dtype)}[{','.join(map(str, tree.shape))}]"
     if isinstance(tree, Mapping):
         return f"{{{', '.join(f'{_show_key(key)}: {describe_input(value)}' for key, value in tree.items())}}}"
     if isinstance(tree, tuple | list) and not isinstance(tree, torch.Size):
@@ -243,7 +244,7 @@ class _InputReader:
         if path is None:
             raise self.make_error("a file that ends in .npy or .pt was expected here")
         found = read_tensor_file(path)
-        shape, dtype = tuple(found.shape), str(found.dtype).removeprefix("torch.")
+        shape, dtype = tuple(found.shape), dtype_name(found.dtype)
         if described is not None and (described.batched or described.shape != shape):
             self.position = start
             raise self.make_error(f"{path} has the shape [{','.join(map(str, shape))}]")

@@ -14,7 +14,7 @@ from archprof.errors import UsageError
 from archprof.sources.input_grammar import NamedInput, parse_input
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS, make_tensor
-from archprof.torchside.tensors import has_values
+from archprof.torchside.tensors import dtype_name, has_values
 
 
 class Inputs(NamedTuple):
@@ -108,7 +108,7 @@ def _is_plain_tensor(tensor: torch.Tensor) -> bool:
 
 def make_spec(tensor: torch.Tensor) -> InputSpec:
     """The exact shape and dtype of a tensor, with its values where it has any."""
-    return InputSpec(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), values=_values_of(tensor))
+    return InputSpec(tuple(tensor.shape), dtype_name(tensor.dtype), values=_values_of(tensor))
 
 
 def _values_of(tensor: torch.Tensor) -> torch.Tensor | None:

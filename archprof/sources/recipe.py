@@ -18,6 +18,13 @@ class UnavailableError(ArchprofError):
     """A package that holds models is not installed, or cannot be imported."""
 
 
+def explain_import_error(package: str, error: BaseException) -> UnavailableError:
+    """Why a package cannot be imported: it is not there, or it raises."""
+    if isinstance(error, ModuleNotFoundError) and error.name == package:
+        return UnavailableError(f"{package} is not installed.", "", f"Try: pip install {package}")
+    return UnavailableError(f"{package} cannot be imported: {type(error).__name__}: {error}")
+
+
 def no_inputs(model: nn.Module, batch: int) -> None:
     """The default inputs of a model that has none."""
 

@@ -41,7 +41,7 @@ def resolve(
 
     Args:
         spec: MODEL as on the command line, an `nn.Module`, or a class or factory to be called without arguments.
-        inputs: see `inputs.normalise`; `None`: the model's own default.
+        inputs: see `normalise_inputs`; `None`: the model's own default.
         request: of the pass. Its batch makes the list of images that a detector takes; other inputs get theirs when
             they are made. Tensors given as inputs follow the dtype that was asked for.
 

@@ -18,7 +18,7 @@ class Target:
     Attributes:
         name: as it was asked for.
         model: on the meta device if owned.
-        args, kwargs: of one forward; trees whose leaves are `InputSpec` or plain values (see `inputs.normalise`).
+        args, kwargs: of one forward; trees whose leaves are `InputSpec` or plain values (see `normalise_inputs`).
         owned: built here, so it may be hooked, moved and thrown away; `False`: the user's own object.
         rebuild: makes the model again with real tensors, for what cannot run on meta; `None`: `model` has them.
         notes: what the reader must know to trust the numbers.

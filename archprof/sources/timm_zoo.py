@@ -9,7 +9,7 @@ from torch import nn
 
 from archprof.errors import UnknownName, UsageError
 from archprof.sources.input_spec import InputSpec
-from archprof.sources.recipe import Recipe, UnavailableError
+from archprof.sources.recipe import Recipe, explain_import_error
 
 
 def import_timm() -> Any:
@@ -17,9 +17,7 @@ def import_timm() -> Any:
     try:
         import timm
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "timm":
-            raise UnavailableError("timm is not installed.", "", "Try: pip install timm") from None
-        raise UnavailableError(f"timm cannot be imported: {type(error).__name__}: {error}") from error
+        raise explain_import_error("timm", error) from error
     return timm
 
 

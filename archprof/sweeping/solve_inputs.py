@@ -95,7 +95,7 @@ def find_input_sizes(
             are solved one after the other.
 
     Raises:
-        UsageError: for a condition that cannot be read, a path that the model has not, more than `MOST` sizes.
+        UsageError: for a condition that cannot be read, a path that the model has not, more than `MAX_LISTED_SIZES`.
         ArchprofError: where height and width depend on each other, so that they cannot be solved apart.
     """
     conditions = tuple(map(parse_condition, [where] if isinstance(where, str) else where))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.private import ModeStacks, SkippedCode
 
 T = TypeVar("T")
@@ -22,23 +23,39 @@ T = TypeVar("T")
 PROCESS_LOCK = threading.RLock()
 """Random states, torch's defaults and the collector belong to the process: two threads would put back each other's."""
 
+DEEPER = 2
+"""How much deeper calls may be nested during a pass: each module that is watched takes half as much again as alone."""
+
 
 def run_untouched(run: Callable[[], T]) -> T:
     """Call `run` and put back what it changed of torch and Python; other threads wait for their turn.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
     of modes and of hooks on saved tensors; its function that tells whether autocast is on; what its compiler passes
-    over, which meanwhile is archprof, too; the collector's thresholds, and objects that it was told to pass over.
+    over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes, and how deep its
+    calls may be nested, which meanwhile is deeper; the collector's thresholds, and objects that it was told to pass
+    over.
     """
     with PROCESS_LOCK:
         state = _ProcessState()
         try:
             try:
+                if _has_deep_stack():
+                    sys.setrecursionlimit(DEEPER * state.recursion_limit)
                 return run()
             finally:
                 state.restore()
         finally:
             state.restore()
+
+
+def _has_deep_stack() -> bool:
+    """Whether this thread has a stack of the usual 8 MiB: on a small one endless calls would end the process."""
+    if threading.current_thread() is threading.main_thread():
+        return True
+    size = threading.stack_size()  # which sets it to its default, too
+    threading.stack_size(size)
+    return sys.platform == "linux" and not size
 
 
 class _ProcessState:
@@ -52,9 +69,11 @@ class _ProcessState:
         self.autocast = torch.is_autocast_enabled
         self.modes = ModeStacks()
         self.skipped = SkippedCode("archprof") if "torch._dynamo" in sys.modules else None
+        self.recursion_limit = sys.getrecursionlimit()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
 
     def restore(self) -> None:
+        HAND_OVERS.restore()
         self.modes.restore()
         if self.skipped is not None:
             self.skipped.restore()
@@ -67,6 +86,7 @@ class _ProcessState:
         random.setstate(self.random[1])
         if self.numpy:
             self.numpy.set_state(self.random[2])
+        sys.setrecursionlimit(self.recursion_limit)
         gc.set_threshold(*self.threshold)
         if not self.frozen and gc.get_freeze_count():
             gc.unfreeze()

@@ -6,32 +6,51 @@ wrapper class holds others: the values in few bits, and their scales.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
+
 OwnedRole = Literal["parameter", "buffer"]
 
 
-def list_tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, OwnedRole]]:
-    """A module's own tensors, each with its name and role; without those of its submodules."""
+PACKED_KINDS = frozenset((torch.ScriptObject,))
+
+
+def list_tensors(module: nn.Module, *, hidden: bool = True) -> list[tuple[str, torch.Tensor, OwnedRole]]:
+    """A module's own tensors, each with its name and role; without those of its submodules.
+
+    Args:
+        hidden: look for those that stand in no table of the module, too.
+    """
+    found: list[tuple[str, torch.Tensor, OwnedRole]] = []
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            yield name, parameter, "parameter"
+            found.append((name, parameter, "parameter"))
     for name, buffer in module._buffers.items():
         if buffer is not None:
-            yield name, buffer, "buffer"
-    for place, tensor in enumerate(find_hidden_weights(module)):
-        yield f"(packed {place})", tensor, "parameter"
+            found.append((name, buffer, "buffer"))
+    for place, tensor in enumerate(find_hidden_weights(module) if hidden and _may_hide_weights(module) else ()):
+        found.append((f"(packed {place})", tensor, "parameter"))
+    return found
 
 
-def find_hidden_weights(module: nn.Module) -> list[torch.Tensor]:
+def find_hidden_weights(module: nn.Module) -> Collection[torch.Tensor]:
     """The weights of a module that are in no table of it, each once; its submodules have their own."""
     held = _find_frozen_constants(module) if isinstance(module, torch.jit.ScriptModule) else _find_packed(module)
-    distinct = {tensor.data_ptr() or id(tensor): tensor for tensor in held}
-    return list(distinct.values())
+    return {tensor.data_ptr() or id(tensor): tensor for tensor in held}.values()
+
+
+def _may_hide_weights(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule) or not PACKED_KINDS.isdisjoint(map(type, vars(module).values()))
+
+
+def has_scales(tensor: torch.Tensor) -> bool:
+    """Whether a tensor may hold more than its elements: it is quantised, or of a wrapper class."""
+    return type(tensor) not in PLAIN_TENSOR_KINDS or tensor.is_quantized
 
 
 def count_tensor_bytes(tensor: torch.Tensor) -> int:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from operator import attrgetter
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -109,6 +108,14 @@ def argument_names(op: Any) -> list[str]:
     return [argument.name for argument in op._schema.arguments]
 
 
+def _count_one() -> int:
+    return 1
+
+
+count_dispatch_modes: Callable[[], int] = find("_C._len_torch_dispatch_stack") or _count_one
+"""How many modes see the ops of this thread. Where torch does not tell: one, also inside an op, where none does."""
+
+
 def has_kernel(op: Any) -> bool:
     """Whether an op is one of the dispatcher's."""
     return bool(require("_C._dispatch_has_kernel", "tell ops that compute from others")(op.name()))
@@ -131,10 +138,6 @@ def _ask_each_autocast() -> bool:
 is_autocast_on: Callable[[], bool] = find("_C._is_any_autocast_enabled") or _ask_each_autocast
 
 
-def _count_nothing() -> int:
-    return 0
-
-
 _function_stack = [
     find(f"_C.{name}")
     for name in ("_len_torch_function_stack", "_pop_torch_function_stack", "_push_on_torch_function_stack")
@@ -143,7 +146,7 @@ count_function_modes: Any
 pop_function_mode: Any
 push_function_mode: Any
 count_function_modes, pop_function_mode, push_function_mode = (
-    _function_stack if None not in _function_stack else (_count_nothing, None, None)
+    _function_stack if None not in _function_stack else (lambda: 0, None, None)
 )
 """The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
 
@@ -181,6 +184,18 @@ find_running_node: Callable[[], Any] = find("_C._current_autograd_node")
 """The node of the backward pass that runs on this thread; `None`: none does."""
 
 
+def will_run_node(node: Any) -> bool:
+    """Whether the backward pass that runs needs a node; where torch does not tell, it may."""
+    try:
+        return bool((find("_C._will_engine_execute_node") or bool)(node))
+    except RuntimeError:  # of a leaf whose gradient is asked for, torch does not say so
+        return True
+
+
+grad_switch: Callable[[bool], None] | None = find("_C._set_grad_enabled")
+"""What turns gradients on and off, which a function mode sees; `None`: they may go on without a word."""
+
+
 def node_number(node: Any) -> int:
     """When a node was made, among the others."""
     return int(node._sequence_nr())
@@ -192,30 +207,7 @@ MODE_FLAGS = (
     "_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode",
     "_is_in_any_mode_without_ignore_compile_internals",
 )  # fmt: skip
-"""Torch's notes, one a process, that some mode is on; some versions have fewer."""
-
-
-class ModeStacks:
-    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
-
-    def __init__(self) -> None:
-        self._flag_values: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
-        self._flags = {name: self._flag_values[name] for name in MODE_FLAGS if name in self._flag_values}
-        self._depths = [count() for count, _ in _find_mode_stacks()]
-        self._saved_hooks = _find_saved_hooks()
-
-    def restore(self) -> None:
-        """Take off what came on top."""
-        for depth, (count, pop) in zip(self._depths, _find_mode_stacks(), strict=True):
-            while count() > depth:
-                pop()
-        pop_hooks = find("_C._autograd._pop_saved_tensors_default_hooks")
-        while pop_hooks and (hooks := _find_saved_hooks()) is not None and hooks != self._saved_hooks:
-            pop_hooks()
-        self._flag_values.update(self._flags)
-        tell = self._flag_values.get("set_is_in_mode_without_ignore_compile_internals")
-        if tell is not None and MODE_FLAGS[-1] in self._flags:
-            tell(self._flags[MODE_FLAGS[-1]])
+"""Torch's notes, one per process, that some mode is on; some versions have fewer."""
 
 
 def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
@@ -228,16 +220,37 @@ def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
     return stacks
 
 
-def _find_saved_hooks() -> Any:
-    """The innermost hooks on saved tensors; `None`: there are none."""
-    top = find("_C._autograd._top_saved_tensors_default_hooks")
-    return top and top(True)
+_mode_stacks = _find_mode_stacks()
+_mode_notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
+_top_saved_hooks: Any = find("_C._autograd._top_saved_tensors_default_hooks") or (lambda _: None)
+_pop_saved_hooks: Any = find("_C._autograd._pop_saved_tensors_default_hooks")
+
+
+class ModeStacks:
+    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
+
+    def __init__(self) -> None:
+        self._flags = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
+        self._depths = [count() for count, _ in _mode_stacks]
+        self._saved_hooks = _top_saved_hooks(True)
+
+    def restore(self) -> None:
+        """Take off what came on top."""
+        for depth, (count, pop) in zip(self._depths, _mode_stacks, strict=True):
+            while count() > depth:
+                pop()
+        while _pop_saved_hooks and (hooks := _top_saved_hooks(True)) is not None and hooks != self._saved_hooks:
+            _pop_saved_hooks()
+        _mode_notes.update(self._flags)
+        tell = _mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
+        if tell is not None and MODE_FLAGS[-1] in self._flags:
+            tell(self._flags[MODE_FLAGS[-1]])
 
 
 # The compiler.
 
 
-def find_module(name: str) -> ModuleType | None:
+def find_module(name: str) -> Any:
     """A module of torch's compiler, imported; `None` where there is none of that name."""
     try:
         return import_module(f"torch.{name}")
@@ -245,7 +258,7 @@ def find_module(name: str) -> ModuleType | None:
         return None
 
 
-def require_module(name: str) -> ModuleType:
+def require_module(name: str) -> Any:
     """The same, or `MissingName`."""
     found = find_module(name)
     if found is None:
@@ -280,15 +293,28 @@ class SkippedCode:
 
     def __init__(self, package: str) -> None:
         self._rules: Any = find_module("_dynamo.trace_rules")
-        self._tables: Any = None
-        if self._rules is not None and {"add", "SKIP_DIRS", "SKIP_DIRS_RE"} <= set(vars(self._rules)):
-            self._tables = list(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
+        known = self._rules is not None and {"add", "SKIP_DIRS", "SKIP_DIRS_RE"} <= vars(self._rules).keys()
+        self._tables: Any = self._read() if known else None
+        if (package, self._tables) in _SKIPPING_TABLES:
+            self._write(_SKIPPING_TABLES[package, self._tables])
+        elif known:  # torch works out a long pattern
             self._rules.add(package)
+            _SKIPPING_TABLES[package, self._tables] = self._read()
 
     def restore(self) -> None:
         """The tables as they were."""
-        if self._rules is not None and self._tables is not None:
-            self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = self._tables
+        if self._tables is not None:
+            self._write(self._tables)
+
+    def _read(self) -> tuple[tuple[str, ...], Any]:
+        return tuple(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
+
+    def _write(self, tables: tuple[tuple[str, ...], Any]) -> None:
+        self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = tables
+
+
+_SKIPPING_TABLES: dict[Any, Any] = {}
+"""The tables with a package that is passed over, by its name and the tables without it."""
 
 
 # Measuring.
@@ -338,3 +364,12 @@ def tree_leaves(tree: Any) -> list[Any]:
     """What nested containers hold."""
     leaves: list[Any] = require("utils._pytree.tree_leaves", "walk nested outputs")(tree)
     return leaves
+
+
+# Optimizers.
+
+OPTIMIZER_DEVICES = ("_get_foreach_kernels_supported_devices", "_get_fused_kernels_supported_devices")
+"""The functions of torch.optim.optimizer that list the devices with kernels for many tensors at once."""
+
+COMPILER_ENTRY = "__dynamo_disable"
+"""What a method of an optimizer keeps that torch calls in its place; without it, torch imports its compiler first."""

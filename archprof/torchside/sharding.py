@@ -6,7 +6,7 @@ Nothing here imports torch.distributed: a model that it has touched has it impor
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -30,11 +30,6 @@ def is_sharded(tensor: torch.Tensor) -> bool:
     return module is not None and isinstance(tensor, module.DTensor)
 
 
-def any_sharded(tensors: Iterable[torch.Tensor]) -> bool:
-    """Whether one of them is sharded."""
-    return "torch.distributed.tensor" in sys.modules and any(map(is_sharded, tensors))
-
-
 def make_whole(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """A plain tensor of the whole shape; the values of other processes are not here, so that it is zeros."""
     whole = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=device)
@@ -50,14 +45,12 @@ def find_plain_class(kind: type[nn.Module]) -> type[nn.Module]:
     return next(base for base in kind.__mro__ if not issubclass(base, sharded))
 
 
-def drop_distributed(state: Mapping[str, Any]) -> Mapping[str, Any]:
+def drop_distributed(state: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a module without what torch.distributed put there to gather, scatter and reduce."""
-    if PACKAGE + ".tensor" not in sys.modules:
-        return state
     kept = {name: value for name, value in state.items() if not name.startswith(STATE_PREFIX)}
     for name in CALL_HOOK_TABLES:
         table = kept.get(name)
-        if table and any(map(_is_distributed, table.values())):
+        if table and any(map(_is_distributed, table.values())):  # handles of other hooks know the table they stand in
             kept[name] = type(table)((key, hook) for key, hook in table.items() if not _is_distributed(hook))
     return kept
 

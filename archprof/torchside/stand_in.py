@@ -8,9 +8,12 @@ restore when forward raises or the user presses Ctrl-C.
 from __future__ import annotations
 
 import copy
+import queue
+import threading
 import types
 from collections import ChainMap, OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import torch
@@ -20,6 +23,8 @@ from archprof.torchside.copiers import COPIER_BY_KIND
 from archprof.torchside.objects import copy_shallow, find_slots, is_only_attributes
 from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled
 from archprof.torchside.sharding import (
+    SHARDED_NOTE,
+    STATE_PREFIX,
     drop_distributed,
     find_plain_class,
     is_sharded,
@@ -44,6 +49,13 @@ HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if typ
 REGISTRY_TABLES = frozenset(MODULE_TABLES)
 
 
+MEETING_KINDS = (
+    threading.Thread, threading.Barrier, threading.Condition, threading.Event, threading.Semaphore, queue.Queue,
+    Executor, Future,
+)  # fmt: skip
+"""What threads meet at: a copy would wait for those that are at the original."""
+
+
 class HookWanted(BaseException):
     """A module of a twin that takes no hooks was given one. No `except Exception` of a model hides it."""
 
@@ -56,7 +68,12 @@ class _RefusingHookTable(OrderedDict[int, Any]):
 
 
 def make_stand_in(
-    model: nn.Module, *, device: str = "meta", dtype: torch.dtype | None = None, hooks: bool = True
+    model: nn.Module,
+    *,
+    device: str = "meta",
+    dtype: torch.dtype | None = None,
+    hooks: bool = True,
+    notes: list[str] | None = None,
 ) -> nn.Module:
     """A copy of `model` whose tensors live on `device`; `model` is only read.
 
@@ -68,8 +85,13 @@ def make_stand_in(
     Args:
         hooks: whether hooks can be added to the copy. One that takes none is made faster; a module of it that is
             given one raises `HookWanted`.
+        notes: gets a sentence on what is not as in the model.
     """
-    return _StandIns(device, dtype, None if hooks else _RefusingHookTable()).copy_model(model)
+    copies = _StandIns(device, dtype, None if hooks else _RefusingHookTable())
+    made = copies.copy_model(model)
+    if copies.has_sharded and notes is not None and SHARDED_NOTE not in notes:
+        notes.append(SHARDED_NOTE)
+    return made
 
 
 class _StandIns:
@@ -79,8 +101,9 @@ class _StandIns:
         self.device, self.dtype, self.refusing_table = torch.device(device), dtype, unhooked
         self.memo: dict[int, Any] = {}
         self.slots_by_kind: dict[type, tuple[str, ...]] = {}
-        self.usual_kinds: set[type] = set()
+        self.plain_classes: dict[type, type] = {}  # of the modules that are neither TorchScript nor wrappers
         self.empty_hook_tables = dict.fromkeys(HOOK_TABLES, unhooked)
+        self.has_sharded = False
         self.kept_memos: list[Any] = []  # kept alive, since their ids are keys of the memo
 
     def copy_model(self, model: nn.Module) -> nn.Module:
@@ -94,13 +117,13 @@ class _StandIns:
         # inside any other object finds the twin and not a second copy.
         plain = []
         for module in root.modules():
-            if id(module) in self.memo or (type(module) not in self.usual_kinds and self.copy_if_special(module)):
+            if id(module) in self.memo or (type(module) not in self.plain_classes and self.copy_if_special(module)):
                 continue
             for table in (module._parameters, module._buffers):
                 for tensor in table.values():
                     if tensor is not None and id(tensor) not in self.memo:
                         self.memo[id(tensor)] = self.make_tensor_like(tensor)
-            self.memo[id(module)] = object.__new__(find_plain_class(type(module)))
+            self.memo[id(module)] = object.__new__(self.plain_classes[type(module)])
             plain.append(module)
         for module in plain:
             self.fill_module(module)
@@ -115,13 +138,17 @@ class _StandIns:
             self.memo[id(module)] = self.memo[id(inner)]
         else:
             refuse_flat_parameters(module)
-            self.usual_kinds.add(type(module))
-        return type(module) not in self.usual_kinds
+            self.plain_classes[type(module)] = find_plain_class(type(module))
+        return type(module) not in self.plain_classes
 
     def fill_module(self, module: nn.Module) -> None:
-        memo, own, state = self.memo, drop_distributed(module.__dict__), self.memo[id(module)].__dict__
+        memo, own, state = self.memo, module.__dict__, self.memo[id(module)].__dict__
+        hooked = any(map(own.get, HOOK_TABLES))
+        if hooked or STATE_PREFIX in "\n".join(own):  # one search is faster than one for each of the names
+            own = drop_distributed(own)
+            hooked = any(map(own.get, HOOK_TABLES))
         state.update(own)
-        unhooked = self.refusing_table is not None and not any(map(own.get, HOOK_TABLES))
+        unhooked = self.refusing_table is not None and not hooked
         if unhooked:  # most of a module's attributes are empty tables of hooks
             state.update(self.empty_hook_tables)
         for name, value in own.items():
@@ -179,8 +206,8 @@ class _StandIns:
             new = nn.Parameter(new, tensor.requires_grad)
         elif tensor.requires_grad:
             new.requires_grad_()
-        marks = None if is_sharded(tensor) else getattr(tensor, "__dict__", None)
-        if marks:
+        marks = getattr(tensor, "__dict__", None)
+        if marks and not is_sharded(tensor):
             new.__dict__.update({name: self.copy_value(value) for name, value in marks.items()})
         return new
 
@@ -188,13 +215,15 @@ class _StandIns:
         """The bare values, or on meta their place; a small integer tensor of the model's keeps its values there."""
         floating = tensor.is_floating_point()
         dtype = self.dtype if floating and self.dtype is not None else tensor.dtype
-        if is_sharded(tensor):
+        is_plain = type(tensor) in PLAIN_TENSOR_KINDS
+        if not is_plain and is_sharded(tensor):
+            self.has_sharded = True
             return make_whole(tensor, dtype, self.device)
         if self.device != META_DEVICE:
             if tensor.is_meta or not has_values(tensor):
                 return torch.zeros(tensor.shape, dtype=dtype, device=self.device)
             return tensor.detach().to(self.device, dtype, copy=True)
-        if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided or tensor.is_quantized:
+        if not is_plain or tensor.layout is not torch.strided or tensor.is_quantized:
             return tensor.detach().to(META_DEVICE)
         few = not (floating or tensor.is_complex()) and tensor.numel() <= MAX_KEPT_ELEMENTS
         if few and has_values(tensor):
@@ -212,8 +241,8 @@ class _StandIns:
 
     def copy_unknown(self, value: Any) -> Any:
         """An object of a class we know nothing of: copied if it can be, shared if it cannot."""
-        if hasattr(type(value), "__del__"):
-            return value  # the end of a copy would close what it holds
+        if hasattr(type(value), "__del__") or isinstance(value, MEETING_KINDS):
+            return value  # the end of a copy would close what it holds, or nobody would come to it
         ways = (
             (self.copy_attributes, self.copy_deep)
             if is_only_attributes(value)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from archprof.torchside.call_entry import CallHooks
 from archprof.torchside.private import (
     CALL_ENTRY,
     CALL_HOOK_TABLES,
+    check_autograd,
     count_function_modes,
     get_own_call,
     has_call_entry,
@@ -26,6 +28,7 @@ from archprof.torchside.private import (
 )
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.inventory import Inventory
+from archprof.tracing.node_owners import NodeOwners
 from archprof.tracing.recorder import Recorder
 
 
@@ -83,6 +86,9 @@ class ModuleNode:
         if called is not self.module and isinstance(called, nn.Module):  # made in forward with our attributes
             return get_own_call(called)(*args, **kwargs)
         of = self.all_calls
+        if get_ident() != of.thread and not of.find_threads().is_inside():
+            with of.find_threads().enter(0):
+                return nn.Module.__call__(self.module, *args, **kwargs)
         of.begin_call(self, args, kwargs)
         try:
             call = get_own_call(self.module)
@@ -116,12 +122,17 @@ class ModuleNode:
 class Calls:
     """The stack of running module calls, and a row for each call made."""
 
-    def __init__(self, model: nn.Module, recorder: Recorder) -> None:
-        self.model, self.recorder = model, recorder
+    def __init__(self, model: nn.Module, recorder: Recorder, find_threads: Callable[[], Any]) -> None:
+        self.model, self.recorder, self.thread, self.find_threads = model, recorder, get_ident(), find_threads
         self.rows: list[CallRow] = []
         self.stack: list[int] = []
         self._row_mark = f"_archprof_row_{id(self)}"  # under which an exception tells where it was raised
         self.function_mode: Any = None  # the function mode of the pass
+        self.node_owners: NodeOwners | None = None  # while gradients may be on
+        self.in_backward, self.caller_row = False, 0  # whether autograd's nodes run, and for which row
+        self.took_gradients = False  # the forward did
+        self.refused_gradient = self.missed_node = False  # what was asked of a tensor without a gradient
+        self._param_rows: dict[int, int] = {}
         self.autocast_seen = False
         self.nodes = {id(module): ModuleNode(self, path, module) for path, module in model.named_modules()}
         self._hooks: list[CallHooks] = []
@@ -138,8 +149,8 @@ class Calls:
 
     def close(self) -> None:
         """Leave the modules: the model can be traced again, and is gone with its last user."""
-        # It knows us, too: a pass would wait for the garbage collector, and real weights with it.
-        self.function_mode = None
+        self.function_mode = None  # it knows us, too: a pass would wait for the collector, and real weights with it
+        del self.find_threads
         for hooks in self._hooks:
             hooks.remove()
         self._hooks.clear()
@@ -162,6 +173,29 @@ class Calls:
         finally:
             self.stack.clear()
 
+    def watch_nodes(self) -> None:
+        """From here on autograd may make nodes: it is written down whose they are."""
+        if self.node_owners is None:
+            check_autograd()
+            self.node_owners = NodeOwners()
+
+    @contextmanager
+    def open_backward(self) -> Iterator[None]:
+        """Inside, nodes of autograd run: work is theirs unless they call modules, as a checkpoint does."""
+        before = self.stack, self.in_backward, self.caller_row
+        self.caller_row = self.stack[-1] if self.stack else self.caller_row
+        self.stack, self.in_backward = [], True
+        try:
+            yield
+        finally:
+            self.stack, self.in_backward, self.caller_row = before
+
+    def find_param_row(self, parameter: torch.Tensor) -> int:
+        """The row of a parameter's first owner; that of the caller of the backward pass where it has none."""
+        if id(parameter) not in self._param_rows:
+            self._param_rows = self.inventory.find_param_rows()
+        return self._param_rows.setdefault(id(parameter), self.caller_row)
+
     def find_failed_row(self, error: BaseException) -> int:
         """The row in which an exception was raised."""
         return int(error.__dict__.get(self._row_mark, self.current_row))
@@ -169,7 +203,7 @@ class Calls:
     def begin_call(self, node: ModuleNode, args: Any, kwargs: dict[str, Any]) -> None:
         """A call begins: it gets a row."""
         stack = self.stack
-        if self.recorder.phase == "backward" and node.call_rows:
+        if self.in_backward and node.call_rows:
             stack.append(self._find_repeated_row(node))
             return
         inputs = tensors_in(args)

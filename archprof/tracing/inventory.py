@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from archprof.facts.records import Module, Parameter
-from archprof.torchside.held_weights import OwnedRole, count_tensor_bytes, list_tensors
+from archprof.torchside.held_weights import OwnedRole, count_tensor_bytes, has_scales, list_tensors
+from archprof.torchside.tensors import LAZY_KINDS
 from archprof.tracing.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ class Inventory:
 
     def _list_made_in_forward(self) -> Iterator[OwnedTensor]:
         """The tensors of modules that are new, each with the nearest module that was there before."""
+        if self.nodes.keys() >= set(map(id, self._list_children())):
+            return
         numbers = {node.path: index for index, node in enumerate(self.nodes.values())}
         for path, module in self.model.named_modules():
             if id(module) in self.nodes:
@@ -99,9 +101,9 @@ class Inventory:
         seen: dict[int, OwnedTensor] = {}
         self.lazy_names = []
         for index, node in enumerate(self.nodes.values()):
-            for name, tensor, role in list_tensors(node.module):
+            for name, tensor, role in list_tensors(node.module, hidden=not node.runs_unwatched):
                 full_name = f"{node.path}.{name}" if node.path else name
-                if is_lazy(tensor):
+                if type(tensor) in LAZY_KINDS:
                     self.lazy_names.append(full_name)
                     continue
                 known = seen.get(id(tensor))
@@ -117,38 +119,38 @@ class Inventory:
         numbers = {node.path: index for index, node in enumerate(nodes.values())}
         kinds = {kind: _name_class(kind) for kind in {type(node.module) for node in nodes.values()}}
         opaque = {kind for kind in kinds if issubclass(kind, OPAQUE_KINDS)}
-        aliases = self._find_aliases()
+        aliases, owners = self._aliases, {owned.module for owned in self.owned_tensors}
 
         def build(key: int, path: str, module: nn.Module) -> Module:
-            kind, holder = type(module), _find_holder(path, numbers)
-            fields = (
-                path,
-                kinds[kind],
-                holder,
-                tuple(aliases.get(key, ())),
-                _only_holds_modules(module),
-                kind in opaque,
-            )
-            return new_module(fields)
+            kind, holder = type(module), numbers.get(path.rpartition(".")[0]) if path else None
+            if holder is None:  # some class names its modules as it likes
+                holder = _find_holder(path, numbers)
+            is_bare = bool(module._modules) and not module._parameters and not module._buffers
+            is_container = is_bare and numbers[path] not in owners  # it may own what the forward made
+            return new_module((path, kinds[kind], holder, tuple(aliases.get(key, ())), is_container, kind in opaque))
 
         return tuple([build(key, node.path, node.module) for key, node in nodes.items()])
 
-    def _find_aliases(self) -> dict[int, list[str]]:
-        """The further places of modules that stand in several, by the module's id."""
-        held = [
-            id(child) for node in self.nodes.values() for child in node.module._modules.values() if child is not None
-        ]
+    def _list_children(self) -> list[nn.Module]:
+        """What the modules hold now, at every place where they hold it."""
+        return [child for node in self.nodes.values() for child in node.module._modules.values() if child is not None]
+
+    @cached_property
+    def _aliases(self) -> dict[int, list[str]]:
+        """The further places of modules that stand in several after the pass, by the module's id."""
         aliases: dict[int, list[str]] = {}
+        held = self._list_children()
         if len(held) == len(set(held)):  # as in most models
             return aliases
         for path, module in self.model.named_modules(remove_duplicate=False):
-            if path != self.nodes[id(module)].path:
+            known = self.nodes.get(id(module))  # none of a module that the forward made
+            if known is not None and path != known.path:
                 aliases.setdefault(id(module), []).append(path)
         return aliases
 
     def build_parameters(self) -> tuple[Parameter, ...]:
         """What the modules own."""
-        place, places = self.recorder.find_place, self._find_aliases()
+        place, places = self.recorder.find_place, self._aliases
         further = {self.nodes[key].path: paths for key, paths in places.items()}
         return tuple(
             [
@@ -157,7 +159,7 @@ class Inventory:
                 )
                 for name, module, tensor, role, aliases in self.owned_tensors
                 for shared, storage in (place(tensor),)
-                for nbytes in (count_tensor_bytes(tensor),)
+                for nbytes in (count_tensor_bytes(tensor) if has_scales(tensor) else shared.nbytes,)
                 for other_names in (_name_everywhere(name, aliases, further) if further else aliases,)
             ]
         )
@@ -179,11 +181,6 @@ def _find_holder(path: str, numbers: dict[str, int]) -> int | None:
         if path in numbers:
             return numbers[path]
     return None
-
-
-def _only_holds_modules(module: nn.Module) -> bool:
-    """Whether a module only holds others."""
-    return bool(module._modules) and not module._parameters and not module._buffers
 
 
 def _name_class(kind: type) -> str:

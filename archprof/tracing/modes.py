@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -16,17 +16,17 @@ from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
 from archprof.torchside.private import (
     OVERLOAD,
-    find_running_node,
     is_autocast_on,
     is_left_aligned,
     is_mutable,
     is_transformed,
-    next_sequence_number,
-    node_number,
 )
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
+from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
+from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
+from archprof.tracing.gradients import GRADIENT_FUNCTIONS, call_gradient_function, find_backward_row
 from archprof.tracing.moves import MOVES, only_moves, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
@@ -40,7 +40,15 @@ RESULT_KINDS = (Tensor, tuple, list)
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
-    {*whole_ops.WHOLE_OP_NAMES, *whole_ops.OPENED_FUNCTIONS, *VALUE_FUNCTIONS, *MOVES, is_left_aligned}
+    {
+        *whole_ops.WHOLE_OP_NAMES,
+        *whole_ops.OPENED_FUNCTIONS,
+        *GRADIENT_FUNCTIONS,
+        *VALUE_FUNCTIONS,
+        *ELEMENT_FUNCTIONS,
+        *MOVES,
+        is_left_aligned,
+    }
 )
 """The functions that are not simply called."""
 
@@ -61,48 +69,35 @@ class _OpInfo(NamedTuple):
     shape_rule: shapes.ShapeRule | None
     in_place: bool
     can_memoise: bool
-
-
-class NodeOwners:
-    """Which row's forward made an autograd node, by the node's sequence number.
-
-    The dispatcher sees an op just after autograd has made its node, so the newest number belongs to
-    the op at hand. An op that makes no node sees an old number, which keeps its first owner.
-    """
-
-    def __init__(self) -> None:
-        self._numbers: list[int] = []
-        self._rows: list[int] = []
-
-    def note_row(self, row: int) -> int:
-        """Returns the number of the newest node, which is that of the op at hand if it has one."""
-        number = next_sequence_number() - 1
-        if not self._numbers or number > self._numbers[-1]:
-            self._numbers.append(number)
-            self._rows.append(row)
-        return number
-
-    def find_row(self, number: int) -> int | None:
-        """The owner of that number, or of the nearest before it: a node made with no op of its own."""
-        place = bisect_right(self._numbers, number)
-        return self._rows[place - 1] if place else None
+    has_chance: bool  # it draws numbers, or reads them
 
 
 class OpMode(DispatchMode):
     """Charges every aten op to the module call that runs, and answers it by shape where it can."""
 
-    def __init__(self, recorder: Recorder, calls: Calls, causal: costs.Causal, *, values: bool = False) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        calls: Calls,
+        causal: costs.Causal,
+        *,
+        values: bool = False,
+        parts: bool = False,
+        draw: Draw = "high",
+    ) -> None:
         super().__init__()
-        self.recorder, self.calls, self.causal, self.values = recorder, calls, causal, values
-        self.node_owners: NodeOwners | None = None
-        self.param_rows: dict[int, int] = {}
+        self.recorder, self.calls, self.causal, self.values, self.parts = recorder, calls, causal, values, parts
+        self.departures: list[Departure] = []
+        self.chance = Chance(draw)
         self._infos: dict[int, _OpInfo] = {}
-        self._memo = OpMemo(recorder)
+        self._memo, self._thread = OpMemo(recorder), calls.thread
 
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if get_ident() != self._thread:
+            self.calls.find_threads().share()
         inputs, metas, key = inspect_call(func, args, kwargs)
         result = self.replay(key, inputs)
         if result is not None:
@@ -139,6 +134,8 @@ class OpMode(DispatchMode):
             result = _run_op(func, metas, args, kwargs)
             if self.values and known.name in VALUE_MAKING_OPS:
                 result = make_with_values(func, result, args, kwargs)
+            if known.has_chance:
+                self.chance.watch(known.name, args, result)
         return result
 
     def record_op(
@@ -155,6 +152,11 @@ class OpMode(DispatchMode):
         if key is not None:
             self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
+    def record_answer(self, func: Any, result: Any, args: Any, kwargs: Any) -> None:
+        """Write down an op that was answered above this mode."""
+        known = self._infos.get(id(func)) or self._learn_op(func)
+        self.record_op(known, inspect_call(func, args, kwargs)[0], result, args, kwargs, None)
+
     def record_function(
         self, name: str, inputs: list[torch.Tensor], result: Any, args: Any, kwargs: Any, key: CallKey | None = None
     ) -> None:
@@ -162,23 +164,26 @@ class OpMode(DispatchMode):
         if self.recorder.recording:
             self.record_op(self._look_up_rules(None, name), inputs, result, args, kwargs, key)
 
+    def note_departure(self, function: Callable[..., Any], tensor: Tensor) -> None:
+        """The values of a tensor were handed over by one of torch's functions for that."""
+        recorder = self.recorder
+        self.chance.read_count += not tensor.is_meta
+        if recorder.recording:
+            made = make_departure(function, tensor, len(recorder.recorded_ops), self.calls.current_row, recorder.phase)
+            self.departures += [made] if made is not None else []
+
+    def mark_nodes(self, tensors: list[Tensor]) -> None:
+        """Note whose nodes made these, where their numbers do not tell: they do in one thread."""
+
     def _find_row(self) -> int:
-        stack = self.calls.stack
-        if not stack and self.recorder.phase == "backward":
-            return self._find_backward_row()
-        row = stack[-1] if stack else 0
-        if self.node_owners is not None:
-            self.recorder.last_node_number = self.node_owners.note_row(row)
+        calls = self.calls
+        row = calls.stack[-1] if calls.stack else self._find_backward_row() if calls.in_backward else 0
+        if calls.node_owners is not None:
+            self.recorder.last_node_number = calls.node_owners.note_row(row)
         return row
 
     def _find_backward_row(self) -> int:
-        node = find_running_node()
-        if node is None or self.node_owners is None:
-            return 0
-        variable = getattr(node, "variable", None)
-        if variable is not None:  # AccumulateGrad: the gradient belongs to whoever owns the parameter
-            return self.param_rows.get(id(variable), 0)
-        return self.node_owners.find_row(node_number(node)) or 0
+        return find_backward_row(self.calls)
 
     def _learn_op(self, func: Any) -> _OpInfo:
         plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
@@ -192,7 +197,8 @@ class OpMode(DispatchMode):
         status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
         cost = None if rule is None else rule.bind_causal(self.causal)
         in_place, repeats = func is not None and is_mutable(func), func is not None and can_memoise(func)
-        return _OpInfo(func, name, full_name, cost, status, gathers, shapes.find_shape_rule(func), in_place, repeats)
+        shape, chance = shapes.find_shape_rule(func), name in CHANCE_OPS
+        return _OpInfo(func, name, full_name, cost, status, gathers, shape, in_place, repeats, chance)
 
 
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
@@ -226,17 +232,26 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
 
 def _make_plain(values: Any) -> tuple[Any, ...]:
     """Numbers, strings and tuples of them, which can be compared and written as JSON."""
-    return tuple([value if type(value) in PLAIN_ARG_KINDS else _to_plain_value(value) for value in values])
+    made = []
+    for value in values:
+        kind = type(value)
+        if kind in PLAIN_ARG_KINDS:
+            made.append(value)
+        elif kind in PLAIN_TENSOR_KINDS:
+            made.append(TENSOR_ARGUMENT)
+        else:
+            made.append(_to_plain_value(value))
+    return tuple(made)
 
 
 def _to_plain_value(value: Any) -> Any:
     kind = type(value)
     if kind in PLAIN_ARG_KINDS:
         return value
-    if kind in PLAIN_TENSOR_KINDS or isinstance(value, Tensor):
-        return TENSOR_ARGUMENT
     if kind is list or kind is tuple or isinstance(value, list | tuple):
-        return _make_plain(value)
+        return tuple(value) if PLAIN_ARG_KINDS.issuperset(map(type, value)) else _make_plain(value)
+    if isinstance(value, Tensor):
+        return TENSOR_ARGUMENT
     if kind is float and math.isfinite(value):
         return value
     return str(value) if kind in TEXT_ARG_KINDS else kind.__name__
@@ -267,7 +282,7 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
-            if is_transformed():
+            if self.op_mode.parts or is_transformed():
                 return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
             return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
         if func is is_left_aligned:
@@ -275,6 +290,13 @@ class FunctionMode(TorchFunctionMode):
         if func in MOVES:
             return stay(self.op_mode.recorder, func, args, kwargs)
         if func in VALUE_FUNCTIONS:
-            return _hand_over_values(func, args, kwargs)
+            values = _hand_over_values(func, args, kwargs)
+            self.op_mode.note_departure(func, args[0])
+            return values
+        if func in ELEMENT_FUNCTIONS:
+            self.op_mode.record_function(ELEMENT_FUNCTIONS[func], [], None, (), {})
+            return func(*args, **kwargs)
+        if func in GRADIENT_FUNCTIONS:
+            return call_gradient_function(self.op_mode.calls, func, args, kwargs)
         with self:
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

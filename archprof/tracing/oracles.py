@@ -36,19 +36,25 @@ def torch_macs(
 
 
 def torch_counts(
-    model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, *, backward: bool = False
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    backward: bool = False,
+    gradients: bool = False,
 ) -> dict[str, int]:
-    """The same, by aten op."""
+    """The same, by aten op; `gradients`: they are on, without a backward pass."""
     from torch.utils.flop_counter import FlopCounterMode
 
     stand_in = make_stand_in(model)
-    if not backward:  # else the counter hooks gradients, which fails where a result is changed in place
+    grad = gradients or backward
+    if not grad:  # else the counter hooks gradients, which fails where a result is changed in place
         stand_in.requires_grad_(False)
     inputs = tree_map_tensors(_to_meta_tensor, (tuple(args), dict(kwargs or {})))
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.set_grad_enabled(backward), torch.device("meta"), FlopCounterMode(display=False) as counter:
+        with torch.set_grad_enabled(grad), torch.device("meta"), FlopCounterMode(display=False) as counter:
             results = stand_in(*inputs[0], **inputs[1])
             if backward:
                 torch.autograd.backward([leaf.sum() for leaf in tree_leaves(results) if _has_gradient(leaf)])

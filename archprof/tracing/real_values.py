@@ -13,7 +13,9 @@ from archprof.torchside.tensors import META_DEVICE, op_name
 Tensor = torch.Tensor
 
 VALUE_MAKING_OPS = frozenset(
-    f"aten.{name}" for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
+    f"aten.{name}"
+    for name in "_to_copy arange zeros ones full scalar_tensor new_zeros new_ones new_full".split()
+    + "rand randint randperm".split()
 )
 """Ops whose result has values that do not depend on any that meta lacks."""
 
@@ -41,15 +43,16 @@ def promote_to_meta(name: str, args: Any, kwargs: Any, *, in_place: bool) -> tup
     """The arguments with every real tensor replaced by a meta one of the same shape."""
     if in_place and not args[0].is_meta:
         raise NeedsValues(f"{name} writes a tensor without values (meta) into one that has values")
-    args = [_to_meta(value) for value in args]
-    return args, {key: _to_meta(value) for key, value in kwargs.items()}
+    args = [to_meta(value) for value in args]
+    return args, {key: to_meta(value) for key, value in kwargs.items()}
 
 
-def _to_meta(value: Any) -> Any:
+def to_meta(value: Any) -> Any:
+    """An argument with a tensor on meta in the place of each that has values."""
     if isinstance(value, torch.Tensor):
         if value.is_meta:
             return value
         return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=META_DEVICE)
     if type(value) is list or type(value) is tuple:
-        return [_to_meta(item) for item in value]
+        return [to_meta(item) for item in value]
     return value

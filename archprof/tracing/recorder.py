@@ -67,7 +67,7 @@ class Recorder:
         self._tensor_specs: list[SharedSpec] = []  # of each tensor
         self._tensor_storages: list[int] = []  # of each tensor: the index of its storage
         self._index_attribute = f"_archprof_{next(_recorder_numbers)}"
-        self._constants: dict[int, tuple[Any, int]] = {}  # constants, by id
+        self.constants: dict[int, tuple[Any, int]] = {}  # tensors from outside the model, and their index, by id
         self._index_by_address: dict[int, int] = {}  # of the storages that are alive: their index, by address
         self._kept_alive: list[Any] = []
         self._storage_sizes: list[tuple[int, str]] = []  # bytes and dtype of each storage
@@ -113,7 +113,7 @@ class Recorder:
         """The pass is over: nothing more is written, and nothing is kept alive for it."""
         self.recording = False
         self._kept_alive.clear()
-        self._constants.clear()
+        self.constants.clear()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -139,7 +139,7 @@ class Recorder:
         self._tensor_storages.append(place)
         index = len(self._tensor_specs) - 1
         if role == "constant":
-            self._constants[id(tensor)] = (tensor, index)
+            self.constants[id(tensor)] = (tensor, index)
         return index
 
     def _index_in_storage(self, tensor: torch.Tensor, spec: SharedSpec, place: int) -> int:
@@ -201,8 +201,8 @@ class Recorder:
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is not None:
             return known
-        if id(tensor) in self._constants:
-            return self._constants[id(tensor)][1]
+        if id(tensor) in self.constants:
+            return self.constants[id(tensor)][1]
         return self.add_tensor(tensor, "constant")
 
     def add_op(
@@ -233,8 +233,8 @@ class Recorder:
     def index_result(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op returns."""
         known: int | None = getattr(tensor, self._index_attribute, None)
-        if known is None and id(tensor) in self._constants:
-            return self._constants[id(tensor)][1]
+        if known is None and id(tensor) in self.constants:
+            return self.constants[id(tensor)][1]
         if known is None or self._tensor_specs[known] is not self.find_spec(tensor):
             # new, or changed in place, and of another shape than it was
             return self.add_tensor(tensor, self._result_role(), len(self.recorded_ops))
@@ -303,7 +303,7 @@ class Recorder:
 
     def find_first_uses(self, kind: type[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
         """The constants of a class that were there before the pass, each with the row of the first op that read it."""
-        found = ((tensor, index) for tensor, index in self._constants.values() if isinstance(tensor, kind))
+        found = ((tensor, index) for tensor, index in self.constants.values() if isinstance(tensor, kind))
         wanted = {index: tensor for tensor, index in found if self._born[self._tensor_storages[index]] is None}
         rows: dict[int, int] = {}
         for op in self.recorded_ops if wanted else ():

@@ -7,16 +7,14 @@ the rows are the same and a note says so.
 
 from __future__ import annotations
 
-import itertools
 import platform
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.errors import TraceError
-from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec
+from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
@@ -25,27 +23,35 @@ from archprof.sources.target import Target
 from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
-from archprof.torchside.missing_values import wants_values, was_raised_in
-from archprof.torchside.private import check_autograd, has_call_entry
-from archprof.torchside.sharding import SHARDED_NOTE, any_sharded
-from archprof.torchside.stand_in import HookWanted, make_stand_in
-from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
+from archprof.torchside.stand_in import make_stand_in
+from archprof.torchside.tensors import tensors_in
 from archprof.tracing import failure_hints
-from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
+from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
-from archprof.tracing.modes import FunctionMode, NodeOwners, OpMode
+from archprof.tracing.chance import Draw, choose_pass, find_python_states, is_past_equal_words, set_python_draws
+from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
+from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
-from archprof.tracing.ops.shapes.strides import strides_of_copy
+from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
+from archprof.tracing.pass_setup import find_pass_dtype, set_train_flags
 from archprof.tracing.recorder import Recorder
+from archprof.tracing.strategy import FALLBACK_NOTE, SIGNALS, TraceStrategy, choose_next_strategy, explain_change
 from archprof.version import __version__
+
+if TYPE_CHECKING:
+    from archprof.tracing.threads import PassThreads
 
 AUTOCAST_NOTE = (
     "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
 )
 
-SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
+INNER_GRADIENTS_NOTE = (
+    "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
+)
 
 UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
 """Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
@@ -58,8 +64,6 @@ NO_BACKWARD_NOTE = "No output depends on a trainable parameter: there is no back
 HIDDEN_OUTPUT_NOTE = (
     "The output is an object in which no tensor with a gradient was found: the backward pass is not known."
 )
-
-FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
 
 
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
@@ -77,51 +81,26 @@ def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profi
         return _trace_by_strategies(target, request)
 
 
-class _TraceStrategy(NamedTuple):
-    """How a pass is run. The first way is the fastest; a model that it does not do for is run in another.
-
-    Attributes:
-        device: "meta", or "cpu" for what needs values.
-        hooks: modules can be given hooks in forward.
-        values: small tensors that code makes on meta have values all the same, since it may ask for them.
-        watches_saved: what autograd keeps for the backward pass is watched, which torch.func does not allow.
-    """
-
-    device: str = "meta"
-    hooks: bool = False
-    values: bool = False
-    watches_saved: bool = True
-
-
-def _choose_next_strategy(way: _TraceStrategy, error: BaseException) -> _TraceStrategy | None:
-    """The way in which a model may come through that failed so in this one; `None`: there is none."""
-    if isinstance(error, HookWanted):
-        return way._replace(hooks=True)
-    if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
-        return way._replace(watches_saved=False)
-    if way.device == "meta" and wants_values(error):
-        return way._replace(device="cpu") if way.values else way._replace(values=True)
-    return None
-
-
 def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     wanted = getattr(torch, request.dtype) if request.dtype else None
-    way, notes = _TraceStrategy(hooks=not has_call_entry()), list(target.notes)
-    if any_sharded(target.model.parameters()):
-        notes.append(SHARDED_NOTE)
+    way, notes = TraceStrategy(hooks=not has_call_entry(), gradients=request.train), list(target.notes)
     if request.train:
         check_autograd()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, wanted), way, request)
+        run = _TracedPass(target, _make_traced_model(target, way, wanted, notes), way, request)
         error = run.run_once()
-        other = None if error is None else _choose_next_strategy(way, error)
-        if error is None or other is None:
+        other = choose_next_strategy(way, error, run.calls)
+        if other is None:
             break
-        if other.device != way.device:
+        if other.device != way.device and error is not None:
             notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
-        if other.watches_saved != way.watches_saved:
-            notes.append(SAVED_UNKNOWN_NOTE)
+        notes += explain_change(way, other)
         way = other
+    if error is None and run.may_be_chance:
+        run, chance_note = choose_pass(
+            run, lambda draw: run.run_with(_make_traced_model(target, way, wanted, []), draw)
+        )
+        notes += [chance_note] if chance_note else []
     run.notes[:0] = notes
     if error is not None:
         try:
@@ -131,66 +110,120 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: _TraceStrategy, dtype: torch.dtype | None) -> nn.Module:
+def _make_traced_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
     """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
-        return make_stand_in(target.rebuild() if target.rebuild else target.model, device="cpu", dtype=dtype)
+        source = target.rebuild() if target.rebuild else target.model
+        return make_stand_in(source, device="cpu", dtype=dtype, notes=notes)
     if not target.owned:
-        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks)
+        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks, notes=notes)
     return target.model if dtype is None else target.model.to(dtype)
 
 
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(self, target: Target, model: nn.Module, way: _TraceStrategy, request: PassRequest) -> None:
+    def __init__(self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
-        self.dtype = _find_pass_dtype(model)
-        _set_train_flags(model, self.train)
+        self.dtype = find_pass_dtype(model)
+        set_train_flags(model, self.train)
         self.recorder = Recorder()
-        self.calls = Calls(model, self.recorder)
-        self.op_mode = OpMode(self.recorder, self.calls, cast("Causal", request.causal), values=way.values)
+        self.threads: PassThreads | None = None
+        self.unseen_ops: list[Op] = []
+        self.calls = Calls(model, self.recorder, self._find_threads)
+        causal = cast("Causal", request.causal)
+        self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
+        self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
+        self.training: Training | None = None
+        self.draw, self.random_state = way.draw, torch.get_rng_state()
+        self.draws_in_python = self.drew_as_asked = False
 
-    def run_once(self) -> Exception | HookWanted | None:
+    @property
+    def may_be_chance(self) -> bool:
+        """Whether random numbers were drawn that may decide what runs."""
+        chance = self.op_mode.chance
+        reads = chance.read_count > 0 or self.strategy.device == "cpu"
+        return self.draws_in_python or (chance.draw_count > 0 and reads)
+
+    def run_with(self, model: nn.Module, draw: Draw) -> _TracedPass | None:
+        """The same pass with other random numbers, over a model like this one; `None` where it fails."""
+        run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
+        torch.set_rng_state(self.random_state)
+        set_python_draws(draw)
+        return run if run.run_once() is None else None
+
+    def run_once(self) -> BaseException | None:
         """Run the pass; the exception that the model raised, if it did."""
         device: Any = self.strategy.device
         args, kwargs = (
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
+        if isinstance(self.draw, int):
+            torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
-        if self.train:
-            self.op_mode.node_owners = NodeOwners()
-        output = None
+        if self.strategy.gradients or grad_switch is None:
+            self.calls.watch_nodes()
+        if self.optimizer:
+            self.optimizer.make_earlier_gradients(self.recorder)
+        HAND_OVERS.watch(self._find_threads)
+        python_states = find_python_states()
         try:
             with (
+                torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
                 self.op_mode,
                 FunctionMode(self.op_mode),
-                torch.set_grad_enabled(self.train),
                 answer_autocast_on_meta(),
             ):
                 output = self._run_forward(args, kwargs)
                 if self.train:
                     self._run_backward(output)
+                if self.optimizer:
+                    self.training = self.optimizer.run(self.op_mode)
+            if self.threads is not None:
+                self.threads.raise_reason()
+            self.unseen_ops = list_unseen_ops(self.op_mode.departures, self.recorder, output)
+        except OptimizerFailed:
+            raise
         except NothingToRun:
             self.runs_nothing = True
-        except (Exception, HookWanted) as error:
+        except (Exception, *SIGNALS) as error:
             if _was_interrupted(error):
                 raise KeyboardInterrupt from error
+            error = self.threads.find_reason(error) if self.threads is not None else error
             self.failure = self._locate_failure(error)
             return error
         finally:
+            self.draws_in_python = python_states != find_python_states()
+            self.drew_as_asked = (
+                not (self.draws_in_python and is_past_equal_words()) and not self.op_mode.chance.free_count
+            )
+            HAND_OVERS.restore()
+            if self.threads is not None:
+                self.threads.close()
             self.calls.inventory.register_lazy()
             self.recorder.close()
             self.calls.close()
-            for parameter in self.model.parameters() if self.train else ():
+            for parameter in self.model.parameters() if self.strategy.gradients else ():
                 parameter.grad = None
         return None
+
+    def _find_threads(self) -> PassThreads:
+        """What watches the threads of this pass, made when there is one beside the first."""
+        if self.threads is None:
+            from archprof.tracing.threads import PassThreads
+
+            watched = self.train and self.strategy.watches_saved
+            self.threads = PassThreads(self.op_mode, watches_saved=watched, repeats_after=self._is_repeated_after)
+        return self.threads
+
+    def _is_repeated_after(self, error: BaseException) -> bool:
+        return choose_next_strategy(self.strategy, error, self.calls) is not None
 
     def _run_forward(self, args: Any, kwargs: Any) -> Any:
         with self.calls.open_root(args, kwargs) as returned:
@@ -204,25 +237,21 @@ class _TracedPass:
 
     def _run_backward(self, output: Any) -> None:
         """From every floating output that has a gradient, or from the loss alone where the model returns one."""
+        roots = find_backward_roots(output)
+        self.op_mode.mark_nodes(roots)
         self.recorder.phase = "backward"
         self.calls.inventory.register_lazy()
-        self.op_mode.param_rows = self.calls.inventory.find_param_rows()
-        roots = find_backward_roots(output)
         if not roots:
             trains = any(parameter.requires_grad for parameter in self.model.parameters())
             self.hides_backward = trains and may_hide_tensors(output)
             self.notes.append(HIDDEN_OUTPUT_NOTE if self.hides_backward else NO_BACKWARD_NOTE)
             return
         with self.recorder.paused():
-            seeds = [
-                torch.empty_strided(t.shape, strides_of_copy(t.shape, t.stride()), dtype=t.dtype, device=t.device)
-                for t in roots
-            ]
-            for seed in seeds if self.strategy.device == "cpu" else ():
-                seed.fill_(1)  # hooks and functions on the way back may ask for values
+            seeds = list(map(make_seed, roots))
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
-        torch.autograd.backward(roots, seeds)
+        with self.calls.open_backward():
+            torch.autograd.backward(roots, seeds)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 self.recorder.set_role(parameter.grad, "gradient")
@@ -236,8 +265,14 @@ class _TracedPass:
     def build_profile(self) -> Profile:
         if self.calls.autocast_seen and self.strategy.device == "meta":
             self.notes.append(AUTOCAST_NOTE)
+        if self.threads is not None:
+            self.notes += self.threads.notes
+        if self.unseen_ops:
+            self.notes.append(DEPARTURES_NOTE)
+        if self.calls.took_gradients:
+            self.notes.append(INNER_GRADIENTS_NOTE)
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
-        ops = (*self._build_ops(), *unknown)
+        ops = (*self._build_ops(), *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
         return Profile(
             model=self.target.name,
@@ -251,35 +286,19 @@ class _TracedPass:
             ops=ops,
             tensors=self.recorder.build_tensors(),
             storages=self.recorder.build_storages(),
-            ran=_describe_pass(self.strategy.device, self.dtype),
+            ran=self._describe_run(),
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
             unsized=tuple(self.calls.inventory.lazy_names),
+            training=self.training,
         )
 
-
-def _find_pass_dtype(model: nn.Module) -> str:
-    """The dtype the pass runs in: that of the first floating parameter or buffer."""
-    for tensor in itertools.chain(model.parameters(), model.buffers()):
-        if tensor.is_floating_point():
-            return dtype_name(tensor.dtype)
-    return "float32"
-
-
-def _set_train_flags(model: nn.Module, train: bool) -> None:
-    """Evaluation, or training with the flags the user set (a frozen batch norm stays frozen)."""
-    if train:
-        if not model.training:
-            model.train()
-        return
-    modules = list(model.modules())
-    kinds: set[Any] = {type(module) for module in modules}
-    if any(kind.train is not nn.Module.train or kind.eval is not nn.Module.eval for kind in kinds):
-        model.eval()  # some class does more than set the flag
-        return
-    for module in modules:
-        module.__dict__["training"] = False  # what `eval` does, only faster
+    def _describe_run(self) -> Ran:
+        versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+        turned_on = self.strategy.gradients and not self.train
+        gradients = "on" if turned_on else "inside" if self.calls.took_gradients else None
+        return Ran(self.strategy.device, dtype=self.dtype, gradients=gradients, versions=versions)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -334,8 +353,3 @@ def _describe_values(target: Target) -> str:
     if not given:
         return "random inputs"
     return "the values given" + (", random ones where none were" if drawn else "")
-
-
-def _describe_pass(device: str, dtype: str) -> Ran:
-    versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-    return Ran(device, dtype=dtype, versions=versions)

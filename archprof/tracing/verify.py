@@ -20,6 +20,7 @@ from archprof.sources.model_grammar import parse_model
 from archprof.sources.recipe import UnavailableError
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
+from archprof.torchside.guard import run_untouched
 from archprof.torchside.stand_in import make_stand_in
 from archprof.tracing.oracles import fvcore_counts, torch_counts
 from archprof.tracing.trace import trace
@@ -68,8 +69,7 @@ def count_by_sources(
         raise UsageError(f"{model} is a saved profile, which holds no model to count.", hint="Name the model itself.")
     target = resolve(model, inputs, request)
     profile = trace(target, request)
-    with torch.random.fork_rng(devices=[]):
-        found = [_count_by_torch(target, profile), _count_by_fvcore(target, profile)]
+    found = run_untouched(lambda: [_count_by_torch(target, profile), _count_by_fvcore(target, profile)])
     return profile, [*found, *_find_published(target.name, profile, as_published=inputs is None and request.batch == 1)]
 
 
@@ -86,7 +86,8 @@ def _count_by_torch(target: Target, profile: Profile) -> SourceCount:
     params = _count_params(target.model)
     args, kwargs = _make_inputs(target, profile, "meta")
     try:
-        by_op = torch_counts(target.model.eval() if target.owned else make_stand_in(target.model).eval(), args, kwargs)
+        model = target.model.eval() if target.owned else make_stand_in(target.model).eval()
+        by_op = torch_counts(model, args, kwargs, gradients=profile.ran.gradients == "on")
     except Exception as error:  # the model's own, or what torch says of an op without values
         return SourceCount(source, why=f"it cannot run on meta: {_shorten_error(error)}")
     return SourceCount(source, params, sum(by_op.values()), convention="torch")

@@ -8,15 +8,14 @@ answered by shape, with its backward as one op too.
 from __future__ import annotations
 
 import itertools
-import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from archprof.torchside.private import DisableTorchDispatch, DisableTorchFunction
+from archprof.torchside.dispatch import open_to_mode
+from archprof.torchside.private import DisableTorchDispatch, DisableTorchFunction, will_run_node
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.op_memo import inspect_call
 from archprof.tracing.ops.costs import KeptForBackward, find_op_rule
@@ -34,29 +33,8 @@ WHOLE_OP_NAMES: dict[Callable[..., Any], str] = {
 """The torch functions that are recorded whole, and the name of the op that each becomes, without its overload."""
 
 
-def _open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same code, except that it does not hand itself over to a function mode.
-
-    torch hides from a mode what runs inside a function of its own written in Python.
-    """
-    assert isinstance(function, types.FunctionType)
-    closed = dict.fromkeys(("has_torch_function", "has_torch_function_unary"), lambda tensors: False)
-    scope = {**function.__globals__, **closed}
-    opened = types.FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
-    opened.__kwdefaults__ = function.__kwdefaults__
-    return opened
-
-
 OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    function: _open_to_mode(function)
-    for function in (
-        functional.multi_head_attention_forward,
-        torch.autograd.backward,  # a checkpoint runs its forward again in it
-        torch.autograd.grad,
-        torch.Tensor.backward,
-    )
+    functional.multi_head_attention_forward: open_to_mode(functional.multi_head_attention_forward)
 }
 """Functions written in Python that call one of `WHOLE_OP_NAMES`, and what to call instead to see inside."""
 
@@ -154,6 +132,23 @@ def _recurrent_results(data: Any, *rest: Any) -> Any:
     return (rows.transpose(0, 1), *states)  # torch works step by step also where the batch is first
 
 
+class PartsWanted(BaseException):
+    """A gradient is asked of the gradient of a function that was answered whole. No `except Exception` hides it."""
+
+
+class _NoSecondGradient(torch.autograd.Function):
+    """Gives back the first tensors, as depending on the rest in a way that nobody knows."""
+
+    @staticmethod
+    def forward(ctx: Any, ops: Any, count: int, *tensors: torch.Tensor | None) -> Any:
+        with ops.recorder.paused():
+            return tuple(None if tensor is None else tensor.view_as(tensor) for tensor in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise PartsWanted
+
+
 class _WholeFunction(torch.autograd.Function):
     """A function whose backward is one op of its own; answered by shape, or on real tensors by `func`."""
 
@@ -173,25 +168,28 @@ class _WholeFunction(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Any) -> Any:
         saved = ctx.saved_tensors
         tensors = saved[: ctx.given]
         args, kwargs = ctx.spread(tensors)
+        data = ctx.given - (0 if ctx.name == ATTENTION_OP else len(args[3] if _is_packed(args[1:]) else args[2]))
+        wanted = [node is not None and will_run_node(node) for node, _ in ctx.next_functions]
+        wanted[:data] = [tensor.is_floating_point() for tensor in tensors[:data]]  # kernels compute these in any case
         with ctx.ops.recorder.paused():
-            made = [torch.empty_like(t) if t.is_floating_point() else None for t in tensors]
+            made = [torch.empty_like(t) if wants else None for t, wants in zip(tensors, wanted, strict=True)]
             if ctx.func:
                 _fill_gradients(made, ctx, tensors, grads)
-        outputs = [tensor for tensor in made if tensor is not None]
         inputs = [grad for grad in grads if grad is not None] + list(saved)
-        ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(outputs), args, kwargs)
+        ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(made), args, kwargs)
+        if torch.is_grad_enabled():  # a graph of the gradients is made
+            made = _NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
         return (None, None, None, None, *made)
 
 
 def _fill_gradients(made: list[torch.Tensor | None], ctx: Any, tensors: Any, grads: Any) -> None:
     """Give the gradients their values, of the function run again: what it kept was no more than the op keeps."""
     with DisableTorchFunction(), torch.enable_grad():
-        leaves = [t.detach().requires_grad_(t.is_floating_point()) for t in tensors]
+        leaves = [t.detach().requires_grad_(into is not None) for t, into in zip(tensors, made, strict=True)]
         args, kwargs = ctx.spread(leaves)
         pairs = [(r, g) for r, g in zip(tensors_in(ctx.func(*args, **kwargs)), grads, strict=True) if g is not None]
         wanted = [leaf for leaf in leaves if leaf.requires_grad]

@@ -144,9 +144,11 @@ def test_a_column_that_nobody_has_is_left_out():
     assert "top5_error" not in keys
 
 
-def test_errors_can_be_given():
-    comparison = compare(blocks(), published=[10.0, 8.0])
-    assert [record["top5_error"] for record in comparison.summary.records()] == [10.0, 8.0]
+def test_a_row_of_stages_knows_whose_they_are():
+    """AlexNet begins at 55x55, VGG-11 at 224x224 and comes to 56x56: the page links to the row by either name."""
+    rows = compare(named("alexnet", "vgg11")).stages.rows
+    assert ("55x55", "56x56") in [row.stages for row in rows]
+    assert ("224x224",) in [row.stages for row in rows]
 
 
 def test_errors_of_entries_are_named_as_such():

@@ -13,7 +13,7 @@ from archprof.models import registry
 @pytest.mark.parametrize("name", registry.list_builtin_names())
 def test_built_in_models_have_the_depth_of_their_papers(name):
     """Rows V8, D11 and M13 of the lectures among them: VGG A to E has 11 to 19, AlexNet and ZFNet have 8."""
-    assert count_weight_layers(archprof.profile(name)) == registry.find_builtin(name).depth
+    assert count_weight_layers(archprof.profile(name)) == registry.BUILTIN_MODELS[name].depth
 
 
 @pytest.mark.parametrize(

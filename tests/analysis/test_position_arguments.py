@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import archprof
 from archprof.analysis.receptive.position_rules import POSITION_RULES
 
-READING_WORDS = ("op.args", "step.arg(", "step.dim(", "follow_reduction(", "select_position(")
+READING_WORDS = ("op.args", "step.arg(", "step.dim(", "follow_reduction(", "follow_chosen(", "select_position(")
 """How a rule reads an argument in its source, by itself or by the rule that it hands over to."""
 
 READERS = [
@@ -49,6 +49,29 @@ SAMPLES: dict[str, Sample] = {
     "amin": (PLANE, lambda x: x.amin(1)),
     "var": (PLANE, lambda x: x.var((2, 3))),
     "std": (PLANE, lambda x: x.std(3)),
+    "prod": (PLANE, lambda x: x.prod(1, keepdim=True)),
+    "logsumexp": (PLANE, lambda x: x.logsumexp((1, 2))),
+    "max": (PLANE, lambda x: x.max(1, keepdim=True)),
+    "min": (PLANE, lambda x: x.min(2)),
+    "any": (PLANE, lambda x: x.any(1)),
+    "all": (PLANE, lambda x: x.all(2, keepdim=True)),
+    "argmax": (PLANE, lambda x: x.argmax(1)),
+    "argmin": (PLANE, lambda x: x.argmin(-1, keepdim=True)),
+    "var_mean": (PLANE, lambda x: torch.var_mean(x, (1, 2))),
+    "std_mean": (PLANE, lambda x: torch.std_mean(x, 1)),
+    "median": (PLANE, lambda x: x.median(1)),
+    "cumprod": (PLANE, lambda x: x.cumprod(2)),
+    "logcumsumexp": (PLANE, lambda x: x.logcumsumexp(1)),
+    "sort": (PLANE, lambda x: x.sort(1)),
+    "flip": (PLANE, lambda x: x.flip(1, 2)),
+    "topk": (PLANE, lambda x: x.topk(2, 1)),
+    "_fft_r2c": (PLANE, lambda x: torch.fft.rfft2(x)),
+    "_fft_c2c": (PLANE, lambda x: torch.fft.fft(torch.fft.fft(x, dim=1), dim=2)),
+    "_fft_c2r": (PLANE, lambda x: torch.fft.irfft(x.to(torch.complex64), dim=1)),
+    "roll": (PLANE, lambda x: x.roll((1, -2), (2, 3))),
+    "unfold": (PLANE, lambda x: x.unfold(2, 3, 2)),
+    "im2col": (PLANE, lambda x: functional.unfold(x, 3, 1, (1, 0), 2)),
+    "col2im": ((1, 16, 9), lambda x: functional.fold(x, (6, 6), 2, stride=2)),
     "linalg_vector_norm": (PLANE, lambda x: torch.linalg.vector_norm(x, 2, (2, 3))),
     "_softmax": (PLANE, lambda x: x.softmax(2)),
     "_log_softmax": (PLANE, lambda x: x.log_softmax(1)),
@@ -60,6 +83,10 @@ SAMPLES: dict[str, Sample] = {
     "upsample_trilinear3d": (SPACE, lambda x: functional.interpolate(x, scale_factor=2.0, mode="trilinear")),
     "upsample_bicubic2d": (PLANE, lambda x: functional.interpolate(x, scale_factor=1.5, mode="bicubic")),
 }
+for _kind in ("bilinear", "bicubic"):
+    SAMPLES[f"_upsample_{_kind}2d_aa"] = (
+        PLANE, lambda x, mode=_kind: functional.interpolate(x, scale_factor=0.5, mode=mode, antialias=True),
+    )  # fmt: skip
 for _rank, _shape in BY_RANK.items():
     for _name, _mode in (
         (f"upsample_nearest{_rank}d", "nearest"),

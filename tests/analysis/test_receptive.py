@@ -206,6 +206,59 @@ class Last(nn.Module):
         return self.linear(x.permute(0, 2, 3, 1).flatten(1, 2)).unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
 
+class Functional(nn.Module):
+    """A net in its own forward, by a name that a failure shows."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def extra_repr(self) -> str:
+        return self.name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return FUNCTIONAL[self.name](x)
+
+
+def window(x: Tensor, *shape: int) -> Tensor:
+    return torch.ones(1, 1, *shape, dtype=x.dtype, device=x.device)
+
+
+def written(x: Tensor) -> Tensor:
+    """Zeros all round, written by hand."""
+    y = x.new_zeros(1, 1, x.shape[2] + 3, x.shape[3] + 2)
+    y[:, :, 1:-2, 1:-1] = x
+    return y
+
+
+def columns(x: Tensor) -> Tensor:
+    """A convolution as a product of matrices."""
+    rows = functional.unfold(x, (2, 3), dilation=(2, 1), padding=(0, 1), stride=(1, 2)).sum(1, keepdim=True)
+    return rows.view(1, 1, x.shape[2] - 2, -1)
+
+
+FUNCTIONAL = {
+    "max_pool2d": lambda x: functional.lp_pool2d(x, 1, 2),
+    "avg_pool2d": lambda x: functional.avg_pool2d(x, (3, 2), 2),
+    "conv2d": lambda x: functional.conv2d(x, window(x, 2, 3), dilation=(1, 2)),
+    "conv_transpose2d": lambda x: functional.conv_transpose2d(x, window(x, 3, 2), stride=2, dilation=(1, 2)),
+    "interpolate": lambda x: functional.interpolate(x, scale_factor=2, mode="bilinear"),
+    "antialias": lambda x: functional.interpolate(x, scale_factor=0.5, mode="bilinear", antialias=True),
+    "circular": lambda x: functional.pad(x, (1, 2, 0, 3), mode="circular"),
+    "reflect": lambda x: functional.pad(x, (1, 2, 0, 3), mode="reflect"),
+    "replicate": lambda x: functional.pad(x, (1, 2, 0, 3), mode="replicate"),
+    "written": written,
+    "roll": lambda x: x + torch.roll(x, (2, -1), (2, 3)),
+    "shifted slices": lambda x: x[:, :, 1:] + x[:, :, :-1],
+    "unfold": lambda x: x.unfold(2, 3, 2).unfold(3, 2, 1).sum((-1, -2)),
+    "columns": columns,
+    "norm of channels": lambda x: torch.logsumexp(torch.cat([x, 2 * x], 1) / 1000, 1, keepdim=True),
+    "flipped channels": lambda x: torch.stack([x, x], 2).flip(2)[:, :, 1],
+    "transform of channels": lambda x: torch.fft.fft(torch.cat([x, x], 1), dim=1).real[:, :1],
+    "unshuffled": lambda x: functional.pixel_unshuffle(functional.pad(x, (0, -x.shape[3] % 2, 0, -x.shape[2] % 2)), 2)
+    .sum(1, keepdim=True),
+}  # fmt: skip
+
 sizes = st.tuples(st.integers(1, 4), st.integers(1, 4))
 keeping = st.builds(
     lambda k, d: nn.Conv2d(1, 1, k, padding=tuple(d * (n - 1) // 2 for n in k), dilation=d),
@@ -233,6 +286,7 @@ layers = st.one_of(
     st.builds(Subsample),
     st.builds(Last),
     st.builds(nn.PixelShuffle, st.just(1)),
+    st.builds(Functional, st.sampled_from([*FUNCTIONAL])),
 )
 nets = st.lists(layers, min_size=1, max_size=4).map(lambda parts: nn.Sequential(*parts).double())
 
@@ -266,6 +320,8 @@ def test_fields_are_the_extent_of_gradients(net: nn.Sequential) -> None:
         nn.Sequential(nn.Conv2d(1, 1, 3), Subsample()),
         nn.ConvTranspose2d(1, 1, 2, 3),  # gaps
         nn.ConvTranspose2d(1, 1, 5, 2, 2, output_padding=1, dilation=3),
+        *(nn.Sequential(Functional(name), nn.Conv2d(1, 1, 3)) for name in FUNCTIONAL),
+        nn.Conv2d(1, 1, 3, padding=(2, 1), padding_mode="circular"),
     ],
     ids=str,
 )
@@ -355,6 +411,9 @@ class Words(nn.Module):
         ),
         (nn.Sequential(conv(padding=1), nn.LocalResponseNorm(2)), (1, 4, 8, 8), RF((3, 3), (1, 1), (1, 1))),
         (Words(), (1, 16), RF((3,), (1,), (1,))),
+        (nn.Sequential(nn.Conv1d(2, 2, 5, padding=2, padding_mode="circular"), nn.MaxPool1d(2)), (1, 2, 32),
+         RF((6,), (2,), (2,))),
+        (nn.Conv3d(1, 1, 3, padding=1, padding_mode="circular"), (1, 1, 6, 7, 8), RF((3,) * 3, (1,) * 3, (1,) * 3)),
     ],
 )  # fmt: skip
 def test_other_shapes_of_nets(net: nn.Module, shape: tuple[int, ...], expected: ReceptiveField) -> None:
@@ -459,6 +518,36 @@ def test_the_widest_before_everything_is_seen() -> None:
     assert view.widest_row is not None
     assert view.layer(view.widest_row).kind == "MaxPool2d"
     assert view.fields[view.widest_row].size == (212, 212)
+
+
+class Pooled(nn.Module):
+    """A pool that is no module, before everything is seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.fc = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4 * 14 * 14, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(functional.max_pool2d(self.b(self.a(x)), 2).flatten(1))
+
+
+def test_the_widest_field_may_be_that_of_an_op_of_the_model_itself() -> None:
+    """Two 3x3 convolutions see 5 pixels, and a pool of 2x2 behind them 6."""
+    view = ProfileView(archprof.profile(Pooled(), (1, 3, 32, 32)))
+    assert [field.size for field in view.fields] == [None, (3, 3), (5, 5), None]
+    assert (view.field, view.widest_row) == (6, 0)
+
+
+def test_a_tensor_that_is_written_before_it_is_returned() -> None:
+    assert field_of(nn.Sequential(nn.Conv2d(1, 1, 3), Functional("written")), 1, 1, 8, 8) == RF((3, 3), (1, 1), (1, 1))
+
+
+@pytest.mark.parametrize("back", [nn.Fold((8, 8), 2, stride=2), nn.PixelShuffle(2)])
+def test_positions_as_channels_and_back_are_not_followed(back: nn.Module) -> None:
+    """Each goes where it came from, which nobody sees who takes the channels together."""
+    there = nn.Unfold(2, stride=2) if isinstance(back, nn.Fold) else nn.PixelUnshuffle(2)
+    field = field_of(nn.Sequential(there, back), 1, 1, 8, 8)
+    assert (field.size, field.reason) == (None, "positions taken as channels and back in 1")
 
 
 def test_a_saved_profile_has_the_same_fields(tmp_path: Path) -> None:

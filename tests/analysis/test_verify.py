@@ -5,7 +5,7 @@ from __future__ import annotations
 import builders
 import pytest
 
-from archprof.analysis import certainty
+from archprof.analysis.tables import notes
 from archprof.analysis.tables.verify import all_agree, tabulate_verification
 from archprof.facts.ran import Ran
 from archprof.facts.records import Profile
@@ -91,8 +91,8 @@ def test_the_standing_of_the_own_row():
     assert compared.rows[0].cells[-1] == "lower bound"
     assert compared.rows[0].bounds == {"macs"}
     assert any("aten.mystery" in note and "block.conv2" in note for note in compared.notes)
-    assert certainty.describe_certainty(builders.stopped()) == "lower bound"
-    assert certainty.describe_certainty(builders.profile(ran=Ran("cpu"))) == "complete, on real tensors"
+    assert notes.describe_certainty(builders.stopped()) == "lower bound"
+    assert notes.describe_certainty(builders.profile(ran=Ran("cpu"))) == "complete, on real tensors"
 
 
 def test_the_explanation_is_in_the_data_formats():

@@ -20,7 +20,7 @@ IMAGE = (TensorSpec((1, 3, 8, 8), "float32"),)
 
 
 def costing(params=0, macs=0, flops=0, elements=0, status="counted", **changes):
-    """A model of one layer that costs exactly this; its activation is 4 bytes an element."""
+    """A model of one layer that costs exactly this; its activation is 4 bytes per element."""
     layers = (Layer("", "Net", 0, 0, IMAGE), Layer("fc", "Linear", 1, 0, IMAGE, (), params, param_bytes=4 * params))
     ops = [builders.make_op("aten.mm", 1, "forward", (), (), macs, flops, 0, 0, "counted")]
     if status == "unknown":

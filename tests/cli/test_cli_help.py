@@ -11,22 +11,34 @@ import typer
 
 from archprof import cli
 from archprof.analysis.tables import layers
+from archprof.cli.options import CommandWithLimits
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
 
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
-        "table", "compare", "whatif", "inputs", "fit", "report", "epoch", "calibrate", "check", "verify", "models",
-        "guide",
+        "table", "compare", "whatif", "inputs", "fit", "memory", "report", "epoch", "calibrate", "check", "verify",
+        "models", "guide",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_has_help(name: str) -> None:
     assert COMMANDS[name].help
+    if isinstance(COMMANDS[name], CommandWithLimits):
+        COMMANDS[name].describe_limits()
     for parameter in COMMANDS[name].params:
         assert re.fullmatch(r"[A-Z0-9a-z].*\.", parameter.help, re.DOTALL), parameter.name
+
+
+@pytest.mark.parametrize("name", ["fit", "check"])
+def test_limits_say_what_the_metric_is(name: str, command: Callable) -> None:
+    lines = command(name, "--help", env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}).stdout
+    shown = " ".join(lines.replace("│", " ").split())
+    assert "Most parameters, such as 25M." in shown
+    assert "Most MACs (multiply-accumulates of one forward), such as 25M." in shown
+    assert "Most activation memory in the dtype of the pass, such as 60MiB." in shown
 
 
 @pytest.mark.parametrize("words", [[], ["table"], ["models"]])

@@ -14,6 +14,7 @@ import pytest
 
 import archprof
 from archprof.cli.output import TABLE_FORMATS
+from archprof.render.formats import RENDERERS
 
 VGG16 = {"params": 138_357_544, "macs": 15_470_264_320, "trainable_params": 138_357_544}
 """torchvision's `num_params` (weights metadata); its `_ops` is 15.47 G."""
@@ -169,4 +170,4 @@ def test_in_another_process_nothing_ends_and_the_collector_stays(
 
 
 def test_formats_have_one_suffix_each() -> None:
-    assert len({form.suffix for form in TABLE_FORMATS.values()}) == len(TABLE_FORMATS)
+    assert sorted(set(TABLE_FORMATS)) == sorted(TABLE_FORMATS) == sorted({*RENDERERS, "text"} - {"notebook"})

@@ -28,7 +28,7 @@ def net():
 def test_explained_differences_end_with_0(command):
     result = command("verify", BLOCKS, *SIZE)
     assert result.exit_code == 0, result.output
-    assert "batch norm, 2 an element" in result.stdout
+    assert "batch norm, 2 per element" in result.stdout
     assert "agrees" in result.stdout
     assert "unexplained" not in result.stdout
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import archprof
-from archprof.analysis.certainty import describe_certainty
+from archprof.analysis.tables.notes import describe_certainty
 from archprof.facts.records import Storage
 from archprof.tracing import calls
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 
 @contextmanager
@@ -26,16 +26,30 @@ def plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+class Formulas(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Torch's formulas, summed over ops: what its own counter does, which hooks modules besides."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        self.flops += formula(*args, **(kwargs or {}), out_val=result) if formula else 0
+        return result
+
+
 def counted_macs(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> tuple[int, int]:
-    """Forward and backward MACs by torch's own counter, on meta."""
+    """Forward and backward MACs by torch's formulas, on meta."""
     model = copy.deepcopy(model).to("meta")
-    with plain_attention(), FlopCounterMode(display=False) as counter, torch.set_grad_enabled(train):
+    with plain_attention(), torch.set_grad_enabled(train), Formulas() as formulas:
         results = model(*(tensor.to("meta") for tensor in inputs))
-        forward = counter.get_total_flops() // 2
+        forward = formulas.flops // 2
         roots = [leaf for leaf in pytree.tree_leaves(results) if leaf.requires_grad]
         if roots:
             torch.autograd.backward(roots, [torch.empty_like(root) for root in roots])
-    return forward, counter.get_total_flops() // 2 - forward
+    return forward, formulas.flops // 2 - forward
 
 
 class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -64,6 +78,9 @@ class Storages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return storage.nbytes() // tensor.element_size()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for leaf in pytree.tree_leaves((args, kwargs)):
+            if isinstance(leaf, torch.Tensor):
+                self.new(leaf)  # a weight that the model does not list
         result = func(*args, **(kwargs or {}))
         if self.paused:
             return result
@@ -101,10 +118,19 @@ class Recurrent(TorchFunctionMode):
         return result
 
 
+def parameters(model: nn.Module, inputs: list[torch.Tensor]) -> int:
+    """Elements of the parameters that torch lists after one forward."""
+    model = copy.deepcopy(model)
+    model(*(tensor.clone() for tensor in inputs))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def activation_elements(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> int:
-    """Elements of the storages that one real forward makes."""
+    """Elements of the storages that one real forward makes, without those of layers that it makes."""
     model, inputs = copy.deepcopy(model), [tensor.clone() for tensor in inputs]
+    known = {id(parameter) for parameter in model.parameters()}
     storages = Storages(model, inputs)
     with plain_attention(), torch.set_grad_enabled(train), storages, Recurrent(storages):
         model(*inputs)
-    return storages.elements
+    made = {id(parameter) for parameter in model.parameters()} - known
+    return storages.elements - sum(p.numel() for p in model.parameters() if id(p) in made)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity
 
 import archprof
+from archprof.facts.overlays import Outside
 from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.profiled.profiler import record_trace
 from archprof.measuring.protocols import RowKey
@@ -82,7 +83,11 @@ def record(passes: int = 2) -> dict[str, Any]:
     rows = ModuleMarking(archprof.profile(Model(), torch.zeros(5, 6)))
     step.run_pass()
     text, owners = record_trace(step, rows, lambda: None, passes, [ProfilerActivity.CPU])  # type: ignore[arg-type]
-    return {"torch": torch.__version__, "rows": owners, "traceEvents": stripped(json.loads(text)["traceEvents"])}
+    return {
+        "torch": torch.__version__,
+        "rows": [row.value if isinstance(row, Outside) else row for row in owners],
+        "traceEvents": stripped(json.loads(text)["traceEvents"]),
+    }
 
 
 def stripped(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -100,7 +105,12 @@ def stripped(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def load(path: Path) -> tuple[str, list[RowKey | None]]:
     """The text of a recorded trace, and the rows of its marks."""
     text = path.read_text()
-    return text, [row and (row[0], row[1]) for row in json.loads(text)["rows"]]
+    return text, read_rows(json.loads(text))
+
+
+def read_rows(trace: dict[str, Any]) -> list[RowKey | None]:
+    """The row of each mark; a text is the value of an `Outside`."""
+    return [Outside(row) if isinstance(row, str) else row and (row[0], row[1]) for row in trace["rows"]]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from fake_time import Residual, Spend, Time, Work
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 from archprof.facts.request import PassRequest
 from archprof.measuring.boundaries import (
@@ -21,15 +22,8 @@ from archprof.measuring.boundaries import (
     sum_own_seconds,
 )
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.passes import MarkedSampler, WholeSampler, measure_mark_cost
-from archprof.measuring.protocols import (
-    ACCUMULATION_ROW,
-    BETWEEN_ROW,
-    OPTIMIZER_ROW,
-    OUTSIDE_ROW,
-    WHOLE_ROW,
-    RowKey,
-)
+from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler, measure_mark_cost
+from archprof.measuring.protocols import RowKey
 from archprof.sources.resolve import resolve
 from archprof.tracing.trace import trace
 
@@ -41,8 +35,10 @@ def measured(
 ) -> dict[RowKey, float]:
     """The seconds of one marked pass, and that a pass without marks takes as long as all of them together."""
     profile, subject = both(model, train=train)
-    sample = MarkedSampler(subject, ModuleMarking(profile), time, overhead).sample()
-    assert WholeSampler(subject, time).sample() == {WHOLE_ROW: pytest.approx(sum(sample.values()))}
+    sample = RowSampler(EagerSource(subject, ModuleMarking(profile), time), overhead).sample()
+    assert WholeSampler(EagerSource(subject, None, time)).sample() == {
+        Outside.WHOLE: pytest.approx(sum(sample.values()))
+    }
     return {row: seconds for row, seconds in sample.items() if seconds}
 
 
@@ -79,8 +75,11 @@ class Glue(nn.Module):
 def test_time_in_a_container_without_an_op_is_between_layers() -> None:
     time = Time()
     model = nn.Sequential(Glue(time, Work(time, 3.0)), Glue(time, Work(time, 4.0)))
-    assert measured(model, time) == {("0.inner", 0): 3, ("1.inner", 0): 4, BETWEEN_ROW: 4}
-    assert measured(nn.Sequential(Residual(time, Glue(time, nn.ReLU()))), time) == {("0", 0): 1, BETWEEN_ROW: 2}
+    assert measured(model, time) == {("0.inner", 0): 3, ("1.inner", 0): 4, Outside.BETWEEN_LAYERS: 4}
+    assert measured(nn.Sequential(Residual(time, Glue(time, nn.ReLU()))), time) == {
+        ("0", 0): 1,
+        Outside.BETWEEN_LAYERS: 2,
+    }
 
 
 class Direct(nn.Module):
@@ -188,10 +187,13 @@ def test_what_lies_outside_the_modules_has_rows_of_its_own(monkeypatch: pytest.M
     monkeypatch.setattr(subject.optimizer, "zero_grad", lambda set_to_none: time.spend(13.0))
     monkeypatch.setattr(subject, "_find_loss", lambda output: Spend.apply(output.sum(), time, 17.0, 19.0))
     next(subject.model.parameters()).register_hook(lambda gradient: time.spend(23.0))
-    sample = MarkedSampler(subject, ModuleMarking(profile), time).sample()
-    assert {row: seconds for row, seconds in sample.items() if row[1] is None} == {
-        OUTSIDE_ROW: 13 + 17 + 19, OPTIMIZER_ROW: 11, ACCUMULATION_ROW: 23, BETWEEN_ROW: 0,
-    }  # fmt: skip
+    sample = RowSampler(EagerSource(subject, ModuleMarking(profile), time)).sample()
+    assert {row: seconds for row, seconds in sample.items() if isinstance(row, Outside)} == {
+        Outside.OUTSIDE_MODULES: 13 + 17 + 19,
+        Outside.OPTIMIZER_STEP: 11,
+        Outside.GRADIENT_ACCUMULATION: 23,
+        Outside.BETWEEN_LAYERS: 0,
+    }
     assert (sample[("0", 0)], sample[("1", 0)]) == (9, 3)
 
 
@@ -202,7 +204,7 @@ def test_what_marks_cost_is_found_and_subtracted(train: bool) -> None:
     assert overhead == {"call": 0.25, "node": 0.25 if train else 0.0, "stage": 0.0}
     model = nn.Sequential(Work(time, 3.0, 6.0), Work(time, 5.0, 10.0))
     profile, subject = both(model, train=train)
-    sample = MarkedSampler(subject, ModuleMarking(profile), time, overhead).sample()
+    sample = RowSampler(EagerSource(subject, ModuleMarking(profile), time), overhead).sample()
     assert (sample[("0", 0)], sample[("1", 0)]) == ((9, 15) if train else (3, 5))
 
 
@@ -210,7 +212,7 @@ def test_a_row_never_takes_less_than_nothing() -> None:
     time = Time()
     profile, subject = both(nn.Sequential(nn.ReLU(), nn.ReLU()))
     overhead: Overhead = {"call": 1.0, "node": 1.0, "stage": 0.0}
-    assert set(MarkedSampler(subject, ModuleMarking(profile), time, overhead).sample().values()) == {0.0}
+    assert set(RowSampler(EagerSource(subject, ModuleMarking(profile), time), overhead).sample().values()) == {0.0}
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -220,7 +222,7 @@ def test_marks_leave_nothing_behind_and_change_no_gradient(train: bool) -> None:
     profile, subject = both(model, train=train)
     subject.run_pass()
     plain = [parameter.grad for parameter in subject.model.parameters()]
-    MarkedSampler(subject, ModuleMarking(profile), time).sample()
+    RowSampler(EagerSource(subject, ModuleMarking(profile), time)).sample()
     for before, parameter in zip(plain, subject.model.parameters(), strict=True):
         assert (before is None) == (parameter.grad is None)
         assert before is None or torch.equal(before, parameter.grad)
@@ -232,7 +234,7 @@ def test_a_pass_that_fails_leaves_no_hooks() -> None:
     profile, subject = both(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
     subject.args = (torch.ones(2, 7),)
     with pytest.raises(RuntimeError):
-        MarkedSampler(subject, ModuleMarking(profile), time).sample()
+        RowSampler(EagerSource(subject, ModuleMarking(profile), time)).sample()
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in subject.model.modules())
 
 
@@ -240,5 +242,5 @@ def test_every_called_row_of_a_real_model_is_in_the_sample() -> None:
     target = resolve("resnet18", "3x32x32")
     request = PassRequest(batch=2, dtype="float32", train=True)
     profile, subject = trace(target, request), LiveModel(target, request)
-    sample = MarkedSampler(subject, ModuleMarking(profile), Time()).sample()
-    assert [row for row in sample if row[1] is not None] == list(ModuleMarking(profile).called_rows)
+    sample = RowSampler(EagerSource(subject, ModuleMarking(profile), Time())).sample()
+    assert [row for row in sample if isinstance(row, tuple)] == list(ModuleMarking(profile).called_rows)

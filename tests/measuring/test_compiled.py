@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch import fx, nn
 
 import archprof
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Layer, Profile
 from archprof.facts.request import PassRequest
 from archprof.measuring.compiled import inductor, kernel_border
@@ -32,16 +33,8 @@ from archprof.measuring.compiled.kernel_shares import (
 )
 from archprof.measuring.compiled.lowered_graph import KernelResult, LoweredKernel, OpOwners, find_ops_run
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.passes import MarkedSampler
-from archprof.measuring.protocols import (
-    ACCUMULATION_ROW,
-    OPTIMIZER_ROW,
-    OUTSIDE_ROW,
-    UNATTRIBUTED_ROW,
-    WHOLE_ROW,
-    MeasuredWay,
-    RowKey,
-)
+from archprof.measuring.passes import EagerSource, RowSampler
+from archprof.measuring.protocols import MeasuredWay, RowKey
 from archprof.measuring.schedule import SamplingPlan
 from archprof.measuring.to_latency import build_latency
 from archprof.sources.resolve import resolve
@@ -62,9 +55,9 @@ def counted_pass() -> Profile:
 
 PIECES = [
     KernelWork("convolution", "forward", {CONV: 500}),
-    KernelWork("fused_norm_relu", "forward", {NORM: 160, RELU: 30, UNATTRIBUTED_ROW: 10}),
+    KernelWork("fused_norm_relu", "forward", {NORM: 160, RELU: 30, Outside.UNATTRIBUTED: 10}),
     KernelWork("fused_relu_fc", "forward", {RELU: 30, FC: 300}),
-    KernelWork("copy", "forward", {UNATTRIBUTED_ROW: 0}),
+    KernelWork("copy", "forward", {Outside.UNATTRIBUTED: 0}),
 ]
 
 
@@ -104,15 +97,15 @@ def test_a_kernel_is_split_by_the_bytes_of_its_layers() -> None:
     """
     assert compute_shares(PIECES, count_bytes_by_row(counted_pass())) == [
         {CONV: 1.0},
-        near({NORM: 40 / 70, RELU: 20 / 70, UNATTRIBUTED_ROW: 10 / 70}),
+        near({NORM: 40 / 70, RELU: 20 / 70, Outside.UNATTRIBUTED: 10 / 70}),
         near({RELU: 20 / 320, FC: 300 / 320}),
-        {UNATTRIBUTED_ROW: 1.0},
+        {Outside.UNATTRIBUTED: 1.0},
     ]
 
 
 def test_what_moves_nothing_has_no_part() -> None:
     views = [KernelWork("views", "forward", {NORM: 0, RELU: 0}), KernelWork("one", "forward", {NORM: 0})]
-    assert compute_shares(views, {}) == [{UNATTRIBUTED_ROW: 1.0}, {NORM: 1.0}]
+    assert compute_shares(views, {}) == [{Outside.UNATTRIBUTED: 1.0}, {NORM: 1.0}]
     assert compute_shares([KernelWork("both", "forward", {NORM: 0, RELU: 4})], {}) == [{RELU: 1.0}]
 
 
@@ -128,7 +121,7 @@ def test_the_bytes_are_those_of_the_phase() -> None:
 def test_kernels_with_known_times_become_rows() -> None:
     """8, 7, 3.2 and 1 s of kernels; 0.75 s are outside of them."""
     marking, time = fused({0: 8.0, 1: 7.0, 2: 3.2, 3: 1.0})
-    sample = MarkedSampler(marking.subject, marking, time).sample()
+    sample = RowSampler(EagerSource(marking.subject, marking, time)).sample()
     assert sample == near({("", 0): 0.0, CONV: 8.0, NORM: 4.0, RELU: 2.2, FC: 3.0})
     assert marking.notes == [ATTRIBUTED_NOTE]
     assert time.now == near(0.75 + 19.2)  # type: ignore[arg-type]
@@ -136,11 +129,14 @@ def test_kernels_with_known_times_become_rows() -> None:
 
 def test_a_step_has_its_stages_beside_the_kernels() -> None:
     marking, time = fused({0: 8.0}, train=True)
-    sample = MarkedSampler(marking.subject, marking, time).sample()
-    assert {row: sample[row] for row in (CONV, OUTSIDE_ROW, ACCUMULATION_ROW, OPTIMIZER_ROW)} == near(
-        {CONV: 8.0, OUTSIDE_ROW: 1.0, ACCUMULATION_ROW: 1.0, OPTIMIZER_ROW: 1.0}
+    sample = RowSampler(EagerSource(marking.subject, marking, time)).sample()
+    assert {
+        row: sample[row]
+        for row in (CONV, Outside.OUTSIDE_MODULES, Outside.GRADIENT_ACCUMULATION, Outside.OPTIMIZER_STEP)
+    } == near(
+        {CONV: 8.0, Outside.OUTSIDE_MODULES: 1.0, Outside.GRADIENT_ACCUMULATION: 1.0, Outside.OPTIMIZER_STEP: 1.0}
     )
-    assert UNATTRIBUTED_ROW not in sample
+    assert Outside.UNATTRIBUTED not in sample
 
 
 def test_a_layer_without_a_kernel_is_named() -> None:
@@ -162,7 +158,7 @@ def test_nobody_hears_a_border_outside() -> None:
     assert heard == [3]
 
 
-MOVES = st.dictionaries(st.sampled_from([*rows, UNATTRIBUTED_ROW]), st.integers(0, 10**12), min_size=1)
+MOVES = st.dictionaries(st.sampled_from([*rows, Outside.UNATTRIBUTED]), st.integers(0, 10**12), min_size=1)
 SECONDS = st.integers(0, 2**40).map(lambda n: n / 2**20)
 
 
@@ -172,14 +168,14 @@ def test_no_second_is_lost_or_counted_twice(drawn: list[tuple[dict[RowKey, int],
     time, pieces = Time(), [KernelWork("any", "forward", moved) for moved, _ in drawn]
     subject: Any = Ran(time, dict(enumerate(seconds for _, seconds in drawn)))
     marking = KernelMarking(counted_pass(), pieces, subject)
-    sample = MarkedSampler(subject, marking, time).sample()
+    sample = RowSampler(EagerSource(subject, marking, time)).sample()
     kernels = sum(seconds for _, seconds in drawn)
     assert min(sample.values()) >= 0
     assert sum(sample.values()) <= kernels * (1 + 1e-9)
-    if not any(UNATTRIBUTED_ROW in share for share in marking.shares_by_kernel.values()):
+    if not any(Outside.UNATTRIBUTED in share for share in marking.shares_by_kernel):
         assert sum(sample.values()) == pytest.approx(kernels)
     way = MeasuredWay("cpu", None, None, attributed=True, notes=marking.notes)  # type: ignore[arg-type]
-    found = build_latency(way, [[{WHOLE_ROW: time.now}]], [[sample]], counted_pass(), SamplingPlan())
+    found = build_latency(way, [[{Outside.WHOLE: time.now}]], [[sample]], counted_pass(), SamplingPlan())
     assert found is not None
     assert found.attributed
     rest = sum(row.p50 for row in (*found.layers, *found.rest))
@@ -272,27 +268,27 @@ def test_an_op_is_of_the_innermost_module_that_torch_noted() -> None:
     assert row(fwd_nn_module_stack=outer | {key["norm"]: ("", nn.Module)}) == ("norm", 0)
     assert row(nn_module_stack=outer) == ("", 0)
     assert row(nn_module_stack=outer | {"12": ("of no layer", nn.Module)}) == ("", 0)
-    assert row(nn_module_stack={"12": ("of no layer", nn.Module)}) == UNATTRIBUTED_ROW
+    assert row(nn_module_stack={"12": ("of no layer", nn.Module)}) == Outside.UNATTRIBUTED
     again = outer | {f"{key['relu']}@1": ("", nn.ReLU)}
     assert row(nn_module_stack=outer | {key["relu"]: ("", nn.ReLU)}) == ("relu", 0)
     assert row(nn_module_stack=again) == ("relu", 1)
-    assert row(nn_module_stack=outer | {f"{key['relu']}@2": ("", nn.ReLU)}) == UNATTRIBUTED_ROW
+    assert row(nn_module_stack=outer | {f"{key['relu']}@2": ("", nn.ReLU)}) == Outside.UNATTRIBUTED
     assert row(stack_trace="File net.py") == ("", 0)
-    assert row(stack_trace="File net.py", is_gradient_acc=True) == ACCUMULATION_ROW
-    assert row() == UNATTRIBUTED_ROW
+    assert row(stack_trace="File net.py", is_gradient_acc=True) == Outside.GRADIENT_ACCUMULATION
+    assert row() == Outside.UNATTRIBUTED
 
 
 def test_calls_under_two_names_cannot_be_told_apart() -> None:
     model = Net()
     model.other = model.relu
     stack = {str(id(model.relu)): ("", nn.ReLU)}
-    assert owners(model).find_row(noted(nn_module_stack=stack)) == UNATTRIBUTED_ROW
+    assert owners(model).find_row(noted(nn_module_stack=stack)) == Outside.UNATTRIBUTED
 
 
 def test_a_kernel_that_runs_twice_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = inductor._Compiler(Net(), counted_pass())
     compiler._pieces = list(PIECES)
-    assert compiler.list_pieces({0: 1, 1: 2, 2: 1})[1].moved_by_row == {UNATTRIBUTED_ROW: 0}
+    assert compiler.list_pieces({0: 1, 1: 2, 2: 1})[1].moved_by_row == {Outside.UNATTRIBUTED: 0}
     assert [piece.moved_by_row for piece in compiler.list_pieces({0: 1})] == [piece.moved_by_row for piece in PIECES]
 
 

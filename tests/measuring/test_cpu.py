@@ -21,7 +21,6 @@ from archprof.measuring.allocations import MEMORY_BUSY_NOTE, compute_inclusive_p
 from archprof.measuring.boundaries import Mark
 from archprof.measuring.cpu import CpuDevice, WallClock
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.protocols import WHOLE_ROW
 from archprof.sources.resolve import resolve
 from archprof.tracing.trace import trace
 
@@ -156,7 +155,7 @@ def test_a_layer_takes_as_long_as_it_is_busy() -> None:
     ]  # the fastest counts: other programs run on this machine, too
     assert min(sample[("0", 0)] for sample in samples) == pytest.approx(0.0005, rel=0.05)
     assert min(sample[("1", 0)] for sample in samples) == pytest.approx(0.002, rel=0.02)
-    assert min(way.whole_sampler.sample()[WHOLE_ROW] for _ in range(100)) == pytest.approx(0.0025, rel=0.04)
+    assert min(way.whole_sampler.sample()[Outside.WHOLE] for _ in range(100)) == pytest.approx(0.0025, rel=0.04)
 
 
 @pytest.mark.parametrize(("dtype", "channels_last"), [("bfloat16", False), ("float32", True), ("float64", True)])

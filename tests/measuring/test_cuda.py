@@ -20,21 +20,14 @@ from torch import nn
 import archprof
 from archprof.facts.overlays import Outside
 from archprof.measuring import cuda, events, run
-from archprof.measuring.boundaries import ModuleMarking
+from archprof.measuring.boundaries import NO_OVERHEAD, ModuleMarking
 from archprof.measuring.compiled import kernel_border
 from archprof.measuring.compiled.kernel_shares import KernelMarking, KernelWork
 from archprof.measuring.cuda import CudaDevice, GaplessSource, NoCuda, TorchGpu
 from archprof.measuring.cuda_graph import GraphSource
-from archprof.measuring.events import (
-    EagerSource,
-    EventClock,
-    EventRowSampler,
-    EventWholeSampler,
-    make_event_way,
-    measure_cost_in_place,
-)
+from archprof.measuring.events import EventClock, make_event_way, measure_cost_in_place
 from archprof.measuring.held_queue import HeldQueueSource
-from archprof.measuring.protocols import BETWEEN_ROW, WHOLE_ROW
+from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler
 
 US = 1000
 """Nanoseconds."""
@@ -74,36 +67,36 @@ def near(truth: dict, *, within: float = 1e-12) -> object:
 
 def test_a_graph_times_kernels_alone(gpu, subject, rows):
     source = GraphSource(subject, rows, gpu)
-    way = make_event_way("gpu", source, rows, [])
+    way = make_event_way("gpu", source, [])
     assert way.overhead == pytest.approx(2e-6, abs=1e-12)  # an event in the stream
     assert way.row_sampler is not None
     sample = way.row_sampler.sample()
-    assert sample[BETWEEN_ROW] == pytest.approx(0.0, abs=1e-12)  # the Sequential has nothing of its own
+    assert sample[Outside.BETWEEN_LAYERS] == pytest.approx(0.0, abs=1e-12)  # the Sequential has nothing of its own
     assert {row: sample[row] for row in TRUTH} == near(TRUTH)
 
 
 def test_the_whole_of_a_graph_is_without_marks_and_without_its_launch(gpu, subject, rows):
     source = GraphSource(subject, rows, gpu)
     source.prepare()
-    assert EventWholeSampler(source).sample() == near(
-        {WHOLE_ROW: 157e-6 + 2e-6}
+    assert WholeSampler(source).sample() == near(
+        {Outside.WHOLE: 157e-6 + 2e-6}
     )  # one of the two events lies between the moments
 
 
 def test_a_graph_is_captured_once_and_replayed(gpu, subject, rows):
     source = GraphSource(subject, rows, gpu)
-    make_event_way("gpu", source, rows, [])
+    make_event_way("gpu", source, [])
     source.prepare()
     assert gpu.captures == 2  # with marks and without
     before = gpu.host
-    EventWholeSampler(source).sample()
+    WholeSampler(source).sample()
     assert gpu.host - before == 5 * US + (157 + 2 + 2) * US  # one launch, and waiting for the work
 
 
 def test_hooks_are_gone_after_every_pass(gpu, subject, rows):
     for source in (
         GraphSource(subject, rows, gpu),
-        EagerSource(subject, rows, gpu),
+        EagerSource(subject, rows, EventClock(gpu)),
         HeldQueueSource(subject, rows, gpu, [], gpu.now),
     ):
         source.prepare()
@@ -116,13 +109,13 @@ def test_eager_passes_contain_the_gaps_of_launches(gpu, subject, rows):
     gpu.launch_cost = 200 * US  # longer than any kernel: the GPU waits for the host
     # The first event is over at 3 + 2; the last kernel starts when the host has launched it at 3 + 4 x 200, takes 7,
     # and the last event 2.
-    assert EagerSource(subject, rows, gpu).run_bare() == pytest.approx((803 + 7 + 2 - 5) * 1e-6, abs=1e-12)
+    assert EagerSource(subject, rows, EventClock(gpu)).run_bare() == pytest.approx((803 + 7 + 2 - 5) * 1e-6, abs=1e-12)
 
 
 def test_eager_passes_of_a_busy_gpu_are_those_of_the_graph(gpu, subject, rows):
     gpu.launch_cost = gpu.record = 0  # the host is never waited for
-    source = EagerSource(subject, rows, gpu)
-    sample = EventRowSampler(source, rows, measure_cost_in_place(source)).sample()
+    source = EagerSource(subject, rows, EventClock(gpu))
+    sample = RowSampler(source, dict.fromkeys(NO_OVERHEAD, measure_cost_in_place(source))).sample()
     assert {row: sample[row] for row in TRUTH} == near(TRUTH)
 
 
@@ -130,9 +123,9 @@ def test_a_filled_queue_has_no_gaps(gpu, subject, rows):
     notes: list[str] = []
     source = HeldQueueSource(subject, rows, gpu, notes, gpu.now)
     source.prepare()
-    sample = EventRowSampler(source, rows, measure_cost_in_place(source)).sample()
+    sample = RowSampler(source, dict.fromkeys(NO_OVERHEAD, measure_cost_in_place(source))).sample()
     assert {row: sample[row] for row in TRUTH} == near(TRUTH)
-    assert EventWholeSampler(source).sample() == near({WHOLE_ROW: 157e-6 + 2e-6})
+    assert WholeSampler(source).sample() == near({Outside.WHOLE: 157e-6 + 2e-6})
     assert notes == []
 
 
@@ -187,7 +180,9 @@ def test_a_mark_costs_what_it_adds_to_this_pass(gpu, subject, rows):
     # By hand, in microseconds. Without marks, as above: 807. With the 10 marks of the hooks the last kernel starts at
     # 6 x 3 + 4 x 200 and ends at 825, the four events behind it are over at 833, the first was at 5: 9 stretches take
     # 828, and 8 of their marks were not in the pass without.
-    assert measure_cost_in_place(EagerSource(subject, rows, gpu)) == pytest.approx((828 - 807) / 8 * 1e-6, abs=1e-12)
+    assert measure_cost_in_place(EagerSource(subject, rows, EventClock(gpu))) == pytest.approx(
+        (828 - 807) / 8 * 1e-6, abs=1e-12
+    )
 
 
 def test_events_are_used_again(gpu):
@@ -223,7 +218,7 @@ def test_a_compiled_model_has_wholes_alone(gpu, subject):
     profile = archprof.profile(subject.model, torch.zeros(2))
     ways = CudaDevice(gpu).make_ways(subject, profile)
     assert [(way.method, way.row_sampler) for way in ways] == [("gpu", None), ("eager", None)]
-    assert ways[0].whole_sampler.sample() == near({WHOLE_ROW: 159e-6})
+    assert ways[0].whole_sampler.sample() == near({Outside.WHOLE: 159e-6})
     assert gpu.captures == 1
     assert all("compiled" in way.notes[0] for way in ways)
 
@@ -255,7 +250,7 @@ def test_the_kernels_of_compiled_code_are_split_over_rows(gpu, subject, monkeypa
     split = {("", 0): 0.0, ("0", 0): 50e-6, ("1", 0): 60e-6, ("1.inner", 0): 40e-6, ("2", 0): 0.0}
     assert ways[0].row_sampler.sample() == near(split)
     assert ways[2].row_sampler.marking is fused
-    assert fused.charge_to_rows({("(kernel 0)", None): 50e-6, ("(kernel 1)", None): 100e-6}) == near(split)
+    assert fused.charge_to_rows({0: 50e-6, 1: 100e-6}) == near(split)
 
 
 def test_a_measurement_on_a_gpu_from_end_to_end(gpu, monkeypatch):

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import archprof
 from archprof.facts.measured import Kernel
+from archprof.facts.overlays import Outside
 from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.profiled import profiler
 from archprof.measuring.profiled.kernel_owners import (
@@ -25,22 +26,15 @@ from archprof.measuring.profiled.kernel_owners import (
 )
 from archprof.measuring.profiled.profiler import ProfiledSampler
 from archprof.measuring.profiled.profiler_trace import DeviceWork, parse_trace
-from archprof.measuring.protocols import (
-    ACCUMULATION_ROW,
-    BETWEEN_ROW,
-    OPTIMIZER_ROW,
-    OUTSIDE_ROW,
-    UNATTRIBUTED_ROW,
-    Unmeasurable,
-)
+from archprof.measuring.protocols import Unmeasurable
 
 RECORDED = Path(__file__).parents[1] / "data" / "kineto-cpu-train.json"
 
 NODE = "autograd::engine::evaluate_function: "
 
 BACKWARD = [
-    ("MeanBackward0", OUTSIDE_ROW),
-    ("ExpBackward0", OUTSIDE_ROW),
+    ("MeanBackward0", Outside.OUTSIDE_MODULES),
+    ("ExpBackward0", Outside.OUTSIDE_MODULES),
     ("AddmmBackward0", ("last", 0)),
     ("TBackward0", ("last", 0)),
     ("AddBackward0", ("", 0)),
@@ -62,7 +56,7 @@ def attribution(request: pytest.FixtureRequest) -> WorkAttribution:
         text, rows = record_trace.load(RECORDED)
     else:
         trace = record_trace.record()
-        text, rows = json.dumps(trace), trace["rows"]
+        text, rows = json.dumps(trace), record_trace.read_rows(trace)
     return WorkAttribution(parse_trace(text), rows)
 
 
@@ -80,7 +74,7 @@ def test_forward_ops_belong_to_the_call_that_ran_them(attribution):
     assert rows_of(attribution, "aten::sigmoid") == [("first", 0)] * 2
     assert rows_of(attribution, "aten::argmax") == [("first", 0)] * 2
     assert rows_of(attribution, "aten::tanh") == [("act", 0)] * 2
-    assert rows_of(attribution, "aten::exp") == [OUTSIDE_ROW] * 2
+    assert rows_of(attribution, "aten::exp") == [Outside.OUTSIDE_MODULES] * 2
 
 
 def test_backward_nodes_belong_to_the_call_that_made_them(attribution):
@@ -102,11 +96,11 @@ def test_a_layer_after_one_that_ends_without_a_node_keeps_its_backward(attributi
 def test_gradients_are_added_up_outside_the_layers(attribution):
     # Eight uses of the six weights and biases of three layers, of which `twice` is used two times but adds once: each
     # parameter has one node that accumulates.
-    assert rows_of(attribution, NODE + "torch::autograd::AccumulateGrad") == [ACCUMULATION_ROW] * 6 * 2
+    assert rows_of(attribution, NODE + "torch::autograd::AccumulateGrad") == [Outside.GRADIENT_ACCUMULATION] * 6 * 2
 
 
 def test_the_step_of_the_optimizer_is_its_own(attribution):
-    assert rows_of(attribution, "Optimizer.step#SGD.step") == [OPTIMIZER_ROW] * 2
+    assert rows_of(attribution, "Optimizer.step#SGD.step") == [Outside.OPTIMIZER_STEP] * 2
 
 
 @settings(deadline=None, max_examples=25)
@@ -125,7 +119,7 @@ def test_every_kernel_is_charged_once(seed):
     assert len(charged) == len(ops)
     total = sum(sum(sum_seconds_by_row(charged, turn).values()) for turn in (0, 1))
     assert total == pytest.approx(sum(lengths[: len(ops)]) / 1e9, rel=1e-12)
-    assert UNATTRIBUTED_ROW not in {one.row for one in charged}
+    assert Outside.UNATTRIBUTED not in {one.row for one in charged}
 
 
 # Traces written by hand, in the format of Kineto: microseconds; GPU events have their device as pid, stream as tid.
@@ -176,7 +170,7 @@ def test_a_kernel_is_led_back_by_the_number_of_its_op():
         kernel("mul", 105, 2, External=5, correlation=2),
         kernel("sum", 107, 1, External=7, correlation=3),
     )
-    assert by_kernel(charged) == {"sgemm": A, "mul": B, "sum": OUTSIDE_ROW}
+    assert by_kernel(charged) == {"sgemm": A, "mul": B, "sum": Outside.OUTSIDE_MODULES}
 
 
 def test_a_kernel_is_led_back_by_its_launch():
@@ -193,7 +187,7 @@ def test_a_kernel_is_led_back_by_its_launch():
     assert by_kernel(charged) == {
         "by the number of the launch": A,
         "by the time of the launch": B,
-        "Memcpy HtoD": OUTSIDE_ROW,
+        "Memcpy HtoD": Outside.OUTSIDE_MODULES,
         "Memset (Device)": A,
     }
 
@@ -222,7 +216,7 @@ def test_what_leads_nowhere_is_said_so():
         host("cudaLaunchKernel", 15, 2, tid=55, cat="cuda_runtime", correlation=1),
         kernel("from a strange thread", 110, 5, correlation=1),
     )
-    assert set(by_kernel(charged).values()) == {UNATTRIBUTED_ROW}
+    assert set(by_kernel(charged).values()) == {Outside.UNATTRIBUTED}
     assert len(charged) == 3
 
 
@@ -257,8 +251,8 @@ def test_the_backward_thread_is_led_back_to_the_forward_thread():
     )
     assert by_kernel(charged) == {
         "mul backward": B,
-        "add": ACCUMULATION_ROW,
-        "of an op before the session": UNATTRIBUTED_ROW,
+        "add": Outside.GRADIENT_ACCUMULATION,
+        "of an op before the session": Outside.UNATTRIBUTED,
     }
 
 
@@ -268,7 +262,7 @@ def test_the_last_op_with_a_number_made_the_node():
         host("autograd::engine::evaluate_function: SumBackward0", 200, 20, tid=12, external=20, sequence=42, forward=1),
         kernel("sum backward", 300, 5, External=20, correlation=5),
     )
-    assert by_kernel(charged) == {"sum backward": OUTSIDE_ROW}
+    assert by_kernel(charged) == {"sum backward": Outside.OUTSIDE_MODULES}
 
 
 def test_two_forward_threads_have_numbers_of_their_own():
@@ -340,7 +334,7 @@ def charged_by_hand(turn: int) -> list[ChargedWork]:
     def work(row: Any, nanoseconds: int) -> ChargedWork:
         return ChargedWork(turn, row, DeviceWork("k", 0, 7, 0, nanoseconds, None, None))
 
-    return [work(("1.inner", 0), 100 * (turn + 1)), work(("", 0), 7), work(UNATTRIBUTED_ROW, 3)]
+    return [work(("1.inner", 0), 100 * (turn + 1)), work(("", 0), 7), work(Outside.UNATTRIBUTED, 3)]
 
 
 def profiled(monkeypatch: pytest.MonkeyPatch, charged: list[ChargedWork]) -> tuple[ProfiledSampler, list[int]]:
@@ -364,9 +358,9 @@ def test_one_session_serves_seven_samples(monkeypatch):
     assert sessions == [8]
     assert [sample["1.0", 0] for sample in samples] == pytest.approx([turn * 1e-7 for turn in range(2, 9)])
     for sample in samples:
-        assert sample[BETWEEN_ROW] == pytest.approx(7e-9)  # a kernel of a container without ops of its own
+        assert sample[Outside.BETWEEN_LAYERS] == pytest.approx(7e-9)  # a kernel of a container without ops of its own
         assert sample["0", 0] == 0.0  # it was called, and had no kernel
-        assert UNATTRIBUTED_ROW not in sample
+        assert Outside.UNATTRIBUTED not in sample
     assert sampler.notes == ["Kernels that lead back to no layer stand under (unattributed): k."]
     assert sampler.kernels["1.0", 0] == (Kernel("k", 1, pytest.approx(5e-7)),)
     sampler.sample()

@@ -23,11 +23,11 @@ from archprof.facts.overlays import Outside
 from archprof.facts.ran import Ran
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
-from archprof.measuring.batches import MAX_BATCH, find_largest_batch
 from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.passes import MarkedSampler, WholeSampler
+from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler
 from archprof.measuring.protocols import MeasuredWay, PassMemory, Unmeasurable
+from archprof.measuring.run import MAX_BATCH, find_largest_batch
 from archprof.sources.resolve import resolve
 
 TIME = Time()
@@ -49,8 +49,15 @@ class Device:
         return nullcontext()
 
     def make_ways(self, subject: LiveModel, profile: Profile) -> list[MeasuredWay]:
-        whole = WholeSampler(subject, TIME)
-        ways = [MeasuredWay("cpu", MarkedSampler(subject, ModuleMarking(profile), TIME), whole, overhead=0.5)]
+        whole = WholeSampler(EagerSource(subject, None, TIME))
+        ways = [
+            MeasuredWay(
+                "cpu",
+                RowSampler(EagerSource(subject, ModuleMarking(profile), TIME)),
+                whole,
+                overhead=0.5,
+            )
+        ]
         return [*ways, MeasuredWay("kernel", Broken(), whole, sampled_last=True)] if self.broken else ways
 
     def measure_memory(self, subject: LiveModel, profile: Profile) -> PassMemory:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archprof.errors import UsageError
-from archprof.measuring.protocols import WHOLE_ROW, Sample, Unmeasurable
+from archprof.facts.overlays import Outside
+from archprof.measuring.protocols import Sample, Unmeasurable
 from archprof.measuring.schedule import SamplingOutcome, SamplingPlan, order_samples, sample_in_rounds
 
 
@@ -33,11 +34,11 @@ class Fake:
         self.taken += 1
         if self.log is not None:
             self.log.append(self.name)
-        return {WHOLE_ROW: seconds}
+        return {Outside.WHOLE: seconds}
 
 
 def taken(outcome: SamplingOutcome, sampler: int = 0) -> list[list[float]]:
-    return [[sample[WHOLE_ROW] for sample in samples] for samples in outcome.rounds[sampler]]
+    return [[sample[Outside.WHOLE] for sample in samples] for samples in outcome.rounds[sampler]]
 
 
 def test_a_steady_pass_is_warm_after_half_a_second_and_fills_seven_rounds() -> None:

@@ -19,12 +19,12 @@ Shape = tuple[int, ...]
 def build(name: str, **arguments: object) -> nn.Module:
     """The built-in net of that name on the meta device, in eval mode."""
     with torch.device("meta"):
-        return find_builder(registry.find_builtin(name))(**arguments).eval()
+        return find_builder(registry.BUILTIN_MODELS[name])(**arguments).eval()
 
 
 def image(name: str) -> torch.Tensor:
     """The default input of a built-in net, with a batch of one."""
-    return torch.empty(1, *map(int, registry.find_builtin(name).input.split("x")), device="meta")
+    return torch.empty(1, *map(int, registry.BUILTIN_MODELS[name].input.split("x")), device="meta")
 
 
 def output_shapes(net: nn.Module, x: torch.Tensor) -> dict[str, Shape]:

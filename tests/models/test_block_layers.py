@@ -13,8 +13,8 @@ from torch import nn
 
 import archprof
 from archprof.errors import UnknownName, UsageError
-from archprof.models.block_grammar import BlockSpec, count_layers
-from archprof.models.block_layers import ResidualBlock, build_blocks
+from archprof.models.block_grammar import BlockSpec, count_layers, parse_blocks
+from archprof.models.block_layers import ResidualBlock, build_net
 
 HEAD = "flatten linear-4096 relu dropout linear-4096 relu dropout linear-1000"
 VGG = {
@@ -27,6 +27,10 @@ VGG = {
     "vgg_e": "(conv3-64 relu)x2 pool2 (conv3-128 relu)x2 pool2 (conv3-256 relu)x4 pool2 ((conv3-512 relu)x4 pool2)x2",
 }
 """Table 1 of the VGG paper, a line each."""
+
+
+def build_blocks(text: str, shape: tuple[int, ...]) -> nn.Sequential:
+    return build_net(parse_blocks(text), text, shape)
 
 
 @pytest.mark.parametrize("name", VGG)

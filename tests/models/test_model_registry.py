@@ -33,7 +33,7 @@ def test_every_promised_name_is_there_and_no_other() -> None:
 
 def test_the_registry_does_not_load_torch() -> None:
     code = (
-        "import sys; from archprof.models import registry; registry.find_builtin('vgg16').source;"
+        "import sys; from archprof.models import registry; registry.BUILTIN_MODELS['vgg16'].source;"
         "print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
@@ -41,7 +41,7 @@ def test_the_registry_does_not_load_torch() -> None:
 
 def test_an_unknown_name_is_answered_with_near_ones() -> None:
     with pytest.raises(UnknownName) as error:
-        registry.find_builtin("vgg-16")
+        registry.match_builtins("vgg-16")
     assert "built-in model called 'vgg-16'" in error.value.given
     assert "vgg16" in error.value.allowed
 
@@ -79,5 +79,5 @@ def test_every_builder_says_what_it_builds(entry: registry.BuiltinModel) -> None
 
 @pytest.mark.parametrize(("alias", "name"), [("a", "vgg11"), ("b", "vgg13"), ("d", "vgg16"), ("e", "vgg19")])
 def test_the_papers_letters_are_the_same_nets(alias: str, name: str) -> None:
-    letter, number = registry.find_builtin(f"vgg_{alias}"), registry.find_builtin(name)
+    letter, number = registry.BUILTIN_MODELS[f"vgg_{alias}"], registry.BUILTIN_MODELS[name]
     assert (letter.builder, letter.published) == (number.builder, number.published)

@@ -24,7 +24,7 @@ def test_single_model_errors_are_those_of_torchvisions_first_weights(entry: regi
 @pytest.mark.parametrize(("name", "place"), [("alexnet_2012", 2), ("zfnet", 3), ("vgg_e", 4), ("resnet152", 6)])
 def test_row_m12_competition_errors_and_depths(name: str, place: int) -> None:
     depths = [int(depth) for depth in re.findall(r"\d+", ROWS["M12"].note)]
-    entry = registry.find_builtin(name)
+    entry = registry.BUILTIN_MODELS[name]
     competition = [figure for figure in entry.published if figure.kind == "competition entry"]
     assert [figure.top5_error for figure in competition] == [ROWS["M12"].numbers[place]]
     assert entry.depth == depths[place]
@@ -32,5 +32,5 @@ def test_row_m12_competition_errors_and_depths(name: str, place: int) -> None:
 
 
 def test_a_net_without_a_published_figure_has_none() -> None:
-    entry = registry.find_builtin("cifar_vgg")
+    entry = registry.BUILTIN_MODELS["cifar_vgg"]
     assert (entry.top1_error, entry.top5_error, entry.source) == (None, None, "")

@@ -16,7 +16,7 @@ NAMES = [entry.name for entry in registry.BUILTIN_MODELS.values() if entry.torch
 
 def theirs(name: str) -> nn.Module:
     with torch.device("meta"):
-        return models.get_model(registry.find_builtin(name).torchvision).eval()
+        return models.get_model(registry.BUILTIN_MODELS[name].torchvision).eval()
 
 
 def leaves(net: nn.Module) -> dict[str, str]:
@@ -43,7 +43,7 @@ def test_every_module_has_the_same_settings(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_params_and_macs_are_those_of_the_published_weights(name: str) -> None:
-    published = models.get_model_weights(registry.find_builtin(name).torchvision).IMAGENET1K_V1.meta
+    published = models.get_model_weights(registry.BUILTIN_MODELS[name].torchvision).IMAGENET1K_V1.meta
     net = build(name)
     assert params(net) == published["num_params"]
     assert round(macs(net, image(name)) / 1e9, 3) == published["_ops"]
@@ -54,7 +54,7 @@ def test_with_torchvisions_weights_the_scores_are_the_same(name: str, size: int)
     torch.manual_seed(0)
     other = models.get_model(name).eval()
     with torch.device("meta"):
-        ours = find_builder(registry.find_builtin(name))().eval()
+        ours = find_builder(registry.BUILTIN_MODELS[name])().eval()
     ours.load_state_dict(other.state_dict(), assign=True)
     x = torch.randn(1, 3, size, size)
     with torch.no_grad():
@@ -63,6 +63,6 @@ def test_with_torchvisions_weights_the_scores_are_the_same(name: str, size: int)
 
 def test_weights_start_as_wide_as_torchvisions() -> None:
     torch.manual_seed(0)
-    ours, other = find_builder(registry.find_builtin("resnet18"))(), models.resnet18()
+    ours, other = find_builder(registry.BUILTIN_MODELS["resnet18"])(), models.resnet18()
     for (name, mine), their in zip(ours.named_parameters(), other.parameters(), strict=True):
         assert mine.std(correction=0).item() == pytest.approx(their.std(correction=0).item(), rel=0.06), name

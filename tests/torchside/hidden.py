@@ -2,7 +2,7 @@
 
     python hidden.py NAME ...
 
-"entry" makes `nn.Module.__call__` ask for no entry; "compiling" and "measuring" add such a profile.
+"entry" makes `nn.Module.__call__` ask for no entry; "compiling", "measuring" and "asking" add such a profile.
 Prints one line per profile, or the error; and on the last line the names that were looked for.
 """
 
@@ -50,6 +50,16 @@ class Attends(nn.Module):
         x = self.head(self.line(x).relu())
         with torch.autocast("cpu", enabled=False):
             return self.lstm(nn.functional.scaled_dot_product_attention(x, x, x))[0]
+
+
+class Asks(Attends):
+    """The gradients of the line's weight and of the LSTM's, under `enable_grad` in evaluation."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            y = self.lstm(self.head(self.line(x)))[0]
+            weights = [self.line.weight, self.lstm.weight_ih_l0]
+            return torch.autograd.grad(y.sum(), weights)[0]
 
 
 class Compiles(Attends):
@@ -101,6 +111,8 @@ def main() -> None:
             say(Compiles)
         if "measuring" in sys.argv:
             say(Attends, "measure")
+        if "asking" in sys.argv:
+            say(Asks)
     except Exception as error:  # as archprof was imported
         say_line(json.dumps({"error": type(error).__name__, "said": str(error)}))
     say_line(json.dumps(sorted(looked_for)))

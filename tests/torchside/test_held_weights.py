@@ -118,6 +118,28 @@ def test_layers_made_in_the_first_forward_count() -> None:
     assert archprof.profile(model, (2, 3, 8, 8)).totals.params == profile.totals.params
 
 
+class CallsForward(nn.Module):
+    """Its parts own nothing before the pass, are run without a call, and stand in two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([MadeInForward()])
+        self.again, self.relu, self.same = self.parts[0].conv, nn.ReLU(), nn.ReLU()
+        del self.parts[0].conv
+        self.parts[0].conv = nn.Identity()
+        self.same = self.relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        done: torch.Tensor = self.parts[0].forward(self.relu(self.again(x)))
+        return done
+
+
+def test_layers_made_without_a_call_have_a_row() -> None:
+    profile = archprof.profile(CallsForward(), (2, 3, 8, 8))
+    profile.check()
+    assert sum(row.params for row in profile.layers) == profile.totals.params == 112 + (4 * 36 * 10 + 10) + 20
+
+
 class TwoBits(torch.Tensor):
     """Values in few bits with a scale a row, as wrappers for low precision hold them; computed with as floats."""
 

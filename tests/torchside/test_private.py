@@ -24,6 +24,9 @@ import archprof
 from archprof.torchside import private
 
 FORWARD = [["", 0, 144, None], ["line", 0, 96, None], ["head", 0, 96, None], ["lstm", 0, 768, None]]
+ASKING = [["", 0, 0, None], ["line", 0, 192, None], ["head", 0, 192, None], ["lstm", 0, 768 + 2 * 768, None]]
+"""With the gradients of the weights of the LSTM and of the line, which the forward asks for."""
+
 TRAINING = [["", 0, 144, 360], ["line", 0, 96, 96], ["head", 0, 96, 192], ["lstm", 0, 768, 1536]]
 
 WITH_A_WAY_OUT = [
@@ -42,6 +45,8 @@ WITH_A_WAY_OUT = [
     "_C._pop_torch_dispatch_stack",
     "_C._pop_torch_function_stack",
     "_C._push_on_torch_function_stack",
+    "_C._set_grad_enabled",
+    "_C._will_engine_execute_node",
     "_C._profiler._RecordFunctionFast",
 ]
 INDISPENSABLE = [
@@ -88,6 +93,12 @@ def test_there_is_a_way_out(name: str) -> None:
     forward, training, _ = run_without(name)
     assert (forward["rows"], forward["complete"]) == (FORWARD, True)
     assert (training["rows"], training["complete"]) == (TRAINING, True)
+
+
+@pytest.mark.parametrize("name", ["nothing", "_C._set_grad_enabled", "_C._will_engine_execute_node"])
+def test_a_forward_that_asks_for_gradients(name: str) -> None:
+    *_, asking, _ = run_without("asking", name)
+    assert (asking["rows"], asking["complete"]) == (ASKING, True)
 
 
 def is_refused(said: Any, name: str) -> bool:

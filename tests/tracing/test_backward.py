@@ -297,7 +297,11 @@ def test_a_forward_that_takes_gradients_itself() -> None:
         return y + slope.sum()
 
     profile = trained(nn.Sequential(Forward(forward, a=linear())), X)
-    assert profile.costs[1].macs == ONE
+    assert [(cost.macs, layer.path) for cost, layer in zip(profile.costs, profile.layers, strict=True)] == [
+        (0, ""),
+        (0, "0"),
+        (2 * ONE, "0.a"),  # the layer's own, and the gradient of its weight
+    ]
     assert backward(profile)["0.a"] == ONE
 
 

@@ -18,6 +18,7 @@ import archprof
 from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.records import Profile
 from archprof.tracing import trace
+from archprof.tracing.strategy import TraceStrategy
 
 ROWS = torch.rand(2, 6, 8)
 SEEN: list[torch.Tensor] = []
@@ -70,7 +71,7 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Profile]:
 
     def profile(*args: Any, **options: Any) -> Profile:
         with monkeypatch.context() as patched:
-            patched.setattr(trace, "_TraceStrategy", partial(trace._TraceStrategy, device="cpu"))
+            patched.setattr(trace, "TraceStrategy", partial(TraceStrategy, device="cpu"))
             found = archprof.profile(*args, **options)
         assert found.ran.device == "cpu"
         return found

@@ -4,7 +4,7 @@
     python tests/zoo/sweep.py sweep.csv --zoo timm --jobs 4
     python tests/zoo/sweep.py sweep.csv --summary            only the summary of what is there
 
-One row a model is written as it is done, so that the run can be stopped and started again: models that have a row are
+One row per model is written as it is done, so that the run can be stopped and started again: models that have a row are
 not run again. timm and torchvision models get their own default input. transformers models are built from the
 defaults of their configuration class, with two layers where the class counts them: more would only repeat them.
 Nothing is downloaded.

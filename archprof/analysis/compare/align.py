@@ -11,7 +11,7 @@ from archprof.facts.records import Layer
 
 T = TypeVar("T")
 AlignedRow = tuple["int | None", ...]
-"""One index a model; `None` where a model has nothing there."""
+"""One index per model; `None` where a model has nothing there."""
 
 MAX_STAGE_RATIO = 2.0
 """Stages match while one has less than so many times the positions of the other: 55x55 is 56x56, but not 28x28."""
@@ -62,15 +62,15 @@ def _align_pair(
     return pairs + [(at, None) for at in range(i, len(left))] + [(None, at) for at in range(j, len(right))]
 
 
-def align_stages(sides: Sequence[ProfileView]) -> list[AlignedRow]:
+def align_stages(views: Sequence[ProfileView]) -> list[AlignedRow]:
     """Stages of about the same resolution beside each other, as indices into each side's stages.
 
     Resolution is relative to the image that goes in, where one goes into every model.
     """
-    images = [side.image_positions for side in sides]
+    images = [view.image_positions for view in views]
     scales = [1 if None in images else image or 1 for image in images]
     return align_sequences(
-        [[_Sized(stage, scale) for stage in side.stages] for side, scale in zip(sides, scales, strict=True)],
+        [[_Sized(stage, scale) for stage in view.stages] for view, scale in zip(views, scales, strict=True)],
         _score_stages,
     )
 
@@ -93,12 +93,12 @@ def _score_stages(left: _Sized, right: _Sized) -> float:
     return 1 + MAX_STAGE_RATIO - ratio + min(a.macs_share, b.macs_share) if ratio < MAX_STAGE_RATIO else 0.0
 
 
-def align_rows_in_stage(sides: Sequence[ProfileView], stage: AlignedRow) -> list[AlignedRow]:
+def align_rows_in_stage(views: Sequence[ProfileView], stage: AlignedRow) -> list[AlignedRow]:
     """The rows of stages that stand beside each other, matched by kind, in order."""
-    rows = [() if at is None else side.stages[at].rows for side, at in zip(sides, stage, strict=True)]
+    rows = [() if at is None else view.stages[at].rows for view, at in zip(views, stage, strict=True)]
     return _indexed(
         rows,
-        align_sequences([[side.layer(i) for i in own] for side, own in zip(sides, rows, strict=True)], _score_layers),
+        align_sequences([[view.layer(i) for i in own] for view, own in zip(views, rows, strict=True)], _score_layers),
     )
 
 
@@ -107,10 +107,10 @@ def _score_layers(a: Layer, b: Layer) -> float:
     return (a.kind == b.kind) * (2.0 + (a.path == b.path) + 0.5 * (a.params == b.params))
 
 
-def align_by_path(sides: Sequence[ProfileView]) -> list[AlignedRow]:
+def align_by_path(views: Sequence[ProfileView]) -> list[AlignedRow]:
     """Calls of one path beside each other."""
-    keys = [[side.call_key(i) for i in side.rows] for side in sides]
-    return _indexed([side.rows for side in sides], align_sequences(keys, lambda a, b: float(a == b)))
+    keys = [[view.call_key(i) for i in view.rows] for view in views]
+    return _indexed([view.rows for view in views], align_sequences(keys, lambda a, b: float(a == b)))
 
 
 def _indexed(rows: Sequence[Sequence[int]], merged: list[AlignedRow]) -> list[AlignedRow]:
@@ -123,13 +123,13 @@ class _Trait(NamedTuple):
     size: tuple[int, ...]
 
 
-def are_one_family(sides: Sequence[ProfileView]) -> bool:
+def are_one_family(views: Sequence[ProfileView]) -> bool:
     """All models name their layers as the first does and use them at the same resolution, or name all of them so.
 
     Names alone do not make a family: every `nn.Sequential` has a layer "0".
     """
     first, *others = (
-        {side.call_key(i): _Trait(side.layer(i).kind, _size(side.layer(i))) for i in side.rows} for side in sides
+        {view.call_key(i): _Trait(view.layer(i).kind, _size(view.layer(i))) for i in view.rows} for view in views
     )
     return all(_related(first, other) for other in others)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
-from archprof.analysis import elapsed
+from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare import align, findings, pair_findings, side_by_side
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.side_by_side import divide
@@ -64,7 +64,7 @@ class Comparison:
     """What a design review asks of several models.
 
     Attributes:
-        summary: one row a model, with the ratio to the first behind each number.
+        summary: one row per model, with the ratio to the first behind each number.
         findings: what is worth saying, in sentences, the most important first.
         stages: parts of about the same resolution beside each other; they add up to the totals of each model.
         layers: every row of every model exactly once, beside what it corresponds to.
@@ -80,7 +80,7 @@ class Comparison:
         return f"{self.summary.to_text(width)}\n{self.sentences(width)}\n{self.stages.to_text(width)}"
 
     def sentences(self, width: int | None = None) -> str:
-        """The findings as a list, one a line or wrapped at `width`."""
+        """The findings as a list, one per line or wrapped at `width`."""
         texts = [str(finding) for finding in self.findings]
         if width is None:
             return "".join(f"* {text}\n" for text in texts)
@@ -114,25 +114,19 @@ class Comparison:
         return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
 
 
-def compare(
-    profiles: Sequence[Profile], *, by: str = "auto", published: Sequence[float | None] | None = None
-) -> Comparison:
+def compare(profiles: Sequence[Profile], *, by: str = "auto") -> Comparison:
     """Set models side by side; every ratio is to the first.
 
     Args:
         profiles: two or more.
         by: how layers are matched: "path" (of the same name), "stage" (by resolution, and inside a stage by kind in
             order), or "auto": by path where the models name and use most of their layers alike.
-        published: an ImageNet top-5 error of each, in percent; left out: what is known of the built-in names.
 
     Raises:
         UsageError: for fewer than two models, more than 26, or a `by` that does not exist.
     """
     validate_comparison(len(profiles), by=by)
-    views = [ProfileView(profile) for profile in profiles]
-    for view, error in zip(views, published or (), strict=bool(published)):
-        view.top5_error, view.is_competition_entry = error, False
-    return compare_views(views, by=by)
+    return compare_views([ProfileView(profile) for profile in profiles], by=by)
 
 
 def compare_views(views: Sequence[ProfileView], *, by: str = "auto") -> Comparison:
@@ -169,43 +163,41 @@ def _name_apart(views: Sequence[ProfileView]) -> list[ProfileView]:
     ]
 
 
-def _sources(facts: Sequence[ProfileView]) -> list[str]:
+def _sources(views: Sequence[ProfileView]) -> list[str]:
     """A line for each published error that is not of one net."""
-    competed = [fact for fact in facts if fact.is_competition_entry]
-    return list(dict.fromkeys(f"Error of {fact.profile.model}: {fact.error_source}." for fact in competed))
+    competed = [view for view in views if view.is_competition_entry]
+    return list(dict.fromkeys(f"Error of {view.profile.model}: {view.error_source}." for view in competed))
 
 
-def _summary(facts: Sequence[ProfileView]) -> Table:
+def _summary(views: Sequence[ProfileView]) -> Table:
     """One row for each model; a measure that no model has gets no column."""
-    values = {column: [METRIC_BY_KEY[column.key].of_model(fact) for fact in facts] for column in SUMMARY_MEASURES}
+    values = {column: [METRIC_BY_KEY[column.key].of_model(view) for view in views] for column in SUMMARY_MEASURES}
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
-        beside = Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1)
+        beside = Column(
+            f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1, is_ratio=True
+        )
         columns += [column, beside]
-    timed = elapsed.are_comparable([fact.profile for fact in facts])
+    timed = elapsed.are_comparable([view.profile for view in views])
     keys, rows = frozenset(column.key for column in shown), []
-    for i, (letter, fact) in enumerate(zip(ascii_uppercase, facts, strict=False)):
-        cells: list[Value] = [fact.profile.model]
+    for i, (letter, view) in enumerate(zip(ascii_uppercase, views, strict=False)):
+        cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
             cells += [own[i], divide(own[i], own[0]) if timed or column.key != "latency" else None]
-        within = {"latency": fact.time.half_interval} if fact.time and fact.time.half_interval else {}
+        within, _ = elapsed.mark_times({"latency": view.time})
         rows.append(
-            Row(tuple(cells), f"{letter} {fact.profile.model}", bounds=fact.bounds & keys, half_intervals=within)
+            Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )
-    title = f"{facts[0].name} against {_joined([fact.name for fact in facts[1:]])}"
-    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(facts), *_sources(facts)))
+    title = f"{views[0].name} against {_joined([view.name for view in views[1:]])}"
+    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views), *_sources(views)))
 
 
-def _notes(facts: Sequence[ProfileView]) -> tuple[str, ...]:
+def _notes(views: Sequence[ProfileView]) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
-    said: dict[str, list[str]] = {}
-    for letter, fact in zip(ascii_uppercase, facts, strict=False):
-        for note in notes.collect_notes(fact.profile):
-            said.setdefault(note, []).append(letter)
-    lines = [note if len(who) == len(facts) else f"{', '.join(who)}: {note}" for note, who in said.items()]
-    timed = [fact for fact in facts if fact.time]
-    apart = timed and not elapsed.are_comparable([fact.profile for fact in facts])
+    lines = phrases.say_once([notes.collect_notes(view.profile) for view in views])
+    timed = [view for view in views if view.time]
+    apart = timed and not elapsed.are_comparable([view.profile for view in views])
     return (*SUMMARY_LEGEND, *lines, *([NO_LATENCY_RATIO] if apart else []))
 
 

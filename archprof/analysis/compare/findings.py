@@ -37,7 +37,7 @@ class Finding:
     """One sentence.
 
     Attributes:
-        text: it.
+        text: the sentence, with its period.
         models: positions of the models it speaks of, from 0.
         columns: keys of the summary it rests on.
         rows: names of stages, or paths of layers, that it rests on.
@@ -61,86 +61,86 @@ ComparisonRule = Callable[[Sequence[ProfileView], Sequence[AlignedRow]], Iterato
 
 
 def choose_findings(
-    rules: Sequence[ComparisonRule], facts: Sequence[ProfileView], stages: Sequence[AlignedRow]
+    rules: Sequence[ComparisonRule], views: Sequence[ProfileView], stages: Sequence[AlignedRow]
 ) -> tuple[Finding, ...]:
     """What the rules find, most important first; `stages` says which stages stand beside each other."""
     found = []
     for rule in rules:
-        said = sorted(rule(facts, stages), key=lambda weighed: -weighed.weight)
+        said = sorted(rule(views, stages), key=lambda weighed: -weighed.weight)
         found += [WeighedFinding(weight - REPEAT_PENALTY * i, finding) for i, (weight, finding) in enumerate(said)]
     ordered = sorted(found, key=lambda weighed: -weighed.weight)
     return tuple(weighed.finding for weighed in ordered[:MAX_FINDINGS])
 
 
-def find_incomplete_models(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_incomplete_models(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds, and no ratio of them is exact."""
-    for i, fact in enumerate(facts):
-        failure = fact.profile.failure
+    for i, view in enumerate(views):
+        failure = view.profile.failure
         if failure:
-            where = fact.layer(fact.profile.stopped_row or 0).path or "the model itself"
-            text = f"The forward of {fact.name} stopped in {where}: its work and activations are lower bounds."
+            where = view.layer(view.profile.stopped_row or 0).path or "the model itself"
+            text = f"The forward of {view.name} stopped in {where}: its work and activations are lower bounds."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
-        elif fact.total.unknown:
-            ops = "1 op" if fact.total.unknown == 1 else f"{fact.total.unknown} ops"
-            text = f"The MACs and FLOPs of {fact.name} are lower bounds: no cost rule covers {ops} of it."
+        elif view.total.unknown:
+            ops = "1 op" if view.total.unknown == 1 else f"{view.total.unknown} ops"
+            text = f"The MACs and FLOPs of {view.name} are lower bounds: no cost rule covers {ops} of it."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "depth")))
 
 
-def find_input_differences(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_input_differences(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What went in is not the same, so a part of every ratio is due to that."""
-    asked = [_asked(fact) for fact in facts]
+    asked = [_asked(view) for view in views]
     if len(set(asked)) > 1:
-        said = "; ".join(f"{text} for {fact.name}" for fact, text in zip(facts, asked, strict=True))
-        everyone = tuple(range(len(facts)))
+        said = "; ".join(f"{text} for {view.name}" for view, text in zip(views, asked, strict=True))
+        everyone = tuple(range(len(views)))
         yield WeighedFinding(100, Finding(f"The passes differ, which is part of every ratio: {said}.", everyone))
 
 
-def _asked(fact: ProfileView) -> str:
-    profile = fact.profile
+def _asked(view: ProfileView) -> str:
+    profile = view.profile
     batch = "" if profile.batch == 1 else f" at batch {profile.batch}"
     return f"{', '.join(profile.inputs) or 'no input'}{batch} in {profile.dtype} ({profile.mode})"
 
 
-def find_concentrated_params(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_concentrated_params(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """A few layers of one kind hold most parameters, though others have some too."""
     said: dict[tuple[str, str], list[tuple[int, float, tuple[str, ...]]]] = {}
-    for i, fact in enumerate(facts):
-        owners = [row for row in fact.rows if fact.layer(row).params]
-        for kind in dict.fromkeys(fact.layer(row).kind for row in owners):
-            rows = [row for row in owners if fact.layer(row).kind == kind]
-            share = sum(fact.layer(row).params for row in rows) / fact.total.params
+    for i, view in enumerate(views):
+        owners = [row for row in view.rows if view.layer(row).params]
+        for kind in dict.fromkeys(view.layer(row).kind for row in owners):
+            rows = [row for row in owners if view.layer(row).kind == kind]
+            share = sum(view.layer(row).params for row in rows) / view.total.params
             if share >= DOMINANT_SHARE and len(rows) <= MAX_FEW_ROWS and len(rows) < len(owners):
                 number, plural = phrases.SMALL_NUMBERS[len(rows)], "s" if len(rows) > 1 else ""
                 layers = f"{number} {KIND_WORDS.get(kind, kind)} layer{plural}"
-                paths = tuple(fact.row_name(row) for row in rows)
+                paths = tuple(view.row_name(row) for row in rows)
                 said.setdefault((phrases.say_percent(share), layers), []).append((i, share, paths))
     for (percent, layers), cases in said.items():
         models = tuple(i for i, _, _ in cases)
-        text = f"{percent} of the parameters of {_names(facts, models)} sit in {layers}."
+        text = f"{percent} of the parameters of {_names(views, models)} sit in {layers}."
         paths = tuple(dict.fromkeys(path for _, _, own in cases for path in own))
         yield WeighedFinding(45 + 20 * cases[0][1], Finding(text, models, ("params",), paths))
 
 
-def find_early_activations(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def find_early_activations(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """The first stage or two make most of the activation memory and hold few of the parameters."""
-    for i, fact in enumerate(facts):
-        own = [stage for stage in fact.stages if stage.counts.act_fp32]
+    for i, view in enumerate(views):
+        own = [stage for stage in view.stages if stage.counts.act_fp32]
         for first in range(1, min(2, len(own) - 2) + 1):
             held = sum_counts(stage.counts for stage in own[:first])
-            share = held.act_fp32 / fact.total.act_fp32
-            if share < DOMINANT_SHARE or held.params > MAX_FEW_PARAMS_SHARE * fact.total.params:
+            share = held.act_fp32 / view.total.act_fp32
+            if share < DOMINANT_SHARE or held.params > MAX_FEW_PARAMS_SHARE * view.total.params:
                 continue
-            made = f"{phrases.say_percent(share)} of the activation memory of {fact.name} is made"
+            made = f"{phrases.say_percent(share)} of the activation memory of {view.name} is made"
             names = tuple(stage.name for stage in own[:first])
             by = "layers without parameters"
             if held.params:
-                by = f"layers with {phrases.say_percent(held.params / fact.total.params)} of the parameters"
+                by = f"layers with {phrases.say_percent(held.params / view.total.params)} of the parameters"
             text = f"{made} {phrases.say_place(names)}, by {by}."
             yield WeighedFinding(35 + 20 * share, Finding(text, (i,), ("act_fp32", "params"), names))
             break
 
 
-def _names(facts: Sequence[ProfileView], models: Sequence[int]) -> str:
+def _names(views: Sequence[ProfileView], models: Sequence[int]) -> str:
     """ "vgg16", "vgg16 and of vgg16_bn", "vgg11, of vgg13 and of vgg16"."""
-    *early, last = (facts[i].name for i in models)
+    *early, last = (views[i].name for i in models)
     return f"{', of '.join(early)} and of {last}" if early else last

@@ -21,9 +21,9 @@ NOTABLE_STAGE_SHARE = 0.3
 """The share of a difference from which on one stage is named for it."""
 
 
-def compare_costs(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """MACs and parameters: the first thing that anybody asks."""
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "macs")
         if a.total == b.total and not a.bounds | b.bounds:
             yield WeighedFinding(95, Finding(_equal(a, b), models, ("params", "macs", "act_fp32")))
@@ -87,9 +87,9 @@ class _Gap(NamedTuple):
         return self.large - self.small
 
 
-def where_macs_differ(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def where_macs_differ(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """The stage that adds most to the difference in MACs."""
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         large, small, _ = _larger(a, b, "macs")
         more = large.total.macs - small.total.macs
         if not _exact("macs", a, b) or phrases.are_alike(large.total.macs, small.total.macs):
@@ -120,9 +120,9 @@ def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
     return f"{parts} {place}: {phrases.say_both(most.large, most.small)}."
 
 
-def compare_fields(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who sees more, or who sees as much with fewer parameters."""
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "params")
         if a.field is None or b.field is None or not _exact("field", a, b):
             continue
@@ -139,13 +139,13 @@ def compare_fields(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
             yield WeighedFinding(75, Finding(text, models, ("field", "params")))
 
 
-def _pixels(fact: ProfileView) -> str:
-    return "1 pixel" if fact.field == 1 else f"{fact.field:,} pixels"
+def _pixels(view: ProfileView) -> str:
+    return "1 pixel" if view.field == 1 else f"{view.field:,} pixels"
 
 
-def compare_errors(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What the published error costs; one net is not set against an entry that averages several."""
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         if (
             a.top5_error is None
             or b.top5_error is None
@@ -159,9 +159,9 @@ def compare_errors(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         yield WeighedFinding(60, Finding(text, models, ("top5_error", "macs")))
 
 
-def compare_depths(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who is deeper; it weighs more where that costs less."""
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue
         deep, flat = (a, b) if a.depth > b.depth else (b, a)
@@ -174,9 +174,9 @@ def compare_depths(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         yield WeighedFinding(62 if surprising else 45, Finding(text, models, ("depth", "macs")))
 
 
-def compare_memory(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_memory(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Whose activations take more; it need not be the one that works more."""
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "act_fp32")
         if times is None or times < NOTABLE_RATIO or not _exact("act_fp32", a, b):
             continue
@@ -189,11 +189,11 @@ def compare_memory(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         yield WeighedFinding(50 + min(times, 10) / 2, Finding(text, models, ("act_fp32",)))
 
 
-def compare_times(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+def compare_times(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who takes longer, beside what the MACs say; no more than the intervals allow."""
-    if not elapsed.are_comparable([fact.profile for fact in facts]):
+    if not elapsed.are_comparable([view.profile for view in views]):
         return
-    for models, a, b in _pairs_with_first(facts):
+    for models, a, b in _pairs_with_first(views):
         slow, fast = (a, b) if _seconds(a) > _seconds(b) else (b, a)
         if not slow.time or not fast.time:
             continue
@@ -212,8 +212,8 @@ def compare_times(facts: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
         yield WeighedFinding(82, Finding(f"{text}{_for_macs(slow, fast)}.", models, ("latency", "macs")))
 
 
-def _seconds(fact: ProfileView) -> float:
-    return fact.time.seconds if fact.time else 0.0
+def _seconds(view: ProfileView) -> float:
+    return view.time.seconds if view.time else 0.0
 
 
 def _for_macs(subject: ProfileView, other: ProfileView) -> str:
@@ -226,18 +226,18 @@ def _for_macs(subject: ProfileView, other: ProfileView) -> str:
     return f", for {phrases.say_times(n / against)} the MACs"
 
 
-def _pairs_with_first(facts: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
+def _pairs_with_first(views: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
     """The first model and each other, with their positions."""
-    for i, other in enumerate(facts[1:], 1):
-        yield (0, i), facts[0], other
+    for i, other in enumerate(views[1:], 1):
+        yield (0, i), views[0], other
 
 
 def _larger(a: ProfileView, b: ProfileView, key: str) -> tuple[ProfileView, ProfileView, float | None]:
     """The one with the larger total, the other, and how many times as large; `None` where the smaller has nothing."""
-    large, small = sorted((a, b), key=lambda fact: -getattr(fact.total, key))
+    large, small = sorted((a, b), key=lambda view: -getattr(view.total, key))
     less = getattr(small.total, key)
     return large, small, getattr(large.total, key) / less if less else None
 
 
-def _exact(key: str, *facts: ProfileView) -> bool:
-    return not any(key in fact.bounds for fact in facts)
+def _exact(key: str, *views: ProfileView) -> bool:
+    return not any(key in view.bounds for view in views)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from string import ascii_uppercase
@@ -18,6 +18,7 @@ from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
+from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.overlays import Outside
 from archprof.facts.records import Op, Profile
@@ -56,6 +57,7 @@ class SideBySideRow:
     depth: int = 0
     subtotal: bool = False
     left_over: bool = False
+    stages: tuple[str, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -65,23 +67,23 @@ class SideBySideRow:
         return "-" if None in self.counts else ""
 
 
-def tabulate_stages(names: Sequence[str], sides: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Table:
+def tabulate_stages(names: Sequence[str], views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Table:
     """One row for each group of stages of about the same resolution."""
-    return _table("Stages", "Stage", names, sides, [*(_stage(sides, at) for at in stages), *_rest(sides)])
+    return _table("Stages", "Stage", names, views, [*(_stage(views, at) for at in stages), *_rest(views)])
 
 
-def tabulate_layers_by_stage(names: Sequence[str], sides: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Table:
+def tabulate_layers_by_stage(names: Sequence[str], views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Table:
     """Stages, and in each the rows of every model, matched by kind."""
-    lines = [line for at in stages for line in _opened(sides, at)]
-    return _table("Layers by stage", "Stage or layer", names, sides, [*lines, *_rest(sides)])
+    lines = [line for at in stages for line in _opened(views, at)]
+    return _table("Layers by stage", "Stage or layer", names, views, [*lines, *_rest(views)])
 
 
-def tabulate_layers_by_path(names: Sequence[str], sides: Sequence[ProfileView]) -> Table:
+def tabulate_layers_by_path(names: Sequence[str], views: Sequence[ProfileView]) -> Table:
     """Rows of the same path beside each other, under the part of the model that they belong to."""
-    lines = [_named_by_path(sides, row) for row in align.align_by_path(sides)]
+    lines = [_named_by_path(views, row) for row in align.align_by_path(views)]
     groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
     parts = [line for group in groups for line in _gathered(group)]
-    return _table("Layers by path", "Layer", names, sides, [*parts, *_rest(sides)])
+    return _table("Layers by path", "Layer", names, views, [*parts, *_rest(views)])
 
 
 def divide(value: float | None, first: float | None) -> float | None:
@@ -89,39 +91,49 @@ def divide(value: float | None, first: float | None) -> float | None:
     return None if value is None or not first else value / first
 
 
-def _stage(sides: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
+def _stage(views: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
-    found = [None if i is None else side.stages[i] for side, i in zip(sides, at, strict=True)]
-    rows = [stage.rows if stage else () for stage in found]
+    found = _stages_at(views, at)
+    names = tuple(dict.fromkeys(stage.name for stage in found if stage))
     return SideBySideRow(
-        name=" / ".join(dict.fromkeys(stage.name for stage in found if stage)),
-        holds=tuple(_contents(side, own) if own else None for side, own in zip(sides, rows, strict=True)),
+        name=" / ".join(names),
+        stages=names,
+        holds=tuple(_contents(view, stage) if stage else None for view, stage in zip(views, found, strict=True)),
         counts=tuple(stage.counts if stage else None for stage in found),
-        bounds=tuple(_lower_bounds(side, own) for side, own in zip(sides, rows, strict=True)),
+        bounds=tuple(
+            _lower_bounds(view, stage.counts_by_row if stage else {}) for view, stage in zip(views, found, strict=True)
+        ),
     )
 
 
-def _opened(sides: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySideRow]:
+def _stages_at(views: Sequence[ProfileView], at: AlignedRow) -> list[Stage | None]:
+    return [None if i is None else view.stages[i] for view, i in zip(views, at, strict=True)]
+
+
+def _opened(views: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySideRow]:
     """A stage, and its rows below it: a row is named by its kind, for each model has its own path for it."""
-    yield replace(_stage(sides, at), subtotal=True)
-    for row in align.align_rows_in_stage(sides, at):
-        kind = next(side.layer(i).kind for side, i in zip(sides, row, strict=True) if i is not None)
-        paths = [None if i is None else side.row_name(i) for side, i in zip(sides, row, strict=True)]
-        yield replace(_row_of(sides, row), name=kind, holds=tuple(paths), depth=1)
+    yield replace(_stage(views, at), subtotal=True)
+    for row in align.align_rows_in_stage(views, at):
+        kind = next(view.layer(i).kind for view, i in zip(views, row, strict=True) if i is not None)
+        paths = [None if i is None else view.row_name(i) for view, i in zip(views, row, strict=True)]
+        counts = [stage.counts_by_row if stage else {} for stage in _stages_at(views, at)]
+        yield replace(_row_of(views, row, counts), name=kind, holds=tuple(paths), depth=1)
 
 
-def _named_by_path(sides: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
+def _named_by_path(views: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
     """A row, named by its path; each model has its own kind and shape for it."""
-    name = next(side.row_name(i) for side, i in zip(sides, row, strict=True) if i is not None)
-    return replace(_row_of(sides, row), name=name)
+    name = next(view.row_name(i) for view, i in zip(views, row, strict=True) if i is not None)
+    return replace(_row_of(views, row, [dict(enumerate(view.own_counts)) for view in views]), name=name)
 
 
-def _row_of(sides: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
+def _row_of(views: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapping[int, Counts]]) -> SideBySideRow:
+    """One row of each model, given what the rows of each count here."""
+    found = [{} if i is None else {i: own[i]} for own, i in zip(counts, row, strict=True)]
     return SideBySideRow(
         name="",
-        holds=tuple(None if i is None else _described(side, i) for side, i in zip(sides, row, strict=True)),
-        counts=tuple(None if i is None else side.own_counts[i] for side, i in zip(sides, row, strict=True)),
-        bounds=tuple(_lower_bounds(side, () if i is None else (i,)) for side, i in zip(sides, row, strict=True)),
+        holds=tuple(None if i is None else _described(view, i) for view, i in zip(views, row, strict=True)),
+        counts=tuple(None if i is None else one[i] for one, i in zip(found, row, strict=True)),
+        bounds=tuple(_lower_bounds(view, one) for view, one in zip(views, found, strict=True)),
     )
 
 
@@ -144,39 +156,39 @@ def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
         yield replace(line, short=line.name.removeprefix(f"{part}."), depth=1)
 
 
-def _rest(sides: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
+def _rest(views: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
     """What was measured and belongs to no layer."""
-    if not elapsed.are_comparable([side.profile for side in sides]):
+    if not elapsed.are_comparable([view.profile for view in views]):
         return
-    found = [{line.outside: line for line in build_outside_lines(side.profile, "part")} for side in sides]
+    found = [{line.outside: line for line in build_outside_lines(view.profile, "part")} for view in views]
     for outside, line in {key: line for rows in found for key, line in rows.items()}.items():
-        nothing = (None,) * len(sides)
+        nothing = (None,) * len(views)
         counts = tuple(rows[outside].counts if outside in rows else Counts() for rows in found)
         left_over = outside is Outside.UNATTRIBUTED
-        yield SideBySideRow(line.name, nothing, counts, (frozenset(),) * len(sides), left_over=left_over)
+        yield SideBySideRow(line.name, nothing, counts, (frozenset(),) * len(views), left_over=left_over)
 
 
-def _described(side: ProfileView, row: int) -> str:
+def _described(view: ProfileView, row: int) -> str:
     """Its kind, and the shape of what it returns without the batch dimension."""
-    layer = side.layer(row)
+    layer = view.layer(row)
     shape = "x".join(map(str, layer.outputs[0].shape[1:])) if layer.outputs else ""
     return f"{layer.kind} {shape}".strip()
 
 
-def _lower_bounds(side: ProfileView, rows: Sequence[int]) -> frozenset[str]:
-    """The keys that are lower bounds over these rows."""
+def _lower_bounds(view: ProfileView, counts: Mapping[int, Counts]) -> frozenset[str]:
+    """The keys that are lower bounds over these rows, given what each counts."""
     return find_lower_bounds(
-        unknown=any(side.own_counts[i].unknown for i in rows),
-        stopped=not set(side.profile.list_stopped_rows()).isdisjoint(rows),
-        unsized=not set(side.profile.list_unsized_rows()).isdisjoint(rows),
+        unknown=any(one.unknown for one in counts.values()),
+        stopped=not set(view.profile.list_stopped_rows()).isdisjoint(counts),
+        unsized=not set(view.profile.list_unsized_rows()).isdisjoint(counts),
     )
 
 
-def _contents(side: ProfileView, rows: Sequence[int]) -> str:
+def _contents(view: ProfileView, stage: Stage) -> str:
     """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
-    own, profile = set(rows), side.profile
-    words = Counter(_word(profile, op) for op in profile.ops if op.phase == "forward" and side.row_of(op) in own)
-    kinds = dict.fromkeys(side.layer(i).kind for i in rows)
+    profile, ops = view.profile, (view.profile.ops[index] for index in stage.ops)
+    words = Counter(_word(profile, op) for op in ops if op.phase == "forward")
+    kinds = dict.fromkeys(view.layer(i).kind for i in stage.rows)
     return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
 
 
@@ -190,15 +202,15 @@ def _word(profile: Profile, op: Op) -> str:
         return ""
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         return "recurrent"
-    weighted = any(profile.storages[profile.tensors[i].storage].role == "parameter" for i in op.inputs)
+    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
     return "linear" if weighted else "matmul"
 
 
 def _table(
-    title: str, header: str, names: Sequence[str], sides: Sequence[ProfileView], lines: Sequence[SideBySideRow]
+    title: str, header: str, names: Sequence[str], views: Sequence[ProfileView], lines: Sequence[SideBySideRow]
 ) -> Table:
     letters = ascii_uppercase[: len(names)]
-    timed = elapsed.are_comparable([side.profile for side in sides])
+    timed = elapsed.are_comparable([view.profile for view in views])
     measures = (*ALIGNED_MEASURES, LATENCY_MEASURE) if timed else ALIGNED_MEASURES
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
@@ -206,7 +218,7 @@ def _table(
         title=f"{title}: {legend}",
         columns=columns,
         rows=tuple(_row(line, columns, measures) for line in lines),
-        total=_row(_total(sides, lines), columns, measures),
+        total=_row(_total(views, lines), columns, measures),
         notes=_legend(lines),
     )
 
@@ -225,7 +237,14 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
-            Column(f"{key}_ratio_{letter.lower()}", f"{letter}/A", "count", f"{word} of {name} to A", ratio_rank + i)
+            Column(
+                f"{key}_ratio_{letter.lower()}",
+                f"{letter}/A",
+                "count",
+                f"{word} of {name} to A",
+                ratio_rank + i,
+                is_ratio=True,
+            )
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
     return tuple(columns)
@@ -239,11 +258,8 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
         cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
-    times = {
-        f"latency_{letter}": counts.latency
-        for letter, counts in zip(letters, line.counts, strict=True)
-        if counts and counts.latency
-    }
+    named = zip(letters, line.counts, strict=True)
+    within, below = elapsed.mark_times({f"latency_{letter}": one.latency or None for letter, one in named if one})
     mark = f"{line.mark} " if line.mark else ""
     return Row(
         cells=tuple(cells),
@@ -252,8 +268,9 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=frozenset(unsure.intersection(column.key for column in columns)),
-        half_intervals={key: one.half_interval for key, one in times.items() if one.half_interval},
-        below_resolution={key: one.resolution for key, one in times.items() if one.below_resolution},
+        half_intervals=within,
+        below_resolution=below,
+        stages=line.stages,
     )
 
 
@@ -274,15 +291,15 @@ def _joined(holds: Sequence[str | None]) -> str | None:
     return said[0] if len(said) == 1 else " | ".join(text or units.MISSING_MARK for text in holds)
 
 
-def _total(sides: Sequence[ProfileView], lines: Sequence[SideBySideRow]) -> SideBySideRow:
+def _total(views: Sequence[ProfileView], lines: Sequence[SideBySideRow]) -> SideBySideRow:
     added = [line for line in lines if not line.subtotal]
     return SideBySideRow(
         name="Total",
-        holds=(None,) * len(sides),
+        holds=(None,) * len(views),
         counts=tuple(
-            sum_counts([Counts(), *(line.counts[i] or Counts() for line in added)]) for i in range(len(sides))
+            sum_counts([Counts(), *(line.counts[i] or Counts() for line in added)]) for i in range(len(views))
         ),
-        bounds=tuple(frozenset().union(*(line.bounds[i] for line in added)) for i in range(len(sides))),
+        bounds=tuple(frozenset().union(*(line.bounds[i] for line in added)) for i in range(len(views))),
     )
 
 

@@ -1,6 +1,6 @@
 """What other tools would print for a model, each under its own rule: pure functions of a profile.
 
-One file a tool. Each rule was read from the source of the version that is named, and its result compared to what that
+One file per tool. Each rule was read from the source of the version that is named, and its result compared to what that
 version prints (`tests/data/conventions.csv`).
 """
 

@@ -21,34 +21,34 @@ FULLY_COUNTED_OPS = frozenset({"aten.addmm", "aten.linear", "aten.baddbmm", "ate
 CELL_KINDS = frozenset({"LSTMCell", "GRUCell", "RNNCell"})
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    for row in reading.module_calls:
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    for row in view.module_calls:
         for op in row.ops:
             if not op.macs:
                 continue
             if row.kind in CELL_KINDS:
                 yield WorkPart("recurrent cell, 0 MACs there", 0, 0, op.macs)
             elif op.name == "aten.convolution":
-                yield _count_convolution(reading, row, op, op.macs)
-            elif op.name == "aten.bmm" and reading.may_be_einsum(op):
+                yield _count_convolution(view, row, op, op.macs)
+            elif op.name == "aten.bmm" and view.may_be_einsum(op):
                 yield WorkPart("aten.bmm, 0 MACs there if it was written as einsum", 0, op.macs, op.macs)
             elif op.name in ("aten.mm", "aten.bmm"):
-                yield count_product(reading, row, op, op.macs)
+                yield count_product(view, row, op, op.macs)
             elif op.name in FULLY_COUNTED_OPS:
                 yield WorkPart(op.name, op.macs, op.macs, op.macs)
             elif op.name in VECTOR_PRODUCT_OPS:
-                most = count_elements(reading.shape(op.inputs[0])) * reading.numel(op.inputs[1])
+                most = count_elements(view.shape(op.inputs[0])) * view.numel(op.inputs[1])
                 yield WorkPart(f"{op.name}, 0 MACs there unless it was written as matmul", 0, most, op.macs)
             else:
                 yield WorkPart(f"{op.name}, 0 MACs there", 0, 0, op.macs)
 
 
-def _count_convolution(reading: ToolView, row: ModuleCall, op: Op, macs: int) -> WorkPart:
+def _count_convolution(view: ToolView, row: ModuleCall, op: Op, macs: int) -> WorkPart:
     padded = row.find_op("constant_pad_nd")
     if padded is None or row.kind not in ("Conv1d", "Conv2d", "Conv3d"):
         return WorkPart(op.name, macs, macs, macs)
-    grown = zip(reading.shape(padded.inputs[0])[2:], reading.shape(padded.outputs[0])[2:], strict=True)
-    outputs = reading.shape(op.outputs[0])[2:]
+    grown = zip(view.shape(padded.inputs[0])[2:], view.shape(padded.outputs[0])[2:], strict=True)
+    outputs = view.shape(op.outputs[0])[2:]
     short = prod(size - (after > before) for size, (before, after) in zip(outputs, grown, strict=True))
     counted = macs // prod(outputs) * short
     return WorkPart('convolution with padding="same", sized one short', counted, counted, macs)

@@ -26,20 +26,20 @@ REGISTERED_OPS = frozenset(
 """What it counts, as archprof writes it down: a recurrent layer or an attention is one op here and products there."""
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    for row in reading.module_calls:
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    for row in view.module_calls:
         for op in row.ops:
             if not op.macs:
                 continue
-            counted = _count_macs(reading, op) if op.name in REGISTERED_OPS else 0
+            counted = _count_macs(view, op) if op.name in REGISTERED_OPS else 0
             what = op.name if op.name in REGISTERED_OPS else f"{op.name}, which is not in its registry"
             yield WorkPart(what, counted, counted, op.macs)
 
 
-def _count_macs(reading: ToolView, op: Op) -> int:
+def _count_macs(view: ToolView, op: Op) -> int:
     """A complex multiply-accumulate is four real ones, and one here."""
     assert op.macs is not None
-    return op.macs // 4 if reading.profile.tensors[op.outputs[0]].spec.dtype.startswith("complex") else op.macs
+    return op.macs // 4 if view.profile.tensors[op.outputs[0]].spec.dtype.startswith("complex") else op.macs
 
 
 CONVENTION = Convention(

@@ -3,10 +3,10 @@
 It counts modules by their exact class and, besides, calls of some functions that it replaces while the model runs; a
 module that calls one of those counts twice.
 
-* Modules: convolution and linear with their bias; activations and norms 1 an element, norms with an `affine` flag 2;
-  pools 1 an input element; upsampling 1 an output element of the first sample; recurrent layers with their biases;
+* Modules: convolution and linear with their bias; activations and norms 1 per element, norms with an `affine` flag 2;
+  pools 1 per input element; upsampling 1 per output element of the first sample; recurrent layers with their biases;
   `nn.MultiheadAttention` by a formula, for three positional inputs.
-* Functions: `F.relu` and its kin, pools, `F.softmax`, `F.interpolate`: 1 an element; `torch.matmul`, `mm`, `bmm`,
+* Functions: `F.relu` and its kin, pools, `F.softmax`, `F.interpolate`: 1 per element; `torch.matmul`, `mm`, `bmm`,
   `addmm`, `baddbmm`, `add`, `mul`, also as methods, not as operators (`@`, `+`, `*`).
 
 The modules' sum is divided by the length of the model's first input, the functions' sum is not. A model with several
@@ -78,17 +78,17 @@ REPLACED_OPS_INSIDE = {
 """What torch's own code calls by the functions that it replaces."""
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    modules = [part for row in reading.module_calls for part in _count_module(reading, row)]
-    functions = [part for row in reading.module_calls for part in _count_functions(reading, row)]
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    modules = [part for row in view.module_calls for part in _count_module(view, row)]
+    functions = [part for row in view.module_calls for part in _count_functions(view, row)]
     yield from modules
     yield from functions
-    yield from _divide_by_samples(modules, functions, _count_samples(reading))
+    yield from _divide_by_samples(modules, functions, _count_samples(view))
 
 
-def _count_samples(reading: ToolView) -> int:
+def _count_samples(view: ToolView) -> int:
     """By what it divides."""
-    inputs, model = reading.profile.inputs, reading.module_calls[0]
+    inputs, model = view.profile.inputs, view.module_calls[0]
     if len(inputs) != 1 or "=" in inputs[0] or not model.input_shape:
         return 1
     return model.input_shape[0]
@@ -106,14 +106,14 @@ def _divide_by_samples(modules: list[WorkPart], functions: list[WorkPart], sampl
     yield WorkPart(f"modules divided by the {samples} samples of the input", low, high)
 
 
-def _count_module(reading: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
+def _count_module(view: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
     if row.kind in ("Attention", "DeformConv2d"):
         raise CannotCount(f"it has a rule of its own for a class {row.kind}, by name alone not to be told from others")
     rule = MODULE_RULES.get(row.kind)
     if rule is None:
         inside = (
             frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
-        )  # those are told by `_functions`
+        )  # those are told by `_count_functions`
         yield from (
             WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs)
             for op in row.ops
@@ -151,19 +151,19 @@ def _linear(row: ModuleCall) -> NamedAmounts:
 
 def _norm(row: ModuleCall) -> NamedAmounts:
     each = 2 if row.param_shapes and row.kind != "LayerNorm" else 1
-    yield f"{row.kind}, {each} an element", each * count_elements(row.input_shape)
+    yield f"{row.kind}, {each} per element", each * count_elements(row.input_shape)
 
 
 def _pool(row: ModuleCall) -> NamedAmounts:
-    yield "pool, 1 an input element", count_elements(row.input_shape)
+    yield "pool, 1 per input element", count_elements(row.input_shape)
 
 
 def _activation(row: ModuleCall) -> NamedAmounts:
-    yield "activation module, 1 an element", count_elements(row.output_shape)
+    yield "activation module, 1 per element", count_elements(row.output_shape)
 
 
 def _upsample(row: ModuleCall) -> NamedAmounts:
-    yield "Upsample, 1 an output element of the first sample", count_elements(row.output_shape[1:])
+    yield "Upsample, 1 per output element of the first sample", count_elements(row.output_shape[1:])
 
 
 def _recurrent(row: ModuleCall) -> NamedAmounts:
@@ -208,54 +208,52 @@ MODULE_RULES: dict[str, Callable[[ModuleCall], NamedAmounts]] = {
 }
 
 
-def _count_functions(reading: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
+def _count_functions(view: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
     """Calls of the functions that it replaces, in the forward of one module."""
     if row.kind in FUNCTION_CALLING_KINDS:
         yield WorkPart(
             "function of that module, once more", count_elements(row.input_shape), count_elements(row.input_shape)
         )
     elif row.kind in INTERPOLATING_KINDS:
-        yield from (
-            WorkPart("F.interpolate", *amounts) for op in row.ops if (amounts := _count_interpolate(reading, op))
-        )
+        yield from (WorkPart("F.interpolate", *amounts) for op in row.ops if (amounts := _count_interpolate(view, op)))
     elif row.kind not in KINDS_WITHOUT_REPLACED_CALLS:
         inside = REPLACED_OPS_INSIDE.get(row.kind)
         for op in row.ops:
             if inside is None:
-                yield from _count_function(reading, op)
+                yield from _count_function(view, op)
             elif op.name in inside:
-                amount = _count_function_amount(reading, op)
+                amount = _count_function_amount(view, op)
                 yield WorkPart(f"{op.name} inside {row.kind}", amount, amount)
 
 
-def _count_function(reading: ToolView, op: Op) -> Iterator[WorkPart]:
+def _count_function(view: ToolView, op: Op) -> Iterator[WorkPart]:
     """An op in code that we do not know: written as one of those functions, or otherwise."""
-    amounts = _count_interpolate(reading, op)
+    amounts = _count_interpolate(view, op)
     if amounts is not None:
         yield WorkPart(f"{op.name}, if written as F.interpolate", 0, amounts[1])
-    elif reading.is_from_linear(op):
+    elif view.is_from_linear(op):
         yield WorkPart("F.linear, which it does not replace", 0, 0, op.macs or 0)
     elif op.name in REPLACED_PRODUCT_OPS:
         yield WorkPart(
-            f"{op.name}, if written as torch.matmul or its kin", 0, _count_function_amount(reading, op), op.macs or 0
+            f"{op.name}, if written as torch.matmul or its kin", 0, _count_function_amount(view, op), op.macs or 0
         )
     elif op.name in REPLACED_ELEMENTWISE_OPS:
-        yield WorkPart(f"{op.name}, if not written as an operator", 0, _count_function_amount(reading, op))
+        yield WorkPart(f"{op.name}, if not written as an operator", 0, _count_function_amount(view, op))
     elif op.name in OPS_COUNTED_BY_INPUT or (op.name == "aten.mean" and op.args[1:3] in GLOBAL_MEAN_ARGS):
         yield WorkPart(
-            f"{op.name}, if written as a function of torch.nn.functional", 0, _count_function_amount(reading, op)
+            f"{op.name}, if written as a function of torch.nn.functional", 0, _count_function_amount(view, op)
         )
 
 
-def _count_function_amount(reading: ToolView, op: Op) -> int:
+def _count_function_amount(view: ToolView, op: Op) -> int:
     if op.name in ("aten.addmm", "aten.baddbmm"):
-        return (op.macs or 0) + reading.numel(op.inputs[0])
+        return (op.macs or 0) + view.numel(op.inputs[0])
     if op.name in REPLACED_PRODUCT_OPS:
-        first, second = reading.find_factor_shapes(op)
+        first, second = view.find_factor_shapes(op)
         return count_elements(first) * second[-1]
     if op.name in REPLACED_ELEMENTWISE_OPS:
-        return _count_aligned_elements([reading.shape(index) for index in op.inputs])
-    return reading.numel(op.inputs[0])
+        return _count_aligned_elements([view.shape(index) for index in op.inputs])
+    return view.numel(op.inputs[0])
 
 
 def _count_aligned_elements(shapes: list[Shape]) -> int:
@@ -263,14 +261,14 @@ def _count_aligned_elements(shapes: list[Shape]) -> int:
     return prod(max(sizes) for sizes in zip_longest(*shapes, fillvalue=1))
 
 
-def _count_interpolate(reading: ToolView, op: Op) -> tuple[int, int] | None:
+def _count_interpolate(view: ToolView, op: Op) -> tuple[int, int] | None:
     """Least and most for an op that `F.interpolate` calls; `None` for any other."""
     if not op.name.startswith("aten.upsample_"):
         return None
     scales = [value for value in op.args if isinstance(value, float)]
     if all(scale.is_integer() for scale in scales):
-        return (reading.numel(op.outputs[0]),) * 2
-    return reading.numel(op.inputs[0]) * int(prod(scales)), int(reading.numel(op.inputs[0]) * prod(scales))
+        return (view.numel(op.outputs[0]),) * 2
+    return view.numel(op.inputs[0]) * int(prod(scales)), int(view.numel(op.inputs[0]) * prod(scales))
 
 
 CONVENTION = Convention(

@@ -33,7 +33,7 @@ class RecurrentSizes(NamedTuple):
 
 
 def read_recurrent_sizes(row: ModuleCall) -> RecurrentSizes:
-    """Of a row whose kind is one of `KINDS`."""
+    """Of a row whose kind is one of `RECURRENT_KINDS`."""
     gates = GATE_COUNTS[row.kind.removesuffix("Cell")]
     if row.kind in RECURRENT_CELLS:
         matrices = [shape for shape in row.param_shapes if len(shape) == 2]

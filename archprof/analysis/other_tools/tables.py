@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from archprof import units
-from archprof.analysis import certainty
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.other_tools import count_as_tool
 from archprof.analysis.other_tools.tool_count import Convention, ToolCount, WorkLine
 from archprof.analysis.table import Column, Row, Table, Value
+from archprof.analysis.tables import notes
 from archprof.facts.records import Profile
 
 
@@ -17,7 +18,7 @@ def _make_columns(convention: Convention) -> tuple[Column, ...]:
     return (
         Column("what", "What", "text", "a kind of work", 0),
         Column("pieces", "Pieces", "count", "how many pieces of it there are", 3),
-        Column("macs", "MACs", "count", "what archprof counts for it", 1, "work"),
+        METRIC_BY_KEY["macs"].column_of_model(1, meaning="what archprof counts for it", family="work"),
         Column(
             "counted", tool, "count", f"multiply-adds by the rule of {tool}, the least that it may count", 0, "work"
         ),
@@ -32,20 +33,20 @@ def tabulate_tool(profile: Profile, name: str) -> Table:
         UnknownName: there is no rule of that name.
         UsageError: the profile is of a training pass.
     """
-    tally = count_as_tool(profile, name)
-    convention = tally.convention
-    total = None if tally.failure else _make_row(_sum_lines(tally), "Total")
+    count = count_as_tool(profile, name)
+    convention = count.convention
+    total = None if count.failure else _make_row(_sum_lines(count), "Total")
     return Table(
         title=f"{profile.model} by the rule of {convention.tool} {convention.version}",
         columns=_make_columns(convention),
-        rows=tuple(_make_row(line) for line in tally.lines),
+        rows=tuple(_make_row(line) for line in count.lines),
         total=total,
-        notes=tuple(_write_notes(profile, tally)),
+        notes=tuple(_write_notes(profile, count)),
     )
 
 
-def _sum_lines(tally: ToolCount) -> WorkLine:
-    lines = tally.lines
+def _sum_lines(count: ToolCount) -> WorkLine:
+    lines = count.lines
     return WorkLine("", 0, *(sum(amounts) for amounts in zip((0, 0, 0), *(line[2:] for line in lines), strict=True)))
 
 
@@ -57,24 +58,24 @@ def _make_row(line: WorkLine, name: str | None = None) -> Row:
     return Row(cells, name=name, bounds=bounds)
 
 
-def _write_notes(profile: Profile, tally: ToolCount) -> Iterator[str]:
-    yield describe_tool_count(profile, tally)
-    if tally.failure is None:
-        yield from filter(None, [tally.convention.limits, "" if tally.is_exact else tally.convention.unclear])
+def _write_notes(profile: Profile, count: ToolCount) -> Iterator[str]:
+    yield describe_tool_count(profile, count)
+    if count.failure is None:
+        yield from filter(None, [count.convention.limits, "" if count.is_exact else count.convention.unclear])
     inputs = ", ".join(profile.inputs) or "none"
-    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {certainty.describe_certainty(profile)}."
+    yield f"Input {inputs}; batch {profile.batch}; the numbers of archprof are {notes.describe_certainty(profile)}."
 
 
-def describe_tool_count(profile: Profile, tally: ToolCount) -> str:
+def describe_tool_count(profile: Profile, count: ToolCount) -> str:
     """What the tool prints, in its own unit and word, beside the MACs of archprof."""
-    convention = tally.convention
-    if tally.low is None or tally.high is None:
-        return f"{convention.tool} {convention.version} gives no number here: {tally.failure}."
-    low = f"{tally.low:,} {convention.unit_word} ({units.show_quantity(tally.low, 'count')})"
+    convention = count.convention
+    if count.low is None or count.high is None:
+        return f"{convention.tool} {convention.version} gives no number here: {count.failure}."
+    low = f"{count.low:,} {convention.unit_word} ({units.show_quantity(count.low, 'count')})"
     amount = (
         low
-        if tally.is_exact
-        else f"at least {low}, at most {tally.high:,} ({units.show_quantity(tally.high, 'count')})"
+        if count.is_exact
+        else f"at least {low}, at most {count.high:,} ({units.show_quantity(count.high, 'count')})"
     )
     twice = f", {convention.per_mac} for a multiply-add" if convention.per_mac > 1 else ""
     ours = f"archprof counts {profile.totals.macs:,} MACs"
@@ -83,28 +84,28 @@ def describe_tool_count(profile: Profile, tally: ToolCount) -> str:
 
 def tabulate_tool_for_models(profiles: Sequence[Profile], name: str) -> Table:
     """The same number for each of several models; raises what `one` raises."""
-    tallies = [count_as_tool(profile, name) for profile in profiles]
-    convention = tallies[0].convention
+    counts = [count_as_tool(profile, name) for profile in profiles]
+    convention = counts[0].convention
     header = f"{convention.tool}: {convention.unit_word}"
     columns = (
         Column("model", "Model", "path", "its name", 0),
-        Column("macs", "MACs", "count", "what archprof counts", 0, "work"),
+        METRIC_BY_KEY["macs"].column_of_model(0, meaning="what archprof counts", family="work"),
         Column("printed", header, "count", "what that tool would print, at least", 0, "work"),
         Column("at_most", "At most", "count", "the same if the code was written the other way", 1, "work"),
     )
     rows = (
         Row(
-            (profile.model, profile.totals.macs, tally.low, tally.high),
-            bounds=frozenset({"printed"} if tally.low != tally.high else ())
+            (profile.model, profile.totals.macs, count.low, count.high),
+            bounds=frozenset({"printed"} if count.low != count.high else ())
             | frozenset({"macs"} if not profile.totals.complete else ()),
         )
-        for profile, tally in zip(profiles, tallies, strict=True)
+        for profile, count in zip(profiles, counts, strict=True)
     )
     return Table(
         title=f"By the rule of {convention.tool} {convention.version}",
         columns=columns,
         rows=tuple(rows),
         notes=tuple(
-            f"{p.model}: {describe_tool_count(p, t)}" for p, t in zip(profiles, tallies, strict=True) if t.failure
+            f"{p.model}: {describe_tool_count(p, t)}" for p, t in zip(profiles, counts, strict=True) if t.failure
         ),
     )

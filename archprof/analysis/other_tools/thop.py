@@ -3,11 +3,11 @@
 It knows modules by their exact class:
 * convolution, also transposed: output elements x input channels of a group x window (of a transposed one that is too
   much by about the square of its stride); linear: output elements x input features; neither with its bias;
-* batch, layer and instance norm 2 an element, 4 with weights; softmax 3n - 1 for n classes; PReLU 1 an element;
-* average pool 1 an output element; adaptive average pool the window + 1 an output element;
-* upsampling 1 an output element (nearest), 5 (linear), 11 (bilinear) or 259 (bicubic);
+* batch, layer and instance norm 2 per element, 4 with weights; softmax 3n - 1 for n classes; PReLU 1 per element;
+* average pool 1 per output element; adaptive average pool the window + 1 per output element;
+* upsampling 1 per output element (nearest), 5 (linear), 11 (bilinear) or 259 (bicubic);
 * recurrent layers with their biases and gate functions.
-No functional op, no attention. A module that several others hold counts once a call, a holder and a hook, and each
+No functional op, no attention. A module that several others hold counts once per call, holder and hook, and each
 holder sets a hook.
 """
 
@@ -23,8 +23,8 @@ from archprof.analysis.other_tools.tool_view import ModuleCall, ToolView, count_
 UPSAMPLING_COSTS = {"nearest": 1, "linear": 5, "bilinear": 11, "bicubic": 259}
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    for row in reading.module_calls:
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    for row in view.module_calls:
         rule = MODULE_RULES.get(row.kind)
         if rule is None:
             yield from (WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs) for op in row.ops if op.macs)

@@ -103,11 +103,11 @@ class ToolCount:
         return (line for line in self.lines if not line.agrees)
 
 
-def count_by_convention(convention: Convention, reading: ToolView) -> ToolCount:
+def count_by_convention(convention: Convention, view: ToolView) -> ToolCount:
     """Apply a convention to a profile."""
     sums: dict[str, list[int]] = {}
     try:
-        for what, low, high, macs in convention.rule(reading):
+        for what, low, high, macs in convention.rule(view):
             into = sums.setdefault(what, [0, 0, 0, 0])
             for i, amount in enumerate((1, low, high, macs)):
                 into[i] += amount

@@ -58,11 +58,11 @@ class ModuleCall:
     @cached_property
     def param_shapes(self) -> tuple[Shape, ...]:
         """The shapes of the parameters that its ops read, each once, in the order of use; views count as the whole."""
-        found: dict[int, Shape] = {}
+        profile, found = self.tool_view.profile, dict[int, Shape]()
         for op in self.ops:
             for index in op.inputs:
-                tensor = self.tool_view.profile.tensors[index]
-                if self.tool_view.profile.storages[tensor.storage].role == "parameter":
+                tensor = profile.tensors[index]
+                if profile.role_of(index) == "parameter":
                     found.setdefault(tensor.storage, tensor.spec.shape)
         return tuple(found.values())
 
@@ -77,19 +77,14 @@ class ToolView:
     def module_calls(self) -> tuple[ModuleCall, ...]:
         """Every module call, in order; modules that were never called are left out."""
         profile, ops = self.profile, [list[Op]() for _ in self.profile.calls]
-        for op in profile.ops:
-            if op.phase == "forward":
-                ops[op.call].append(op)
+        for op in profile.forward_ops:
+            ops[op.call].append(op)
         inner, holders = self._find_inner_paths(), self._count_holders()
         return tuple(
             ModuleCall(self, layer, tuple(ops[layer.call_index]), layer.path not in inner, holders[layer.path])
             for layer in profile.layers
             if layer.call_index is not None
         )
-
-    @cached_property
-    def _maker_by_tensor(self) -> dict[int, Op]:
-        return {index: op for op in reversed(self.profile.ops) for index in op.outputs}
 
     def _iterate_callers(self) -> Iterator[tuple[Layer, Layer]]:
         """Every row but the model's own, and the row that called it."""
@@ -127,10 +122,10 @@ class ToolView:
 
     def _before_spreading(self, index: int) -> Shape:
         """A factor of `bmm`: `matmul` expands it, then makes it three-dimensional, and `torch.bmm` itself does not."""
-        made, viewed = self._maker_by_tensor.get(index), False
+        made, viewed = self.profile.maker_by_tensor.get(index), False
         while made is not None and made.name in VIEW_OPS:
             viewed = True
-            made = self._maker_by_tensor.get(made.inputs[0])
+            made = self.profile.maker_by_tensor.get(made.inputs[0])
         if viewed and made is not None and made.name == "aten.expand":
             return self.shape(made.inputs[0])
         return self.shape(index)
@@ -154,18 +149,18 @@ class ToolView:
 
     def find_user(self, index: int) -> Op | None:
         """The first op that reads a tensor."""
-        return self._first_user_by_tensor.get(index)
+        return self.profile.first_user_by_tensor.get(index)
 
     def find_maker(self, index: int) -> str:
         """The name of the op that made a tensor; empty where none did."""
-        made = self._maker_by_tensor.get(index)
+        made = self.profile.maker_by_tensor.get(index)
         return "" if made is None else made.name
 
     def find_origin(self, index: int, *, viewed: bool = False) -> str:
         """The name of the op that made what a tensor is a view of; `viewed`: empty where it is no view of that."""
-        made, views = self._maker_by_tensor.get(index), 0
+        made, views = self.profile.maker_by_tensor.get(index), 0
         while made is not None and made.name in VIEW_OPS:
-            made, views = self._maker_by_tensor.get(made.inputs[0]), views + 1
+            made, views = self.profile.maker_by_tensor.get(made.inputs[0]), views + 1
         return "" if made is None or (viewed and not views) else made.name
 
     @cached_property
@@ -181,10 +176,6 @@ class ToolView:
                 bases[op.outputs[0]] = read[0]
                 found.add(op.outputs[0])
         return found
-
-    @cached_property
-    def _first_user_by_tensor(self) -> dict[int, Op]:
-        return {index: op for op in reversed(self.profile.ops) for index in op.inputs}
 
 
 def count_elements(shape: Shape) -> int:

@@ -26,8 +26,8 @@ WEIGHT_AND_BIAS_KINDS = frozenset(
 """Modules of torch whose parameters are called weight and bias."""
 
 
-def count_parts(reading: ToolView) -> Iterator[WorkPart]:
-    for row in reading.module_calls:
+def count_parts(view: ToolView) -> Iterator[WorkPart]:
+    for row in view.module_calls:
         counted = _count_leaf(row) if row.is_leaf else None
         if counted is not None:
             yield WorkPart(row.kind, *counted, row.macs)

@@ -7,6 +7,7 @@ Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (D
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from archprof.analysis.receptive.positions import (
     input_state,
 )
 from archprof.analysis.receptive.spans import InputAxis, PositionSpan
+from archprof.analysis.receptive.written_parts import WrittenParts
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
 
 Number = int | float
@@ -28,7 +30,7 @@ SLIDING_OPS = ("aten.convolution", "aten._convolution", "aten.max_pool", "aten.a
 
 
 class ReceptiveField(NamedTuple):
-    """What one position of a layer's first output sees, one number a spatial dimension of the input.
+    """What one position of a layer's first output sees, one number per spatial dimension of the input.
 
     Position i of the output is centred on input position i * stride + (size - 1) / 2 - padding. After an upsampling
     fields differ from position to position: `size` is then the widest, stride and padding are averages.
@@ -54,10 +56,36 @@ class ReceptiveField(NamedTuple):
         return self._asdict()
 
 
-def compute_fields(profile: Profile) -> tuple[ReceptiveField, ...]:
-    """The field of the first output of every layer, in the order of `profile.layers`; the first is the model's own."""
+class LayerFields(tuple[ReceptiveField, ...]):
+    """The field of each layer, in the order of `Profile.layers`.
+
+    Attributes:
+        widest_row: the innermost layer that sees most before anything sees all, or in whose own forward an op sees more
+            than any layer returns, as a pool that the model itself calls does; `None` where nothing has a field.
+        widest: what is seen there.
+    """
+
+    widest_row: int | None = None
+    widest: ReceptiveField = ReceptiveField()
+
+
+def compute_fields(profile: Profile) -> LayerFields:
+    """The field of the first output of every layer; the first is the model's own."""
     walk = FieldWalk(profile)
-    return tuple(walk.field(index) for index in range(len(profile.layers)))
+    found = LayerFields(walk.field(index) for index in range(len(profile.layers)))
+    seen = [row for row, field in enumerate(found) if field.size]
+    row = max(seen, key=lambda row: (_area(found[row]), profile.layers[row].depth), default=None)
+    widest = found[row] if row is not None else ReceptiveField()
+    for op, made in zip(profile.ops, walk.made_states, strict=True):
+        for state in made[:1]:
+            if _area(walk.field_of_state(state)) > _area(widest):
+                row, widest = profile.call_rows[op.call], walk.field_of_state(state)
+    found.widest_row, found.widest = row, widest
+    return found
+
+
+def _area(field: ReceptiveField) -> int:
+    return math.prod(field.size) if field.size else 0
 
 
 def field_cells(field: ReceptiveField) -> dict[str, str | None]:
@@ -79,6 +107,8 @@ class FieldWalk:
         self.states: dict[int, PositionState] = {}
         self.views_by_storage: dict[int, list[int]] = {}
         self.spatial_axes: dict[int, list[InputAxis]] = {}
+        self.parts = WrittenParts()
+        self.rewritten: dict[int, list[tuple[int, PositionState]]] = {}
         self.made_states: list[list[PositionState]] = []
         self._seed()
         for number, op in enumerate(profile.ops):
@@ -111,22 +141,20 @@ class FieldWalk:
         step = OpStep(
             number=number,
             op=op,
-            layer_name=_named(self.profile.layers[self.profile.call_rows[op.call]]),
+            layer_name=_named(self.profile.layer_of(op)),
             states=[self.state(i) for i in op.inputs],
             shapes=[self.shape(i) for i in op.inputs],
             out_shapes=[self.shape(i) for i in op.outputs],
-            reads_buffers=any(self._role(i) == "buffer" for i in op.inputs[1:]),
+            reads_buffers=any(self.profile.role_of(i) == "buffer" for i in op.inputs[1:]),
         )
         self._note_axes(step)
+        self.parts.note_slice(step)
         made = follow_positions(step)
         for index, state in zip(op.outputs, made, strict=True):
             if index in op.inputs and self.state(index) != state:
                 self._overwrite(step, index, state)
             self._set(index, state)
         return made
-
-    def _role(self, index: int) -> str:
-        return self.profile.storages[self.profile.tensors[index].storage].role
 
     def _note_axes(self, step: OpStep) -> None:
         """The first window that slides over an input tells which of its dimensions are spatial."""
@@ -138,12 +166,25 @@ class FieldWalk:
 
     def _overwrite(self, step: OpStep, index: int, state: PositionState) -> None:
         """Written in place: other views of the same storage hold the new values too."""
+        whole = self.parts.whole_of(index) if step.op.name == "aten.copy_" else None
+        filled = None
+        if whole is not None:
+            filled = self.parts.fill(step, state, self.state(whole), self.shape(whole))
         for other in self.views_by_storage.get(self.profile.tensors[index].storage, []):
-            if self.shape(other) == self.shape(index):
-                self.states[other] = state
+            if filled and other == whole:
+                self._rewrite(step, other, filled)
+            elif filled and self.parts.whole_of(other) == whole:
+                self._rewrite(step, other, self.parts.cut_out(step, other, filled, self.shape(other)))
+            elif self.shape(other) == self.shape(index):
+                self._rewrite(step, other, state)
             elif other != index:
                 old = self.states[other]
-                self.states[other] = step.mark_lost(old, old.axes() | state.axes(), f"{step.op.name} into a part")
+                lost = step.mark_lost(old, old.axes() | state.axes(), f"{step.op.name} into a part")
+                self._rewrite(step, other, lost)
+
+    def _rewrite(self, step: OpStep, index: int, state: PositionState) -> None:
+        self.states[index] = state
+        self.rewritten.setdefault(index, []).append((step.number, state))
 
     def field(self, index: int) -> ReceptiveField:
         layer = self.profile.layers[index]
@@ -152,26 +193,36 @@ class FieldWalk:
         if not layer.outputs:
             return ReceptiveField(reason="no output")
         if index in self.results:
-            return self._field_of_state(self._result(index))
-        candidates = {self._field_of_state(state) for state in self._passed_on(index, layer.outputs[0])}
+            return self.field_of_state(self._result(index))
+        candidates = {self.field_of_state(state) for state in self._passed_on(index, layer.outputs[0])}
         return (
             candidates.pop() if len(candidates) == 1 else ReceptiveField(reason="returns a tensor that it did not make")
         )
 
     def spans(self, index: int) -> list[PositionSpan]:
-        """What each position of the layer's first output sees, a span a spatial dimension that it tells apart."""
+        """What each position of the layer's first output sees, a span per spatial dimension that it tells apart."""
         return self._spans(self._result(index)) if index in self.results else []
 
     def _result(self, index: int) -> PositionState:
         op, output = self.results[index]
-        return self.made_states[op][output]
+        made, tensor = self.made_states[op][output], self.profile.ops[op].outputs[output]
+        for number, state in self.rewritten.get(tensor, ()):
+            made = state if number > op and self._is_below(number, index) else made
+        return made
+
+    def _is_below(self, op: int, index: int) -> bool:
+        """The op ran in that layer, or in one below it."""
+        row: int | None = self.profile.call_rows[self.profile.ops[op].call]
+        while row is not None and row > index:
+            row = self.profile.layers[row].parent
+        return row == index
 
     def _passed_on(self, index: int, spec: TensorSpec) -> Iterator[PositionState]:
         """States of every tensor of that shape which a layer without ops of its own may have returned."""
         ops, rows = self.profile.ops, self.profile.call_rows
         after = next((i for i, op in enumerate(ops) if rows[op.call] > index and op.phase == "forward"), len(ops))
         for number, tensor in enumerate(self.profile.tensors):
-            if _is_alike(tensor.spec, spec) and self._role(number) == "input" and number in self.states:
+            if _is_alike(tensor.spec, spec) and self.profile.role_of(number) == "input" and number in self.states:
                 yield self.states[number]
         for op, made in zip(ops[:after], self.made_states, strict=False):
             for number, state in zip(op.outputs, made, strict=False):
@@ -179,7 +230,7 @@ class FieldWalk:
                 if _is_alike(self.profile.tensors[number].spec, spec) and (died is None or died >= after - 1):
                     yield state
 
-    def _field_of_state(self, state: PositionState) -> ReceptiveField:
+    def field_of_state(self, state: PositionState) -> ReceptiveField:
         """The field of a state, over the spatial axes of the input that reaches it."""
         if not state.axes() and not state.lost:
             return ReceptiveField(reason="does not depend on the input")

@@ -40,7 +40,9 @@ def follow_reduction(step: OpStep, index: int = 1) -> PositionState:
     kept = len(step.out_shapes[0]) == step.rank
     left = tuple((Factor(1),) if i in dims else dim for i, dim in enumerate(state.dims) if kept or i not in dims)
     return step.mark_lost(
-        state._replace(dims=left), gone, POOLING_WORDS.get(step.op.name, f"{step.op.name} over positions")
+        state._replace(dims=left, apart=state.apart and bool(gone)),
+        gone,
+        POOLING_WORDS.get(step.op.name, f"{step.op.name} over positions"),
     )
 
 
@@ -57,6 +59,27 @@ def follow_along(step: OpStep) -> PositionState:
     return step.mark_lost(
         state, {span.axis for span in collect_spans([state.dims[dim]])}, f"{step.op.name} over positions"
     )
+
+
+def follow_chosen(step: OpStep, index: int = 1) -> PositionState:
+    """A sort, a flip, a transform along dimensions that an argument names: the others are as they were."""
+    args, state, out = step.op.args, step.states[0], step.out_shapes[0]
+    named = args[index] if len(args) > index else dict(step.op.signature.kwargs).get("dim", -1)
+    dims = {dim % step.rank for dim in ([named] if isinstance(named, int) else named)} if step.rank else set()
+    gone = {span.axis for dim in dims for span in collect_spans([state.dims[dim]])}
+    left = tuple((Factor(out[i]),) if i in dims else dim for i, dim in enumerate(state.dims))
+    return step.mark_lost(state._replace(dims=left), gone, f"{step.op.name} over positions")
+
+
+def follow_topk(step: OpStep) -> PositionState:
+    return follow_chosen(step, index=2)
+
+
+def follow_complex(step: OpStep) -> PositionState:
+    """`view_as_real`: the two parts of each number in a new dimension; `view_as_complex` takes it away."""
+    state = step.states[0]
+    grown = len(step.out_shapes[0]) > step.rank
+    return state._replace(dims=(*state.dims, (Factor(2),)) if grown else state.dims[:-1])
 
 
 def follow_layer_norm(step: OpStep) -> PositionState:
@@ -88,7 +111,9 @@ def follow_matmul(step: OpStep) -> PositionState:
         overlay_states(step, [rows, columns, *added], out), twice, "product of positions with positions"
     )
     fixed = not (a.axes() and b.axes())
-    return step.mark_lost(made, gone, "linear layer over positions" if fixed else "product over positions")
+    return step.mark_lost(
+        made._replace(apart=False), gone, "linear layer over positions" if fixed else "product over positions"
+    )
 
 
 def follow_batch_norm(step: OpStep) -> PositionState:

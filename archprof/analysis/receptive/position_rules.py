@@ -29,6 +29,8 @@ from archprof.analysis.receptive.mixing_rules import (
     MIXING_WORDS,
     follow_along,
     follow_batch_norm,
+    follow_chosen,
+    follow_complex,
     follow_copy,
     follow_creation,
     follow_embedding,
@@ -37,6 +39,7 @@ from archprof.analysis.receptive.mixing_rules import (
     follow_layer_norm,
     follow_matmul,
     follow_reduction,
+    follow_topk,
     follow_vector_norm,
 )
 from archprof.analysis.receptive.positions import (
@@ -49,11 +52,15 @@ from archprof.analysis.receptive.positions import (
 )
 from archprof.analysis.receptive.window_rules import (
     follow_adaptive,
+    follow_col2im,
     follow_convolution,
+    follow_im2col,
     follow_pad,
     follow_pixel_shuffle,
     follow_pixel_unshuffle,
     follow_pool,
+    follow_roll,
+    follow_unfold,
     follow_upsample,
 )
 
@@ -108,12 +115,12 @@ ELEMENTWISE_OPS = """
     lerp maximum minimum fmax fmin clamp clamp_min clamp_max ceil floor round trunc frac hypot copysign nan_to_num
     xlogy logaddexp eq ne lt le gt ge isnan isinf isfinite logical_and logical_or logical_xor logical_not bitwise_and
     bitwise_or bitwise_xor bitwise_not sqrt rsqrt exp exp2 expm1 log log2 log10 log1p sin cos tan asin acos atan atan2
-    sinh cosh tanh asinh acosh atanh erf erfc relu gelu silu mish hardsigmoid hardtanh hardshrink
-    softshrink sigmoid leaky_relu elu celu selu softplus threshold where masked_fill clone
+    logit sinc angle sinh cosh tanh asinh acosh atanh erf erfc relu gelu silu mish hardsigmoid hardtanh
+    hardshrink softshrink sigmoid leaky_relu elu celu selu softplus threshold where masked_fill clone
     """
 UNTAGGED_ELEMENTWISE_OPS = """
     _prelu_kernel prelu log_sigmoid_forward rrelu_with_noise rrelu_with_noise_functional native_dropout _to_copy
-    alias detach contiguous lift_fresh relu6 hardswish floor_divide
+    alias detach contiguous lift_fresh relu6 hardswish floor_divide _conj complex
     """
 """Element by element as well, though torch does not tag them so."""
 
@@ -128,7 +135,7 @@ OPS_BY_RULE: dict[PositionRule, str] = {
     "adaptive_avg_pool2d adaptive_max_pool2d adaptive_max_pool3d",
     follow_upsample: "upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d "
     "_upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d "
-    "upsample_bicubic2d",
+    "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
     follow_pixel_shuffle: "pixel_shuffle",
     follow_pixel_unshuffle: "pixel_unshuffle",
     follow_pad: "constant_pad_nd reflection_pad1d reflection_pad2d "
@@ -144,9 +151,17 @@ OPS_BY_RULE: dict[PositionRule, str] = {
     follow_view: "view _unsafe_view reshape _reshape_alias",
     follow_expand: "expand",
     follow_repeat: "repeat",
-    follow_reduction: "mean sum amax amin var std",
+    follow_reduction: "mean sum amax amin var std prod logsumexp max min any all argmax argmin var_mean std_mean "
+    "median",
     follow_vector_norm: "linalg_vector_norm",
-    follow_along: "_softmax _log_softmax _safe_softmax cumsum",
+    follow_along: "_softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp",
+    follow_chosen: "sort flip _fft_r2c _fft_c2c _fft_c2r",
+    follow_topk: "topk",
+    follow_complex: "view_as_real view_as_complex",
+    follow_roll: "roll",
+    follow_unfold: "unfold",
+    follow_im2col: "im2col",
+    follow_col2im: "col2im",
     follow_layer_norm: "native_layer_norm",
     follow_group_norm: "native_group_norm",
     follow_batch_norm: "native_batch_norm cudnn_batch_norm "

@@ -39,14 +39,16 @@ class PositionState(NamedTuple):
     """What the positions of one tensor see.
 
     Attributes:
-        dims: one a tensor dimension.
+        dims: one per tensor dimension.
         held: of axes along which the tensor holds one position, without a dimension for it.
         lost: of axes that were mixed globally, or that a rule could not follow.
+        apart: channels hold neighbouring positions, each its own, and were not mixed since.
     """
 
     dims: tuple[Dim, ...]
     held: dict[InputAxis, PositionSpan] = {}  # noqa: RUF012 - never changed
     lost: dict[InputAxis, Loss] = {}  # noqa: RUF012
+    apart: bool = False
 
     def axes(self) -> set[InputAxis]:
         """Every axis of which the tensor still tells positions apart."""
@@ -214,7 +216,9 @@ def _pair(step: OpStep, a: PositionState, b: PositionState, shape: Shape) -> Pos
             elif span.axis in held:
                 clash.add(span.axis)
     return step.mark_lost(
-        PositionState(tuple(dims), held, _first(a.lost, b.lost)), clash, f"{step.op.name} of different positions"
+        PositionState(tuple(dims), held, _first(a.lost, b.lost), a.apart or b.apart),
+        clash,
+        f"{step.op.name} of different positions",
     )
 
 

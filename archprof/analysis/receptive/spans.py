@@ -133,6 +133,17 @@ def resample_span(span: PositionSpan, ratio: Fraction, offset: Fraction, reach: 
     return span.read_by(ratio.denominator, ratio.numerator, reads)
 
 
+def average_span(span: PositionSpan, ratio: Fraction, reach: int) -> PositionSpan:
+    """Interpolation that averages where it makes smaller: it reads what lies nearer than `reach` positions of the
+    coarser of the two grids."""
+
+    def reads(i: int) -> Iterable[int]:
+        place, support = ratio * (2 * i + 1) / 2 - Fraction(1, 2), reach * max(ratio, Fraction(1))
+        return range(math.floor(place - support) + 1, math.ceil(place + support))
+
+    return span.read_by(ratio.denominator, ratio.numerator, reads)
+
+
 def unite_spans(a: PositionSpan, b: PositionSpan, length: int) -> PositionSpan:
     """The union of two spans of one axis, of a dimension of that length.
 

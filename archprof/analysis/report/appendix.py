@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from string import ascii_uppercase
+from collections.abc import Sequence
 
+from archprof.analysis.phrases import say_once
 from archprof.analysis.ran_words import list_ran
 from archprof.analysis.tables import notes
 from archprof.facts.records import Profile, Ran
@@ -38,27 +38,18 @@ CONVENTION_LINES = (
 
 
 def build_appendix(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
-    """Sections in reading order: a title, and a text or lines; none is empty."""
+    """Sections in reading order: a title, and lines, or the text of a command; none is empty."""
     sections: list[Section] = [
         ("Method", (*METHOD_LINES, *(MEASURED_LINES if any(profile.measurement for profile in profiles) else ()))),
         ("Conventions", CONVENTION_LINES),
-        ("Environment", _shared([[*_ran(one.ran), f"device {one.ran.device}"] for one in profiles])),
-        ("Measured with", _shared([_ran(one.measurement.ran) if one.measurement else [] for one in profiles])),
-        ("Not counted", _shared([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
-        ("Notes", _shared([_notes(profile) for profile in profiles])),
+        ("Environment", say_once([[*_ran(one.ran), f"device {one.ran.device}"] for one in profiles])),
+        ("Measured with", say_once([_ran(one.measurement.ran) if one.measurement else [] for one in profiles])),
+        ("Not counted", say_once([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
+        ("Notes", say_once([[*notes.describe_pass(one), *notes.list_reservations(one)] for one in profiles])),
         ("Published errors", tuple(dict.fromkeys(line for profile in profiles for line in _errors(profile)))),
         ("Command", command),
     ]
     return tuple(section for section in sections if section[1])
-
-
-def _shared(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
-    """Every line once, under the letters of the models that it is about where it is not about all."""
-    about: dict[str, list[str]] = {}
-    for letter, own in zip(ascii_uppercase, lines, strict=False):
-        for line in dict.fromkeys(own):
-            about.setdefault(line, []).append(letter)
-    return tuple(line if len(who) == len(lines) else f"{', '.join(who)}: {line}" for line, who in about.items())
 
 
 def _ran(ran: Ran) -> list[str]:
@@ -68,10 +59,6 @@ def _ran(ran: Ran) -> list[str]:
 def _unknown(profile: Profile) -> list[str]:
     calls = Counter(op.name for op in profile.ops if op.status == "unknown")
     return [f"{name}: {count:,} call{'s' if count > 1 else ''}" for name, count in calls.items()]
-
-
-def _notes(profile: Profile) -> list[str]:
-    return [note for note in notes.collect_notes(profile) if note not in CONVENTION_LINES]
 
 
 def _errors(profile: Profile) -> list[str]:

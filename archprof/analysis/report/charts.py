@@ -35,7 +35,7 @@ class ChartData(NamedTuple):
 
     Attributes:
         key: which picture it is; fixed, and fit for an id.
-        names: one a set of points: a model, or what the set shows.
+        names: one per set of points: a model, or what the set shows.
         points: (x, y, label) of each, a tuple for each of `names`; x is a text where the picture has categories, which
             differ within a set.
         kind: how it wants to be drawn.
@@ -68,41 +68,41 @@ def chart_unit(key: str) -> ChartUnit:
     return "bytes" if METRIC_BY_KEY[key].unit == "bytes" else "count"
 
 
-def build_charts(subject: PageView) -> tuple[ChartData, ...]:
+def build_charts(view: PageView) -> tuple[ChartData, ...]:
     """Every picture that has a point. Keys: "stage_params", "stage_macs", "stage_flops", "stage_act_fp32",
     "stage_latency", "field", "live", "activation", "intensity" or, of a measured model, "roofline", "windows".
     """
     made = (
-        *chart_stages(subject),
-        chart_stage_latency(subject),
-        chart_fields(subject),
-        chart_live_bytes(subject),
-        chart_activations(subject),
-        chart_roofline(subject) if elapsed.find_latency(subject.profile) else chart_intensity(subject),
-        chart_windows(subject),
+        *chart_stages(view),
+        chart_stage_latency(view),
+        chart_fields(view),
+        chart_live_bytes(view),
+        chart_activations(view),
+        chart_roofline(view) if elapsed.find_latency(view.profile) else chart_intensity(view),
+        chart_windows(view),
     )
     return tuple(series for series in made if any(series.points))
 
 
-def chart_stages(subject: PageView) -> Iterator[ChartData]:
-    """What each run of layers of one spatial size holds or spends, a picture a measure; it adds up to the total."""
-    names = number_repeats(stage.name for stage in subject.stages)
+def chart_stages(view: PageView) -> Iterator[ChartData]:
+    """What each run of layers of one spatial size holds or spends, a picture per measure; it adds up to the total."""
+    names = number_repeats(stage.name for stage in view.stages)
     for key in CHART_MEASURES:
-        values = [getattr(stage.counts, key) for stage in subject.stages]
+        values = [getattr(stage.counts, key) for stage in view.stages]
         points = tuple((name, value, name) for name, value in zip(names, values, strict=True)) if any(values) else ()
         title, label, unit = f"{METRIC_BY_KEY[key].title} by stage", label_axis(key), chart_unit(key)
-        yield ChartData(f"stage_{key}", title, "stage", label, (subject.name,), (points,), "bars", y_unit=unit)
+        yield ChartData(f"stage_{key}", title, "stage", label, (view.name,), (points,), "bars", y_unit=unit)
 
 
-def chart_stage_latency(subject: PageView) -> ChartData:
+def chart_stage_latency(view: PageView) -> ChartData:
     """What each run of layers of one spatial size took, and what belongs to no layer; it adds up to the sum of all."""
-    timed = [(stage.name, stage.counts.latency) for stage in subject.stages]
-    timed += [(line.name, line.counts.latency) for line in build_outside_lines(subject.profile, "stage")]
+    timed = [(stage.name, stage.counts.latency) for stage in view.stages]
+    timed += [(line.name, line.counts.latency) for line in build_outside_lines(view.profile, "stage")]
     names = number_repeats(name for name, _ in timed)
     times = zip(names, (time for _, time in timed), strict=True)
     points = tuple((name, max(time.seconds, 0.0), name) for name, time in times if time)
     name, title = METRIC_BY_KEY["latency"].title, f"{METRIC_BY_KEY['latency'].title} by stage"
-    return ChartData("stage_latency", title, "stage", name, (subject.name,), (points,), "bars", y_unit="seconds")
+    return ChartData("stage_latency", title, "stage", name, (view.name,), (points,), "bars", y_unit="seconds")
 
 
 def number_repeats(names: Iterable[str]) -> list[str]:
@@ -114,41 +114,37 @@ def number_repeats(names: Iterable[str]) -> list[str]:
     return made
 
 
-def chart_fields(subject: PageView) -> ChartData:
+def chart_fields(view: PageView) -> ChartData:
     """The receptive field behind each weight layer that has one, along the longer side."""
-    sees = [(i, row, subject.field_extent(row)) for i, row in enumerate(subject.weight_rows, 1)]
-    points = thin_points([(i, extent, subject.table_row_name(row)) for i, row, extent in sees if extent is not None])
+    sees = [(i, row, view.field_extent(row)) for i, row in enumerate(view.weight_rows, 1)]
+    points = thin_points([(i, extent, view.table_row_name(row)) for i, row, extent in sees if extent is not None])
     title, x_label = "Receptive field against depth", "weight layer, in the order of the calls"
-    return ChartData("field", title, x_label, "input pixels along a side", (subject.name,), (points,), "line")
+    return ChartData("field", title, x_label, "input pixels along a side", (view.name,), (points,), "line")
 
 
-def chart_live_bytes(subject: PageView) -> ChartData:
+def chart_live_bytes(view: PageView) -> ChartData:
     """Bytes live while each op runs, all and of activations alone; thinned so that no peak is lost."""
-    where = [_name_op(subject, op) for op in subject.profile.ops]
+    where = [_name_op(view, op) for op in view.profile.ops]
     sets = [
         thin_points([(i, size, name) for i, (size, name) in enumerate(zip(sizes, where, strict=True))])
-        for sizes in (subject.live_bytes, subject.live_activation_bytes)
+        for sizes in (view.live_bytes, view.live_activation_bytes)
     ]
-    title, label = "Memory along the pass", f"live bytes in {subject.profile.dtype}"
+    title, label = "Memory along the pass", f"live bytes in {view.profile.dtype}"
     return ChartData("live", title, "op", label, ("all", "activations"), tuple(sets), "area", y_unit="bytes")
 
 
-def _name_op(subject: PageView, op: Op) -> str:
+def _name_op(view: PageView, op: Op) -> str:
     back = " (backward)" if op.phase == "backward" else ""
-    return f"{subject.table_row_name(subject.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
+    return f"{view.table_row_name(view.profile.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
 
 
-def chart_activations(subject: PageView) -> ChartData:
+def chart_activations(view: PageView) -> ChartData:
     """The bytes of new results of each layer that makes any, in the order of the calls."""
-    own = subject.own_counts
-    made = [
-        (i, own[row].act_fp32, subject.table_row_name(row))
-        for i, row in enumerate(subject.rows, 1)
-        if own[row].act_fp32
-    ]
+    own = view.own_counts
+    made = [(i, own[row].act_fp32, view.table_row_name(row)) for i, row in enumerate(view.rows, 1) if own[row].act_fp32]
     title, points = f"{METRIC_BY_KEY['act_fp32'].title} by layer", (thin_points(made),)
     label = label_axis("act_fp32")
-    return ChartData("activation", title, "layer", label, (subject.name,), points, "bars", y_unit="bytes")
+    return ChartData("activation", title, "layer", label, (view.name,), points, "bars", y_unit="bytes")
 
 
 def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point, ...]:
@@ -171,9 +167,9 @@ class IntensityDot(NamedTuple):
     flops: int
 
 
-def find_computing_rows(subject: PageView) -> list[IntensityDot]:
+def find_computing_rows(view: PageView) -> list[IntensityDot]:
     """The rows that compute and have no op without a rule."""
-    own = ((row, compute_intensity(counts), counts) for row, counts in enumerate(subject.own_counts))
+    own = ((row, compute_intensity(counts), counts) for row, counts in enumerate(view.own_counts))
     return [
         IntensityDot(row, intensity, counts.flops + (counts.backward_flops or 0))
         for row, intensity, counts in own
@@ -181,19 +177,19 @@ def find_computing_rows(subject: PageView) -> list[IntensityDot]:
     ]
 
 
-def chart_intensity(subject: PageView) -> ChartData:
+def chart_intensity(view: PageView) -> ChartData:
     """FLOPs of each layer against its arithmetic intensity; those with most FLOPs where there are many."""
-    dots = sorted(find_computing_rows(subject), key=lambda dot: -dot.flops)[:MAX_POINTS]
-    points = tuple((dot.intensity, dot.flops, subject.table_row_name(dot.row)) for dot in dots)
+    dots = sorted(find_computing_rows(view), key=lambda dot: -dot.flops)[:MAX_POINTS]
+    points = tuple((dot.intensity, dot.flops, view.table_row_name(dot.row)) for dot in dots)
     title = f"{INTENSITY.title} by layer"
-    return ChartData("intensity", title, INTENSITY.whole, "FLOPs", (subject.name,), (points,), "scatter")
+    return ChartData("intensity", title, INTENSITY.whole, "FLOPs", (view.name,), (points,), "scatter")
 
 
-def chart_roofline(subject: PageView) -> ChartData:
+def chart_roofline(view: PageView) -> ChartData:
     """How fast each measured layer ran against its arithmetic intensity, under the roof of a device we know."""
-    ran = measure_rates(subject)[:MAX_POINTS]
-    sets, names, title = [ran], [subject.name], "How fast each layer ran"
-    roof = roofline.find_roof(subject.profile, subject.device)
+    ran = measure_rates(view)[:MAX_POINTS]
+    sets, names, title = [ran], [view.name], "How fast each layer ran"
+    roof = roofline.find_roof(view.profile, view.device)
     if roof is not None and ran:
         line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
         sets.append([(*place, "roof") for place in line])
@@ -203,40 +199,40 @@ def chart_roofline(subject: PageView) -> ChartData:
     return ChartData("roofline", title, *axes, tuple(names), points, "scatter", joined=(False, True))
 
 
-def measure_rates(subject: PageView) -> list[tuple[float, float, str]]:
+def measure_rates(view: PageView) -> list[tuple[float, float, str]]:
     """Intensity, FLOP/s and name of the rows that compute and were measured long enough to tell, the fastest first."""
-    timed = ((dot, subject.own_counts[dot.row].latency) for dot in find_computing_rows(subject))
+    timed = ((dot, view.own_counts[dot.row].latency) for dot in find_computing_rows(view))
     rates = [
-        (dot.intensity, dot.flops / time.seconds, subject.table_row_name(dot.row))
+        (dot.intensity, dot.flops / time.seconds, view.table_row_name(dot.row))
         for dot, time in timed
         if time and not time.below_resolution and time.seconds > 0
     ]
     return sorted(rates, key=lambda rate: -rate[1])
 
 
-def chart_windows(subject: PageView) -> ChartData:
+def chart_windows(view: PageView) -> ChartData:
     """A short chain of nothing but convolutions, window by window: how far each reaches, its step, and what is seen.
 
     x is the number of the convolution, from 1.
     """
-    chain = find_conv_chain(subject)
+    chain = find_conv_chain(view)
     extents = tuple((i, window_reach(window), name) for i, (row, window, name) in enumerate(chain, 1))
     strides = tuple((i, max(window.stride), name) for i, (row, window, name) in enumerate(chain, 1))
-    fields = tuple((i, subject.field_extent(row) or 0, name) for i, (row, window, name) in enumerate(chain, 1))
+    fields = tuple((i, view.field_extent(row) or 0, name) for i, (row, window, name) in enumerate(chain, 1))
     names = ("kernel", "stride", "receptive field")
     title, labels = "What the windows see", ("convolution", "positions along a side")
     return ChartData("windows", title, *labels, names, (extents, strides, fields), "bars")
 
 
-def find_conv_chain(subject: PageView) -> list[tuple[int, Window, str]]:
+def find_conv_chain(view: PageView) -> list[tuple[int, Window, str]]:
     """Row, window and name of each convolution, where the model is a chain of a few and has no other MACs."""
-    works = [op for op in subject.profile.ops if op.phase == "forward" and op.macs]
+    works = [op for op in view.profile.forward_ops if op.macs]
     chain = [
-        (row, op.window, subject.table_row_name(row))
-        for op, row in ((op, subject.row_of(op)) for op in works)
-        if op.window and not op.window.transposed and subject.fields[row].size
+        (row, op.window, view.table_row_name(row))
+        for op, row in ((op, view.profile.row_of(op)) for op in works)
+        if op.window and not op.window.transposed and view.fields[row].size
     ]
-    alone = len(chain) == len(works) == subject.depth <= MAX_CHAIN and not subject.bounds
+    alone = len(chain) == len(works) == view.depth <= MAX_CHAIN and not view.bounds
     return chain if alone else []
 
 

@@ -18,7 +18,7 @@ SCATTERED_COSTS = ("macs", "params", "act_fp32")
 ERROR_LABEL = "published ImageNet top-5 error"
 
 
-def build_joint_charts(subjects: Sequence[PageView], comparison: Comparison) -> tuple[ChartData, ...]:
+def build_joint_charts(views: Sequence[PageView], comparison: Comparison) -> tuple[ChartData, ...]:
     """Every picture that has something to set side by side. Keys: "error_macs", "error_params", "error_act_fp32",
     "params_macs", "stage_params", "stage_macs", "field", "windows".
 
@@ -27,9 +27,9 @@ def build_joint_charts(subjects: Sequence[PageView], comparison: Comparison) -> 
     other beats in one of the two without losing in the other.
     """
     names = tuple(row.name or "" for row in comparison.summary.rows)
-    fields = [charts.chart_fields(subject) for subject in subjects]
-    chains = [charts.chart_windows(subject) for subject in subjects]
-    drawn = [*build_scatters(subjects, names), *build_stage_stacks(comparison, names)]
+    fields = [charts.chart_fields(view) for view in views]
+    chains = [charts.chart_windows(view) for view in views]
+    drawn = [*build_scatters(views, names), *build_stage_stacks(comparison, names)]
     if any(any(series.points) for series in fields):
         drawn.append(_join_charts(fields, names))
     if all(any(series.points) for series in chains):
@@ -37,19 +37,19 @@ def build_joint_charts(subjects: Sequence[PageView], comparison: Comparison) -> 
     return tuple(drawn)
 
 
-def build_scatters(subjects: Sequence[PageView], names: tuple[str, ...]) -> list[ChartData]:
+def build_scatters(views: Sequence[PageView], names: tuple[str, ...]) -> list[ChartData]:
     """Costs against the error where at least two models have a published one, and parameters against MACs."""
-    errors = [subject.top5_error for subject in subjects]
+    errors = [view.top5_error for view in views]
     drawn = []
     if sum(error is not None for error in errors) > 1:
-        drawn += [_scatter(f"error_{key}", subjects, names, key, errors) for key in SCATTERED_COSTS]
-    params = [subject.total.params for subject in subjects]
-    return [*drawn, _scatter("params_macs", subjects, names, "macs", params, "params")]
+        drawn += [_scatter(f"error_{key}", views, names, key, errors) for key in SCATTERED_COSTS]
+    params = [view.total.params for view in views]
+    return [*drawn, _scatter("params_macs", views, names, "macs", params, "params")]
 
 
 def _scatter(
     key: str,
-    subjects: Sequence[PageView],
+    views: Sequence[PageView],
     names: tuple[str, ...],
     paid: str,
     got: Sequence[float | None],
@@ -61,8 +61,8 @@ def _scatter(
     """
     points: list[tuple[Point, ...]] = []
     fair: list[tuple[float, float, str]] = []
-    for subject, name, y in zip(subjects, names, got, strict=True):
-        x, why = getattr(subject.total, paid), _why_off_front(subject, paid, measure is None)
+    for view, name, y in zip(views, names, got, strict=True):
+        x, why = getattr(view.total, paid), _why_off_front(view, paid, measure is None)
         points.append(() if y is None else ((x, y, f"{name}{why}"),))
         if y is not None and not why:
             fair.append((x, y, name))
@@ -82,11 +82,11 @@ def _scatter(
     )
 
 
-def _why_off_front(subject: PageView, paid: str, error: bool) -> str:
+def _why_off_front(view: PageView, paid: str, error: bool) -> str:
     """Why the model cannot be on the front; "" where it can."""
-    if paid in subject.bounds:
+    if paid in view.bounds:
         return " (lower bound)"
-    return " (competition entry)" if error and subject.is_competition_entry else ""
+    return " (competition entry)" if error and view.is_competition_entry else ""
 
 
 def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:
 
 
 def build_stage_stacks(comparison: Comparison, names: tuple[str, ...]) -> list[ChartData]:
-    """Parameters and MACs, stage on stage: a bar a model, a set a stage of about the same resolution.
+    """Parameters and MACs, stage on stage: a bar per model, a set per stage of about the same resolution.
 
     No point where a model has no such stage.
     """

@@ -61,7 +61,7 @@ class Report:
         models: a part for each.
         comparison: of all of them; `None` for one.
         charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
-        appendix: sections of a title and a text or lines.
+        appendix: sections of a title and lines, or the text of a command.
     """
 
     title: str
@@ -82,8 +82,8 @@ def build_report(
         profiles: from one to 26; the others are set against the first.
         command: what makes this page again, for its end.
         title: left out: the names of the models.
-        device: under whose roof measured layers are shown, as `predicting.devices.named` takes it; left out: the
-            one they were measured on.
+        device: under whose roof measured layers are shown, as `devices.resolve_device` takes it; left out: the one they
+            were measured on.
 
     Raises:
         UsageError: for no model or more than 26; a device that is not known, or with nothing measured, or something
@@ -101,28 +101,28 @@ def build_report(
     for profile in profiles:
         if known and profile.measurement:
             validate_roof(known, profile.measurement.ran)
-    subjects = [PageView(profile, known) for profile in profiles]
-    pages = tuple(map(_page, subjects))
-    compared = _filled(compare_views(subjects), pages) if len(profiles) > 1 else None
+    views = [PageView(profile, known) for profile in profiles]
+    pages = tuple(map(_page, views))
+    compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
         subtitle=_asked(profiles),
         badge="measured" if all(profile.measurement for profile in profiles) else "counted",
         models=pages,
         comparison=compared,
-        charts=joint_charts.build_joint_charts(subjects, compared) if compared else (),
+        charts=joint_charts.build_joint_charts(views, compared) if compared else (),
         appendix=appendix.build_appendix(profiles, command),
     )
 
 
-def _page(subject: PageView) -> ModelPage:
+def _page(view: PageView) -> ModelPage:
     return ModelPage(
-        profile=subject.profile,
-        tiles=tiles.build_tiles(subject),
-        findings=model_findings.choose_model_findings(subject),
-        nodes=treemap.build_treemap(subject),
-        table=subject.table,
-        charts=charts.build_charts(subject),
+        profile=view.profile,
+        tiles=tiles.build_tiles(view),
+        findings=model_findings.choose_model_findings(view),
+        nodes=treemap.build_treemap(view),
+        table=view.table,
+        charts=charts.build_charts(view),
     )
 
 

@@ -38,26 +38,26 @@ class Tile(NamedTuple):
         return METRIC_BY_KEY["act_fp32" if self.key == "activation" else self.key].title
 
 
-def build_tiles(subject: PageView) -> tuple[Tile, ...]:
+def build_tiles(view: PageView) -> tuple[Tile, ...]:
     """Parameters, MACs, FLOPs, activation memory, latency and receptive field."""
-    totals, bounds, train = subject.profile.totals, subject.bounds, subject.profile.mode == "train"
+    totals, bounds, train = view.profile.totals, view.bounds, view.profile.mode == "train"
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
     act = totals.activation_bytes
-    sizes, sign = (act["float16"], "float16"), "float32 | float16"
+    sizes, sign = (act["float16"], "float16"), "float32"
     return (
         Tile("params", totals.params, "count", trainable, "params" in bounds, phrases.say_bytes(totals.param_bytes)),
         Tile("macs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
         Tile("flops", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
         Tile("activation", act["float32"], "bytes", sizes, "act_fp32" in bounds, sign),
-        _latency(subject),
-        _field(subject),
+        _latency(view),
+        _field(view),
     )
 
 
-def _latency(subject: PageView) -> Tile:
+def _latency(view: PageView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
-    measurement, time = subject.profile.measurement, subject.time
+    measurement, time = view.profile.measurement, view.time
     if measurement is None or time is None:
         return Tile("latency", None, "seconds", None, False, "not measured")
     where = measurement.device_title
@@ -65,14 +65,14 @@ def _latency(subject: PageView) -> Tile:
     return Tile("latency", time.seconds, "seconds", None, False, words, time.half_interval)
 
 
-def _field(subject: PageView) -> Tile:
+def _field(view: PageView) -> Tile:
     """What one position sees before something mixes all, and where; beside it, what it sees past the global paths."""
-    row, model = subject.widest_row, subject.fields[0] if subject.fields else None
+    row, model = view.widest_row, view.fields[0] if view.fields else None
     reason = model.reason if model and model.reason else ""
-    size = None if row is None else subject.field_extent(row)
-    local = max((max(field.local) for field in subject.fields if field.local), default=0)
+    size = view.field
+    local = max((max(field.local) for field in view.fields if field.local), default=0)
     note = reason or "no layer has one"
     if row is not None:
-        note = f"in {subject.table_row_name(row)}{', before ' if reason else ''}{reason}"
+        note = f"in {view.table_row_name(row)}{', before ' if reason else ''}{reason}"
     second = (local, "without global paths") if local > (size or 0) else None
-    return Tile("field", size, "px", second, "field" in subject.bounds, note)
+    return Tile("field", size, "px", second, "field" in view.bounds, note)

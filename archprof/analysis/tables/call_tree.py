@@ -13,6 +13,7 @@ from archprof.analysis.tables.columns import CountedLine
 from archprof.facts.records import Layer, Profile
 
 OWN_LABEL = "(own)"
+ROOT_LABEL = "(model)"
 
 
 class CallTree:
@@ -54,23 +55,27 @@ class TreeLines:
 
     def nested_lines(self, limit: int | None) -> Iterator[CountedLine]:
         """Containers with their sums, leaves and own work below them; the model's own row only when it stands alone."""
-        for root in (i for i, parent in enumerate(self.tree.parents) if parent is None and self.has_row(i)):
-            yield from self._walk(root, limit)
+        roots = [i for i, parent in enumerate(self.tree.parents) if parent is None and self.has_row(i)]
+        waiting = [(root, False) for root in reversed(roots)]  # a model may be nested deeper than Python's calls
+        while waiting:
+            index, is_own = waiting.pop()
+            if is_own:
+                yield self._make_own_line(index)
+                continue
+            layer, children = self.layers[index], [child for child in self.children[index] if self.has_row(child)]
+            is_leaf = not children or layer.depth == limit
+            if is_leaf or layer.depth:
+                yield self.make_line(index, self.tree.totals[index], subtotal=not is_leaf)
+            if not is_leaf:
+                waiting += [(index, True)] * self.has_work(self.own_counts[index])
+                waiting += [(child, False) for child in reversed(children)]
 
-    def _walk(self, index: int, limit: int | None) -> Iterator[CountedLine]:
-        layer = self.layers[index]
-        children = [child for child in self.children[index] if self.has_row(child)]
-        if not children or layer.depth == limit:
-            yield self.make_line(index, self.tree.totals[index])
-            return
-        if layer.depth:
-            yield self.make_line(index, self.tree.totals[index], subtotal=True)
-        for child in children:
-            yield from self._walk(child, limit)
-        if self.has_work(self.own_counts[index]):
-            own = self.make_line(index, self.own_counts[index])
-            alone = {key: value for key, value in own.facts.items() if METRIC_BY_KEY[key].adds != "maximum"}
-            yield replace(own, name=f"{own.name} {OWN_LABEL}", short=OWN_LABEL, depth=layer.depth, facts=alone)
+    def _make_own_line(self, index: int) -> CountedLine:
+        """What a container's own forward did, below what its parts did."""
+        own = self.make_line(index, self.own_counts[index])
+        alone = {key: value for key, value in own.facts.items() if METRIC_BY_KEY[key].adds != "maximum"}
+        name = f"{own.name} {OWN_LABEL}"
+        return replace(own, name=name, short=OWN_LABEL, depth=self.layers[index].depth, facts=alone)
 
     def flat_lines(self, limit: int | None) -> Iterator[CountedLine]:
         """What each call did itself, in full names; rows deeper than `limit` are folded into the one above."""
@@ -120,7 +125,7 @@ def _ancestry(parents: list[int | None], index: int | None) -> frozenset[int]:
 
 
 def _name(layer: Layer, path: str) -> str:
-    return (path or "(model)") + (f" #{layer.call + 1}" if layer.call else "")
+    return (path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
 
 
 def _below(path: str, parent: str) -> str:

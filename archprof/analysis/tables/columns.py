@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -46,20 +46,9 @@ class CountedLine:
         return find_lower_bounds(unknown=bool(self.counts.unknown), stopped=self.stopped, unsized=self.unsized)
 
     @property
-    def half_intervals(self) -> dict[str, float]:
-        """What each measured value is right within."""
-        return {key: one.half_interval for key, one in self._times() if one.half_interval}
-
-    @property
-    def below_resolution(self) -> dict[str, float]:
-        """What can be told at least, where a value is less."""
-        return {key: one.resolution for key, one in self._times() if one.below_resolution}
-
-    def _times(self) -> Iterator[tuple[str, Elapsed]]:
-        for metric in TIMED:
-            time = getattr(self.counts, metric.reads[0])
-            if time is not None:
-                yield metric.key, time
+    def times(self) -> dict[str, Elapsed | None]:
+        """What was measured, by column key."""
+        return {metric.key: getattr(self.counts, metric.reads[0]) for metric in TIMED}
 
     def value(self, key: str, total: Counts) -> Value:
         """What stands in a column, given the sums over all lines."""

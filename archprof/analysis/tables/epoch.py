@@ -22,7 +22,7 @@ COLUMNS = (
     Column("low", "Low", "duration", "steps x the least of the rounds", 1, "epoch"),
     Column("high", "High", "duration", "steps x the greatest of the rounds", 1, "epoch"),
 )
-"""A row a model and device."""
+"""A row per model and device."""
 
 LEFT_OUT_NOTE = "Loading data, validation and checkpoints are not in it."
 

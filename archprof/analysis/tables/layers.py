@@ -44,7 +44,7 @@ def tabulate_layers(
 
     Args:
         profile: or a view of it that was asked before.
-        by: "layer" (a tree, one row a module call), "stage" (runs of one spatial size), "kind" (module class), "op".
+        by: "layer" (a tree, one row per module call), "stage" (runs of one spatial size), "kind" (module class), "op".
         depth: by layer only: fold rows deeper than this into the one above; the model itself is 0.
         columns: keys of `analysis.tables.columns.COLUMN_BY_KEY`; the one that names the rows always comes first.
         sort: a column to sort by, largest first; by layer this gives a flat list of what each call did itself.
@@ -208,6 +208,7 @@ def _others(lines: list[CountedLine], key: str) -> CountedLine:
 
 
 def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:
+    within, below = elapsed.mark_times(line.times)
     return Row(
         cells=tuple(line.value(key, total) for key in keys),
         name=line.name,
@@ -215,6 +216,6 @@ def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:
         depth=line.depth,
         subtotal=line.subtotal,
         bounds=line.bounds.intersection(keys),
-        half_intervals=line.half_intervals,
-        below_resolution=line.below_resolution,
+        half_intervals=within,
+        below_resolution=below,
     )

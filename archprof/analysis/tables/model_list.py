@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def tabulate_models(listed: Iterable[tuple[BuiltinModel, Profile]]) -> Table:
-    """One row a model. Published errors are of the one net unless marked as those of a competition entry."""
+    """One row per model. Published errors are of the one net unless marked as those of a competition entry."""
     pairs = list(listed)
     rows = tuple(_row(entry, profile) for entry, profile in pairs)
     return Table("Built-in models", COLUMNS, rows, notes=_notes([entry for entry, _ in pairs]))

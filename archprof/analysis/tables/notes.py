@@ -15,7 +15,6 @@ UNCOUNTED_NOTE = (
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
 
-
 STOPPED_NOTE = (
     "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
 )
@@ -28,28 +27,41 @@ NOT_BY_OP_NOTE = "Latency is measured by layer, not by op: see the table by laye
 
 def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tuple[str, ...]:
     """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
-    lines = [_asked(profile), CONVENTION_NOTE]
-    if profile.decoding is not None:
-        lines.append(decoding.describe_phase(profile.decoding, profile.batch))
-    if own:
-        lines.append(OWN_WORK_NOTE)
+    asked, *phase = describe_pass(profile)
+    return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
+
+
+def describe_certainty(profile: Profile) -> str:
+    """ "complete", or "lower bound" where an op has no rule or the forward stopped; either may be "on real tensors".
+
+    The last says that the pass needed values, so that what was counted may depend on the values it took.
+    """
+    word = "complete" if profile.totals.complete else "lower bound"
+    return f"{word}, on real tensors" if profile.ran.device == "cpu" else word
+
+
+def describe_pass(profile: Profile) -> list[str]:
+    """What was asked: the inputs, batch, mode and dtype; of a decoder its phase."""
+    inputs = ", ".join(profile.inputs) or "none"
+    asked = f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype}."
+    return [asked, *([decoding.describe_phase(profile.decoding, profile.batch)] if profile.decoding else [])]
+
+
+def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
+    """What the reader of a table by `by` must know of this pass to trust its numbers; no convention is among it."""
+    lines = []
     if profile.failure is not None:
         lines += [_stopped(profile), STOPPED_NOTE]
     if profile.unsized:
         lines.append(_unsized(profile.unsized))
-    if any(op.status == "unknown" for op in profile.ops):
+    if any(op.status == "unknown" and op.phase != "optimizer" for op in profile.ops):
         lines += _unknown(profile)
     if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
         lines.append(_uncalled(uncalled, "Not reached" if profile.failure else "Never called in this pass"))
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
-    return (*lines, *profile.notes, *timed)
-
-
-def _asked(profile: Profile) -> str:
-    inputs = ", ".join(profile.inputs) or "none"
-    return f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype}."
+    return [*lines, *profile.notes, *timed]
 
 
 def _stopped(profile: Profile) -> str:
@@ -61,13 +73,13 @@ def _stopped(profile: Profile) -> str:
 def _unknown(profile: Profile) -> list[str]:
     groups: dict[str, list[Op]] = {}
     for op in profile.ops:
-        if op.status == "unknown":
+        if op.status == "unknown" and op.phase != "optimizer":
             groups.setdefault(op.name, []).append(op)
     lines = []
     for name, ops in groups.items():
         made = [profile.tensors[i].spec for i in ops[0].outputs]
         calls = f"{len(ops)} call{'s' if len(ops) > 1 else ''}"
-        first = profile.layers[profile.call_rows[ops[0].call]]
+        first = profile.layer_of(ops[0])
         lines.append(f"Not counted: {name}, {calls}, first in {_named(first)} -> {_shapes(made)}.")
     return [*lines, UNCOUNTED_NOTE]
 

@@ -17,7 +17,7 @@ COLUMNS = (
 def tabulate_rewrites(
     model: str, applied: Iterable[tuple[str, str, str]], refused: Iterable[tuple[str, str, str]]
 ) -> Table:
-    """One row a change or refusal (rewrite, path, what or why), changes first."""
+    """One row per change or refusal (rewrite, path, what or why), changes first."""
     rows = [(*change, "yes") for change in applied] + [(*refusal, "no") for refusal in refused]
     cells = [(name, path or None, what, done) for name, path, what, done in rows]
     return Table(f"Rewrites of {model}", COLUMNS, tuple(Row(row) for row in cells))

@@ -27,7 +27,7 @@ BUDGET_COLUMNS = {
 
 
 def tabulate_inputs(answer: InputSizes) -> Table:
-    """One row an input size that meets the conditions: the layers' sizes, what the model returns, and if it runs."""
+    """One row per input size that meets the conditions: the layers' sizes, what the model returns, and if it runs."""
     wanted = [
         Column(f"output_{i}", where.path or "the model", "text", f"height and width of the output of {where.path}", 1)
         for i, where in enumerate(answer.conditions, start=1)

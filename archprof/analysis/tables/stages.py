@@ -1,6 +1,8 @@
-"""Stages: the runs of layers between changes of spatial size.
+"""Stages: the runs of work between changes of spatial size.
 
-A stage says which part of a network works at which resolution, whatever its modules are called.
+A stage says which part of a network works at which resolution, whatever its modules are called. An op belongs to the
+stage of its own output, and what a module holds to that of the first op that reads it: a call whose ops make maps of
+several sizes, such as a model that pools in its own forward, has a part in each.
 """
 
 from __future__ import annotations
@@ -8,23 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from archprof.analysis.counts import Counts, sum_counts
+from archprof.analysis.tables.call_tree import ROOT_LABEL
 from archprof.analysis.tables.columns import CountedLine
-from archprof.facts.records import Layer, Profile
-
-Size = tuple[int, ...]
-"""Spatial size: (height, width), (tokens,), or () for a vector."""
+from archprof.analysis.tables.map_sizes import Size
+from archprof.analysis.tables.stage_parts import WorkPart, split_work
+from archprof.facts.records import Profile
 
 NEVER_CALLED = "never called"
 
 
 @dataclass(slots=True)
 class StageRun:
-    """Consecutive layers of one spatial size; `size` is `None` before the first tensor and for what never ran."""
+    """Consecutive work at one spatial size; `size` is `None` before the first tensor and for what never ran."""
 
     size: Size | None
-    rows: list[int] = field(default_factory=list)
+    parts: list[WorkPart] = field(default_factory=list)
     called: bool = True
 
     @property
@@ -36,59 +39,71 @@ class StageRun:
         """Positions of its maps: 3136 for 56x56, 1 for a vector; `None` where no size is known."""
         return None if self.size is None else math.prod(self.size)
 
+    @property
+    def counts(self) -> Counts:
+        return sum_counts(part.counts for part in self.parts)
+
 
 def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[StageRun]:
-    """The stages in the order of the calls, what was never called last; each of `rows` falls into exactly one."""
-    layers, rows_of_calls = profile.layers, profile.call_rows
-    calls = [i for i in rows if layers[i].call is not None]
-    lengthwise = {rows_of_calls[op.call] for op in profile.ops if op.window and len(op.window.kernel) == 1}
-    runs = _without_gates(_runs(layers, own, _by_end(layers, calls), lengthwise))
-    idle = StageRun(None, [i for i in rows if layers[i].call is None], called=False)
-    return [*runs, idle] if idle.rows else runs
+    """The stages in order, what never ran last. Together they are all that `rows` did; the others did nothing."""
+    shown = set(rows)
+    parts = [part for part in split_work(profile, own) if part.row in shown]
+    return [
+        StageRun(None if run is None else run.size, list(found), called=run is not None)
+        for run, found in groupby(parts, key=lambda part: part.run)
+    ]
 
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line for each stage."""
-    layers, stopped, unsized = profile.layers, set(profile.list_stopped_rows()), set(profile.list_unsized_rows())
-    return [
-        CountedLine(
-            name=run.name,
-            counts=sum_counts(own[i] for i in run.rows),
-            facts={"stage": run.name, "first": layers[run.rows[0]].path, "last": layers[max(run.rows)].path},
-            stopped=not stopped.isdisjoint(run.rows),
-            unsized=not unsized.isdisjoint(run.rows),
-        )
-        for run in find_stage_runs(profile, own, rows)
-    ]
+    layers, failed, sizeless = profile.layers, profile.list_stopped_rows(), profile.list_unsized_rows()
+    lines = []
+    for run in find_stage_runs(profile, own, rows):
+        ends = run.parts[0].row, max(part.row for part in run.parts)
+        first, last = (layers[row].path or ROOT_LABEL for row in ends)
+        facts = {"stage": run.name, "first": first, "last": last}
+        stopped, unsized = (any(part.row in rows and part.is_main for part in run.parts) for rows in (failed, sizeless))
+        lines.append(CountedLine(name=run.name, counts=run.counts, facts=facts, stopped=stopped, unsized=unsized))
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Rows that work at one spatial size, in the order in which their work ends.
+    """What works at one spatial size, in the order in which the work ends.
 
     Attributes:
         name: the size, as "56x56".
-        rows: indices into `Profile.layers`.
+        counts_by_row: what each row did here, by its index in `Profile.layers`.
         counts: their sum.
+        ops: indices into `Profile.ops`, in order.
         positions: of its maps; `None` where no size is known.
         macs_share: of the model's MACs.
     """
 
     name: str
-    rows: tuple[int, ...]
+    counts_by_row: dict[int, Counts]
     counts: Counts
+    ops: tuple[int, ...]
     positions: int | None
     macs_share: float
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Indices into `Profile.layers`."""
+        return tuple(self.counts_by_row)
 
 
 def find_stages(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[Stage]:
     """The stages as a comparison sees them: branches of a block that changes resolution are put together."""
-    macs = profile.totals.macs
-    counted = [(run, sum_counts(own[i] for i in run.rows)) for run in _uncrossed(find_stage_runs(profile, own, rows))]
-    return [
-        Stage(run.name, tuple(run.rows), counts, run.positions, counts.macs / macs if macs else 0.0)
-        for run, counts in counted
-    ]
+    return [_make_stage(run, profile.totals.macs) for run in _uncrossed(find_stage_runs(profile, own, rows))]
+
+
+def _make_stage(run: StageRun, macs: int) -> Stage:
+    by_row: dict[int, Counts] = {}
+    for part in run.parts:
+        by_row[part.row] = sum_counts((by_row[part.row], part.counts)) if part.row in by_row else part.counts
+    ops, counts = tuple(sorted(index for part in run.parts for index in part.ops)), run.counts
+    return Stage(run.name, by_row, counts, ops, run.positions, counts.macs / macs if macs else 0.0)
 
 
 def _uncrossed(runs: Sequence[StageRun]) -> list[StageRun]:
@@ -97,81 +112,10 @@ def _uncrossed(runs: Sequence[StageRun]) -> list[StageRun]:
     for run in runs:
         if len(kept) > 2 and (kept[-3].name, kept[-2].name) == (kept[-1].name, run.name):
             early, shortcut, late = kept[-3:]
-            kept[-3:] = [StageRun(late.size, early.rows + late.rows), StageRun(run.size, shortcut.rows + run.rows)]
+            kept[-3:] = [StageRun(late.size, early.parts + late.parts), StageRun(run.size, shortcut.parts + run.parts)]
         else:
             kept.append(run)
     return kept
-
-
-def _by_end(layers: Sequence[Layer], rows: Sequence[int]) -> list[tuple[int, bool]]:
-    """The rows in the order in which their work ends, and whether they are leaves.
-
-    A container's own work (a residual add, say) comes after that of its parts, so it follows its last part.
-    """
-    ordered: list[tuple[int, bool]] = []
-    waiting: list[int] = []
-    for index in rows:
-        while waiting and layers[waiting[-1]].depth >= layers[index].depth:
-            ordered.append((waiting.pop(), False))
-        if index + 1 < len(layers) and layers[index + 1].depth > layers[index].depth:
-            waiting.append(index)
-        else:
-            ordered.append((index, True))
-    return ordered + [(index, False) for index in reversed(waiting)]
-
-
-def _runs(
-    layers: Sequence[Layer], own: Sequence[Counts], rows: Sequence[tuple[int, bool]], lengthwise: set[int]
-) -> list[StageRun]:
-    """A leaf that does work at another size starts a new run; anything else joins the one that is going on."""
-    runs: list[StageRun] = []
-    for index, leaf in rows:
-        size = runs[-1].size if runs else None
-        if leaf and _works(own[index]) and layers[index].outputs:
-            size = _size(layers[index].outputs[0].shape, size, index in lengthwise)
-        if not runs or (size != runs[-1].size and runs[-1].size is not None):
-            runs.append(StageRun(size))
-        runs[-1].size = size
-        runs[-1].rows.append(index)
-    return runs
-
-
-def _works(counts: Counts) -> bool:
-    """Not an Identity, a Flatten or a Dropout in eval mode: these start no stage."""
-    return bool(counts.flops or counts.activation or counts.params or counts.unknown)
-
-
-def _size(shape: tuple[int, ...], current: Size | None, lengthwise: bool) -> Size:
-    """The spatial size of an output of this shape, where the run so far has `current`.
-
-    Channels may come first or last, and the shape alone does not tell: the reading that stays at `current` wins;
-    else (batch, channels, length) after a 1-d convolution, (batch, tokens, channels) otherwise; and with more
-    dimensions channels come first, but for square maps with channels last, as (1, 28, 28, 384).
-    """
-    if len(shape) < 3:
-        return ()
-    first, last = shape[2:], shape[1:-1]
-    if current in (first, last):
-        return current or ()
-    if len(shape) == 3:
-        return first if lengthwise else last
-    return last if len(set(last)) == 1 < len(set(first)) else first
-
-
-def _without_gates(runs: list[StageRun]) -> list[StageRun]:
-    """A run that looks at the whole map as one vector and then goes on at the same size is no stage of its own:
-    squeeze-and-excitation."""
-    kept: list[StageRun] = []
-    for run in runs:
-        if len(kept) > 1 and run.size == kept[-2].size and not _spatial(kept[-1].size) and _spatial(run.size):
-            kept[-2].rows += kept.pop().rows + run.rows
-        else:
-            kept.append(run)
-    return kept
-
-
-def _spatial(size: Size | None) -> bool:
-    return size is not None and any(extent > 1 for extent in size)
 
 
 def _named(size: Size | None) -> str:

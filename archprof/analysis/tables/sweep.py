@@ -35,7 +35,7 @@ COLUMNS = (
     Column("gap", "Gap", "share", "sum of the rows above the whole, as a share of it", 4),
     Column("note", "Note", "text", "why there is no number, or what to think of it", 1),
 )
-"""A row a batch size and dtype."""
+"""A row per batch size and dtype."""
 
 
 def tabulate_sweep(model: str, cells: Sequence[SweepCell]) -> Table:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from archprof import units
-from archprof.analysis import certainty
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.other_tools import count_as_tool
+from archprof.analysis.other_tools.tool_count import ToolCount
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
 from archprof.facts.records import Profile
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 COLUMNS = (
     Column("source", "Source", "text", "who counts", 0),
     Column("what", "What", "text", "the work that a part of the difference stands for", 0),
-    Column("params", "Params", "count", "parameters, each once", 1),
-    Column("macs", "MACs", "count", "multiply-accumulates of one forward, by the rule of the source", 1, "work"),
+    METRIC_BY_KEY["params"].column_of_model(1, meaning="parameters, each once"),
+    METRIC_BY_KEY["macs"].column_of_model(
+        1, meaning="multiply-accumulates of one forward, by the rule of the source", family="work"
+    ),
     Column("difference", "Difference", "count", "what it counts beyond archprof; negative: less", 0, "work"),
     Column("verdict", "Verdict", "text", "agrees; explained by the ops below it; differs; not run", 0),
 )
@@ -28,16 +31,23 @@ AGREES, EXPLAINED, DIFFERS, NOT_RUN = "agrees", "explained", "differs", "not run
 UNEXPLAINED = "unexplained"
 
 
+class Reason(NamedTuple):
+    """One line of an explanation: what so many parameters or MACs of a difference are; not `known`: left over."""
+
+    what: str
+    params: int | None = None
+    macs: int | None = None
+    known: bool = True
+
+
 def tabulate_verification(profile: Profile, counts: Iterable[SourceCount]) -> Table:
-    """One row a source, and under it the ops that explain its difference, which add up to it exactly.
+    """One row per source, and under it the ops that explain its difference, which add up to it exactly.
 
     What they leave over stands in a row of its own, "unexplained".
     """
     totals = profile.totals
     bounds = frozenset[str]() if totals.complete else frozenset({"macs"})
-    own = Row(
-        ("archprof", None, totals.params, totals.macs, None, certainty.describe_certainty(profile)), bounds=bounds
-    )
+    own = Row(("archprof", None, totals.params, totals.macs, None, notes.describe_certainty(profile)), bounds=bounds)
     rows = [own, *(row for count in counts for row in _source(profile, count))]
     return Table(f"{profile.model} counted by others", COLUMNS, tuple(rows), notes=notes.collect_notes(profile))
 
@@ -54,22 +64,18 @@ def _source(profile: Profile, count: SourceCount) -> Iterator[Row]:
     if difference is not None and count.rounding and abs(difference) <= count.rounding:
         difference = None
     reasons = [*_params(profile, count), *(_macs(profile, count, difference) if difference else ())]
-    open_ends = any(str(row.cells[1]).startswith(UNEXPLAINED) for row in reasons)
+    open_ends = not all(reason.known for reason in reasons)
     if count.params is None and count.macs is None:
         verdict = NOT_RUN
     else:
         verdict = DIFFERS if open_ends else EXPLAINED if reasons else AGREES
     what = count.why or (f"rounded, within {units.show_quantity(count.rounding, 'count')}" if count.rounding else None)
     yield Row((count.source, what, count.params, count.macs, difference, verdict))
-    yield from reasons
+    for what, params, macs, _ in reasons:
+        yield Row((count.source, what, params, None, macs, None), name="", depth=1)
 
 
-def _reason(count: SourceCount, what: str, *, params: int | None = None, macs: int | None = None) -> Row:
-    """One line of an explanation: so many parameters or MACs of the difference."""
-    return Row((count.source, what, params, None, macs, None), name="", depth=1)
-
-
-def _params(profile: Profile, count: SourceCount) -> Iterator[Row]:
+def _params(profile: Profile, count: SourceCount) -> Iterator[Reason]:
     """Parameters that a source does not have: those of layers that this pass never called, or nobody knows which."""
     if count.params is None or count.params == profile.totals.params:
         return
@@ -77,43 +83,36 @@ def _params(profile: Profile, count: SourceCount) -> Iterator[Row]:
     uncalled = [layer for layer in profile.layers if layer.call is None and layer.params]
     if missing == -sum(layer.params for layer in uncalled):
         heads = dict.fromkeys(layer.path.split(".")[0] for layer in uncalled)
-        yield _reason(count, f"never called in this pass: {', '.join(heads)}", params=missing)
+        yield Reason(f"never called in this pass: {', '.join(heads)}", params=missing)
     else:
-        yield _reason(count, UNEXPLAINED, params=missing)
+        yield Reason(UNEXPLAINED, params=missing, known=False)
 
 
-def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Row]:
+def _macs(profile: Profile, count: SourceCount, difference: int) -> Iterator[Reason]:
     """The difference, kind of work by kind of work."""
-    left = difference
-    for what, amount in _by_rule(profile, count):
+    left, tool = difference, count_as_tool(profile, count.convention) if count.convention else None
+    for what, amount in _by_rule(tool) if tool else ():
         left -= amount
-        yield _reason(count, what, macs=amount)
-    for what in _one_way_or_the_other(profile, count, left):
-        yield _reason(count, what, macs=left)
+        yield Reason(what, macs=amount)
+    if tool and (unseen := sum(_convolutions(profile, count.unseen))):
+        left += unseen
+        yield Reason('convolution with padding="same", another node to it', macs=-unseen)
+    for what in _one_way_or_the_other(tool, left) if tool else ():
+        yield Reason(what, macs=left)
         left = 0
     if abs(left) > count.rounding:
-        why = count_as_tool(profile, count.convention).failure if count.convention else None
-        yield _reason(count, f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left)
+        why = tool.failure if tool else None
+        yield Reason(f"{UNEXPLAINED}: {why}" if why else UNEXPLAINED, macs=left, known=False)
 
 
-def _by_rule(profile: Profile, count: SourceCount) -> Iterator[tuple[str, int]]:
+def _by_rule(tool: ToolCount) -> Iterator[tuple[str, int]]:
     """What the source's own rule counts more or less than archprof's."""
-    if not count.convention:
-        return
-    for line in count_as_tool(profile, count.convention).find_differences():
-        if line.low == line.high:
-            yield line.what, line.low - line.macs
-    if unseen := sum(_convolutions(profile, count.unseen)):
-        yield 'convolution with padding="same", another node to it', -unseen
+    return ((line.what, line.low - line.macs) for line in tool.find_differences() if line.low == line.high)
 
 
-def _one_way_or_the_other(profile: Profile, count: SourceCount, left: int) -> Iterator[str]:
+def _one_way_or_the_other(tool: ToolCount, left: int) -> Iterator[str]:
     """Work that a source may count otherwise, depending on how it was written, where that can be what is left."""
-    open_lines = (
-        [line for line in count_as_tool(profile, count.convention).lines if line.low < line.high]
-        if count.convention
-        else []
-    )
+    open_lines = [line for line in tool.lines if line.low < line.high]
     low, high = sum(line.low - line.macs for line in open_lines), sum(line.high - line.macs for line in open_lines)
     if left and low <= left <= high:
         yield "; ".join(line.what for line in open_lines)

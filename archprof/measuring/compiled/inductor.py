@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from torch.fx import GraphModule
 
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Phase, Profile
 from archprof.measuring.boundaries import Marking, ModuleMarking
 from archprof.measuring.compiled import kernel_border
 from archprof.measuring.compiled.kernel_shares import KernelMarking, KernelWork
 from archprof.measuring.compiled.lowered_graph import KernelResult, LoweredKernel, OpOwners, find_ops_run
 from archprof.measuring.live_model import LiveModel
-from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
+from archprof.measuring.protocols import RowKey, Unmeasurable
 from archprof.torchside.private import require_module, require_part
 
 PROVENANCE_HOOK = "set_kernel_post_grad_provenance_tracing"
@@ -96,7 +97,7 @@ class _Compiler:
 
     def list_pieces(self, heard: Mapping[int, int]) -> list[KernelWork]:
         """The kernels by number. One that ran twice in a pass may have worked for two calls, so that nobody owns it."""
-        nobody = {UNATTRIBUTED_ROW: 0}
+        nobody: dict[RowKey, int] = {Outside.UNATTRIBUTED: 0}
         return [
             piece if heard.get(number, 0) <= 1 else piece._replace(moved_by_row=nobody)
             for number, piece in enumerate(self._pieces)
@@ -123,7 +124,7 @@ class _Compiler:
             moved: Counter[RowKey] = Counter()
             for node, nbytes in find_ops_run(kernel, exact).items():
                 moved[self._op_owners.find_row(node)] += nbytes
-            found.append(KernelWork(kernel.name, phase, moved or {UNATTRIBUTED_ROW: 0}))
+            found.append(KernelWork(kernel.name, phase, moved or {Outside.UNATTRIBUTED: 0}))
         return found
 
     def _note_kernel(self, kernels: list[LoweredKernel], schedule: Any, name: str, library: bool) -> None:

@@ -1,4 +1,4 @@
-"""Where compiled code says that a kernel begins: torch's compiler writes a call of `passed` into its code for us."""
+"""Where compiled code says that a kernel begins: torch's compiler writes calls of `kernel_begins` for us."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 KernelListener = Callable[[int], None]
-"""Given the number of the kernel that begins, or `END`."""
+"""Given the number of the kernel that begins, or `GRAPH_END`."""
 
 GRAPH_END = -1
 """What begins where a compiled graph ends."""

@@ -16,19 +16,12 @@ from typing import NamedTuple
 
 import torch
 
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Phase, Profile
 from archprof.measuring.boundaries import NO_OVERHEAD, Mark, Overhead
 from archprof.measuring.compiled import kernel_border
 from archprof.measuring.live_model import LiveModel, PassStage
-from archprof.measuring.protocols import (
-    ACCUMULATION_ROW,
-    OPTIMIZER_ROW,
-    OUTSIDE_ROW,
-    UNATTRIBUTED_ROW,
-    Clock,
-    Marker,
-    RowKey,
-)
+from archprof.measuring.protocols import Clock, Marker, RowKey, list_called_rows
 
 ATTRIBUTED_NOTE = (
     "attributed: compiled code knows no layers. The time of each compiled kernel was measured, and split over the "
@@ -62,10 +55,9 @@ class KernelWork(NamedTuple):
 
 def count_bytes_by_row(profile: Profile) -> BytesByRow:
     """Bytes by row and phase."""
-    found: Counter[tuple[RowKey, Phase]] = Counter()
+    called, found = list_called_rows(profile), Counter[tuple[RowKey, Phase]]()
     for op in profile.ops:
-        layer = profile.layers[profile.call_rows[op.call]]
-        found[(layer.path, layer.call), op.phase] += op.bytes_moved
+        found[called[op.call], op.phase] += op.bytes_moved
     return found
 
 
@@ -87,26 +79,26 @@ def _share_kernel(piece: KernelWork, totals: BytesByRow, nbytes: BytesByRow) -> 
         if moved
     }
     total = sum(weights.values())
-    return {row: weight / total for row, weight in weights.items()} if total else {UNATTRIBUTED_ROW: 1.0}
+    return {row: weight / total for row, weight in weights.items()} if total else {Outside.UNATTRIBUTED: 1.0}
 
 
 ROW_OUTSIDE_GRAPHS: Mapping[PassStage, RowKey | None] = {
-    "outside": OUTSIDE_ROW,
-    "forward": UNATTRIBUTED_ROW,
-    "backward": ACCUMULATION_ROW,
-    "optimizer": OPTIMIZER_ROW,
+    "outside": Outside.OUTSIDE_MODULES,
+    "forward": Outside.UNATTRIBUTED,
+    "backward": Outside.GRADIENT_ACCUMULATION,
+    "optimizer": Outside.OPTIMIZER_STEP,
     "end": None,
 }  # fmt: skip
 """Whose the time is outside of compiled graphs; in the forward pass those are guards and wrappers."""
 
 
 class KernelMarking:
-    """The rows that a compiled model's time may be charged to; stands in for `marks.Rows`.
+    """The rows that a compiled model's time may be charged to; a `Marking`.
 
     Attributes:
         called_rows: the rows of the profile that were called, in order.
         subject: runs the compiled code that tells its borders.
-        shares_by_kernel: what part of each kernel's time is whose.
+        shares_by_kernel: what part of each kernel's time is whose, by its number.
         knows_rows: the time of some kernel has a row.
         notes: what the reader must know.
     """
@@ -114,14 +106,11 @@ class KernelMarking:
     attributed = True
 
     def __init__(self, profile: Profile, pieces: Sequence[KernelWork], subject: LiveModel) -> None:
-        calls = [(layer.path, layer.call) for layer in profile.layers if layer.call is not None]
-        self.called_rows: tuple[RowKey, ...] = tuple(calls)
+        self.called_rows = list_called_rows(profile)
         self.subject = subject
         nbytes = count_bytes_by_row(profile)
-        self.shares_by_kernel = dict(
-            zip(map(_kernel_row, range(len(pieces))), compute_shares(pieces, nbytes), strict=True)
-        )
-        found = {row for share in self.shares_by_kernel.values() for row in share}
+        self.shares_by_kernel = compute_shares(pieces, nbytes)
+        found = {row for share in self.shares_by_kernel for row in share}
         self.knows_rows = bool(found & set(self.called_rows))
         lost = [row for row in self.called_rows if row not in found and _moves_bytes(row, nbytes)]
         self.notes = [ATTRIBUTED_NOTE]
@@ -139,9 +128,10 @@ class KernelMarking:
         """Seconds by kernel -> seconds by row; those of nobody are left out, for what is left of the whole to hold."""
         booked: dict[RowKey, float] = defaultdict(float, dict.fromkeys(self.called_rows, 0.0))
         for row, seconds in own.items():
-            for owner, share in self.shares_by_kernel.get(row, {row: 1.0}).items():
+            shares = self.shares_by_kernel[row] if isinstance(row, int) else {row: 1.0}
+            for owner, share in shares.items():
                 booked[owner] += share * seconds
-        booked.pop(UNATTRIBUTED_ROW, None)
+        booked.pop(Outside.UNATTRIBUTED, None)
         return dict(booked)
 
 
@@ -157,7 +147,7 @@ class _KernelTrail:
         self.marks.append(Mark(self.stage_row, "stage", self.clock.mark()))
 
     def kernel_begins(self, number: int) -> None:
-        row = self.stage_row if number == kernel_border.GRAPH_END else _kernel_row(number)
+        row = self.stage_row if number == kernel_border.GRAPH_END else number
         self.marks.append(Mark(row, "call", self.clock.mark()))
 
 
@@ -170,11 +160,6 @@ def measure_border_cost(clock: Clock) -> Overhead:
     clock.settle()
     stretches = [clock.seconds(a.handle, b.handle) for a, b in pairwise(walk.marks)]
     return dict.fromkeys(NO_OVERHEAD, statistics.median(stretches))
-
-
-def _kernel_row(number: int) -> RowKey:
-    """The row that stands for a kernel until its time is split."""
-    return f"(kernel {number})", None
 
 
 def _moves_bytes(row: RowKey, nbytes: BytesByRow) -> bool:

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.fx import Node
 
+from archprof.facts.overlays import Outside
 from archprof.facts.records import Profile
 from archprof.measuring.boundaries import ROOT_ROW
-from archprof.measuring.protocols import ACCUMULATION_ROW, UNATTRIBUTED_ROW, RowKey
+from archprof.measuring.protocols import RowKey, list_called_rows
 from archprof.torchside.tensors import tensors_in
 
 NO_PATH = "(no path)"
@@ -83,9 +84,8 @@ class OpOwners:
 
     def __init__(self, model: torch.nn.Module, profile: Profile) -> None:
         self._rows: dict[str, list[RowKey]] = defaultdict(list)
-        for layer in profile.layers:
-            if layer.call is not None:
-                self._rows[layer.path].append((layer.path, layer.call))
+        for path, number in list_called_rows(profile):
+            self._rows[path].append((path, number))
         self._paths: dict[str, list[str]] = defaultdict(list)
         for path, module in model.named_modules(remove_duplicate=False):
             self._paths[str(id(module))].append(path)
@@ -94,10 +94,10 @@ class OpOwners:
         """Of the innermost module that is a layer; `UNATTRIBUTED` where that, or which of its calls, is not known."""
         meta = node.meta
         if meta.get("is_gradient_acc"):
-            return ACCUMULATION_ROW
+            return Outside.GRADIENT_ACCUMULATION
         stack = meta.get("nn_module_stack") or meta.get("fwd_nn_module_stack")
         if not stack:  # an op of the model itself comes from a line of its code; others are of the compiler
-            return ROOT_ROW if node.op == "call_function" and meta.get("stack_trace") else UNATTRIBUTED_ROW
+            return ROOT_ROW if node.op == "call_function" and meta.get("stack_trace") else Outside.UNATTRIBUTED
         for key in reversed(stack):
             number, _, call = str(key).partition("@")  # the module's id; from the second call on with the call
             paths = self._paths.get(number) or [NO_PATH]
@@ -106,5 +106,5 @@ class OpOwners:
                 return rows[0]
             if rows:  # each name of a module that has several is counted for itself
                 row = (paths[0], int(call or 0))
-                return row if len(paths) == 1 and row in rows else UNATTRIBUTED_ROW
-        return UNATTRIBUTED_ROW
+                return row if len(paths) == 1 and row in rows else Outside.UNATTRIBUTED
+        return Outside.UNATTRIBUTED

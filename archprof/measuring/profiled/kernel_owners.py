@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archprof.facts.measured import Kernel
+from archprof.facts.overlays import Outside
+from archprof.measuring.boundaries import MARK_PREFIX
 from archprof.measuring.profiled.profiler_trace import DeviceWork, HostPlace, HostSpan, ProfilerTrace
-from archprof.measuring.protocols import ACCUMULATION_ROW, OUTSIDE_ROW, UNATTRIBUTED_ROW, RowKey
-
-MARK_PREFIX = "archprof mark "
-"""Begins the name of the ranges that stand for marks; their number follows."""
+from archprof.measuring.protocols import RowKey
 
 PASS_NAME = "archprof pass"
 """The name of the range around each pass."""
@@ -57,7 +56,7 @@ class WorkAttribution:
         found = []
         for work in self.trace.work:
             place = self.trace.find_launch(work)
-            row = UNATTRIBUTED_ROW if place is None else self.find_row(place)
+            row = Outside.UNATTRIBUTED if place is None else self.find_row(place)
             found.append(ChargedWork(self._find_pass(work.start if place is None else place[1]), row, work))
         assert sum(one.work.nanoseconds for one in found) == sum(work.nanoseconds for work in self.trace.work)
         return found
@@ -67,16 +66,18 @@ class WorkAttribution:
         outer = next((span for span in self.trace.find_enclosing(place) if _decides_row(span)), None)
         mark = self._find_last_mark(place)
         if mark is not None and (outer is None or mark[0] >= outer.start):
-            return self.mark_rows[mark[1]] or OUTSIDE_ROW  # a module that runs inside a node: checkpointing does that
+            return (
+                self.mark_rows[mark[1]] or Outside.OUTSIDE_MODULES
+            )  # a module that runs inside a node: checkpointing does that
         if outer is None:
-            return OUTSIDE_ROW if place[0] in self._marks else UNATTRIBUTED_ROW
-        return ACCUMULATION_ROW if ACCUMULATE_NAME in outer.name else self._find_maker_row(outer)
+            return Outside.OUTSIDE_MODULES if place[0] in self._marks else Outside.UNATTRIBUTED
+        return Outside.GRADIENT_ACCUMULATION if ACCUMULATE_NAME in outer.name else self._find_maker_row(outer)
 
     def _find_maker_row(self, node: HostSpan) -> RowKey:
         """The row of the forward op that made an autograd node."""
         thread = self._forward_thread_ids.get(node.forward_thread)
         maker = None if thread is None or node.sequence is None else self._last_op_by_node.get((thread, node.sequence))
-        return UNATTRIBUTED_ROW if maker is None else self.find_row((maker.thread, maker.start))
+        return Outside.UNATTRIBUTED if maker is None else self.find_row((maker.thread, maker.start))
 
     def _find_last_mark(self, place: HostPlace) -> tuple[int, int] | None:
         """When and which was the last mark on a thread before a moment."""
@@ -141,5 +142,5 @@ def collect_kernels(charged: Sequence[ChargedWork], turns: Sequence[int]) -> dic
             for name, nanoseconds in found.most_common()
         )
         for row, found in times.items()
-        if row[1] is not None
+        if not isinstance(row, Outside)
     }

@@ -10,17 +10,15 @@ import tempfile
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from torch.profiler import ProfilerActivity, profile
 
 from archprof.facts.measured import Kernel
-from archprof.measuring.boundaries import Marking
+from archprof.facts.overlays import Outside
+from archprof.measuring.boundaries import Marking, RangeMarker, open_range
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.profiled.kernel_owners import (
-    MARK_PREFIX,
     PASS_NAME,
     ChargedWork,
     WorkAttribution,
@@ -28,8 +26,8 @@ from archprof.measuring.profiled.kernel_owners import (
     sum_seconds_by_row,
 )
 from archprof.measuring.profiled.profiler_trace import parse_trace
-from archprof.measuring.protocols import UNATTRIBUTED_ROW, RowKey, Unmeasurable
-from archprof.torchside.private import RecordFunction, is_profiling
+from archprof.measuring.protocols import RowKey, Unmeasurable
+from archprof.torchside.private import is_profiling
 
 PASSES_PER_SESSION = 8
 """Passes in one session. The first is thrown away: the GPU may have slowed down while the session began."""
@@ -44,33 +42,13 @@ PROFILER_BUSY = "Kernel times could not be had: another profiler of torch was ru
 NOT_LED_BACK = "Kernels that lead back to no layer stand under (unattributed): {names}."
 
 
-class RangeMarker:
-    """Marks that a profiler sees: ranges without length, numbered over all passes of a session."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def mark(self) -> int:
-        number = self.count
-        self.count += 1
-        with open_range(f"{MARK_PREFIX}{number}"):
-            return number
-
-
-def open_range(name: str) -> AbstractContextManager[Any]:
-    """A range in the trace: by torch's fast private class (0.6 us), or by the public one (4.7 us) where it is gone."""
-    return RecordFunction(name)  # type: ignore[no-any-return]
-
-
 class ProfiledSampler:
     """Samples the kernel time of every row; one session serves several samples.
 
     Attributes:
-        kernels: of each row, by "path#call"; filled by the first sample.
+        kernels: of each row; filled by the first sample.
         notes: what the reader must know; filled by the first sample.
     """
-
-    name = "pass under the profiler"
 
     def __init__(self, subject: LiveModel, rows: Marking, synchronize: Callable[[], None]) -> None:
         self.subject, self.marking, self.synchronize = subject, rows, synchronize
@@ -97,12 +75,12 @@ class ProfiledSampler:
     def _row_seconds(self, charged: Sequence[ChargedWork], turn: int) -> dict[RowKey, float]:
         """A called row without kernels took no time; what leads back to no row is what the rows leave of the whole."""
         found = sum_seconds_by_row(charged, turn)
-        found.pop(UNATTRIBUTED_ROW, None)
+        found.pop(Outside.UNATTRIBUTED, None)
         return self.marking.charge_to_rows(dict.fromkeys(self.marking.called_rows, 0.0) | found)
 
 
 def _describe_doubts(charged: Sequence[ChargedWork]) -> list[str]:
-    names = sorted({one.work.name for one in charged if one.row == UNATTRIBUTED_ROW})
+    names = sorted({one.work.name for one in charged if one.row == Outside.UNATTRIBUTED})
     return [NOT_LED_BACK.format(names=", ".join(names))] if names else []
 
 

@@ -52,7 +52,7 @@ def _numbers(series: ChartData) -> str:
 
 
 def _rows_by_place(series: ChartData) -> tuple[list[str], list[list[str]]]:
-    """One row a place on the x axis, one column a set; what the point is stands last."""
+    """One row per place on the x axis, one column per set; what the point is stands last."""
     across, upwards = axes.choose_scales(series)
     rows: dict[float | str, dict[int, str]] = {}
     labels: dict[float | str, list[str]] = {}
@@ -81,7 +81,7 @@ def _rows_by_place(series: ChartData) -> tuple[list[str], list[list[str]]]:
 
 
 def _rows_by_point(series: ChartData) -> tuple[list[str], list[list[str]]]:
-    """One row a point."""
+    """One row per point."""
     across, upwards = axes.choose_scales(series)
     heads = [
         axes.label_with_unit(series.x_label, across) if across else "",

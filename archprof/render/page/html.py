@@ -141,7 +141,7 @@ class _RowAnchors:
         self.stages: dict[str, str] = {}
         if report.comparison:
             for n, row in enumerate(report.comparison.stages.rows):
-                for name in (row.name or str(row.cells[0])).removeprefix("+ ").split(" / "):
+                for name in row.stages:
                     self.stages.setdefault(name, f"stages-{n}")
         self.summary = "summary" if report.comparison else "m0"
 
@@ -210,7 +210,7 @@ def _value(tile: Tile) -> str:
     main = tag("dd", _amount(tile, [tile.value]), class_="value")
     words = tile.note if tile.value is not None else ""
     if tile.second:
-        words = f"{words.partition(' | ')[0]}; {_shown(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
+        words = f"{words}; {_shown(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
     return main + (tag("dd", escape_text(words), class_="beside") if words else "")
 
 
@@ -282,12 +282,9 @@ def _gallery(pictures: Sequence[ChartData], prefix: str) -> str:
 def _appendix(report: Report) -> str:
     parts = []
     for head, text in report.appendix:
-        lines = (text,) if isinstance(text, str) else text
-        if head.lower().startswith("command"):
-            content = tag("pre", escape_text("\n".join(lines)))
-        elif isinstance(text, str):
-            content = tag("p", escape_text(text))
+        if isinstance(text, str):
+            content = tag("pre", escape_text(text))
         else:
-            content = tag("ul", "".join(tag("li", escape_text(line)) for line in lines))
+            content = tag("ul", "".join(tag("li", escape_text(line)) for line in text))
         parts.append(tag("div", tag("h3", escape_text(head)) + content))
     return "".join(parts)

@@ -15,9 +15,9 @@ MANY_ROWS = 1000
 def render_html_table(table: Table, id: str, title: str = "") -> str:
     """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`."""
     columns = to_printed_columns(table, CellMarks(escape_text))
-    largest = [_largest(table, strip) for strip in columns]
+    largest = [_largest(table, printed) for printed in columns]
     raw = [i for i, column in enumerate(table.columns) if column.unit != "call"]
-    head = tag("tr", "".join(_head(strip) for strip in columns))
+    head = tag("tr", "".join(_head(printed) for printed in columns))
     body = "".join(
         _row(n, row, parent, columns, raw, largest, f"{id}-{n}")
         for n, (row, parent) in enumerate(zip(table.rows, _parents(table.rows), strict=True))
@@ -46,17 +46,18 @@ def _tools(table: Table, id: str) -> str:
     return tag("div", search + buttons + tag("output", "", aria_live="polite"), class_="tools", hidden=True)
 
 
-def _head(strip: PrintedColumn) -> str:
-    unit = f" {tag('small', strip.symbol)}" if strip.symbol else ""
-    kind = "n" if strip.column.numeric else None
-    return tag("th", strip.header + unit, scope="col", class_=kind, data_k=strip.column.key, title=strip.column.meaning)
+def _head(printed: PrintedColumn) -> str:
+    unit = f" {tag('small', printed.symbol)}" if printed.symbol else ""
+    kind = "n" if printed.column.numeric else None
+    said = {"data_k": printed.column.key, "title": printed.column.meaning}
+    return tag("th", printed.header + unit, scope="col", class_=kind, **said)
 
 
-def _largest(table: Table, strip: PrintedColumn) -> float:
+def _largest(table: Table, printed: PrintedColumn) -> float:
     """What the longest bar of a column stands for: the largest value of a row that is no subtotal."""
-    if not strip.column.numeric or "_ratio" in strip.column.key:
+    if not printed.column.numeric or printed.column.is_ratio:
         return 0
-    at = table.columns.index(strip.column)
+    at = table.columns.index(printed.column)
     values = [row.cells[at] for row in table.rows if not row.subtotal]
     return max((value for value in values if isinstance(value, int | float)), default=0)
 
@@ -71,8 +72,8 @@ def _row(
         data_n=None if short is None or full == _derived(row, parent) else full,
     )
     cells = [
-        _cell(strip.cells[n], row.cells[at], strip, top, row.subtotal)
-        for strip, at, top in zip(columns[1:], raw[1:], largest[1:], strict=True)
+        _cell(printed.cells[n], row.cells[at], printed, top, row.subtotal)
+        for printed, at, top in zip(columns[1:], raw[1:], largest[1:], strict=True)
     ]
     kind = "sub" if row.subtotal else None
     return tag("tr", first + "".join(cells), id=id, data_d=row.depth or None, class_=kind)
@@ -96,9 +97,9 @@ def _derived(row: Row, parent: Row | None) -> str | None:
     return f"{parent.name}{' ' if row.short.startswith('(') else '.'}{row.short}"
 
 
-def _cell(text: str, value: object, strip: PrintedColumn, largest: float, subtotal: bool) -> str:
-    if not strip.column.numeric or not isinstance(value, int | float):
-        return tag("td", text, class_=None if strip.column.numeric else "t")
+def _cell(text: str, value: object, printed: PrintedColumn, largest: float, subtotal: bool) -> str:
+    if not printed.column.numeric or not isinstance(value, int | float):
+        return tag("td", text, class_=None if printed.column.numeric else "t")
     length = 0 if subtotal or not largest else round(100 * value / largest)
     return tag(
         "td",
@@ -108,5 +109,5 @@ def _cell(text: str, value: object, strip: PrintedColumn, largest: float, subtot
     )
 
 
-def _total(strip: PrintedColumn) -> str:
-    return tag("td", strip.total or "", class_=None if strip.column.numeric else "t")
+def _total(printed: PrintedColumn) -> str:
+    return tag("td", printed.total or "", class_=None if printed.column.numeric else "t")

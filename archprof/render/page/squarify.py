@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from archprof.analysis.report.treemap import TreemapNode
@@ -47,42 +47,44 @@ class PlacedBox(NamedTuple):
 
 def place_boxes(nodes: Sequence[TreemapNode], metric: str, rect: Rect) -> list[PlacedBox]:
     """The boxes of one model in `rect`, outer ones first; areas are as the totals of `metric`."""
+    if not nodes or not nodes[0].total[metric]:
+        return []
     children: dict[str, list[TreemapNode]] = defaultdict(list)
     for node in nodes[1:]:
         if node.total[metric]:
             children[node.parent].append(node)
-    return list(_inside(nodes[0], children, metric, rect, nodes[0].id)) if nodes and nodes[0].total[metric] else []
+    placed: list[PlacedBox] = []
+    waiting = [*_place_parts(PlacedBox(nodes[0], rect, nodes[0].total[metric], nodes[0].id), children, metric)]
+    while waiting:  # a model may be nested deeper than Python's calls
+        box = waiting.pop()
+        if box.grouped_count or not children[box.node.id]:
+            placed.append(box)
+            continue
+        if len(children[box.node.id]) > 1 and box.rect.width >= 60 and box.rect.height >= 50:
+            placed.append(box._replace(has_head=True))
+            inner = box.rect.inset(2)
+            below = Rect(inner.x, inner.y + HEAD_HEIGHT, inner.width, inner.height - HEAD_HEIGHT)
+            box = box._replace(rect=below, container_id=box.node.id)
+        waiting += _place_parts(box, children, metric)
+    return placed
 
 
-def _inside(
-    node: TreemapNode, children: dict[str, list[TreemapNode]], metric: str, rect: Rect, within: str
-) -> Iterator[PlacedBox]:
-    """The boxes of what `node` holds; of itself, where it holds nothing."""
-    parts = sorted(children[node.id], key=lambda part: -part.total[metric])
+def _place_parts(box: PlacedBox, children: dict[str, list[TreemapNode]], metric: str) -> list[PlacedBox]:
+    """The parts of a module in its rectangle, the last one first; the module itself, where it has none."""
+    parts = sorted(children[box.node.id], key=lambda part: -part.total[metric])
     if not parts:
-        yield PlacedBox(node, rect, node.total[metric], within)
-        return
-    scale = rect.area / sum(part.total[metric] for part in parts)
+        return [box]
+    scale = box.rect.area / sum(part.total[metric] for part in parts)
     shown = [part for part in parts if part.total[metric] * scale >= MIN_BOX_AREA]
     small = [part.total[metric] for part in parts[len(shown) :]]
     values = [part.total[metric] for part in shown] + ([sum(small)] if small else [])
-    places = squarify_values(values, rect)
-    for part, place in zip(shown, places, strict=False):
-        yield from _nested(part, children, metric, place, within)
+    places = squarify_values(values, box.rect)
+    made = [
+        PlacedBox(part, place, part.total[metric], box.container_id) for part, place in zip(shown, places, strict=False)
+    ]
     if small and places[-1].area >= 1:
-        yield PlacedBox(node, places[-1], sum(small), within, grouped_count=len(small))
-
-
-def _nested(
-    node: TreemapNode, children: dict[str, list[TreemapNode]], metric: str, rect: Rect, within: str
-) -> Iterator[PlacedBox]:
-    """A module with parts shows its name where there is room for it."""
-    if len(children[node.id]) > 1 and rect.width >= 60 and rect.height >= 50:
-        yield PlacedBox(node, rect, node.total[metric], within, has_head=True)
-        within = node.id
-        inner = rect.inset(2)
-        rect = Rect(inner.x, inner.y + HEAD_HEIGHT, inner.width, inner.height - HEAD_HEIGHT)
-    yield from _inside(node, children, metric, rect, within)
+        made.append(PlacedBox(box.node, places[-1], sum(small), box.container_id, grouped_count=len(small)))
+    return made[::-1]
 
 
 def squarify_values(values: Sequence[float], rect: Rect) -> list[Rect]:

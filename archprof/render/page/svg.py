@@ -198,7 +198,7 @@ def _free(
 
 
 def _lying(series: ChartData, scale: units.UnitScale) -> str:
-    """A group of bars a category, one bar a set, each with its number at its end."""
+    """A group of bars per category, one bar per set, each with its number at its end."""
     heights = [{str(x): y for x, y, _ in points} for points in series.points]
     legend = _legend(series, CATEGORY_WIDTH)
     x = PlotAxis(
@@ -244,7 +244,7 @@ def _lying(series: ChartData, scale: units.UnitScale) -> str:
 
 
 def _stacked(series: ChartData, scale: units.UnitScale) -> str:
-    """A bar a category, made of one piece a set, which carries the set's name where there is room for it."""
+    """A bar per category, made of one piece per set, which carries the set's name where there is room for it."""
     rows = axes.order_categories(series)
     sizes = [{str(x): y for x, y, _ in points} for points in series.points]
     totals = {row: sum(own.get(row, 0) for own in sizes) for row in rows}

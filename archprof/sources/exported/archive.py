@@ -8,6 +8,7 @@ here: example inputs and pickled tensors are known by their shapes alone.
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -120,9 +121,9 @@ class Pt2Archive:
         """A stored tensor: on meta, but for small integers, or with its values (zeros where they are pickled)."""
         known = self.stored_tensors[name]
         real = values or not (known.dtype.is_floating_point or known.dtype.is_complex)
-        if not values and _numel(known.shape) > MAX_READABLE_ELEMENTS:
+        if not values and math.prod(known.shape) > MAX_READABLE_ELEMENTS:
             real = False
-        if not real or known.payload_path is None or not _numel(known.shape):
+        if not real or known.payload_path is None or not math.prod(known.shape):
             device = "cpu" if real else "meta"
             return torch.empty_strided(known.shape, known.strides, dtype=known.dtype, device=device).zero_()
         with zipfile.ZipFile(Path(self.path).expanduser()) as archive:
@@ -150,10 +151,3 @@ def _read_size(size: Mapping[str, Any]) -> int:
     if type(known) is not int or known < 0:
         raise ValueError("a size of it was not known when it was exported")
     return known
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

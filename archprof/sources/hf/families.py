@@ -1,7 +1,8 @@
 """Families of transformers models whose inputs are made in a way of their own, by model type.
 
-What a family names here is always given; an argument that it does not name is made as in `makers.MAKERS`. Sizes in
-words are read from the configuration, those in figures are what its processor gives, or small where any will do.
+What a family names here is always given; an argument that it does not name is made as `MAKER_BY_ARGUMENT`
+says. Sizes in words are read from the configuration, those in figures are what its processor gives, or small where any
+will do.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def default_inputs(model: nn.Module, batch: int, settings: Mapping[str, int] | N
     """The keyword arguments of one forward.
 
     Args:
-        settings: lengths by their keys in `SETTINGS`.
+        settings: lengths by their keys in `LENGTH_SETTINGS`.
 
     Raises:
         UsageError: a setting that does not exist, or that this model does not read.

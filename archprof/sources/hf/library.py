@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from archprof.sources.recipe import UnavailableError
+from archprof.sources.recipe import UnavailableError, explain_import_error
 
 
 def import_transformers() -> Any:
@@ -17,9 +17,7 @@ def import_transformers() -> Any:
     try:
         import transformers
     except (ImportError, RuntimeError, AttributeError, OSError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name == "transformers":
-            raise UnavailableError("transformers is not installed.", "", "Try: pip install transformers") from None
-        raise UnavailableError(f"transformers cannot be imported: {type(error).__name__}: {error}") from error
+        raise explain_import_error("transformers", error) from error
     return transformers
 
 

@@ -12,7 +12,7 @@ from archprof.sources.recipe import Recipe
 
 
 def make_hf_recipe(name: str, kwargs: dict[str, Any]) -> Recipe:
-    """How to build the model of a configuration; see `configs.choose` for names and errors."""
+    """How to build the model of a configuration; see `configs.choose_config` for names and errors."""
     choice = configs.choose_config(name, kwargs)
     return Recipe(partial(_build_model, choice.architecture, choice.config), inputs=inputs.default_inputs)
 

@@ -26,7 +26,7 @@ def flops_of(calls):
 @pytest.mark.parametrize(
     ("make", "flops"),
     [
-        # pointwise: one an output element, broadcast included
+        # pointwise: one per output element, broadcast included
         (lambda t: t(2, 3) + t(4, 1, 3), 24),
         (lambda t: torch.add(t(2, 3), t(2, 3), alpha=2), 6),
         (lambda t: t(2, 3).relu_(), 6),

@@ -4,10 +4,10 @@ MACs of a convolution: output elements × weight elements of one output channel.
 weight elements of one input channel. Groups and dilation need no term of their own: the weight's shape holds the
 first, and the second only spaces the taps. Padding is counted as data, as in every published count. A complex
 multiply-accumulate is four real ones.
-FLOPs: 2 × MACs, and one add an output element when there is a bias.
+FLOPs: 2 × MACs, and one add per output element when there is a bias.
 
 Backward: the gradients of input and weight cost the forward's MACs each, where they are asked for; the gradient of
-the bias one add an element of the incoming gradient, less one a channel.
+the bias one add per element of the incoming gradient, less one per channel.
 
 Torch's own counter agrees on all but the weight's gradient in a grouped convolution, which it counts as if there
 were one group (its formula reads no `groups`): `groups` times too many.
@@ -56,7 +56,7 @@ class ConvolutionArgPlaces(NamedTuple):
     padding: int
     dilation: int | None
     transposed: bool = False
-    extra_flops: int = 0  # FLOPs an output element, of an activation or an add in the same op
+    extra_flops: int = 0  # FLOPs per output element, of an activation or an add in the same op
 
 
 BACKEND_CONVOLUTIONS = {

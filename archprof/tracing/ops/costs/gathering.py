@@ -1,7 +1,7 @@
 """Ops that add what they move: scattering with a sum, the backward of a gather, padding or fold, bags of embeddings.
 
-One FLOP an element added. A bag of embeddings sums, averages or takes the maximum of its rows: as a reduction, and one
-multiply an element when samples are weighted. Moving without adding is in `movement`.
+One FLOP per element added. A bag of embeddings sums, averages or takes the maximum of its rows: as a reduction, and one
+multiply per element when samples are weighted. Moving without adding is in `movement`.
 """
 
 from __future__ import annotations

@@ -2,11 +2,11 @@
 
 Per element: squared error 2, smooth L1 and Huber 4, binary cross entropy 7 (from logits 4, and 1 more each for a
 weight and a positive weight), soft margin 4, multi-class margin 4; then 1 to sum or average over the batch, unless
-`reduction="none"`. Negative log likelihood: 2 a target. Backward: as many per element, without the reduction;
-negative log likelihood 1 a target.
+`reduction="none"`. Negative log likelihood: 2 per target. Backward: as many per element, without the reduction;
+negative log likelihood 1 per target.
 
 Distances, for each pair of vectors of length M: 3 M + 1 (subtract, power, add; one root); backward twice that. The
-Euclidean distance by matrix product: M MACs a pair, 4 FLOPs a pair to join and take the root, 2 M a vector for its
+Euclidean distance by matrix product: M MACs per pair, 4 FLOPs per pair for sum and root, 2 M per vector for its
 own length. CTC and multi-label margin depend on the targets' values: unknown.
 """
 

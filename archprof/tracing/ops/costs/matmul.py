@@ -1,7 +1,7 @@
 """Matrix products.
 
 MACs: output elements × the length of the summed dimension, whatever the dtype; a complex multiply-accumulate is four
-real ones (torch's counter takes it for one). FLOPs: 2 × MACs; `addmm` and its kin one add an output element more for
+real ones (torch's counter takes it for one). FLOPs: 2 × MACs; `addmm` and its kin one add more per output element for
 what they add, and `linear` for its bias. Factors like `alpha` and the scales of a scaled product are not counted.
 
 `_trilinear` (the core of `nn.Bilinear`) is counted as written: for each element of the full three-way product one

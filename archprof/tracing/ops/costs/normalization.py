@@ -2,11 +2,11 @@
 
 Per element, in training (and for layer, group and instance norm always) 5 FLOPs: sum, subtract the mean, square, add,
 multiply by 1/std; plus 1 for a weight and 1 for a bias. RMS norm: 3 (square, add, multiply) plus 1 for a weight. A
-batch norm in evaluation: 2, its statistics and its weights folded into one scale and one shift. Work once a channel
+batch norm in evaluation: 2, its statistics and its weights folded into one scale and one shift. Work once per channel
 or row (square roots, running statistics) is not counted.
 
 Backward: twice the forward, a bias taken to be there when a weight is.
-`weight_norm`: 3 an element (square, add, scale) and one division a norm; its backward twice that.
+`weight_norm`: 3 per element (square, add, scale) and one division per norm; its backward twice that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RMS_FLOPS = 3
 
 
 def norm_flops_per_element(weight: Tensor | None, bias: Tensor | None) -> int:
-    """FLOPs an element of a norm that takes its statistics from its input."""
+    """FLOPs per element of a norm that takes its statistics from its input."""
     return CENTRED_FLOPS + (weight is not None) + (bias is not None)
 
 

@@ -1,11 +1,11 @@
-"""Arithmetic element by element: 1 FLOP an output element for each op, whatever the hardware pays for it.
+"""Arithmetic element by element: 1 FLOP per output element for each op, whatever the hardware pays for it.
 
 That holds for arithmetic (also in one op with a factor: `add` with alpha, `addcmul`, `lerp`), comparisons, elementary
 and special functions, named activations (ReLU, GELU, hard swish …) and for integer results of floating-point
 operands. Exceptions:
 * arithmetic on integers and bools alone is no FLOP; on complex numbers it is 1 as well;
-* gated linear unit (`glu`) and dropout in training: 2 an output element;
-* backward of an activation: 1 an element where its derivative is a constant by pieces (ReLU, hard tanh, leaky ReLU
+* gated linear unit (`glu`) and dropout in training: 2 per output element;
+* backward of an activation: 1 per element where its derivative is a constant by pieces (ReLU, hard tanh, leaky ReLU
   …), 2 where it must be computed (GELU, sigmoid …).
 """
 
@@ -55,7 +55,7 @@ PRIMITIVE_OPS = """
 
 
 def per_element_rule(flops: int) -> CostRule:
-    """The rule of so many FLOPs an element of the main result."""
+    """The rule of so many FLOPs per element of the main result."""
 
     def count(result: Any, /, *args: Any, **_: Any) -> OpCost:
         made = first_tensor(result)

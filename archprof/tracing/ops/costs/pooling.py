@@ -1,9 +1,9 @@
 """Pooling.
 
-Maximum: window - 1 an output element. Average: window an output element (window - 1 adds, one division). Padding
+Maximum: window - 1 per output element. Average: window per output element (window - 1 adds, one division). Padding
 counts as data. Adaptive pooling has windows of different lengths where the output does not divide the input: each is
 counted at its own length.
-Backward of a maximum: one add an element of the incoming gradient. Of an average: as the forward.
+Backward of a maximum: one add per element of the incoming gradient. Of an average: as the forward.
 """
 
 from __future__ import annotations

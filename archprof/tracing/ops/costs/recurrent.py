@@ -2,11 +2,11 @@
 
 A row is one step of one sequence. MACs: rows × elements of all weight matrices (projection included); the first
 step's product with the initial state is counted even where that state is zero.
-FLOPs: 2 × MACs, 1 a row for each element of each bias, and for each row, layer and direction with H hidden units
+FLOPs: 2 × MACs, 1 per row for each element of each bias, and for each row, layer and direction with H hidden units
 * LSTM 13 H: 4 H join the two products, 4 H gate functions, 3 H new cell state, 2 H output;
 * GRU 10 H: 2 H join the products of two gates, 2 H gate functions, 3 H new candidate, 3 H blend with the old state;
 * RNN 2 H: join the products, activation.
-Dropout between layers in training: 2 an element it is applied to.
+Dropout between layers in training: 2 per element it is applied to.
 
 Backward: twice the forward, since each weight matrix stands in two products, one for the gradient of its input and
 one for its own. The gradient of the first layer's input is counted even where nobody asks for it.
@@ -105,9 +105,23 @@ def backward_rule(forward: CostRule) -> CostRule:
     return count
 
 
+def _backward_rule_of_function(cell: RecurrentCell) -> CostRule:
+    """Of the function's own backward: the gradients of its weights are left out where the result has none of them."""
+    forward = _rule_of_function(cell)
+
+    def count(result: Any, /, *args: Any, **named: Any) -> OpCost | None:
+        weights, _layers, _dropout = _read_function_args(args[1:])
+        found = forward(result, *args, **named)
+        none = result is not None and not any(tensor is not None for tensor in result[-len(weights) :])
+        passes = 1 if none else 2
+        return found and OpCost(passes * found.macs, passes * found.flops)
+
+    return count
+
+
 for _name, _cell in {"lstm": LSTM, "gru": GRU, "rnn_tanh": RNN, "rnn_relu": RNN}.items():
     cost_rule(f"aten.{_name}", keeps=_keep_rule(_cell))(_rule_of_function(_cell))
-    cost_rule(f"aten.{_name}_backward")(backward_rule(_rule_of_function(_cell)))
+    cost_rule(f"aten.{_name}_backward")(_backward_rule_of_function(_cell))
 
 
 def _cudnn_rule(at: int) -> CostRule:

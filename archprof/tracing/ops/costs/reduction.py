@@ -23,7 +23,7 @@ SOFTMAX_BACKWARD_FLOPS = 4
 
 
 def reduction_rule(per_input: int, per_output: int) -> CostRule:
-    """The rule of so many FLOPs an input element, and so many more (or fewer) an output element."""
+    """The rule of so many FLOPs per input element, and so many more (or fewer) per output element."""
 
     def count(result: Any, /, x: Tensor, *args: Any, **_: Any) -> OpCost:
         made = first_tensor(result)

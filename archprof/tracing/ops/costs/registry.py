@@ -136,7 +136,7 @@ def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
     """Register your own rule for an op, in place of any that it has.
 
     The decorated function is called as `function(result, *args, **kwargs)` with the op's result and its arguments,
-    and returns a `Count`, a pair (macs, flops), or `None` when the shapes do not tell.
+    and returns an `OpCost`, a pair (macs, flops), or `None` when the shapes do not tell.
 
         @archprof.register_cost("mylib.my_op")
         def my_op(result, x, weight):

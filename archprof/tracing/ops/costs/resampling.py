@@ -1,10 +1,10 @@
 """Interpolation and sampling at computed places.
 
-Linear interpolation in d dimensions: 2^d multiplies and 2^d - 1 adds an output element, so 3, 7, 15; bicubic: 16 and
+Linear interpolation in d dimensions: 2^d multiplies and 2^d - 1 adds per output element, so 3, 7, 15; bicubic: 16 and
 15, so 31; nearest: none. The weights, shared by all channels, are not counted. Backward: as the forward, and for
-nearest one add an element of the incoming gradient. Filters that widen with the scale (`antialias=True`) run along the
+nearest one add per element of the incoming gradient. Filters that widen with the scale (`antialias=True`) run along the
 width, then along the height: 2 t - 1 FLOPs for an element made of t; their backward is unknown.
-Sampling on a grid adds 2 FLOPs a coordinate to bring it to pixels; its backward costs twice its forward. An affine
+Sampling on a grid adds 2 FLOPs per coordinate to bring it to pixels; its backward costs twice its forward. An affine
 grid is a matrix product: MACs = its elements × the length of a homogeneous coordinate.
 """
 

@@ -34,6 +34,6 @@ def first_tensor(result: Any) -> Tensor:
 
 
 def spread_over_dims(values: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    """One number a spatial dimension, where torch lets one number stand for all."""
+    """One number per spatial dimension, where torch lets one number stand for all."""
     numbers = (values,) if isinstance(values, int) else tuple(values)
     return numbers * dims if len(numbers) == 1 else numbers

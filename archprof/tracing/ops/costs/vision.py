@@ -1,7 +1,7 @@
 """torchvision's own ops.
 
 Region-of-interest alignment with s × s samples a bin: each sample is one bilinear interpolation (7 FLOPs), and
-averaging them takes s × s more an output element; its backward costs the same. Without a given number of samples
+averaging them takes s × s more per output element; its backward costs the same. Without a given number of samples
 (`sampling_ratio` -1 or 0) it depends on the size of each region, and pooling over regions always does: unknown.
 
 Deformable convolution: MACs as the convolution of the same shape. FLOPs: 2 × MACs, the bias, one bilinear

@@ -1,0 +1,57 @@
+"""`archprof memory`: how much memory a model takes, and what fills it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import archprof
+from archprof.cli import options
+from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_table, write_text
+from archprof.cli.progress import show_waiting
+
+
+def memory(
+    model: options.Model,
+    input: options.Input = None,
+    arg: options.Arg = None,
+    settings: options.Lengths = None,
+    phase: options.Phase = None,
+    context: options.Context = None,
+    batch: options.Batch = 1,
+    dtype: options.Dtype = None,
+    train: options.Train = False,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")
+    ] = 1,
+    set_to_none: Annotated[
+        bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
+    ] = True,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Say whether it fits there: h100, 4090, a100-40.")
+    ] = None,
+    format: options.FormatName = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """How much memory a pass or a training step takes on a GPU, without one, and what fills it."""
+    with error_boundary(debug):
+        form = choose_format(format, output)
+        with show_waiting(f"Tracing {model}"):
+            answer = archprof.predict_memory(
+                model, options.add_arguments(input, arg) or None, batch=batch, dtype=dtype, train=train,
+                set=options.parse_lengths(settings), phase=phase, context=context, optimizer=optimizer,
+                accumulate=accumulate, set_to_none=set_to_none, device=device,
+            )  # fmt: skip
+        if form == "json":
+            write_text(answer.to_json(), output)
+        elif form == "text":
+            shown = render_for_terminal if output is None else lambda table: table.to_text()
+            write_text("\n".join(map(shown, answer.tables())), output)
+        else:
+            write_table(answer.table(), form, output)

@@ -1,0 +1,55 @@
+"""Whether a run fits on a device: what it uses against what can be used there."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from archprof.errors import UsageError
+from archprof.predicting.devices import Device
+from archprof.predicting.memory import Estimate
+
+GIB = 1 << 30
+USABLE_SHARE = 0.985
+"""Of the datasheet's GB, which are GiB: 24,268 of 24,576 MiB on an RTX 3090, 81,559 of 81,920 on an H100."""
+
+USABLE_SHARE_WITH_ECC = 0.93
+"""Where GDDR memory holds its error-correcting codes, too: 15,109 of 16,384 MiB on a T4, 23,034 of 24,576 on an L4."""
+
+ECC_DEVICES = ("NVIDIA T4", "NVIDIA L4", "NVIDIA L40S", "NVIDIA A10", "NVIDIA A10G")
+
+VerdictWord = Literal["fits", "does not fit", "too close to say"]
+
+
+class Verdict(NamedTuple):
+    """What is said of a device, and of how many bytes of its memory."""
+
+    device: str
+    capacity: int
+    word: VerdictWord
+
+
+def find_capacity(device: Device) -> int | None:
+    """Bytes that programs can use of a device's memory; `None` where the catalogue does not know its size."""
+    figure = device.figures.get("mem_gb")
+    if figure is None:
+        return None
+    share = USABLE_SHARE_WITH_ECC if device.name in ECC_DEVICES else USABLE_SHARE
+    return int(figure.value / 1e9 * GIB * share)
+
+
+def judge(used: Estimate, device: Device) -> Verdict:
+    """Whether what is used fits, by its interval.
+
+    Raises:
+        UsageError: how much memory the device has is not known.
+    """
+    capacity = find_capacity(device)
+    if capacity is None:
+        raise UsageError(f"How much memory the {device.name} has is not known.", "See: archprof devices")
+    if used.low > capacity:
+        word: VerdictWord = "does not fit"
+    elif used.high is not None and used.high <= capacity:
+        word = "fits"
+    else:
+        word = "too close to say"
+    return Verdict(device.name, capacity, word)

@@ -1,0 +1,132 @@
+"""What a training run, or a forward, asks of the allocator and gives back, in order: the events of several steps.
+
+The order is the program's. Weights and buffers come first. Each step begins with its inputs; an op's results are
+allocated before it runs, its workspace is lent while it runs, and what died with it is given back after it. The
+optimizer's state is made in the first step and stays; gradients go before the next step, unless they are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from archprof.facts.records import Op, Profile, Role, Storage
+from archprof.facts.steps import Step, build_step
+
+HOST_ROLES: frozenset[Role] = frozenset(("optimizer state", "temporary"))
+SCALAR_BYTES = 8
+"""Counters of steps lie on the host; those of fused optimizers, which do not, are as small."""
+
+
+class Workspaces(NamedTuple):
+    """What libraries borrow.
+
+    Attributes:
+        lend: bytes that an op's kernel borrows while it runs.
+        keeps: whether an op is a product, for the first of which in a thread a workspace is made that stays.
+        kept_bytes: its size.
+    """
+
+    lend: Callable[[Op], int] = lambda op: 0
+    keeps: Callable[[Op], bool] = lambda op: False
+    kept_bytes: int = 0
+
+
+NO_WORKSPACES = Workspaces()
+
+
+class Change(NamedTuple):
+    """One allocation or free.
+
+    Attributes:
+        block: its number in the run: of a storage in a step, or of a workspace.
+        nbytes: allocated; `None`: freed.
+        position: of the op in its step; -1 before the first.
+        step: from 0.
+        is_workspace: it holds no tensor.
+    """
+
+    block: int
+    nbytes: int | None
+    position: int
+    step: int
+    is_workspace: bool = False
+
+
+def list_changes(profile: Profile, workspaces: Workspaces, steps: int = 3) -> Iterator[Change]:
+    """The events of so many steps."""
+    run = _Run(profile, workspaces)
+    yield from run.begin()
+    for number in range(steps):
+        yield from run.run_step(number, build_step(profile, "first" if number == 0 else "steady"))
+
+
+class _Run:
+    """Which block of the run each storage has at the moment."""
+
+    def __init__(self, profile: Profile, workspaces: Workspaces) -> None:
+        self.profile, self.workspaces = profile, workspaces
+        self.blocks: dict[int, int] = {}  # by storage
+        self.count = 0
+        self.threads: set[str] = set()  # that have multiplied: the backward has one of its own
+
+    def begin(self) -> Iterator[Change]:
+        """What is there before the first step."""
+        for index, storage in enumerate(self.profile.storages):
+            if storage.born is None and storage.role != "input":
+                yield self._allocate(index, storage, -1, 0)
+
+    def run_step(self, number: int, step: Step) -> Iterator[Change]:
+        storages = self.profile.storages
+        count = max(len(step.ops), 1)
+        made: list[list[int]] = [[] for _ in range(count)]
+        ends: list[list[int]] = [[] for _ in range(count)]
+        for life in step.lives:
+            storage = storages[life.storage]
+            if is_on_host(storage):
+                continue
+            if life.made:
+                made[life.first].append(life.storage)
+            elif storage.role == "input":
+                yield self._allocate(life.storage, storage, -1, number)
+            if life.dropped or not _outlives_step(storage, self.profile):
+                ends[life.last].append(life.storage)
+        for position, index_of_op in enumerate(step.ops):
+            for index in made[position]:
+                yield self._allocate(index, storages[index], position, number)
+            yield from self._lend(index_of_op, position, number)
+            for index in ends[position]:
+                yield self._free(index, position, number)
+
+    def _allocate(self, index: int, storage: Storage, position: int, step: int) -> Change:
+        self.count += 1
+        self.blocks[index] = self.count
+        return Change(self.count, storage.nbytes, position, step)
+
+    def _free(self, index: int, position: int, step: int) -> Change:
+        return Change(self.blocks.pop(index, 0), None, position, step)
+
+    def _lend(self, index: int, position: int, step: int) -> Iterator[Change]:
+        op = self.profile.ops[index]
+        thread = "backward" if op.phase == "backward" else "main"
+        if thread not in self.threads and self.workspaces.keeps(op):
+            self.threads.add(thread)
+            self.count += 1
+            yield Change(self.count, self.workspaces.kept_bytes, position, step, is_workspace=True)
+        nbytes = self.workspaces.lend(op)
+        if nbytes:
+            self.count += 1
+            yield Change(self.count, nbytes, position, step, is_workspace=True)
+            yield Change(self.count, None, position, step)
+
+
+def is_on_host(storage: Storage) -> bool:
+    """Whether it is a number that an optimizer keeps beside the device."""
+    return storage.role in HOST_ROLES and storage.nbytes <= SCALAR_BYTES
+
+
+def _outlives_step(storage: Storage, profile: Profile) -> bool:
+    if storage.role == "gradient":
+        training = profile.training
+        return training is not None and (training.accumulate > 1 or not training.set_to_none)
+    return storage.role in ("parameter", "buffer", "constant", "optimizer state")

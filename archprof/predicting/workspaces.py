@@ -1,0 +1,55 @@
+"""Memory that libraries of the device lend themselves beside the tensors, and where each figure is from.
+
+* cuBLAS, once a thread that multiplies: 8,519,680 bytes, on Hopper 33,554,432. Seen in recorded events of torch 2.6 to
+  2.11, as `:4096:2:16:8` asks for it. The forward and the backward have a thread each, so that training pays twice.
+* cuDNN, the backward of a convolution: 115 MB, or a copy of its weight and, for windows larger than 1 x 1, of its
+  input and gradient in another layout, where that is more. Fitted on PePR. Convolutions on less than 4 MB are in no
+  row of it at a peak: they are given 32 times what they read, which is a guess.
+* With cudnn.benchmark on, the kernels of 1 x 1 windows copy, too: as with timm's script on an A100 (itu-rad/GPUMemNet).
+* cuDNN, the forward of a convolution: none was seen at a peak of PePR.
+* A depthwise convolution has torch's own kernel, which borrows nothing.
+
+PePR is saintslab/PePR@ce087aa: timm models, batch 32, float32, 256 x 256, Adam, on a GPU of 24 GB, cudnn.benchmark off.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from archprof.facts.records import Op
+from archprof.predicting.memory_events import Workspaces
+
+MULTIPLYING_OPS = frozenset(
+    {"aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm", "aten.linear", "aten.matmul", "aten.addbmm", "aten.mv"}
+)
+CUBLAS_BYTES = 8_519_680
+CUBLAS_BYTES_HOPPER = 33_554_432
+CONVOLUTION_BACKWARD_BYTES = 115_000_000
+SMALL_CONVOLUTION_TIMES = 32
+
+HOPPER_NAMES = ("H100", "H200", "GH200", "H800", "H20")
+
+
+def choose_workspaces(device: str | None, *, benchmark: bool = False) -> Workspaces:
+    """What libraries lend themselves on the device of that name; `benchmark`: with cudnn.benchmark on."""
+    hopper = device is not None and any(name in device for name in HOPPER_NAMES)
+    lend = partial(lend_to_op, benchmark=benchmark)
+    return Workspaces(lend, keeps_workspace, CUBLAS_BYTES_HOPPER if hopper else CUBLAS_BYTES)
+
+
+def lend_to_op(op: Op, *, benchmark: bool = False) -> int:
+    """Bytes that the kernel of an op borrows while it runs."""
+    if op.name != "aten.convolution_backward":
+        return 0
+    gradient, given, weight = op.signature.inputs[:3]
+    if weight.shape[1] == 1 < given.shape[1]:
+        return 0
+    is_product = not benchmark and all(size == 1 for size in weight.shape[2:])
+    operands = weight.nbytes + given.nbytes + gradient.nbytes
+    copies = weight.nbytes if is_product else operands
+    return max(min(CONVOLUTION_BACKWARD_BYTES, SMALL_CONVOLUTION_TIMES * operands), copies)
+
+
+def keeps_workspace(op: Op) -> bool:
+    """Whether it is a product of cuBLAS, whose workspace stays from the first of a thread on."""
+    return op.name in MULTIPLYING_OPS

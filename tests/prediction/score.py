@@ -1,0 +1,162 @@
+"""Scores predicted memory on public measurements: `python tests/prediction/score.py [--quick]`.
+
+The models are split by family into two halves. What is fitted (the workspace of a convolution's backward, the context
+of a device) is fitted on one half and read on the other, both ways; the errors of the halves that were not fitted on
+are put together. Nothing is fitted to a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from timm.layers import set_fused_attn
+
+import archprof
+from archprof.facts.records import Op, Profile
+from archprof.predicting.memory import predict_memory
+from archprof.predicting.workspaces import CONVOLUTION_BACKWARD_BYTES, choose_workspaces
+
+DATA = Path(__file__).parent / "data"
+GRID = (90_000_000, 100_000_000, 115_000_000, 130_000_000)
+"""What the workspace of a convolution's backward is chosen from."""
+
+CONTEXTS = tuple(range(1_400 << 20, 2_200 << 20, 50 << 20))
+
+
+class Replayed(NamedTuple):
+    """What was predicted of a row, before a context is added: bytes."""
+
+    allocated: int
+    reserved: int
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Relative errors: predicted / measured - 1."""
+
+    what: str
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(map(abs, self.values))
+
+    @property
+    def p90(self) -> float:
+        sizes = sorted(map(abs, self.values))
+        return sizes[min(int(0.9 * len(sizes)), len(sizes) - 1)]
+
+    @property
+    def under(self) -> float:
+        """The share of rows that were predicted by more than 2 % too low."""
+        return sum(value < -0.02 for value in self.values) / len(self.values)
+
+    def __str__(self) -> str:
+        return f"{self.what:<34} {len(self.values):>5} {self.median:>8.2%} {self.p90:>8.2%} {self.under:>12.0%}"
+
+
+def family(model: str) -> str:
+    """The letters with which a model's name begins: resnet50 and resnet101 are of one family."""
+    return re.sub(r"^timm:(legacy_|gluon_|tf_)?([a-z]+).*", r"\2", model)
+
+
+def halves(models: Iterable[str]) -> dict[str, int]:
+    """Every other family in the order of the alphabet, by model."""
+    models = sorted(set(models))
+    families = sorted({family(model) for model in models})
+    return {model: families.index(family(model)) % 2 for model in models}
+
+
+def read_rows(name: str) -> list[dict[str, str]]:
+    path = DATA / name
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return list(csv.DictReader(text.splitlines()))
+
+
+def workspace_of(nbytes: int) -> Callable[[Op], int]:
+    """The rule of the package with another figure for the backward of a convolution."""
+    usual = choose_workspaces(None).lend
+
+    def lend(op: Op) -> int:
+        lent = usual(op)
+        return nbytes if lent == CONVOLUTION_BACKWARD_BYTES else lent
+
+    return lend
+
+
+def replay(profile: Profile, nbytes: int) -> Replayed:
+    found = predict_memory(profile, choose_workspaces(None)._replace(lend=workspace_of(nbytes)))
+    return Replayed(found.allocated_peak_bytes.value, found.reserved_peak_bytes.value)
+
+
+def score_pepr(quick: bool = False) -> Iterator[Errors]:
+    """Adam, batch 32, float32, 256 x 256, RTX 3090 class; the fit of the workspace is on the other half."""
+    measured: dict[tuple[str, str], dict[str, int]] = {}
+    for row in read_rows("memory_pepr.csv"):
+        measured.setdefault((row["model"], row["input"]), {})[row["quantity"]] = int(row["bytes"])
+    chosen = sorted(measured)[:: 8 if quick else 1]
+    half = halves(model for model, _ in measured)
+    found = {}
+    set_fused_attn(False)  # the timm of 2023 writes its attention out
+    for model, shape in chosen:
+        profile = archprof.profile(model, [shape], batch=32, train=True, optimizer="adam")
+        found[model, shape] = {nbytes: replay(profile, nbytes) for nbytes in (GRID if not quick else GRID[2:3])}
+
+    def errors(of: int, nbytes: int, place: int, quantity: str) -> list[float]:
+        return [found[key][nbytes][place] / measured[key][quantity] - 1 for key in chosen if half[key[0]] == of]
+
+    best = {
+        of: min(found[chosen[0]], key=lambda nbytes: statistics.mean(map(abs, errors(of, nbytes, 0, "max_allocated"))))
+        for of in (0, 1)
+    }
+    for place, quantity in enumerate(("max_allocated", "reserved_after_epoch_2")):
+        yield Errors(quantity, tuple(value for of in (0, 1) for value in errors(of, best[1 - of], place, quantity)))
+
+
+def score_device(every: int) -> Iterator[Errors]:
+    """timm's training script, float32, A100; one context for all, that of the other half."""
+    rows = [row for row in read_rows("memory_gpumemnet_timm.csv.gz") if row["flag"] == "ok"]
+    names = sorted({row["model"] for row in rows})
+    half, names = halves(names), names[::every]
+    gaps: list[tuple[int, int, int]] = []
+    set_fused_attn(True)
+    for row in rows:
+        if row["model"] not in names:
+            continue
+        profile = archprof.profile(
+            row["model"], batch=int(row["batch"]), train=True, optimizer="sgd(momentum=0.9, nesterov=True)"
+        )
+        found = predict_memory(profile, choose_workspaces("NVIDIA A100", benchmark=True))
+        gaps.append((half[row["model"]], found.reserved_peak_bytes.value, int(row["bytes"])))
+    errors = []
+    for of in (0, 1):
+        others = [(reserved, measured) for other, reserved, measured in gaps if other != of]
+        context = min(CONTEXTS, key=lambda one: statistics.mean(abs((had + one) / was - 1) for had, was in others))
+        errors += [(reserved + context) / measured - 1 for own, reserved, measured in gaps if own == of]
+    yield Errors("device used", tuple(errors))
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="an eighth of the models of PePR, nothing fitted")
+    parser.add_argument("--every", type=int, default=8, help="every so many models for the memory of a device")
+    asked = parser.parse_args(words)
+    print(f"{'':<34} {'rows':>5} {'median':>8} {'p90':>8} {'under by 2%':>12}")
+    for errors in score_pepr(asked.quick):
+        print(errors)
+    if not asked.quick:
+        for errors in score_device(asked.every):
+            print(errors)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
