@@ -61,9 +61,15 @@ class Cost(NamedTuple):
     unknown: int = 0
 
 
+OWNED_TOTALS = ("params", "trainable_params", "buffers", "param_bytes")
+WORK_TOTALS = ("macs", "flops", "backward_macs", "backward_flops")
+ACTIVATION_TOTALS = ("activation_elements", "activation_bytes")
+"""The names of totals that are lower bounds together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The whole model, under the names that the JSON uses. Not `complete`: counts are lower bounds."""
+    """The whole model, under the names that the JSON uses. Not `complete`: those of `lower_bounds` are such."""
 
     params: int
     trainable_params: int
@@ -76,6 +82,7 @@ class Totals:
     activation_elements: int
     activation_bytes: dict[str, int]
     complete: bool
+    lower_bounds: tuple[str, ...] = ()
 
 
 class CacheTensor(NamedTuple):
@@ -142,6 +149,7 @@ class Profile:
         failure: set when the forward did not come to its end.
         overlays: what was measured, predicted or probed, keyed by call.
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
+        unsized: names of the lazy parameters and buffers that have no shape, since their modules did not run.
         training: where the steps of the optimizer stand among the ops, where one was traced.
         sees_calls: a call of a module is seen, which each pass tries out; without that, who was called is not known.
     """
@@ -162,6 +170,7 @@ class Profile:
     failure: Failure | None = None
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
+    unsized: tuple[str, ...] = ()
     training: Training | None = None
     sees_calls: bool = True
 
@@ -174,7 +183,7 @@ class Profile:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The rows of the tables: the calls in order, and the modules that were never called."""
-        return build_layers(self.modules, self.parameters, self.calls, whole=self.failure is None)
+        return build_layers(self.modules, self.parameters, self.calls)
 
     @cached_property
     def call_rows(self) -> tuple[int, ...]:
@@ -211,6 +220,16 @@ class Profile:
     def stopped_row(self) -> int | None:
         """The index into `layers` of the call in which the forward stopped; `None` where it did not."""
         return self.call_rows[self.failure.call] if self.failure and self.call_rows else None
+
+    def list_stopped_rows(self) -> tuple[int, ...]:
+        """Indices into `layers` of the call in which the forward stopped, and of all that it did not reach."""
+        unreached = (row for row, layer in enumerate(self.layers) if layer.call is None)
+        return () if self.stopped_row is None else (self.stopped_row, *unreached)
+
+    def list_unsized_rows(self) -> tuple[int, ...]:
+        """Indices into `layers` of the modules that own a parameter without a shape."""
+        owners = {name.rpartition(".")[0] for name in self.unsized}
+        return tuple(row for row, layer in enumerate(self.layers) if layer.path in owners) if owners else ()
 
     @property
     def measurement(self) -> Measurement | None:
@@ -321,8 +340,16 @@ class Profile:
             backward_flops=cost.backward_flops,
             activation_elements=cost.activation_elements,
             activation_bytes=dict(cost.activation_bytes),
-            complete=self.failure is None and not self.lacks_calls and not cost.unknown,
+            complete=not (self.failure or self.unsized or self.lacks_calls or cost.unknown),
+            lower_bounds=self._list_lower_bounds(unknown=bool(cost.unknown) or self.lacks_calls),
         )
+
+    def _list_lower_bounds(self, *, unknown: bool) -> tuple[str, ...]:
+        """The names of the totals that are lower bounds: what owned tensors take is known before anything runs."""
+        bounds: tuple[str, ...] = OWNED_TOTALS if self.unsized else ()
+        if self.failure or unknown:
+            bounds += WORK_TOTALS if self.mode == "train" else WORK_TOTALS[:2]
+        return (*bounds, *ACTIVATION_TOTALS) if self.failure else bounds
 
     def check(self) -> None:
         """Raise `ValueError` on the first invariant that does not hold."""

@@ -30,14 +30,13 @@ from archprof.torchside.private import check_autograd, grad_switch, has_call_ent
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing import failure_hints
-from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
+from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.chance import Draw, choose_pass
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
-from archprof.tracing.ops.shapes.strides import strides_of_copy
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
 from archprof.tracing.pass_notes import explain_fallback, list_call_notes
 from archprof.tracing.pass_setup import find_pass_dtype, set_train_flags
@@ -241,10 +240,7 @@ class _TracedPass:
             self.notes.append(HIDDEN_OUTPUT_NOTE if self.hides_backward else NO_BACKWARD_NOTE)
             return
         with self.recorder.paused():
-            seeds = [
-                torch.empty_strided(t.shape, strides_of_copy(t.shape, t.stride()), dtype=t.dtype, device=t.device)
-                for t in roots
-            ]
+            seeds = list(map(make_seed, roots))
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         with self.calls.open_backward():
@@ -284,6 +280,7 @@ class _TracedPass:
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
+            unsized=tuple(self.calls.inventory.lazy_names),
             training=self.training,
             sees_calls=self.calls.sees_calls,
         )

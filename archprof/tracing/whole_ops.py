@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from archprof.torchside.dispatch import open_to_mode
-from archprof.torchside.private import DisableTorchDispatch, will_run_node
+from archprof.torchside.private import DisableTorchDispatch, DisableTorchFunction, will_run_node
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.op_memo import inspect_call
 from archprof.tracing.ops.costs import KeptForBackward, find_op_rule
@@ -45,9 +45,7 @@ def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: 
     if metas and not ops.calls.autocast_seen:
         check_dtypes(name, args, kwargs)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        if metas:
-            return _run_differentiable(ops, name, args, kwargs)
-        return func(*args, **kwargs)  # real tensors need real gradients: torch's own ops are recorded
+        return _run_differentiable(ops, name, func if not metas else None, args, kwargs)
     result = None
     if DisableTorchDispatch is not None:
         with DisableTorchDispatch():  # what an answer makes is no op of the model's
@@ -152,19 +150,20 @@ class NoSecondGradient(torch.autograd.Function):
 
 
 class _WholeFunction(torch.autograd.Function):
-    """A function answered by shape whose backward is one op of its own."""
+    """A function whose backward is one op of its own; answered by shape, or on real tensors by `func`."""
 
     @staticmethod
-    def forward(ctx: Any, ops: Any, name: str, spread: Any, *tensors: torch.Tensor) -> Any:
+    def forward(ctx: Any, ops: Any, name: str, func: Any, spread: Any, *tensors: torch.Tensor) -> Any:
         args, kwargs = spread(tensors)
         rule = find_op_rule(name)
         with ops.recorder.paused():
-            result = _answer_by_shape(name, args, kwargs)
+            result = _compute_real_result(func, args, kwargs) if func else _answer_by_shape(name, args, kwargs)
             kept = rule.keeps(result, *args, **kwargs) if rule and rule.keeps else KeptForBackward()
-            reserve = [torch.empty(x.shape, dtype=getattr(torch, x.dtype), device="meta") for x in kept.reserve]
+            device = tensors[0].device
+            reserve = [torch.empty(x.shape, dtype=getattr(torch, x.dtype), device=device) for x in kept.reserve]
         results = tensors_in(result)
         ops.record_function(_add_overload(name, args), list(tensors), (*results, *reserve), args, kwargs)
-        ctx.ops, ctx.name, ctx.spread, ctx.given = ops, name, spread, len(tensors)
+        ctx.ops, ctx.name, ctx.func, ctx.spread, ctx.given = ops, name, func, spread, len(tensors)
         ctx.save_for_backward(*tensors, *[results[index] for index in kept.outputs], *reserve)
         return result
 
@@ -178,14 +177,28 @@ class _WholeFunction(torch.autograd.Function):
         wanted[:data] = [tensor.is_floating_point() for tensor in tensors[:data]]  # kernels compute these in any case
         with ctx.ops.recorder.paused():
             made = [torch.empty_like(t) if wants else None for t, wants in zip(tensors, wanted, strict=True)]
+            if ctx.func:
+                _fill_gradients(made, ctx, tensors, grads)
         inputs = [grad for grad in grads if grad is not None] + list(saved)
         ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(made), args, kwargs)
         if torch.is_grad_enabled():  # a graph of the gradients is made
             made = NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
-        return (None, None, None, *made)
+        return (None, None, None, None, *made)
 
 
-def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def _fill_gradients(made: list[torch.Tensor | None], ctx: Any, tensors: Any, grads: Any) -> None:
+    """Give the gradients their values, of the function run again: what it kept was no more than the op keeps."""
+    with DisableTorchFunction(), torch.enable_grad():
+        leaves = [t.detach().requires_grad_(into is not None) for t, into in zip(tensors, made, strict=True)]
+        args, kwargs = ctx.spread(leaves)
+        pairs = [(r, g) for r, g in zip(tensors_in(ctx.func(*args, **kwargs)), grads, strict=True) if g is not None]
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = torch.autograd.grad([r for r, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+    for into, value in zip([one for one in made if one is not None], found, strict=True):
+        into.zero_() if value is None else into.copy_(value)
+
+
+def _run_differentiable(ops: Any, name: str, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     inputs = [*tensors_in(args), *tensors_in(kwargs)]
     # The node holds what puts arguments together, and would hold their tensors with it, also when they are used up.
     blanks = itertools.repeat(_BLANK)
@@ -196,7 +209,7 @@ def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) 
         remaining = iter(tensors)
         return _replace_tensors(args, remaining), _replace_tensors(kwargs, remaining)
 
-    return _WholeFunction.apply(ops, name, spread, *inputs)
+    return _WholeFunction.apply(ops, name, func, spread, *inputs)
 
 
 _BLANK = object()

@@ -209,7 +209,7 @@ def test_bounds_are_marked_on_the_tiles():
         return {tile.key for tile in build_report([profile]).models[0].tiles if tile.is_lower_bound}
 
     assert bounds(builders.with_unknown()) == {"macs", "flops"}
-    assert bounds(builders.stopped()) == {"params", "macs", "flops", "activation", "field"}
+    assert bounds(builders.stopped()) == {"macs", "flops", "activation", "field"}
 
 
 def test_the_backward_pass_stands_beside_the_forward():
@@ -315,9 +315,10 @@ def test_nothing_is_said_of_what_is_not_known():
     assert "lower bounds" in unknown[0]
     assert not any("MACs" in text for text in unknown[1:])
     assert stopped == [
-        "The forward of net stopped in block.conv2: its numbers are lower bounds.",
+        "The forward of net stopped in block.conv2: its work and activations are lower bounds.",
         "Until it stopped, net spent 6,912 MACs and made 1,024 B of activations in float32.",
-        "The layers up to there hold 260 parameters; those behind are not known.",
+        "net holds 260 parameters, whatever runs.",
+        "All parameters of net sit in two convolution layers.",
     ]
 
 
@@ -339,8 +340,8 @@ def test_equal_models_have_three_findings_too():
 def test_models_that_stopped_are_not_spoken_of_twice():
     found = build_report([builders.stopped(), builders.stopped()]).comparison.findings
     assert [finding.text for finding in found] == [
-        "The forward of net (A) stopped in block.conv2: its numbers are lower bounds.",
-        "The forward of net (B) stopped in block.conv2: its numbers are lower bounds.",
+        "The forward of net (A) stopped in block.conv2: its work and activations are lower bounds.",
+        "The forward of net (B) stopped in block.conv2: its work and activations are lower bounds.",
     ]
 
 

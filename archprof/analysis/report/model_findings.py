@@ -51,8 +51,8 @@ def find_incomplete_counts(view: PageView) -> Iterator[WeighedFinding]:
             counted = f"{phrases.say_count(totals.macs)} MACs and made {made}"
             text = f"Until it stopped, {view.name} spent {counted} of activations in float32."
             yield WeighedFinding(weight - 1, _finding(view, text, ("macs", "act_fp32")))
-            held = phrases.say_count(totals.params)
-            text = f"The layers up to there hold {held} parameters; those behind are not known."
+            least = "at least " if "params" in view.bounds else ""
+            text = f"{view.name} holds {least}{phrases.say_count(totals.params)} parameters, whatever runs."
             yield WeighedFinding(weight - 2, _finding(view, text, ("params",)))
 
 
@@ -143,12 +143,12 @@ def find_gpu_waits(view: PageView) -> Iterator[WeighedFinding]:
 
 
 def find_param_holders(view: PageView) -> Iterator[WeighedFinding]:
-    """The kind of layer that holds most of the parameters; of a pass that stopped it is not known."""
+    """The kind of layer that holds most of the parameters."""
     layers, kinds = view.profile.layers, dict[str, list[int]]()
     for row, layer in enumerate(layers):
         if layer.params:
             kinds.setdefault(layer.kind, []).append(row)
-    if not kinds or view.profile.failure:
+    if not kinds or "params" in view.bounds:
         return
     sums = {kind: sum(layers[row].params for row in rows) for kind, rows in kinds.items()}
     kind = max(sums, key=lambda kind: sums[kind])

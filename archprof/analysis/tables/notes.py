@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from archprof.analysis import elapsed
 from archprof.analysis.tables import decoding
@@ -14,6 +15,10 @@ UNCOUNTED_NOTE = (
     "Shares and ratios are of what was counted."
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
+
+STOPPED_NOTE = (
+    "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
+)
 LACKS_CALLS_NOTE = (
     "No module inside the model was seen to be called: all work is in the model's own row, and nothing tells whether "
     "that is all there is."
@@ -47,10 +52,14 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     """What the reader of a table by `by` must know of this pass to trust its numbers; no convention is among it."""
     lines = []
     if profile.failure is not None:
-        lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
+        lines += [_stopped(profile), STOPPED_NOTE]
+    if profile.unsized:
+        lines.append(_unsized(profile.unsized))
     if any(op.status == "unknown" and op.phase != "optimizer" for op in profile.ops):
         lines += _unknown(profile)
-    if profile.unread_parameters:
+    if profile.failure is not None:
+        lines += _unreached(profile)
+    elif profile.unread_parameters:
         lines.append(_unread(profile))
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
@@ -86,9 +95,22 @@ def _unread(profile: Profile) -> str:
         profile.modules[one.module].path or one.name if found[one.module] == held[one.module] else one.name
         for one in profile.unread_parameters
     )
-    first, more = ", ".join([*names][:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""
     count = sum(one.spec.numel for one in profile.unread_parameters)
-    return f"Weights not read in this pass, parameters counted ({count:,}): {first}{more}."
+    return f"Weights not read in this pass, parameters counted ({count:,}): {_name_few(list(names))}."
+
+
+def _unreached(profile: Profile) -> list[str]:
+    layers = [layer for layer in profile.layers if layer.call is None and layer.params]
+    count, named = sum(layer.params for layer in layers), _name_few([layer.path for layer in layers])
+    return [f"Not reached, parameters counted ({count:,}): {named}."] if layers else []
+
+
+def _unsized(names: tuple[str, ...]) -> str:
+    return f"Without a shape until their modules run, so that sizes of parameters are lower bounds: {_name_few(names)}."
+
+
+def _name_few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _named(layer: Layer) -> str:

@@ -61,14 +61,14 @@ def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line for each stage."""
-    layers, failed = profile.layers, profile.stopped_row
+    layers, failed, sizeless = profile.layers, profile.list_stopped_rows(), profile.list_unsized_rows()
     lines = []
     for run in find_stage_runs(profile, own, rows):
         ends = run.parts[0].row, max(part.row for part in run.parts)
         first, last = (layers[row].path or ROOT_LABEL for row in ends)
         facts = {"stage": run.name, "first": first, "last": last}
-        stopped = any(part.row == failed and part.is_main for part in run.parts)
-        lines.append(CountedLine(name=run.name, counts=run.counts, facts=facts, stopped=stopped))
+        stopped, unsized = (any(part.row in rows and part.is_main for part in run.parts) for rows in (failed, sizeless))
+        lines.append(CountedLine(name=run.name, counts=run.counts, facts=facts, stopped=stopped, unsized=unsized))
     return lines
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import TensorSpec
 from archprof.predicting.attention_backends import choose_attention_backend
+from archprof.tracing.ops.costs.reduction import SOFTMAX_BACKWARD_FLOPS, SOFTMAX_FLOPS
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
 
 if TYPE_CHECKING:
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
 
 SCALE_FLOPS = 1
 MASK_FLOPS = 1
-SOFTMAX_FLOPS_PER_SCORE = 5
 DROPOUT_FLOPS = 2
-GRADIENT_FLOPS = 4 + SCALE_FLOPS
+GRADIENT_FLOPS = SOFTMAX_BACKWARD_FLOPS + SCALE_FLOPS
 
 DOUBLE_BYTES = 8
 
@@ -87,12 +87,7 @@ def count_attention_backward(
 
 
 def _flops_per_score(mask: object, dropout_p: float) -> int:
-    return (
-        SCALE_FLOPS
-        + SOFTMAX_FLOPS_PER_SCORE
-        + (MASK_FLOPS if mask is not None else 0)
-        + (DROPOUT_FLOPS if dropout_p else 0)
-    )
+    return SCALE_FLOPS + SOFTMAX_FLOPS + (MASK_FLOPS if mask is not None else 0) + (DROPOUT_FLOPS if dropout_p else 0)
 
 
 def _count_scores(query: AttentionShape, key: AttentionShape, value: AttentionShape, skip_masked: bool) -> int:
