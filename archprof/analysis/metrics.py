@@ -257,7 +257,7 @@ METRICS = (
     _fact("kind", "Kind", "text", 6, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
     _fact("op", "Op", "text", 0, "aten operator", "op"),
     _fact("call", "Call", "call", 9,
-          "0 for the first call of the module, 1 for the next; missing when never called",
+          "0 for the first call of the module, 1 for the next; missing without a call of its own",
           "layer", by_row=_of_layers("call")),
     _fact("first", "First layer", "path", 7, "first layer of the stage", "stage"),
     _fact("last", "Last layer", "path", 8, "last layer of the stage", "stage"),

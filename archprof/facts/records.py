@@ -143,6 +143,7 @@ class Profile:
         overlays: what was measured, predicted or probed, keyed by call.
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
         training: where the steps of the optimizer stand among the ops, where one was traced.
+        sees_calls: a call of a module is seen, which each pass tries out; without that, who was called is not known.
     """
 
     model: str
@@ -162,6 +163,7 @@ class Profile:
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
     training: Training | None = None
+    sees_calls: bool = True
 
     def __repr__(self) -> str:
         """One line: what was asked, and the totals."""
@@ -273,11 +275,35 @@ class Profile:
         """The dtypes in which activation memory is given: always those of the JSON, and the traced one."""
         return DTYPES_SHOWN if self.dtype in DTYPES_SHOWN else (*DTYPES_SHOWN, self.dtype)
 
-    @cached_property
+    @property
     def lacks_calls(self) -> bool:
-        """Ops ran, three parts or more compute, and none was seen to be called: calls were missed, not left out."""
+        """The model has parts, and calls of them could not be seen: all work is in the model's own row."""
         parts = [module for module in self.modules[1:] if not (module.is_container or module.is_opaque)]
-        return len(parts) > 2 and bool(self.ops) and not any(call.module for call in self.calls)
+        return not self.sees_calls and bool(parts) and bool(self.ops)
+
+    @cached_property
+    def unread_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters whose storage no op read, forward or backward: in the model for nothing, as far as this pass
+        tells. A layer need not be called for it: its weights may be used by hand, as those of attention's output are.
+
+        Where nobody wrote down which storage it is, those of modules that were never called. None where the forward
+        stopped, and none below a call with an op that no rule covers: that may read more than the tensors it was given.
+        """
+        if self.failure is not None:
+            return ()
+        read = {self.tensors[i].storage for op in self.ops if op.phase != "optimizer" for i in op.inputs}
+        called = {call.module for call in self.calls}
+        hidden = {self.calls[op.call].module for op in self.ops if op.status == "unknown"}
+        for index, module in enumerate(self.modules):
+            if module.parent in hidden:
+                hidden.add(index)
+        return tuple(
+            one
+            for one in self.parameters
+            if one.role == "parameter"
+            and one.module not in hidden
+            and (one.module not in called if one.storage is None else one.storage not in read)
+        )
 
     @cached_property
     def totals(self) -> Totals:

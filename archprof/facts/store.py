@@ -97,6 +97,7 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "decoding": write_decoding(profile.decoding) if profile.decoding else None,
         "training": profile.training and profile.training._asdict(),
         "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
+        **({} if profile.sees_calls else {"sees_calls": False}),
         **_write_facts(profile),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_format_value(value)}" for key, value in data.items()) + "\n}\n"
@@ -248,6 +249,7 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         overlays=tuple(store_overlays.read_overlay(overlay) for overlay in data["overlays"]),
         decoding=read_decoding(data["decoding"]) if data.get("decoding") else None,
         training=Training(**data["training"]) if data.get("training") else None,
+        sees_calls=data.get("sees_calls", True),
     )
 
 

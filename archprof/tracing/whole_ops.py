@@ -76,10 +76,10 @@ def _compute_real_result(func: Callable[..., Any], args: Any, kwargs: dict[str, 
     if func is not functional.scaled_dot_product_attention:
         return result
     query = args[0] if args else kwargs["query"]
-    return _make_laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
+    return make_laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
 
 
-def _make_laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
+def make_laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
     """A dense tensor with its dimensions in the query's order of strides, as flash kernels return it."""
     offset = len(shape) - query.dim()
     nearest = list(query.stride())
@@ -113,7 +113,7 @@ def _attention_result(query: Any, key: Any, value: Any, *args: Any, **kwargs: An
     if not fits:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (query, key, value))
         raise RuntimeError(f"scaled_dot_product_attention: query, key and value do not fit together: {shapes}")
-    return _make_laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
+    return make_laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
 
 
 def _broadcast_shapes(shapes: Iterable[torch.Size]) -> tuple[int, ...]:

@@ -284,11 +284,11 @@ def test_early_memory_is_made_by_the_rows_named(pages, name):
 
 
 def test_findings_by_hand():
-    """Of 2,860 parameters 2,600 are in linear layers; 16,128 of 18,688 MACs in two convolutions; 30 are never used."""
+    """Of 2,860 parameters 2,600 are in linear layers; 16,128 of 18,688 MACs in two convolutions; 30 are never read."""
     said = texts(builders.profile())
     assert "91% of the parameters of net sit in two linear layers." in said
     assert "86% of the MACs of net are spent in two of its three layers with MACs." in said
-    assert "30 parameters of net, 1% of all, are in one layer that this pass never calls." in said
+    assert "30 parameters of net, 1% of all, are weights of one layer that no op of this pass reads." in said
     expected = (
         "The largest activations of net are made in block (own) and in two more: each 1,024 B in float32, 33% of all."
     )

@@ -131,7 +131,7 @@ def test_one_draw_is_said_to_be_one(name: str) -> None:
     """The same in each pass, wherever the generators are."""
     model, found = make(ONE_DRAW[name]), []
     for seed in range(4):
-        random.seed(seed), np.random.seed(seed)
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
         profile = archprof.profile(model, ROWS, train=True)
         assert ["of one draw" in note for note in says_chance(profile)] == [True]
         found.append(profile.ops)

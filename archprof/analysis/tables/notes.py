@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from archprof.analysis import elapsed
 from archprof.analysis.tables import decoding
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
@@ -48,8 +50,8 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
         lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
     if any(op.status == "unknown" and op.phase != "optimizer" for op in profile.ops):
         lines += _unknown(profile)
-    if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
-        lines.append(_uncalled(uncalled))
+    if profile.unread_parameters:
+        lines.append(_unread(profile))
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
@@ -76,10 +78,17 @@ def _unknown(profile: Profile) -> list[str]:
     return [*lines, UNCOUNTED_NOTE]
 
 
-def _uncalled(layers: list[Layer]) -> str:
-    names = ", ".join(layer.path for layer in layers[:3])
-    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    return f"Never called in this pass, parameters counted ({sum(layer.params for layer in layers):,}): {names}{more}."
+def _unread(profile: Profile) -> str:
+    """The modules whose weights no op read, and the single parameters of others."""
+    held = Counter(one.module for one in profile.parameters if one.role == "parameter")
+    found = Counter(one.module for one in profile.unread_parameters)
+    names = dict.fromkeys(
+        profile.modules[one.module].path or one.name if found[one.module] == held[one.module] else one.name
+        for one in profile.unread_parameters
+    )
+    first, more = ", ".join([*names][:3]), f" and {len(names) - 3} more" if len(names) > 3 else ""
+    count = sum(one.spec.numel for one in profile.unread_parameters)
+    return f"Weights not read in this pass, parameters counted ({count:,}): {first}{more}."
 
 
 def _named(layer: Layer) -> str:

@@ -143,6 +143,25 @@ def keep_attention(
     return KeptForBackward((0,), (TensorSpec(tuple(result.shape[:-1]), "float64" if wide else "float32"),))
 
 
+@cost_rule("higher_order.flex_attention")
+def flex_attention(
+    result: object, /, query: Tensor, key: Tensor, value: Tensor, *, scores: int, masked: int, score_flops: int
+) -> OpCost:
+    """Of the scores in the blocks that run; of these, so many are in blocks whose mask is asked of each score."""
+    macs = scores * (query.shape[-1] + value.shape[-1])
+    return OpCost(macs, 2 * macs + scores * (_flops_per_score(None, 0) + score_flops) + masked * MASK_FLOPS)
+
+
+@cost_rule("higher_order.flex_attention_backward")
+def flex_attention_backward(
+    result: object, /, query: Tensor, key: Tensor, value: Tensor, *, scores: int, masked: int, score_flops: int
+) -> OpCost:
+    """The function of a score is run again, and its gradient counts as much."""
+    macs = scores * (3 * query.shape[-1] + 2 * value.shape[-1])
+    each = _flops_per_score(None, 0) + GRADIENT_FLOPS + 2 * score_flops
+    return OpCost(macs, 2 * macs + scores * each + masked * MASK_FLOPS)
+
+
 def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
     """The rule of an op that takes its arguments at these places."""
 
