@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.measured import Measurement
@@ -17,6 +16,7 @@ from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers,
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
 from archprof.facts.ran import Ran
+from archprof.facts.sums import Cost, Totals, list_lower_bounds, sum_activations, sum_ops
 from archprof.facts.tensors import DTYPES_SHOWN, ITEM_BYTES, Role, Storage, Tensor, TensorSpec
 
 if TYPE_CHECKING:
@@ -36,53 +36,6 @@ class Failure:
     call: int
     error: str
     message: str
-
-
-NO_BYTES: Mapping[str, int] = MappingProxyType({})
-
-
-class Cost(NamedTuple):
-    """A sum over ops. `macs` and `flops` are lower bounds when `unknown` > 0.
-
-    Attributes:
-        macs, flops: forward.
-        backward_macs, backward_flops: backward; `None` when the pass had no backward.
-        activation_elements: elements of new output storage in the forward pass.
-        activation_bytes: the same in bytes, by the dtype the pass would run in.
-        unknown: ops that no rule covers.
-    """
-
-    macs: int = 0
-    flops: int = 0
-    backward_macs: int | None = None
-    backward_flops: int | None = None
-    activation_elements: int = 0
-    activation_bytes: Mapping[str, int] = NO_BYTES
-    unknown: int = 0
-
-
-OWNED_TOTALS = ("params", "trainable_params", "buffers", "param_bytes")
-WORK_TOTALS = ("macs", "flops", "backward_macs", "backward_flops")
-ACTIVATION_TOTALS = ("activation_elements", "activation_bytes")
-"""The names of totals that are lower bounds together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The whole model, under the names that the JSON uses. Not `complete`: those of `lower_bounds` are such."""
-
-    params: int
-    trainable_params: int
-    buffers: int
-    param_bytes: int
-    macs: int
-    flops: int
-    backward_macs: int | None
-    backward_flops: int | None
-    activation_elements: int
-    activation_bytes: dict[str, int]
-    complete: bool
-    lower_bounds: tuple[str, ...] = ()
 
 
 class CacheTensor(NamedTuple):
@@ -252,41 +205,13 @@ class Profile:
     def sum_costs(self, groups: Sequence[int], count: int) -> list[Cost]:
         """What the ops of each of `count` groups cost; `groups` says of each op in which it is."""
         train = self.mode == "train"
-        sums = zip(self._sum_ops(groups, count), self._sum_activations(groups, count), strict=True)
+        item_bytes = {dtype: self.item_bytes[dtype] for dtype in self.activation_dtypes}
+        activations = sum_activations(self.storages, groups, count, self.dtype, self.item_bytes, item_bytes)
         return [
             Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
-            for (macs, flops, back, back_flops, unknown), (elements, sizes) in sums
-        ]
-
-    def _sum_ops(self, groups: Sequence[int], count: int) -> list[list[int]]:
-        """Per group: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
-        counts = [[0, 0, 0, 0, 0] for _ in range(count)]
-        for (signature, _, phase, _, _), group in zip(self.ops, groups, strict=True):
-            row = counts[group]
-            if phase != "optimizer":
-                row[4] += signature.status == "unknown"
-                shift = 2 if phase == "backward" else 0
-                row[shift] += signature.macs or 0
-                row[shift + 1] += signature.flops or 0
-        return counts
-
-    def _sum_activations(self, groups: Sequence[int], count: int) -> list[tuple[int, dict[str, int]]]:
-        """Elements and bytes of the activation storages, by the group of the op that made them."""
-        elements, scaled, fixed = ([0] * count for _ in range(3))
-        item_bytes = self.item_bytes
-        for nbytes, dtype, role, born, _, _ in self.storages:
-            if role == "activation" and born is not None:
-                group = groups[born]
-                numel = nbytes // item_bytes[dtype]
-                elements[group] += numel
-                if dtype == self.dtype:  # it would take the dtype that the pass ran in
-                    scaled[group] += numel
-                else:
-                    fixed[group] += nbytes
-        widths = [(dtype, item_bytes[dtype]) for dtype in self.activation_dtypes]
-        return [
-            (numel, {dtype: width * own + others for dtype, width in widths})
-            for numel, own, others in zip(elements, scaled, fixed, strict=True)
+            for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
+                sum_ops(self.ops, groups, count), activations, strict=True
+            )
         ]
 
     @property
@@ -303,26 +228,11 @@ class Profile:
     @cached_property
     def unread_parameters(self) -> tuple[Parameter, ...]:
         """The parameters whose storage no op read, forward or backward: in the model for nothing, as far as this pass
-        tells. A layer need not be called for it: its weights may be used by hand, as those of attention's output are.
-
-        Where nobody wrote down which storage it is, those of modules that were never called. None where the forward
-        stopped, and none below a call with an op that no rule covers: that may read more than the tensors it was given.
+        tells. None where the forward stopped.
         """
-        if self.failure is not None:
-            return ()
-        read = {self.tensors[i].storage for op in self.ops if op.phase != "optimizer" for i in op.inputs}
-        called = {call.module for call in self.calls}
-        hidden = {self.calls[op.call].module for op in self.ops if op.status == "unknown"}
-        for index, module in enumerate(self.modules):
-            if module.parent in hidden:
-                hidden.add(index)
-        return tuple(
-            one
-            for one in self.parameters
-            if one.role == "parameter"
-            and one.module not in hidden
-            and (one.module not in called if one.storage is None else one.storage not in read)
-        )
+        from archprof.facts.unread import find_unread_parameters
+
+        return find_unread_parameters(self)
 
     @cached_property
     def totals(self) -> Totals:
@@ -341,15 +251,13 @@ class Profile:
             activation_elements=cost.activation_elements,
             activation_bytes=dict(cost.activation_bytes),
             complete=not (self.failure or self.unsized or self.lacks_calls or cost.unknown),
-            lower_bounds=self._list_lower_bounds(unknown=bool(cost.unknown) or self.lacks_calls),
+            lower_bounds=list_lower_bounds(
+                stopped=self.failure is not None,
+                unsized=bool(self.unsized),
+                unknown=bool(cost.unknown) or self.lacks_calls,
+                train=self.mode == "train",
+            ),
         )
-
-    def _list_lower_bounds(self, *, unknown: bool) -> tuple[str, ...]:
-        """The names of the totals that are lower bounds: what owned tensors take is known before anything runs."""
-        bounds: tuple[str, ...] = OWNED_TOTALS if self.unsized else ()
-        if self.failure or unknown:
-            bounds += WORK_TOTALS if self.mode == "train" else WORK_TOTALS[:2]
-        return (*bounds, *ACTIVATION_TOTALS) if self.failure else bounds
 
     def check(self) -> None:
         """Raise `ValueError` on the first invariant that does not hold."""
