@@ -18,6 +18,7 @@ from archprof.facts.overlays import Overlay
 from archprof.facts.ran import Ran
 from archprof.facts.sums import Cost, Totals, list_lower_bounds, sum_activations, sum_ops
 from archprof.facts.tensors import DTYPES_SHOWN, ITEM_BYTES, Role, Storage, Tensor, TensorSpec
+from archprof.facts.training import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,24 +66,6 @@ class Decoding(NamedTuple):
     def nbytes(self) -> int:
         """The size of the whole cache."""
         return sum(tensor.spec.nbytes for tensor in self.cache)
-
-
-class Training(NamedTuple):
-    """The step of the optimizer behind a backward pass, which was traced twice.
-
-    Attributes:
-        optimizer: as it was asked for.
-        accumulate: passes whose gradients are added up before a step; this was the last of them.
-        set_to_none: gradients are dropped after a step, and not set to zero and kept.
-        first: index of the first op of the first step of a run, which makes the state.
-        steady: index of the first op of a later step, which finds it.
-    """
-
-    optimizer: str
-    accumulate: int
-    set_to_none: bool
-    first: int
-    steady: int
 
 
 @dataclass(frozen=True, repr=False)
