@@ -165,10 +165,16 @@ def inner_gradients() -> None:
 
 @row("higher-order ops")
 def higher_order() -> None:
+    from torch._higher_order_ops.associative_scan import associative_scan
     from torch.nn.attention.flex_attention import flex_attention
 
-    with pytest.raises(TraceError, match="meta"):
-        profiled(lambda m, q: flex_attention(q, q, q), torch.rand(1, 2, 128, 16))
+    totals = profiled(lambda m, q: flex_attention(q, q, q), torch.rand(1, 2, 128, 16)).totals
+    assert (totals.macs, totals.complete) == (2 * 2 * 128 * 128 * 16, True)
+    taken = profiled(lambda m, x: torch.cond(x.sum() > 0, lambda y: y @ y.mT, lambda y: y, (x,)))
+    assert taken.totals.macs == 3 * 3 * 4
+    assert any("value" in note for note in taken.notes)
+    scanned = profiled(lambda m, x: associative_scan(torch.add, x, 0, combine_mode="generic"))
+    assert scanned.totals.macs == 0
 
 
 @torch.library.custom_op("archprof_tests::product", mutates_args=())
