@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -39,9 +38,13 @@ def stay(recorder: Recorder, func: Callable[..., Any], args: Any, kwargs: dict[s
     move = _read_move(*args[1:], **kwargs) if func is Tensor.to else _Move(None, None, _keep_layout(kwargs))
     if move.device != META_DEVICE or tensor.is_meta:
         return tensor.to(tensor.device, move.dtype or tensor.dtype, **move.more)
-    copies = move.dtype not in (None, tensor.dtype) or move.more.get("copy")
-    with nullcontext() if copies else recorder.paused():
+    if move.dtype not in (None, tensor.dtype) or move.more.get("copy"):
         return func(*args, **kwargs)
+    with recorder.paused():
+        moved: Tensor = func(*args, **kwargs)
+    if recorder.recording:
+        recorder.add_moved(moved, tensor)
+    return moved
 
 
 def only_moves(tensor: Tensor, options: dict[str, Any]) -> bool:

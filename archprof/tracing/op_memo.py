@@ -15,7 +15,8 @@ from archprof.facts.records import Signature
 from archprof.torchside.private import find_address
 from archprof.torchside.tensors import META_DEVICE, PLAIN_TENSOR_KINDS
 from archprof.tracing.ops.shapes.registry import REALS
-from archprof.tracing.recorder import Recorder, SharedSpec
+from archprof.tracing.recorder import Recorder
+from archprof.tracing.shared_specs import SharedSpec
 
 Tensor = torch.Tensor
 CallKey = tuple[Any, ...]

@@ -15,19 +15,22 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from archprof.errors import ArchprofError
 from archprof.facts.ops import OpCounts, OpLabel
 from archprof.facts.records import Op, Phase, Role, Signature, Storage, Tensor, TensorSpec
 from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
-from archprof.torchside.tensors import LAZY_KINDS, make_spec, storage_of
+from archprof.torchside.tensors import LAZY_KINDS, storage_of
 from archprof.tracing.kept import SavedTensor, add_kept, detach_unseen, new_op
+from archprof.tracing.shared_specs import SharedSpec, make_shared_spec
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
+
+NO_STORAGE = -1
+"""In the place of an index: nothing is freed."""
 
 _recorder_numbers = count()
 
@@ -35,14 +38,6 @@ _recorder_numbers = count()
 new_signature: Callable[[Iterable[Any]], Signature] = partial(tuple.__new__, Signature)
 new_tensor: Callable[[Iterable[Any]], Tensor] = partial(tuple.__new__, Tensor)
 new_storage: Callable[[Iterable[Any]], Storage] = partial(tuple.__new__, Storage)
-
-
-class SharedSpec(NamedTuple):
-    """What all tensors of one layout share."""
-
-    tensor_spec: TensorSpec
-    nbytes: int
-    as_tuple: tuple[TensorSpec]
 
 
 class _StorageLife(weakref.ref[Any]):
@@ -99,14 +94,8 @@ class Recorder:
             strides = None
         key = (tensor.size(), strides, tensor.dtype)  # a lazy parameter refuses `.shape`
         found = self._specs.get(key)
-        return found if found is not None else self._add_spec(tensor, key)
-
-    def _add_spec(self, tensor: torch.Tensor, key: tuple[Any, ...]) -> SharedSpec:
-        if tensor.is_nested:
-            raise ArchprofError("Nested tensors are not traced: how large they are only their values tell.")
-        size, strides, dtype = key
-        spec = make_spec(size, dtype, None if strides is None or tensor.is_contiguous() else strides)
-        found = self._specs[key] = SharedSpec(spec, spec.nbytes, (spec,))
+        if found is None:
+            found = self._specs[key] = make_shared_spec(tensor, *key)
         return found
 
     def close(self) -> None:
@@ -165,20 +154,30 @@ class Recorder:
             return self.add_tensor(tensor, self._result_role(), len(self.recorded_ops))
         return self._index_in_storage(tensor, spec, place)
 
+    def add_moved(self, moved: torch.Tensor, source: torch.Tensor) -> None:
+        """`moved` is `source` where it goes on without values: one tensor in one storage, which lives as long."""
+        index, storage = self._index_input(source), moved.untyped_storage()
+        setattr(moved, self._index_attribute, index)
+        storage.archprof_source = source.untyped_storage()  # type: ignore[attr-defined]
+        self._watch_storage(storage, self._tensor_storages[index], NO_STORAGE)
+
+    def _watch_storage(self, storage: torch.UntypedStorage, place: int, dies: int) -> None:
+        """Know a storage again as that at `place`, until it is freed; with it dies what is written down at `dies`."""
+        life = _StorageLife(storage, self._note_death)
+        life.address, life.index = find_address(storage), dies
+        self._index_by_address[life.address] = place
+        self._kept_alive.append(life)
+
     def _add_storage(
         self, storage: torch.UntypedStorage | None, size: tuple[int, str], role: Role, born: int | None
     ) -> int:
         """Write down a storage that was not there before."""
         place = len(self._born)
-        if storage is not None:
-            address = find_address(storage)
-            self._index_by_address[address] = place
-            if role in OWNED_ROLES:
-                self._kept_alive.append(storage)
-            else:
-                life = _StorageLife(storage, self._note_death)
-                life.address, life.index = address, place
-                self._kept_alive.append(life)
+        if storage is not None and role in OWNED_ROLES:
+            self._index_by_address[find_address(storage)] = place
+            self._kept_alive.append(storage)
+        elif storage is not None:
+            self._watch_storage(storage, place, place)
         self._storage_sizes.append(size)
         self._roles.append(role)
         self._born.append(born)

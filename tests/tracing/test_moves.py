@@ -10,8 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 from tracing.odd import LINE, ROWS, Runs, line
+from tracing.real_memory import LiveBytes, collector_off
 
 import archprof
+from archprof.facts.liveness import compute_peak_bytes, sum_live_bytes
 
 EXAMPLE, DOUBLE = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
 
@@ -147,3 +149,23 @@ def test_embeddings_follow_their_ids() -> None:
 
     profile = archprof.profile(Runs(run, layer=line()), torch.zeros(3, dtype=torch.int64))
     assert activation_bytes(profile) == 12 * 4
+
+
+def test_what_is_moved_from_values_is_the_same_tensor() -> None:
+    """A table that is made, moved to the input's place, read there and dropped: live as long as on the CPU."""
+
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        table = (torch.arange(64, dtype=torch.float32) * 2).view(16, 4).to(x.device)
+        x = self.layer(x) + table[:3]
+        del table
+        return x.exp() * 2
+
+    model = Runs(run, layer=line())
+    with collector_off():
+        live = LiveBytes([ROWS, *model.parameters()])
+        with live, torch.no_grad():
+            model(ROWS)
+    profile = archprof.profile(model, ROWS)
+    assert not [storage for storage in profile.storages if storage.role == "constant"]
+    assert compute_peak_bytes(profile) == max(nbytes for _, nbytes in live.seen)
+    assert sum_live_bytes(profile.storages, len(profile.ops))[-1] == live.seen[-1][1]
