@@ -77,7 +77,7 @@ class Chance:
         self.draw, self.draw_count, self.read_count, self.free_count = draw, 0, 0, 0
         self.is_repeated = self.draws_in_python = False
         self.state_before_inputs = torch.get_rng_state()
-        self._python_states: list[tuple[Any, int]] = []
+        self._python_states: list[tuple[int, Any]] = []
 
     def repeat(self, first: Chance) -> None:
         """Let the pass have the inputs of another, and draws as asked; nobody's state decides the rest."""
@@ -128,19 +128,19 @@ def set_python_draws(draw: Draw) -> None:
         sys.modules["numpy.random"].set_state(("MT19937", words, 0))
 
 
-def find_python_states() -> list[tuple[Any, int]]:
-    """Where Python's generator is, and numpy's if that was imported: the words, and how many of them are used up."""
+def find_python_states() -> list[tuple[int, Any]]:
+    """Where Python's generator is, and numpy's if that was imported: how many words are used up, and the words."""
     words = random.getstate()[1]
-    states: list[tuple[Any, int]] = [(words[:-1], words[-1])]
+    states: list[tuple[int, Any]] = [(words[-1], words)]
     if "numpy.random" in sys.modules:
         _, drawn, used, *_ = sys.modules["numpy.random"].get_state()
-        states.append((drawn.tobytes(), used))
+        states.append((used, drawn.tobytes()))
     return states
 
 
 def is_past_equal_words() -> bool:
     """Whether something drawn since `set_python_draws` came out as it likes: an integer may take several tries."""
-    return any(used > EQUAL_WORDS for _, used in find_python_states())
+    return any(used > EQUAL_WORDS for used, _ in find_python_states())
 
 
 class Pass(Protocol):

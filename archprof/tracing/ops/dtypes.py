@@ -42,7 +42,8 @@ def check_dtypes(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> N
 
 
 def _check_equal(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    _refuse_mixture(name, [value.dtype for value in args if isinstance(value, Tensor)])
+    if len({value.dtype for value in args if isinstance(value, Tensor)}) > 1:
+        _refuse_mixture(name, [value.dtype for value in args if isinstance(value, Tensor)])
 
 
 def _check_norm(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
