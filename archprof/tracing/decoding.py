@@ -23,7 +23,7 @@ from archprof.sources.hf import caches, inputs, library
 from archprof.sources.hf.makers import count_positions, count_vocabulary
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.target import Target
-from archprof.torchside.autocast import answer_autocast_on_meta
+from archprof.torchside.autocast import PassAutocast
 from archprof.torchside.stand_in import make_stand_in
 from archprof.tracing.ops.shapes.by_rule import ShapeRuleMode
 
@@ -112,7 +112,7 @@ def _fill_cache(target: Target, model: nn.Module, tokens: torch.Tensor, name: st
     """The cache after a pass over these tokens, `seen` of which it holds already."""
     given = {} if cache is None else {name: cache, **caches.make_position_arguments(model, cache, seen)}
     try:
-        with torch.no_grad(), torch.device("meta"), ShapeRuleMode(), answer_autocast_on_meta():
+        with torch.no_grad(), torch.device("meta"), ShapeRuleMode(), PassAutocast().watch():
             returned = model(input_ids=tokens, use_cache=True, **given)
     except Exception as error:  # whatever the model's own code raises
         raise ArchprofError(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
+from archprof.facts.request import PassRequest
+from archprof.torchside.autocast import OTHER_DEVICES, PassAutocast
 from archprof.torchside.tensors import dtype_name
+
+AUTOCAST_NOTE = "Autocast to {dtype} by {rules} rules: each op runs, and is counted, in the dtype that it has there."
 
 
 def find_pass_dtype(model: nn.Module) -> str:
@@ -31,3 +36,16 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
         return
     for module in modules:
         module.__dict__["training"] = False  # what `eval` does, only faster
+
+
+def open_autocast(request: PassRequest, device: str) -> PassAutocast:
+    """Autocast for a pass over tensors on a device; where it is asked for, the device is that of the rules."""
+    stands_for = OTHER_DEVICES | ({device} if request.amp else set())
+    return PassAutocast(request.amp_device, on_meta=device == "meta", stands_for=stands_for)
+
+
+def make_autocast_notes(autocast: PassAutocast) -> Iterator[str]:
+    """A note for each dtype that autocast cast to in a pass."""
+    for rules, dtype in autocast.acted:
+        owner = {"cuda": "CUDA's", "cpu": "the CPU's"}[rules]
+        yield AUTOCAST_NOTE.format(dtype=dtype_name(dtype), rules=owner)

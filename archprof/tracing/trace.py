@@ -20,7 +20,6 @@ from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
-from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
@@ -38,17 +37,13 @@ from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.ops.shapes.strides import strides_of_copy
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
-from archprof.tracing.pass_setup import find_pass_dtype, set_train_flags
+from archprof.tracing.pass_setup import find_pass_dtype, make_autocast_notes, open_autocast, set_train_flags
 from archprof.tracing.recorder import Recorder
 from archprof.tracing.strategy import FALLBACK_NOTE, SIGNALS, TraceStrategy, choose_next_strategy, explain_change
 from archprof.version import __version__
 
 if TYPE_CHECKING:
     from archprof.tracing.threads import PassThreads
-
-AUTOCAST_NOTE = (
-    "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
-)
 
 INNER_GRADIENTS_NOTE = (
     "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
@@ -135,6 +130,7 @@ class _TracedPass:
         self.threads: PassThreads | None = None
         self.unseen_ops: list[Op] = []
         self.calls = Calls(model, self.recorder, self._find_threads)
+        self.autocast = open_autocast(request, way.device)
         causal = cast("Causal", request.causal)
         self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
         self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
@@ -179,7 +175,7 @@ class _TracedPass:
                 torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
                 self.op_mode,
                 FunctionMode(self.op_mode),
-                answer_autocast_on_meta(),
+                self.autocast.watch(),
             ):
                 output = self._run_forward(args, kwargs)
                 if self.train:
@@ -227,7 +223,7 @@ class _TracedPass:
         return choose_next_strategy(self.strategy, error, self.calls) is not None
 
     def _run_forward(self, args: Any, kwargs: Any) -> Any:
-        with self.calls.open_root(args, kwargs) as returned:
+        with self.calls.open_root(args, kwargs) as returned, self.autocast.turn_on(self.request.amp):
             if not self.train or not self.strategy.watches_saved:
                 output = drain_generators(self.model(*args, **kwargs))
             else:
@@ -267,8 +263,7 @@ class _TracedPass:
         return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
 
     def build_profile(self) -> Profile:
-        if self.calls.autocast_seen and self.strategy.device == "meta":
-            self.notes.append(AUTOCAST_NOTE)
+        self.notes += make_autocast_notes(self.autocast)
         if self.threads is not None:
             self.notes += self.threads.notes
         if self.unseen_ops:
