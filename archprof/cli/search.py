@@ -46,6 +46,7 @@ def fit(
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
+    amp: options.Amp = None,
     format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
@@ -56,6 +57,6 @@ def fit(
         with show_waiting(f"Fitting {model}"):
             found = archprof.fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
-                max_activation=max_activation, batch=batch, dtype=dtype,
+                max_activation=max_activation, batch=batch, dtype=dtype, amp=amp,
             )  # fmt: skip
         write_table(found, form, output)

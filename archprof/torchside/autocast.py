@@ -52,7 +52,7 @@ class AutocastState:
             torch.set_autocast_dtype(device, dtype)
         if PassAutocast.ruling is not self._ruling:
             PassAutocast.ruling = self._ruling
-            _switch_keys(None)
+            _switch_keys(self._ruling.rules if self._ruling is not None else None)
 
 
 class PassAutocast:
@@ -65,7 +65,9 @@ class PassAutocast:
 
     ruling: PassAutocast | None = None  # that of the pass that runs
 
-    def __init__(self, device: str = "cuda", *, on_meta: bool = True, stands_for: frozenset[str] = OTHER_DEVICES) -> None:
+    def __init__(
+        self, device: str = "cuda", *, on_meta: bool = True, stands_for: frozenset[str] = OTHER_DEVICES
+    ) -> None:
         """Args:
         on_meta: the tensors are; real ones on the CPU are left to torch, by the CPU's rules.
         stands_for: names of devices that mean `device`.
@@ -80,9 +82,11 @@ class PassAutocast:
         """Inside, autocast acts."""
         before = AutocastState()
         PassAutocast.ruling = self
-        for owner, name in _REPLACED:
-            setattr(owner, name, getattr(self, f"_make_{name.strip('_')}")(vars(owner)[name]))
         try:
+            for owner, name in _REPLACED:
+                setattr(owner, name, getattr(self, f"_make_{name.strip('_')}")(vars(owner)[name]))
+            self._note_dtype()
+            _switch_keys(self.rules)
             yield
         finally:
             self._cache.clear()
@@ -145,12 +149,15 @@ class PassAutocast:
         def choose(*args: Any, **kwargs: Any) -> None:
             args, kwargs = self._translate(args, kwargs)
             original(*args, **kwargs)
-            for device in (self.device, *KEYS):
-                if self._is_enabled(device):
-                    self.acted[device, self._get_dtype(device)] = None
-                    return
+            self._note_dtype()
 
         return choose
+
+    def _note_dtype(self) -> None:
+        for device in (self.device, *KEYS):
+            if self._is_enabled(device):
+                self.acted[device, self._get_dtype(device)] = None
+                return
 
     def _make_set_autocast_enabled(self, original: Any) -> Any:
         def switch(*args: Any, **kwargs: Any) -> Any:
@@ -186,9 +193,7 @@ class PassAutocast:
 
 def _is_weight(tensor: Tensor) -> bool:
     """Whether torch keeps what a tensor was cast to."""
-    return (
-        tensor.requires_grad and tensor.is_leaf and not tensor._is_view() and torch.is_autocast_cache_enabled()
-    )
+    return tensor.requires_grad and tensor.is_leaf and not tensor._is_view() and torch.is_autocast_cache_enabled()
 
 
 def _switch_keys(rules: str | None) -> None:
@@ -209,7 +214,8 @@ def _register_rules(device: str) -> None:
     from archprof.torchside.autocast_lists import LISTS
     from archprof.torchside.autocast_policies import POLICIES
 
-    below, rules = (torch.library.Library(name, "IMPL", KEYS[device]) for name in ("_", "aten"))
+    library: Any = torch.library.Library
+    below, rules = (library(name, "IMPL", KEYS[device]) for name in ("_", "aten"))
     below.fallback(torch.library.fallthrough_kernel)
     exclude = make_key_guard(KEYS[device])
     for policy, names in LISTS[device].items():

@@ -14,13 +14,11 @@ aten: Any = torch.ops.aten
 
 
 class Casts(Protocol):
-    """Autocast while it acts.
+    """Autocast while it acts."""
 
-    Attributes:
-        dtype: that it casts to.
-    """
-
-    dtype: torch.dtype
+    @property
+    def dtype(self) -> torch.dtype:
+        """That it casts to."""
 
     def is_eligible(self, tensor: Tensor) -> bool: ...
 

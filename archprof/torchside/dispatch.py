@@ -1,4 +1,4 @@
-"""Torch's dispatcher: what our modes in it have in common, its keys, and how torch's Python is opened to a function mode."""
+"""Torch's dispatcher: what our modes in it share, its keys, and how torch's Python code is opened to function modes."""
 
 from __future__ import annotations
 

@@ -6,11 +6,13 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
+from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
 from archprof.torchside.autocast import OTHER_DEVICES, PassAutocast
-from archprof.torchside.tensors import dtype_name
+from archprof.torchside.tensors import dtype_name, tensors_in
 
 AUTOCAST_NOTE = "Autocast to {dtype} by {rules} rules: each op runs, and is counted, in the dtype that it has there."
 
@@ -42,6 +44,15 @@ def open_autocast(request: PassRequest, device: str) -> PassAutocast:
     """Autocast for a pass over tensors on a device; where it is asked for, the device is that of the rules."""
     stands_for = OTHER_DEVICES | ({device} if request.amp else set())
     return PassAutocast(request.amp_device, on_meta=device == "meta", stands_for=stands_for)
+
+
+def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:
+    """Raise `UsageError` where autocast is asked for and has nothing to cast."""
+    tensors = itertools.chain(model.parameters(), model.buffers(), tensors_in(inputs))
+    if request.amp and not any(one.is_floating_point() and one.dtype != torch.float64 for one in tensors):
+        raise UsageError(
+            f"{name} has nothing for autocast to cast.", "It casts float32 and narrower.", "Leave out amp."
+        )
 
 
 def make_autocast_notes(autocast: PassAutocast) -> Iterator[str]:

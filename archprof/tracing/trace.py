@@ -37,9 +37,22 @@ from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.ops.shapes.strides import strides_of_copy
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
-from archprof.tracing.pass_setup import find_pass_dtype, make_autocast_notes, open_autocast, set_train_flags
+from archprof.tracing.pass_setup import (
+    check_autocast,
+    find_pass_dtype,
+    make_autocast_notes,
+    open_autocast,
+    set_train_flags,
+)
 from archprof.tracing.recorder import Recorder
-from archprof.tracing.strategy import FALLBACK_NOTE, SIGNALS, TraceStrategy, choose_next_strategy, explain_change
+from archprof.tracing.strategy import (
+    FALLBACK_NOTE,
+    SIGNALS,
+    TraceStrategy,
+    choose_next_strategy,
+    explain_change,
+    was_interrupted,
+)
 from archprof.version import __version__
 
 if TYPE_CHECKING:
@@ -159,6 +172,7 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
+        check_autocast(self.request, self.target.name, self.model, [args, kwargs])
         if isinstance(self.draw, int):
             torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
@@ -190,7 +204,7 @@ class _TracedPass:
         except NothingToRun:
             self.runs_nothing = True
         except (Exception, *SIGNALS) as error:
-            if _was_interrupted(error):
+            if was_interrupted(error):
                 raise KeyboardInterrupt from error
             error = self.threads.find_reason(error) if self.threads is not None else error
             self.failure = self._locate_failure(error)
@@ -296,14 +310,8 @@ class _TracedPass:
         versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
         turned_on = self.strategy.gradients and not self.train
         gradients = "on" if turned_on else "inside" if self.calls.took_gradients else None
-        return Ran(self.strategy.device, dtype=self.dtype, gradients=gradients, versions=versions)
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether an exception came up while Ctrl-C was on its way out, as when torch then finds its own stacks changed."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
+        amp = self.request.amp
+        return Ran(self.strategy.device, dtype=self.dtype, autocast=amp, gradients=gradients, versions=versions)
 
 
 def _first_sentence(error: BaseException) -> str:
