@@ -59,20 +59,20 @@ class PassAutocast:
     """Autocast in one pass.
 
     Attributes:
-        device: whose rules hold where the code names no device with rules of its own: "cuda" or "cpu".
+        device: whose rules hold where the code names no device with rules of its own: "cuda" or "cpu". Unless it is
+            `asked` for, a model that names one of these changes it.
         acted: with which rules, and in which dtypes.
     """
 
     ruling: PassAutocast | None = None  # that of the pass that runs
 
-    def __init__(
-        self, device: str = "cuda", *, on_meta: bool = True, stands_for: frozenset[str] = OTHER_DEVICES
-    ) -> None:
+    def __init__(self, device: str = "cuda", *, on_meta: bool = True, asked: bool = False) -> None:
         """Args:
         on_meta: the tensors are; real ones on the CPU are left to torch, by the CPU's rules.
-        stands_for: names of devices that mean `device`.
+        asked: by the user, for this device, and not only by what the model does itself.
         """
-        self.device, self.on_meta, self._stands_for = device, on_meta, stands_for
+        self.device, self.on_meta, self.asked = device, on_meta, asked
+        self._stands_for = OTHER_DEVICES if on_meta or not asked else OTHER_DEVICES | {"cpu"}
         self.acted: dict[tuple[str, torch.dtype], None] = {}
         self._cache: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
         self._is_enabled, self._get_dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
@@ -114,8 +114,9 @@ class PassAutocast:
         return self._get_dtype(self.rules or self.device)
 
     def is_eligible(self, tensor: Tensor) -> bool:
-        """Whether autocast takes part in what happens to a tensor."""
-        return tensor.is_floating_point() and tensor.dtype != torch.float64 and (tensor.is_meta or not self.on_meta)
+        """Whether autocast takes part in what happens to a tensor; on a GPU, not in that of a scalar of the CPU."""
+        here = tensor.is_meta or not self.on_meta or tensor.dim() > 0 or self.rules == "cpu"
+        return here and tensor.is_floating_point() and tensor.dtype != torch.float64
 
     def cast(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         """A tensor in a dtype; weights are cast once for as long as autocast lasts."""
@@ -157,6 +158,7 @@ class PassAutocast:
         for device in (self.device, *KEYS):
             if self._is_enabled(device):
                 self.acted[device, self._get_dtype(device)] = None
+                self.device = self.device if self.asked else device
                 return
 
     def _make_set_autocast_enabled(self, original: Any) -> Any:

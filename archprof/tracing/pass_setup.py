@@ -11,7 +11,7 @@ from torch import nn
 
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
-from archprof.torchside.autocast import OTHER_DEVICES, PassAutocast
+from archprof.torchside.autocast import PassAutocast
 from archprof.torchside.tensors import dtype_name, tensors_in
 
 AUTOCAST_NOTE = "Autocast to {dtype} by {rules} rules: each op runs, and is counted, in the dtype that it has there."
@@ -42,8 +42,7 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
 
 def open_autocast(request: PassRequest, device: str) -> PassAutocast:
     """Autocast for a pass over tensors on a device; where it is asked for, the device is that of the rules."""
-    stands_for = OTHER_DEVICES | ({device} if request.amp else set())
-    return PassAutocast(request.amp_device, on_meta=device == "meta", stands_for=stands_for)
+    return PassAutocast(request.amp_device, on_meta=device == "meta", asked=request.amp is not None)
 
 
 def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:

@@ -27,7 +27,7 @@ from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
-from archprof.tracing import failure_hints
+from archprof.tracing import failure_hints, pass_setup
 from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
@@ -37,13 +37,6 @@ from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.ops.shapes.strides import strides_of_copy
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
-from archprof.tracing.pass_setup import (
-    check_autocast,
-    find_pass_dtype,
-    make_autocast_notes,
-    open_autocast,
-    set_train_flags,
-)
 from archprof.tracing.recorder import Recorder
 from archprof.tracing.strategy import (
     FALLBACK_NOTE,
@@ -52,7 +45,7 @@ from archprof.tracing.strategy import (
     choose_next_strategy,
     explain_change,
     was_interrupted,
-)
+)  # fmt: skip
 from archprof.version import __version__
 
 if TYPE_CHECKING:
@@ -137,13 +130,13 @@ class _TracedPass:
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
-        self.dtype = find_pass_dtype(model)
-        set_train_flags(model, self.train)
+        self.dtype = pass_setup.find_pass_dtype(model)
+        pass_setup.set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.threads: PassThreads | None = None
         self.unseen_ops: list[Op] = []
         self.calls = Calls(model, self.recorder, self._find_threads)
-        self.autocast = open_autocast(request, way.device)
+        self.autocast = pass_setup.open_autocast(request, way.device)
         causal = cast("Causal", request.causal)
         self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
         self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
@@ -172,7 +165,7 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
-        check_autocast(self.request, self.target.name, self.model, [args, kwargs])
+        pass_setup.check_autocast(self.request, self.target.name, self.model, [args, kwargs])
         if isinstance(self.draw, int):
             torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
@@ -277,7 +270,7 @@ class _TracedPass:
         return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
 
     def build_profile(self) -> Profile:
-        self.notes += make_autocast_notes(self.autocast)
+        self.notes += pass_setup.make_autocast_notes(self.autocast)
         if self.threads is not None:
             self.notes += self.threads.notes
         if self.unseen_ops:

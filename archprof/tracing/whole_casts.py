@@ -31,7 +31,7 @@ def _cast_for_cudnn(ops: Any, autocast: PassAutocast, args: Any) -> tuple[Any, .
 
     Source: `_cudnn_rnn_cast_reflatten` in aten/src/ATen/cudnn/AutocastRNN.cpp of torch.
     """
-    place = 3 if isinstance(args[2], list | tuple) else 2
+    place = 3 if isinstance(args[3], list | tuple) else 2  # packed sequences come with their batch sizes
     before, weights = args[:place], args[place]
     if autocast.is_eligible(weights[0]) and weights[0].dtype != torch.float16:
         weights = _flatten_weights(ops.recorder, weights)
