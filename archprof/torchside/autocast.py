@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from archprof.torchside.dispatch import make_key_guard, switch_dispatch_key
-from archprof.torchside.private import DisableTorchFunction
+from archprof.torchside.private import DisableTorchFunction, is_view
 
 Tensor = torch.Tensor
 
@@ -195,7 +195,7 @@ class PassAutocast:
 
 def _is_weight(tensor: Tensor) -> bool:
     """Whether torch keeps what a tensor was cast to."""
-    return tensor.requires_grad and tensor.is_leaf and not tensor._is_view() and torch.is_autocast_cache_enabled()
+    return tensor.requires_grad and tensor.is_leaf and not is_view(tensor) and torch.is_autocast_cache_enabled()
 
 
 def _switch_keys(rules: str | None) -> None:
@@ -204,6 +204,12 @@ def _switch_keys(rules: str | None) -> None:
         _register_rules(rules)
     for device in _libraries:
         switch_dispatch_key(KEYS[device], device == rules)
+
+
+def prepare_rules(device: str) -> None:
+    """Raise `MissingName` where this torch has no way to apply the rules of a device."""
+    _register_rules(device)
+    _switch_keys(None)
 
 
 _libraries: dict[str, list[Any]] = {}  # of the rules that were wanted so far

@@ -1,7 +1,8 @@
 """Which ops autocast runs in which dtype, as torch 2.14 has it.
 
-Source: `AT_FORALL_LOWER_PRECISION_FP` and its kin in aten/src/ATen/autocast_mode.h for CUDA; the registrations for
-`AutocastCPU` in aten/src/ATen/autocast_mode.cpp for the CPU. A name with a point is an overload; without, the default.
+Source: the macros AT_FORALL_LOWER_PRECISION_FP and after in aten/src/ATen/autocast_mode.h for CUDA; the registrations
+for AutocastCPU in aten/src/ATen/autocast_mode.cpp for the CPU. A name with a point
+is an overload; without, the default.
 """
 
 from __future__ import annotations

@@ -155,6 +155,9 @@ def is_transformed() -> bool:
 
 # Tensors and storages.
 
+is_view: Callable[[torch.Tensor], bool] = find("Tensor._is_view") or (lambda tensor: tensor._base is not None)
+"""Whether a tensor shares the storage of another, as autograd sees it."""
+
 find_address: Callable[[torch.UntypedStorage], int] = (
     attrgetter("_cdata") if find("UntypedStorage._cdata") is not None else id
 )

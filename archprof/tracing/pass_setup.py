@@ -11,7 +11,7 @@ from torch import nn
 
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
-from archprof.torchside.autocast import PassAutocast
+from archprof.torchside.autocast import PassAutocast, prepare_rules
 from archprof.torchside.tensors import dtype_name, tensors_in
 
 AUTOCAST_NOTE = "Autocast to {dtype} by {rules} rules: each op runs, and is counted, in the dtype that it has there."
@@ -46,9 +46,12 @@ def open_autocast(request: PassRequest, device: str) -> PassAutocast:
 
 
 def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:
-    """Raise `UsageError` where autocast is asked for and has nothing to cast."""
+    """Raise `UsageError` where autocast is asked for and has nothing to cast, or what `prepare_rules` raises."""
+    if request.amp is None:
+        return
+    prepare_rules(request.amp_device)
     tensors = itertools.chain(model.parameters(), model.buffers(), tensors_in(inputs))
-    if request.amp and not any(one.is_floating_point() and one.dtype != torch.float64 for one in tensors):
+    if not any(one.is_floating_point() and one.dtype != torch.float64 for one in tensors):
         raise UsageError(
             f"{name} has nothing for autocast to cast.", "It casts float32 and narrower.", "Leave out amp."
         )

@@ -32,6 +32,7 @@ TRAINING = [["", 0, 144, 360], ["line", 0, 96, 96], ["head", 0, 96, 192], ["lstm
 WITH_A_WAY_OUT = [
     "entry",
     "nn.Module._call_impl",
+    "Tensor._is_view",
     "UntypedStorage._cdata",
     "utils._python_dispatch",
     "_nested_tensor_from_mask_left_aligned",
