@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
-    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_models", "load", "measure", "predict_memory",
-    "profile", "register_cost", "report", "table", "verify", "whatif",
+    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
+    "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
 ]  # fmt: skip
 
 
@@ -114,8 +114,7 @@ def table(
 
     Args:
         model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
-        measure: where to run it too: "cpu" or "cuda".
-        channels_last, compile: as for `measure`.
+        measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
         by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
     from archprof.analysis.tables import layers
@@ -137,8 +136,7 @@ def compare(
     """Architectures side by side: a summary with ratios to the first, what is worth saying, and aligned rows.
 
     Args:
-        models: two or more: profiles, or what `profile` takes.
-        inputs, batch, dtype, train, …: as for `table`, for every model that is not a profile yet.
+        models: two or more: profiles, or what `profile` takes, with the other keywords as for `table`.
         by: "path" aligns layers by name, "stage" by spatial size, "auto" by name where the models share a family.
 
     Raises:
@@ -187,17 +185,12 @@ def check(
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
     measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
-    """Hold models against budgets or a baseline: one verdict per model, in order.
+    """Hold models against budgets or a baseline: one verdict per model, in order; more is what `check_models` says.
 
     Args:
-        models: one or a list of what `profile` takes; none: those that pyproject.toml lists.
-        inputs, batch, dtype, train, causal, amp: as for `profile`.
-        baseline, tolerance, allow_incomplete, folder: see `archprof.budgets.checks.check_models`.
+        models: one or a list of what `profile` takes, with its keywords; none: those that pyproject.toml lists.
         measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
         limits: max_params, max_macs, max_flops, max_activation, max_peak, max_latency, such as "25M" or "5ms".
-
-    Raises:
-        UsageError: a limit, tolerance or setting cannot be read, or there is nothing to check.
     """
     from archprof.budgets.checks import check_models
 
@@ -241,9 +234,10 @@ def inputs(
 
 
 def fit(
-    model: Any, inputs: Any = None, *, over: str = "resolution",
+    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None,
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
-    max_activation: int | str | None = None, batch: int = 1, dtype: str | None = None, amp: str | None = None,
+    max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
+    batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
 ) -> Table:  # fmt: skip
     """The largest setting of a model that stays inside its budgets, beside its neighbours.
 
@@ -254,7 +248,8 @@ def fit(
 
     found = fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
-        inputs=inputs, request=PassRequest(batch, dtype, amp=amp),
+        max_memory=max_memory, device=device, inputs=inputs,
+        request=PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp),
     )  # fmt: skip
     return tabulate_fit(found)
 
@@ -267,33 +262,30 @@ def predict_memory(
 ) -> MemoryAnswer:  # fmt: skip
     """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
 
-    Args:
-        device: in the catalogue, to say whether it fits; the other arguments, and what it raises, are as for `profile`.
+    `device` is one of the catalogue, to say whether it fits, or "all"; the rest is as for `profile`.
     """
     from archprof.analysis import memory
     from archprof.predicting import devices, workspaces
     from archprof.predicting.memory import predict_memory as predict
     from archprof.tracing.profile import profile_model
 
-    found = devices.resolve_device(device) if device else None
+    every = device == memory.ALL_DEVICES
+    found = devices.resolve_device(device) if device and not every else None
     request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none)
     traced = profile_model(model, inputs, request)
-    return memory.MemoryAnswer(traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found)
+    return memory.MemoryAnswer(
+        traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found, every
+    )
 
 
 def epoch(
     models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
     measure: str = "cpu", channels_last: bool = False, compile: bool = False, amp: str | None = None,
 ) -> Table:  # fmt: skip
-    """How long an epoch takes, from a measured training step; a row for each model.
+    """How long an epoch of so many `images` takes, from a measured training step; a row for each model.
 
-    Args:
-        models: one or a list of: profiles of measured training steps, or what `profile` takes.
-        images: in an epoch.
-        batch, inputs, dtype, measure, channels_last, compile, amp: as for `table`.
-
-    Raises:
-        UsageError: there are no images, or a profile is of no measured training step.
+    `models` are profiles of measured training steps, or what `profile` takes; the rest is as for `table`. `UsageError`
+    where there are no images, or a profile is of no measured training step.
     """
     from archprof.analysis.tables import epoch as epochs
     from archprof.measuring.profiles import profile_several
@@ -336,6 +328,14 @@ def list_models(pattern: str = "") -> Table:
     from archprof.sources.zoo_names import match_builtins
 
     return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
+
+
+def list_devices(pattern: str = "") -> Table:
+    """The devices of the catalogue whose name contains `pattern` (or matches it, if it has a `*`)."""
+    from archprof.analysis.tables import device_list
+    from archprof.predicting.devices import match_devices
+
+    return device_list.tabulate_devices(match_devices(pattern))
 
 
 def register_cost(name: str) -> Any:

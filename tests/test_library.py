@@ -22,7 +22,7 @@ from archprof.measuring import run
 
 COMMANDS = typer.main.get_command(cli.app).commands
 
-OTHER_NAME = {"models": "list_models", "memory": "predict_memory"}
+OTHER_NAME = {"models": "list_models", "memory": "predict_memory", "devices": "list_devices"}
 """What a command's function is called, where that differs: `archprof.models` are the built-in definitions."""
 
 TEXT_ONLY = {"guide"}

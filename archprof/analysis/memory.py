@@ -13,9 +13,10 @@ from archprof.analysis.table import Column, Row, Table
 from archprof.facts.liveness import compute_peak_bytes, split_peak_by_layer
 from archprof.facts.records import Profile
 from archprof.facts.steps import find_steady_storages
-from archprof.predicting.devices import Device
+from archprof.predicting.devices import Device, load_catalogue
 from archprof.predicting.memory import Category, Estimate, MemoryPrediction, Moment
 from archprof.predicting.memory_capacity import Verdict, judge
+from archprof.predicting.workspaces import find_attention_backend
 
 PEAKS = ("live_peak_bytes", "allocated_peak_bytes", "reserved_peak_bytes", "device_used_bytes")
 SHORT = {name: name.removesuffix("_bytes").replace("_", " ") for name in PEAKS}
@@ -45,6 +46,13 @@ LAYER_COLUMNS = (
     Column("bytes", "Live bytes", "bytes", "at the live peak: weights, buffers, and what its ops had made", 0),
     Column("share", "Share", "share", "of all live bytes", 1),
 )
+DEVICE_COLUMNS = (
+    Column("device", "Device", "path", "its name in the catalogue", 0),
+    Column("capacity", "Usable", "bytes", "of its memory", 0),
+    Column("verdict", "Verdict", "text", "by the interval of what is used", 0),
+)
+ALL_DEVICES = "all"
+ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
 TIMELINE_WIDTH = 60
@@ -63,11 +71,13 @@ class MemoryAnswer:
         profile: of the pass.
         prediction: the peaks and their parts.
         device: whose memory it is held against; `None`: none.
+        every_device: it is held against that of each device of the catalogue.
     """
 
     profile: Profile
     prediction: MemoryPrediction
     device: Device | None = None
+    every_device: bool = False
 
     @property
     def live_peak_bytes(self) -> Estimate:
@@ -90,13 +100,14 @@ class MemoryAnswer:
         """Whether it fits on the device; `None` without one."""
         return judge(self.prediction.device_used_bytes, self.device) if self.device else None
 
-    def tables(self) -> tuple[Table, Table, Table]:
-        """The four peaks; their parts; the layers."""
-        return tabulate_peaks(self), tabulate_categories(self), tabulate_layers_at_peak(self.profile)
+    def tables(self) -> tuple[Table, ...]:
+        """The four peaks; their parts; the layers; the devices, if all were asked for."""
+        devices = (tabulate_verdicts(self),) if self.every_device else ()
+        return tabulate_peaks(self), tabulate_categories(self), tabulate_layers_at_peak(self.profile), *devices
 
     def table(self) -> Table:
-        """The parts by category and phase."""
-        return tabulate_categories(self)
+        """The devices, if all were asked for, else the parts by category and phase."""
+        return tabulate_verdicts(self) if self.every_device else tabulate_categories(self)
 
     def to_json(self) -> str:
         return json.dumps(_write(self), indent=1) + "\n"
@@ -122,6 +133,8 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
         passes = f", gradients of {training.accumulate} passes added up" if training.accumulate > 1 else ""
         kept = "dropped" if training.set_to_none else "set to zero and kept"
         yield f"Steps of {training.optimizer}{passes}; gradients are {kept} after a step; three steps are replayed."
+    if kernels := Counter(find_attention_backend(op) for op in profile.ops if op.name == ATTENTION_OP):
+        yield f"Attention is taken to run as: {', '.join(f'{name} ({count})' for name, count in kernels.items())}."
     yield "Intervals hold for nine of ten convolutional models that were measured; see `archprof guide memory`."
     if answer.device is not None:
         yield _say_verdict(answer, answer.device)
@@ -192,6 +205,14 @@ def tabulate_layers_at_peak(profile: Profile) -> Table:
     return Table("The layers behind it", LAYER_COLUMNS, tuple(rows), notes=(f"The {len(rows)} largest.",))
 
 
+def tabulate_verdicts(answer: MemoryAnswer) -> Table:
+    """A row for each GPU of the catalogue whose memory is known, the smallest first."""
+    known = [device for device in load_catalogue() if device.kind == "gpu" and "mem_gb" in device.figures]
+    verdicts = sorted((judge(answer.device_used_bytes, device) for device in known), key=lambda one: one.capacity)
+    rows = tuple([Row((one.device, one.capacity, one.word)) for one in verdicts])
+    return Table(f"{answer.profile.model} on each device", DEVICE_COLUMNS, rows)
+
+
 def _write(answer: MemoryAnswer) -> dict[str, Any]:
     profile, prediction = answer.profile, answer.prediction
     training = profile.training._asdict() if profile.training else None
@@ -208,6 +229,7 @@ def _write(answer: MemoryAnswer) -> dict[str, Any]:
         "peak": _write_moment(prediction.peak),
         "phases": [_write_moment(moment) for moment in prediction.phases],
         "device": verdict and {"name": verdict.device, "capacity_bytes": verdict.capacity, "verdict": verdict.word},
+        "devices": tabulate_verdicts(answer).records() if answer.every_device else None,
         "complete": profile.totals.complete,
         "notes": profile.notes,
     }

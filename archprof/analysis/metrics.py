@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from archprof.analysis import elapsed
 from archprof.analysis.table import Column, Value
 from archprof.facts import liveness
-from archprof.facts.records import Cost, Op
+from archprof.facts.records import Cost, Op, Profile
 from archprof.units import Unit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from archprof.analysis.view import ProfileView
 
 AddsUp = Literal["sum", "part", "maximum", "ratio", "share", "fact"]
-Bound = Literal["", "stopped", "unknown"]
+Bound = Literal["", "unsized", "stopped", "unknown"]
 CountsValue = Callable[["Counts", "Counts"], Value]
 RowValues = Callable[["ProfileView"], Sequence[Any]]
 
@@ -57,8 +57,8 @@ class Metric:
         name: in a sentence; left out: the header.
         label: where the dtype is said elsewhere; left out: the header.
         whole: its meaning for a whole model; left out: `meaning`.
-        bound: what makes it a lower bound: an op that is "unknown" or a forward that "stopped", the last alone, or
-            neither.
+        bound: what makes it a lower bound: an op that is "unknown" or a forward that "stopped", the last alone, a
+            parameter that is "unsized", or none of these.
         by: the groupings that have it as a column.
         reads: the sums that it is made of.
         value: of a line, from its sums and those of the model; a fact has none.
@@ -148,7 +148,7 @@ def _owned(key: str, header: str, unit: Unit, rank: int, meaning: str, **more: A
     """What modules hold, by the name of the field of a row."""
     held = attrgetter(key)
     by_row = lambda view: [held(layer) for layer in view.profile.layers]  # noqa: E731
-    return _sum(key, header, unit, rank, meaning, bound="stopped", by_row=by_row, **more)
+    return _sum(key, header, unit, rank, meaning, bound="unsized", by_row=by_row, **more)
 
 
 def _work(key: str, header: str, rank: int, meaning: str, of_op: Callable[[Op], int], **more: Any) -> Metric:
@@ -257,7 +257,7 @@ METRICS = (
     _fact("kind", "Kind", "text", 6, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
     _fact("op", "Op", "text", 0, "aten operator", "op"),
     _fact("call", "Call", "call", 9,
-          "0 for the first call of the module, 1 for the next; missing when never called",
+          "0 for the first call of the module, 1 for the next; missing without a call of its own",
           "layer", by_row=_of_layers("call")),
     _fact("first", "First layer", "path", 7, "first layer of the stage", "stage"),
     _fact("last", "Last layer", "path", 8, "last layer of the stage", "stage"),
@@ -316,7 +316,7 @@ METRICS = (
            by=BY_ROWS, reads=("eager", "kernel"), value=_launch_bound, measured=True),
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
          measured=True),
-    Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory",
+    Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
@@ -331,9 +331,17 @@ METRICS = (
 METRIC_BY_KEY: dict[str, Metric] = {metric.key: metric for metric in METRICS}
 
 _BOUND_IF_UNKNOWN = frozenset(metric.key for metric in METRICS if metric.bound == "unknown")
-_BOUND_IF_STOPPED = frozenset(metric.key for metric in METRICS if metric.bound)
+_BOUND_IF_STOPPED = _BOUND_IF_UNKNOWN | {metric.key for metric in METRICS if metric.bound == "stopped"}
+_BOUND_IF_UNSIZED = frozenset(metric.key for metric in METRICS if metric.bound == "unsized")
 
 
-def find_lower_bounds(*, unknown: bool, stopped: bool) -> frozenset[str]:
-    """The metrics that are lower bounds where an op has no rule, and where the forward stopped."""
-    return _BOUND_IF_STOPPED if stopped else _BOUND_IF_UNKNOWN if unknown else frozenset()
+def find_lower_bounds(*, unknown: bool, stopped: bool, unsized: bool = False) -> frozenset[str]:
+    """The metrics that are lower bounds where an op has no rule, the forward stopped, a parameter has no shape yet."""
+    work: frozenset[str] = _BOUND_IF_STOPPED if stopped else _BOUND_IF_UNKNOWN if unknown else frozenset()
+    return work | _BOUND_IF_UNSIZED if unsized else work
+
+
+def find_model_bounds(profile: Profile) -> frozenset[str]:
+    """The metrics of a whole model that are lower bounds."""
+    unknown = profile.lacks_calls or any(op.status == "unknown" for op in profile.ops)
+    return find_lower_bounds(unknown=unknown, stopped=profile.failure is not None, unsized=bool(profile.unsized))

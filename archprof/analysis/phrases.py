@@ -67,7 +67,7 @@ def say_once(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
 
 def say_place(names: Sequence[str]) -> str:
     """Where stages are: "at 56x56", "at 224x224 and 112x112", "in the layers on vectors"."""
-    special = {"vector": "in the layers on vectors", "never called": "in layers that were never called"}
+    special = {"vector": "in the layers on vectors", "not read": "in weights that no op reads"}
     if len(names) == 1 and names[0] in special:
         return special[names[0]]
     return f"at {' and '.join(names)}"

@@ -9,7 +9,7 @@ from functools import cached_property
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_rows, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import find_lower_bounds
+from archprof.analysis.metrics import find_model_bounds
 from archprof.analysis.receptive import fields
 from archprof.analysis.receptive.fields import LayerFields
 from archprof.analysis.tables import stages
@@ -82,7 +82,7 @@ class ProfileView:
     @cached_property
     def bounds(self) -> frozenset[str]:
         """The metrics that are lower bounds."""
-        return find_lower_bounds(unknown=bool(self.total.unknown), stopped=self.profile.failure is not None)
+        return find_model_bounds(self.profile)
 
     @cached_property
     def depth(self) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 
 from archprof import files
 from archprof.budgets import pyproject, verdicts
-from archprof.budgets.limits import LATENCY_KEY
+from archprof.budgets.limits import LATENCY_KEY, LIMITABLE_METRICS
 from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
-from archprof.errors import UnknownName, UsageError
+from archprof.errors import TraceError, UnknownName, UsageError
 from archprof.facts import store
 from archprof.facts.request import PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring.profiles import count_or_measure
@@ -123,5 +123,10 @@ def _verdict(job: CheckJob) -> Verdict:
     options = {"inputs": None, "measure": None, **job.options}
     inputs, device = options.pop("inputs"), options.pop("measure")
     how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) else None
-    profile = count_or_measure(job.model, inputs, PassRequest(**options), how)
+    try:
+        profile = count_or_measure(job.model, inputs, PassRequest(**options), how)
+    except TraceError as error:
+        if baseline is not None or not all(LIMITABLE_METRICS[limit.metric].bound == "unsized" for limit in job.limits):
+            raise
+        profile = error.profile  # what modules hold is known before anything runs
     return verdicts.check_profile(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)

@@ -157,7 +157,7 @@ def check_profile(
 def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
     metric, profile = LIMITABLE_METRICS[limit.metric], view.profile
     value = measure_total(metric, view)
-    bound = profile.failure is not None or (metric.bound == "unknown" and not profile.totals.complete)
+    bound = metric.key in view.bounds or (metric.measured and profile.failure is not None)
     between = _between(view, limit) if metric.measured else ""
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", interval=between)

@@ -10,6 +10,7 @@ import archprof
 from archprof.cli.calibrate import calibrate
 from archprof.cli.check import check
 from archprof.cli.compare import compare
+from archprof.cli.devices import devices
 from archprof.cli.epoch import epoch
 from archprof.cli.guide import guide
 from archprof.cli.memory import memory
@@ -41,6 +42,7 @@ app.command()(calibrate)
 app.command(cls=CommandWithLimits)(check)
 app.command()(verify)
 app.command()(models)
+app.command()(devices)
 app.command()(guide)
 
 

@@ -72,11 +72,10 @@ def compare(
 
 
 def render_comparison(compared: Comparison, form: str, layers: bool, output: Path | None) -> str:
-    """The whole comparison in one format; csv and latex hold the aligned layers."""
-    if form == "md":
-        return compared.to_markdown()
-    if form == "json":
-        return compared.to_json()
+    """The whole comparison in one format; csv holds the aligned layers."""
+    whole = {"md": compared.to_markdown, "json": compared.to_json, "latex": compared.to_latex}
+    if form in whole:
+        return whole[form]()
     if form != "text":
         return render_table(compared.layers, form, output)
     tables = [compared.summary, compared.stages, *([compared.layers] if layers else [])]

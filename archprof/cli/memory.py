@@ -22,10 +22,7 @@ def memory(
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
-    optimizer: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
-    ] = None,
+    optimizer: options.Optimizer = None,
     accumulate: Annotated[
         int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")
     ] = 1,
@@ -33,7 +30,7 @@ def memory(
         bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
     ] = True,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Say whether it fits there: h100, 4090, a100-40.")
+        str | None, typer.Option(metavar="NAME", help="Whether it fits there: h100, 4090, a100-40; all: on every GPU.")
     ] = None,
     format: options.FormatName = None,
     output: options.Output = None,

@@ -61,6 +61,10 @@ Amp = Annotated[
     typer.Option(metavar="DTYPE", help="Run the forward under autocast to bfloat16 or float16, by CUDA's rules."),
 ]
 Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,

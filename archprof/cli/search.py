@@ -38,25 +38,32 @@ def inputs(
 
 def fit(
     model: options.Model,
-    over: Annotated[str, typer.Option(help="What may grow: resolution, width, depth or batch.")] = "resolution",
+    over: Annotated[str, typer.Option(help="What may grow: resolution, batch, seq, width or depth.")] = "resolution",
     max_params: options.Limit = None,
     max_macs: options.Limit = None,
     max_flops: options.Limit = None,
     max_activation: options.Limit = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="MOST", help="Most memory of a GPU, as predicted, such as 24GiB.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="NAME", help="The memory of this device: h100, 4090.")] = None,
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     amp: options.Amp = None,
+    train: options.Train = False,
+    optimizer: options.Optimizer = None,
     format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
-    """The largest setting of a model that stays inside a budget."""
+    """The largest setting of a model that stays inside a budget, or in the memory of a device."""
     with error_boundary(debug):
         form = choose_format(format, output)
         with show_waiting(f"Fitting {model}"):
             found = archprof.fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
-                max_activation=max_activation, batch=batch, dtype=dtype, amp=amp,
+                max_activation=max_activation, max_memory=max_memory, device=device, batch=batch, dtype=dtype, amp=amp,
+                train=train, optimizer=optimizer,
             )  # fmt: skip
         write_table(found, form, output)

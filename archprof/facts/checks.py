@@ -73,7 +73,7 @@ def _check_storages(profile: Profile) -> None:
 
 
 def _check_sums(profile: Profile) -> None:
-    """Rows sum to ops, and to the parameters of the model where all of it was reached."""
+    """Rows sum to ops, and to the parameters of the model."""
     totals = profile.totals
     for phase, total in (("forward", totals.macs), ("backward", totals.backward_macs or 0)):
         column = "macs" if phase == "forward" else "backward_macs"
@@ -84,7 +84,7 @@ def _check_sums(profile: Profile) -> None:
     if owned != totals.params:
         raise ValueError(f"the totals have {totals.params} parameters, the model has {owned}")
     in_rows = sum(row.params for row in profile.layers)
-    if profile.failure is None and profile.calls and owned != in_rows:
+    if profile.calls and owned != in_rows:
         raise ValueError(f"the rows own {in_rows} parameters, the model has {owned}")
     if profile.lacks_calls and totals.complete:
         raise ValueError("no part of the model was called, and its totals say that they are complete")

@@ -145,16 +145,15 @@ def sum_columns(rows: Iterable[Sequence[int]]) -> list[int]:
 
 
 def build_layers(
-    modules: Sequence[Module], parameters: Sequence[Parameter], calls: Sequence[Call], *, whole: bool
+    modules: Sequence[Module], parameters: Sequence[Parameter], calls: Sequence[Call]
 ) -> tuple[Layer, ...]:
     """The rows of the tables: calls in order, and modules that were never called.
 
-    Args:
-        whole: the forward came to its end. A module that was never called then follows the rows of the first call of
-            the nearest module that holds it and was called; a container has nothing to show and is left out.
+    A module that was never called follows the rows of the first call of the nearest module that holds it and was
+    called; a container has nothing to show and is left out.
     """
     owned, layers, row_of_call = sum_owned(parameters), list[Layer](), list[int]()
-    uncalled = _find_uncalled(modules, calls) if whole else {}
+    uncalled = _find_uncalled(modules, calls)
     for index, module, caller in _order_rows(calls, uncalled) if uncalled else _list_calls(calls):
         parent = None if caller is None else row_of_call[caller]
         depth = 0 if parent is None else layers[parent].depth + 1

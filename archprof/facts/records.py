@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.measured import Measurement
@@ -17,7 +16,9 @@ from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers,
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
 from archprof.facts.ran import Ran
+from archprof.facts.sums import Cost, Totals, list_lower_bounds, sum_activations, sum_ops
 from archprof.facts.tensors import DTYPES_SHOWN, ITEM_BYTES, Role, Storage, Tensor, TensorSpec
+from archprof.facts.training import Training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,46 +37,6 @@ class Failure:
     call: int
     error: str
     message: str
-
-
-NO_BYTES: Mapping[str, int] = MappingProxyType({})
-
-
-class Cost(NamedTuple):
-    """A sum over ops. `macs` and `flops` are lower bounds when `unknown` > 0.
-
-    Attributes:
-        macs, flops: forward.
-        backward_macs, backward_flops: backward; `None` when the pass had no backward.
-        activation_elements: elements of new output storage in the forward pass.
-        activation_bytes: the same in bytes, by the dtype the pass would run in.
-        unknown: ops that no rule covers.
-    """
-
-    macs: int = 0
-    flops: int = 0
-    backward_macs: int | None = None
-    backward_flops: int | None = None
-    activation_elements: int = 0
-    activation_bytes: Mapping[str, int] = NO_BYTES
-    unknown: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The whole model, under the names that the JSON uses. Not `complete`: counts are lower bounds."""
-
-    params: int
-    trainable_params: int
-    buffers: int
-    param_bytes: int
-    macs: int
-    flops: int
-    backward_macs: int | None
-    backward_flops: int | None
-    activation_elements: int
-    activation_bytes: dict[str, int]
-    complete: bool
 
 
 class CacheTensor(NamedTuple):
@@ -107,24 +68,6 @@ class Decoding(NamedTuple):
         return sum(tensor.spec.nbytes for tensor in self.cache)
 
 
-class Training(NamedTuple):
-    """The step of the optimizer behind a backward pass, which was traced twice.
-
-    Attributes:
-        optimizer: as it was asked for.
-        accumulate: passes whose gradients are added up before a step; this was the last of them.
-        set_to_none: gradients are dropped after a step, and not set to zero and kept.
-        first: index of the first op of the first step of a run, which makes the state.
-        steady: index of the first op of a later step, which finds it.
-    """
-
-    optimizer: str
-    accumulate: int
-    set_to_none: bool
-    first: int
-    steady: int
-
-
 @dataclass(frozen=True, repr=False)
 class Profile:
     """Everything one pass told us.
@@ -142,7 +85,9 @@ class Profile:
         failure: set when the forward did not come to its end.
         overlays: what was measured, predicted or probed, keyed by call.
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
+        unsized: names of the lazy parameters and buffers that have no shape, since their modules did not run.
         training: where the steps of the optimizer stand among the ops, where one was traced.
+        sees_calls: a call of a module is seen, which each pass tries out; without that, who was called is not known.
     """
 
     model: str
@@ -161,7 +106,9 @@ class Profile:
     failure: Failure | None = None
     overlays: tuple[Overlay, ...] = ()
     decoding: Decoding | None = None
+    unsized: tuple[str, ...] = ()
     training: Training | None = None
+    sees_calls: bool = True
 
     def __repr__(self) -> str:
         """One line: what was asked, and the totals."""
@@ -172,7 +119,7 @@ class Profile:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The rows of the tables: the calls in order, and the modules that were never called."""
-        return build_layers(self.modules, self.parameters, self.calls, whole=self.failure is None)
+        return build_layers(self.modules, self.parameters, self.calls)
 
     @cached_property
     def call_rows(self) -> tuple[int, ...]:
@@ -210,6 +157,16 @@ class Profile:
         """The index into `layers` of the call in which the forward stopped; `None` where it did not."""
         return self.call_rows[self.failure.call] if self.failure and self.call_rows else None
 
+    def list_stopped_rows(self) -> tuple[int, ...]:
+        """Indices into `layers` of the call in which the forward stopped, and of all that it did not reach."""
+        unreached = (row for row, layer in enumerate(self.layers) if layer.call is None)
+        return () if self.stopped_row is None else (self.stopped_row, *unreached)
+
+    def list_unsized_rows(self) -> tuple[int, ...]:
+        """Indices into `layers` of the modules that own a parameter without a shape."""
+        owners = {name.rpartition(".")[0] for name in self.unsized}
+        return tuple(row for row, layer in enumerate(self.layers) if layer.path in owners) if owners else ()
+
     @property
     def measurement(self) -> Measurement | None:
         """What real passes took, where they were run."""
@@ -231,41 +188,13 @@ class Profile:
     def sum_costs(self, groups: Sequence[int], count: int) -> list[Cost]:
         """What the ops of each of `count` groups cost; `groups` says of each op in which it is."""
         train = self.mode == "train"
-        sums = zip(self._sum_ops(groups, count), self._sum_activations(groups, count), strict=True)
+        item_bytes = {dtype: self.item_bytes[dtype] for dtype in self.activation_dtypes}
+        activations = sum_activations(self.storages, groups, count, self.dtype, self.item_bytes, item_bytes)
         return [
             Cost(macs, flops, back if train else None, back_flops if train else None, elements, sizes, unknown)
-            for (macs, flops, back, back_flops, unknown), (elements, sizes) in sums
-        ]
-
-    def _sum_ops(self, groups: Sequence[int], count: int) -> list[list[int]]:
-        """Per group: MACs and FLOPs of the forward, of the backward, and how many ops are unknown."""
-        counts = [[0, 0, 0, 0, 0] for _ in range(count)]
-        for (signature, _, phase, _, _), group in zip(self.ops, groups, strict=True):
-            row = counts[group]
-            if phase != "optimizer":
-                row[4] += signature.status == "unknown"
-                shift = 2 if phase == "backward" else 0
-                row[shift] += signature.macs or 0
-                row[shift + 1] += signature.flops or 0
-        return counts
-
-    def _sum_activations(self, groups: Sequence[int], count: int) -> list[tuple[int, dict[str, int]]]:
-        """Elements and bytes of the activation storages, by the group of the op that made them."""
-        elements, scaled, fixed = ([0] * count for _ in range(3))
-        item_bytes = self.item_bytes
-        for nbytes, dtype, role, born, _, _ in self.storages:
-            if role == "activation" and born is not None:
-                group = groups[born]
-                numel = nbytes // item_bytes[dtype]
-                elements[group] += numel
-                if dtype == self.dtype:  # it would take the dtype that the pass ran in
-                    scaled[group] += numel
-                else:
-                    fixed[group] += nbytes
-        widths = [(dtype, item_bytes[dtype]) for dtype in self.activation_dtypes]
-        return [
-            (numel, {dtype: width * own + others for dtype, width in widths})
-            for numel, own, others in zip(elements, scaled, fixed, strict=True)
+            for (macs, flops, back, back_flops, unknown), (elements, sizes) in zip(
+                sum_ops(self.ops, groups, count), activations, strict=True
+            )
         ]
 
     @property
@@ -287,11 +216,20 @@ class Profile:
         """The dtypes in which activation memory is given: always those of the JSON, and the traced one."""
         return DTYPES_SHOWN if self.dtype in DTYPES_SHOWN else (*DTYPES_SHOWN, self.dtype)
 
-    @cached_property
+    @property
     def lacks_calls(self) -> bool:
-        """Ops ran, three parts or more compute, and none was seen to be called: calls were missed, not left out."""
+        """The model has parts, and calls of them could not be seen: all work is in the model's own row."""
         parts = [module for module in self.modules[1:] if not (module.is_container or module.is_opaque)]
-        return len(parts) > 2 and bool(self.ops) and not any(call.module for call in self.calls)
+        return not self.sees_calls and bool(parts) and bool(self.ops)
+
+    @cached_property
+    def unread_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters whose storage no op read, forward or backward: in the model for nothing, as far as this pass
+        tells. None where the forward stopped.
+        """
+        from archprof.facts.unread import find_unread_parameters
+
+        return find_unread_parameters(self)
 
     @cached_property
     def totals(self) -> Totals:
@@ -309,7 +247,13 @@ class Profile:
             backward_flops=cost.backward_flops,
             activation_elements=cost.activation_elements,
             activation_bytes=dict(cost.activation_bytes),
-            complete=self.failure is None and not self.lacks_calls and not cost.unknown,
+            complete=not (self.failure or self.unsized or self.lacks_calls or cost.unknown),
+            lower_bounds=list_lower_bounds(
+                stopped=self.failure is not None,
+                unsized=bool(self.unsized),
+                unknown=bool(cost.unknown) or self.lacks_calls,
+                train=self.mode == "train",
+            ),
         )
 
     def check(self) -> None:

@@ -95,8 +95,10 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "notes": profile.notes,
         "failure": asdict(profile.failure) if profile.failure else None,
         "decoding": write_decoding(profile.decoding) if profile.decoding else None,
+        "unsized": profile.unsized,
         "training": profile.training and profile.training._asdict(),
         "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
+        **({} if profile.sees_calls else {"sees_calls": False}),
         **_write_facts(profile),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_format_value(value)}" for key, value in data.items()) + "\n}\n"
@@ -210,8 +212,9 @@ def from_json(text: str) -> Profile:
 
 def _follows(profile: Profile, data: Mapping[str, Any]) -> bool:
     """Whether what the file gives to readers is what its facts say."""
-    totals, layers = asdict(profile.totals), list(map(_write_layer, profile.layers, profile.costs))
-    if _as_json(totals) != data["totals"] or len(layers) != len(data["layers"]):
+    totals, layers = _as_json(asdict(profile.totals)), list(map(_write_layer, profile.layers, profile.costs))
+    given = {"lower_bounds": totals["lower_bounds"], **data["totals"]}  # older files do not name them
+    if totals != given or len(layers) != len(data["layers"]):
         return False
     return all(
         written == {key: row[key] for key in written}
@@ -247,7 +250,9 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         failure=Failure(**failure) if failure else None,
         overlays=tuple(store_overlays.read_overlay(overlay) for overlay in data["overlays"]),
         decoding=read_decoding(data["decoding"]) if data.get("decoding") else None,
+        unsized=tuple(data.get("unsized", ())),
         training=Training(**data["training"]) if data.get("training") else None,
+        sees_calls=data.get("sees_calls", True),
     )
 
 

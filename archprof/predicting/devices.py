@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,10 @@ PEAK_FIGURES = {
     "float64": "fp64", "float32": "fp32", "tf32": "tf32_dense", "float16": "fp16_dense", "bfloat16": "bf16_dense",
 }  # fmt: skip
 """The figure that is the most a dtype can reach, dense. TF32 is what float32 may become in a tensor core."""
+
+
+MODULE = re.compile(r"\bSXM")
+"""A name of what sits on the board of a server, where there are cards of the same chip."""
 
 
 class Figure(NamedTuple):
@@ -88,6 +93,9 @@ def _find_by_words(text: str) -> Device:
     words = _split_words(text)
     holding = [device for device in load_catalogue() if words and words <= _split_words(device.name)]
     found = [device for device in holding if len(words) == len(_split_words(device.name)) - 1] or holding  # "m4", "l4"
+    modules = [device for device in found if MODULE.search(device.name)]
+    if len(modules) == 1:
+        found = modules  # "h100" is that of servers, and no card
     if not found:
         raise UnknownName("device in the catalogue", text, [device.name for device in load_catalogue()])
     if len(found) > 1:
@@ -96,7 +104,15 @@ def _find_by_words(text: str) -> Device:
 
 
 def _split_words(text: str) -> set[str]:
-    return set(re.findall(r"[a-z0-9]+", text.casefold()))
+    """The words of a name; "80gb" is "80", too."""
+    words = re.findall(r"[a-z0-9]+", text.casefold())
+    return {word.removesuffix("gb") if word[0].isdigit() else word for word in words}
+
+
+def match_devices(pattern: str) -> list[Device]:
+    """The devices whose name contains `pattern`, or matches it, if it has a `*`; capitals or not."""
+    wanted = pattern.casefold() if "*" in pattern else f"*{pattern.casefold()}*"
+    return [device for device in load_catalogue() if fnmatchcase(device.name.casefold(), wanted)]
 
 
 def load_calibration(path: Path) -> Device:

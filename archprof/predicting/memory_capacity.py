@@ -28,24 +28,22 @@ class Verdict(NamedTuple):
     word: VerdictWord
 
 
-def find_capacity(device: Device) -> int | None:
-    """Bytes that programs can use of a device's memory; `None` where the catalogue does not know its size."""
+def find_capacity(device: Device) -> int:
+    """Bytes that programs can use of a device's memory.
+
+    Raises:
+        UsageError: the catalogue does not know its size.
+    """
     figure = device.figures.get("mem_gb")
     if figure is None:
-        return None
+        raise UsageError(f"How much memory the {device.name} has is not known.", "archprof devices lists those known.")
     share = USABLE_SHARE_WITH_ECC if device.name in ECC_DEVICES else USABLE_SHARE
     return int(figure.value / 1e9 * GIB * share)
 
 
 def judge(used: Estimate, device: Device) -> Verdict:
-    """Whether what is used fits, by its interval.
-
-    Raises:
-        UsageError: how much memory the device has is not known.
-    """
+    """Whether what is used fits, by its interval; `UsageError` as `find_capacity`."""
     capacity = find_capacity(device)
-    if capacity is None:
-        raise UsageError(f"How much memory the {device.name} has is not known.", "See: archprof devices")
     if used.low > capacity:
         word: VerdictWord = "does not fit"
     elif used.high is not None and used.high <= capacity:

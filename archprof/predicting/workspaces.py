@@ -17,6 +17,7 @@ from __future__ import annotations
 from functools import partial
 
 from archprof.facts.records import Op
+from archprof.predicting.attention_backends import Backend, choose_attention_backend
 from archprof.predicting.memory_events import Workspaces
 
 MULTIPLYING_OPS = frozenset(
@@ -26,6 +27,9 @@ CUBLAS_BYTES = 8_519_680
 CUBLAS_BYTES_HOPPER = 33_554_432
 CONVOLUTION_BACKWARD_BYTES = 115_000_000
 SMALL_CONVOLUTION_TIMES = 32
+
+ATTENTION_SCORES = {"aten.scaled_dot_product_attention": 1, "aten.scaled_dot_product_attention_backward": 2}
+"""How often torch's plain attention has its scores, beside those that it keeps: before the softmax, and gradients."""
 
 HOPPER_NAMES = ("H100", "H200", "GH200", "H800", "H20")
 
@@ -39,6 +43,8 @@ def choose_workspaces(device: str | None, *, benchmark: bool = False) -> Workspa
 
 def lend_to_op(op: Op, *, benchmark: bool = False) -> int:
     """Bytes that the kernel of an op borrows while it runs."""
+    if op.name in ATTENTION_SCORES:
+        return _lend_to_attention(op)
     if op.name != "aten.convolution_backward":
         return 0
     gradient, given, weight = op.signature.inputs[:3]
@@ -48,6 +54,23 @@ def lend_to_op(op: Op, *, benchmark: bool = False) -> int:
     operands = weight.nbytes + given.nbytes + gradient.nbytes
     copies = weight.nbytes if is_product else operands
     return max(min(CONVOLUTION_BACKWARD_BYTES, SMALL_CONVOLUTION_TIMES * operands), copies)
+
+
+def find_attention_backend(op: Op) -> Backend:
+    """The kernel of an attention, or of its backward, whose inputs stand behind the gradient."""
+    place = 1 if op.name.endswith("_backward") else 0
+    query = op.signature.inputs[place]
+    masked = len(op.signature.inputs) > 3 + 4 * place
+    return choose_attention_backend(len(query.shape), query.dtype, query.shape[-1], masked=masked)
+
+
+def _lend_to_attention(op: Op) -> int:
+    """The scores that torch's plain attention has beside those that it keeps."""
+    if find_attention_backend(op) != "math":
+        return 0
+    place = 1 if op.name.endswith("_backward") else 0
+    query, key = op.signature.inputs[place : place + 2]
+    return ATTENTION_SCORES[op.name] * (query.nbytes // query.shape[-1]) * key.shape[-2]
 
 
 def keeps_workspace(op: Op) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.table import Table
-from archprof.render import plain, text
+from archprof.render import latex, plain, text
 from archprof.render.page.markup import escape_text, tag
 
 RENDERERS = {
     "csv": plain.render_csv,
     "md": plain.render_markdown,
     "json": plain.render_json,
-    "latex": plain.render_latex,
+    "latex": latex.render_latex,
     "notebook": plain.render_notebook_cell,
 }
 """Formats that need nothing but the table, by the name in `--format`; "notebook" is a cell of HTML."""
@@ -25,6 +25,11 @@ def table_text(table: Table, width: int | None = None) -> str:
 def table_as(form: str, table: Table) -> str:
     """The table in a format of `RENDERERS`."""
     return RENDERERS[form](table)
+
+
+def comparison_latex(comparison: Comparison) -> str:
+    """The whole comparison in LaTeX."""
+    return latex.render_comparison(comparison)
 
 
 def comparison_cell(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""Tables for other programs: CSV and JSON with raw values, Markdown and LaTeX for documents, a cell in a notebook.
+"""Tables for other programs: CSV and JSON with raw values, Markdown for documents, a cell in a notebook.
 
 Data formats hold only the rows that add up; formats for readers also hold the subtotals.
 """
@@ -66,30 +66,6 @@ def render_markdown(table: Table) -> str:
     return _joined([f"**{_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
 
 
-def render_latex(table: Table) -> str:
-    """A booktabs table (`\\usepackage{booktabs}`) with the title as caption; the notes are comments."""
-    columns = to_printed_columns(table, CellMarks(_latex, missing="--", at_least=r"$\geq$ ", times=r"$\times$"))
-    body = [_latex_row(cells) for cells in zip(*(printed.cells for printed in columns), strict=True)]
-    total = [r"\midrule", _latex_row(printed.total or "" for printed in columns)] if table.total is not None else []
-    return _joined(
-        [
-            *(f"% {make_printable(note)}" for note in table.notes),
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_latex(table.title)}}}",
-            rf"\begin{{tabular}}{{{''.join('r' if printed.column.numeric else 'l' for printed in columns)}}}",
-            r"\toprule",
-            _latex_row(_header(printed) for printed in columns),
-            r"\midrule",
-            *body,
-            *total,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
-
-
 def render_notebook_cell(table: Table) -> str:
     """A small HTML table for a notebook cell; it has no style of its own but alignment."""
     columns = to_printed_columns(table, CellMarks(_html))
@@ -119,21 +95,6 @@ _MARKDOWN = re.compile(r"[\\`*\[\]|$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 def _markdown(text: str) -> str:
     """Text that GitHub prints as it is; an underscore inside a word needs no escape there."""
     return html.escape(_MARKDOWN.sub(r"\\\g<0>", make_printable(text)), quote=False)
-
-
-_LATEX = str.maketrans(
-    {char: f"\\{char}" for char in "&%$#_{}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}"}
-)
-
-
-def _latex(text: str) -> str:
-    return make_printable(text).translate(_LATEX)
-
-
-def _latex_row(cells: Iterable[str]) -> str:
-    return " & ".join(cells) + r" \\"
 
 
 def _html(text: str) -> str:

@@ -192,6 +192,19 @@ def _make_batch_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis
     return SweepAxis(lambda n: f"batch {n}", at, 2**16)
 
 
+def _make_length_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
+    """The length of the default input of a transformers model."""
+    from archprof.tracing.profile import open_target
+
+    def at(n: int) -> Attempt:
+        sized = replace(request, lengths={**(request.lengths or {}), "seq": n})
+        return try_trace(lambda: open_target(model, inputs, sized), sized)
+
+    if inputs is not None or at(8).profile is None:
+        raise _AbsentError("No length of its input can be set.", "Those of hf: models can.")
+    return SweepAxis(lambda n: f"seq {n}", at, 2**20)
+
+
 def _make_width_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     return _make_keyword_axis("width", WIDTH_KEYWORDS, model, inputs, request)
 
@@ -296,5 +309,6 @@ SWEEP_AXES: dict[str, Callable[[Any, Any, PassRequest], SweepAxis]] = {
     "width": _make_width_axis,
     "depth": _make_depth_axis,
     "batch": _make_batch_axis,
+    "seq": _make_length_axis,
 }
 """What a model can be searched over."""

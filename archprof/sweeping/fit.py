@@ -11,6 +11,10 @@ from typing import Any
 from archprof import units
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.request import PLAIN_PASS, PassRequest
+from archprof.predicting.devices import resolve_device
+from archprof.predicting.memory import predict_memory
+from archprof.predicting.memory_capacity import find_capacity
+from archprof.predicting.workspaces import choose_workspaces
 from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
 
 MAX_STEPS_ABOVE = 64
@@ -24,8 +28,9 @@ class FitStep:
     Attributes:
         value: its number; a width multiplier in hundredths.
         label: how it is written: "224x224", "batch 64", "width_mult=1.25".
-        costs: by the key of the budget: params, macs, flops, activation (bytes in the dtype of the pass); `None` where
-            the model could not be built. Lower bounds where there is a problem or not all was counted.
+        costs: by the key of the budget: params, macs, flops, activation (bytes in the dtype of the pass), memory
+            (predicted, of the device, where there is such a budget); `None` where the model could not be built. Lower
+            bounds where there is a problem or not all was counted.
         complete: they are exact.
         problem: why the model does not run so.
     """
@@ -77,6 +82,8 @@ def fit_to_budgets(
     max_macs: int | str | None = None,
     max_flops: int | str | None = None,
     max_activation: int | str | None = None,
+    max_memory: int | str | None = None,
+    device: str | None = None,
     inputs: Any = None,
     request: PassRequest = PLAIN_PASS,
 ) -> Fit:
@@ -87,26 +94,29 @@ def fit_to_budgets(
 
     Args:
         model, inputs: as for `archprof.profile`.
-        over: "resolution" (input height = width, in steps of 1), "batch", "width" or "depth" (a keyword of the factory;
-            depth of a block spec is the number behind its only repetition).
+        over: "resolution" (input height = width, in steps of 1), "batch", "seq" (of a transformers model), "width" or
+            "depth" (a keyword of the factory; depth of a block spec is the number behind its only repetition).
         max_params, max_macs, max_flops: counts of one forward, such as 25_000_000 or "25M".
         max_activation: bytes, in the dtype of the pass, or a text such as "60MiB".
+        max_memory: bytes of a GPU that the pass may use, as predicted.
+        device: in the catalogue; its memory is the most.
 
     Raises:
         UsageError: there is no budget, or the model has no such setting.
     """
     limits = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
+    limits["memory"] = _find_memory_budget(max_memory, device)
     budgets = {key: _read_budget(key, limit) for key, limit in limits.items() if limit is not None}
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
     if not budgets or min(budgets.values()) < 1:
-        raise UsageError("There is no budget to fit into.", "One of params, macs, flops, activation: 1 or more.")
+        raise UsageError("There is no budget to fit into.", "Of params, macs, flops, activation, memory: 1 or more.")
     knob = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
 
     def at(n: int) -> FitStep:
         tried.append(knob.trace_at(n))
-        return _make_step(n, knob.label_step(n), tried[-1])
+        return _make_step(n, knob.label_step(n), tried[-1], "memory" in budgets)
 
     steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
     found, above, below, smallest = steps.search()
@@ -117,18 +127,28 @@ def fit_to_budgets(
     return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried))
 
 
+def _find_memory_budget(max_memory: int | str | None, device: str | None) -> int | str | None:
+    if device is None:
+        return max_memory
+    if max_memory is not None:
+        raise UsageError("A device and an amount of memory were given.", "One or the other.")
+    return find_capacity(resolve_device(device))
+
+
 def _read_budget(key: str, limit: int | str) -> int:
     if isinstance(limit, int):
         return limit
-    return units.parse_bytes(limit) if key == "activation" else units.parse_count(limit)
+    return units.parse_bytes(limit) if key in ("activation", "memory") else units.parse_count(limit)
 
 
-def _make_step(value: int, label: str, tried: Attempt) -> FitStep:
+def _make_step(value: int, label: str, tried: Attempt, in_memory: bool) -> FitStep:
     if tried.profile is None:
         return FitStep(value, label, None, False, tried.problem)
     totals = tried.profile.totals
     activation = totals.activation_bytes[tried.profile.dtype]
     costs = {"params": totals.params, "macs": totals.macs, "flops": totals.flops, "activation": activation}
+    if in_memory:
+        costs["memory"] = predict_memory(tried.profile, choose_workspaces(None)).device_used_bytes.value
     return FitStep(value, label, costs, totals.complete, tried.problem)
 
 
@@ -173,9 +193,10 @@ class _FitSearch:
         return self._try_step(running or found + 1) if near else None
 
     def _costs_never_fall(self) -> bool:
-        """Whether no cost falls from one tried setting to the next."""
+        """Whether no cost falls from one tried setting to the next; memory does by a segment, here and there."""
+        counted = self.budgets.keys() - {"memory"}
         run = [step.costs for _, step in sorted(self.tried_steps.items()) if step.problem is None and step.costs]
-        return all(a[key] <= b[key] for a, b in pairwise(run) for key in self.budgets)
+        return all(a[key] <= b[key] for a, b in pairwise(run) for key in counted)
 
     def _fits(self, n: int) -> bool:
         return self._runs(n) and not self._breaks(n)

@@ -17,7 +17,7 @@ import torch
 
 from archprof.torchside.autocast import AutocastState
 from archprof.torchside.handed_over import HAND_OVERS
-from archprof.torchside.private import ModeStacks, SkippedCode
+from archprof.torchside.process_tables import ModeStacks, SkippedCode
 
 T = TypeVar("T")
 
@@ -28,8 +28,15 @@ DEEPER = 2
 """How much deeper calls may be nested during a pass: each module that is watched takes half as much again as alone."""
 
 
-def run_untouched(run: Callable[[], T]) -> T:
+def knows_compiler() -> bool:
+    """Whether torch's compiler is imported, which takes longer than torch's own import."""
+    return "torch._dynamo" in sys.modules
+
+
+def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     """Call `run` and put back what it changed of torch and Python; other threads wait for their turn.
+
+    Without `compiling`, what was given to torch's compiler, where that is imported, runs as it was written.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
     of modes and of hooks on saved tensors; autocast and its functions; what its compiler passes
@@ -38,7 +45,7 @@ def run_untouched(run: Callable[[], T]) -> T:
     over.
     """
     with PROCESS_LOCK:
-        state = _ProcessState()
+        state = _ProcessState(compiling)
         try:
             try:
                 if _has_deep_stack():
@@ -62,20 +69,23 @@ def _has_deep_stack() -> bool:
 class _ProcessState:
     """What there is before."""
 
-    def __init__(self) -> None:
+    def __init__(self, compiling: bool) -> None:
+        self.stance: Any = None if compiling or not knows_compiler() else torch.compiler.set_stance("force_eager")
         self.numpy = sys.modules.get("numpy.random")
         self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
         self.autocast = AutocastState()
         self.modes = ModeStacks()
-        self.skipped = SkippedCode("archprof") if "torch._dynamo" in sys.modules else None
+        self.skipped = SkippedCode("archprof") if knows_compiler() else None
         self.recursion_limit = sys.getrecursionlimit()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
 
     def restore(self) -> None:
         HAND_OVERS.restore()
         self.modes.restore()
+        if self.stance is not None:
+            self.stance.__exit__(None, None, None)
         if self.skipped is not None:
             self.skipped.restore()
         torch.set_grad_enabled(self.grad)

@@ -19,7 +19,7 @@ MARK = "_archprof_wants_values"
 VALUE_TAGS = frozenset((torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape))
 """How torch marks ops whose result depends on values, or whose result's shape does."""
 
-UNMARKED_OPS = frozenset(("aten._pack_padded_sequence", "aten._pin_memory", "aten.repeat_interleave"))
+UNMARKED_OPS = frozenset(("aten._pack_padded_sequence", "aten._pin_memory", "aten.repeat_interleave", "aten.set_"))
 """Ops that need values, or memory, and do not say so by a tag."""
 
 TORCH_NAMESPACES = frozenset(("aten", "prims", "prim"))

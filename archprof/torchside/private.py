@@ -216,31 +216,12 @@ def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
     return stacks
 
 
-_mode_stacks = _find_mode_stacks()
-_mode_notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
-_top_saved_hooks: Any = find("_C._autograd._top_saved_tensors_default_hooks") or (lambda _: None)
-_pop_saved_hooks: Any = find("_C._autograd._pop_saved_tensors_default_hooks")
+mode_stacks = _find_mode_stacks()
+"""How deep each stack of modes is, and what takes its top off."""
 
-
-class ModeStacks:
-    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
-
-    def __init__(self) -> None:
-        self._flags = {name: _mode_notes[name] for name in MODE_FLAGS if name in _mode_notes}
-        self._depths = [count() for count, _ in _mode_stacks]
-        self._saved_hooks = _top_saved_hooks(True)
-
-    def restore(self) -> None:
-        """Take off what came on top."""
-        for depth, (count, pop) in zip(self._depths, _mode_stacks, strict=True):
-            while count() > depth:
-                pop()
-        while _pop_saved_hooks and (hooks := _top_saved_hooks(True)) is not None and hooks != self._saved_hooks:
-            _pop_saved_hooks()
-        _mode_notes.update(self._flags)
-        tell = _mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
-        if tell is not None and MODE_FLAGS[-1] in self._flags:
-            tell(self._flags[MODE_FLAGS[-1]])
+mode_notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
+top_saved_hooks: Any = find("_C._autograd._top_saved_tensors_default_hooks") or (lambda _: None)
+pop_saved_hooks: Any = find("_C._autograd._pop_saved_tensors_default_hooks")
 
 
 # The compiler.
@@ -280,37 +261,8 @@ def unwrap_compiled_function(function: Any) -> Any:
     return getattr(function, "_torchdynamo_orig_callable", None)
 
 
-class SkippedCode:
-    """Code that the compiler passes over, until `restore`: a compiled function in a model would compile our modes, too.
-
-    Args:
-        package: the name of the package that is passed over.
-    """
-
-    def __init__(self, package: str) -> None:
-        self._rules: Any = find_module("_dynamo.trace_rules")
-        known = self._rules is not None and {"add", "SKIP_DIRS", "SKIP_DIRS_RE"} <= vars(self._rules).keys()
-        self._tables: Any = self._read() if known else None
-        if (package, self._tables) in _SKIPPING_TABLES:
-            self._write(_SKIPPING_TABLES[package, self._tables])
-        elif known:  # torch works out a long pattern
-            self._rules.add(package)
-            _SKIPPING_TABLES[package, self._tables] = self._read()
-
-    def restore(self) -> None:
-        """The tables as they were."""
-        if self._tables is not None:
-            self._write(self._tables)
-
-    def _read(self) -> tuple[tuple[str, ...], Any]:
-        return tuple(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
-
-    def _write(self, tables: tuple[tuple[str, ...], Any]) -> None:
-        self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = tables
-
-
-_SKIPPING_TABLES: dict[Any, Any] = {}
-"""The tables with a package that is passed over, by its name and the tables without it."""
+SKIP_TABLES = ("add", "SKIP_DIRS", "SKIP_DIRS_RE")
+"""Of `_dynamo.trace_rules`: what adds a package that the compiler passes over, and where it is then written."""
 
 
 # Measuring.

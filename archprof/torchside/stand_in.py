@@ -43,6 +43,9 @@ ATOMIC_KINDS = {
 
 CONTAINER_KINDS = {list, dict, OrderedDict, set, tuple}
 
+KERNEL_PACKAGES = ("triton.", "torch._higher_order_ops.triton_kernel_wrap")
+"""Where kernels of Triton, and what torch wraps around them, have their classes."""
+
 HOOK_TABLES = frozenset(name for name, value in vars(nn.Module()).items() if type(value) is OrderedDict)
 """Where a module keeps its hooks: eleven tables, nearly always empty, which the garbage collector walks one by one."""
 
@@ -241,6 +244,8 @@ class _StandIns:
 
     def copy_unknown(self, value: Any) -> Any:
         """An object of a class we know nothing of: copied if it can be, shared if it cannot."""
+        if type(value).__module__.startswith(KERNEL_PACKAGES):
+            return value  # torch keeps a table of them, by identity
         if hasattr(type(value), "__del__") or isinstance(value, MEETING_KINDS):
             return value  # the end of a copy would close what it holds, or nobody would come to it
         ways = (

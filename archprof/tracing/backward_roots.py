@@ -8,6 +8,7 @@ import torch
 
 from archprof.torchside.held_tensors import find_held_tensors
 from archprof.torchside.tensors import tensors_in
+from archprof.tracing.ops.shapes.strides import strides_of_copy
 
 
 def find_backward_roots(output: Any) -> list[torch.Tensor]:
@@ -16,6 +17,13 @@ def find_backward_roots(output: Any) -> list[torch.Tensor]:
     given = loss if tensors_in(loss) else output
     plain = [tensor for tensor in tensors_in(given) if tensor.requires_grad]
     return plain or [tensor for tensor in find_held_tensors(given) if tensor.grad_fn is not None]
+
+
+def make_seed(root: torch.Tensor) -> torch.Tensor:
+    """The gradient that a backward pass starts from: as dense as a loss gives it, and ones where there are values."""
+    strides = strides_of_copy(root.shape, root.stride())
+    seed = torch.empty_strided(root.shape, strides, dtype=root.dtype, device=root.device)
+    return seed if seed.is_meta else seed.fill_(1)
 
 
 def may_hide_tensors(output: Any) -> bool:

@@ -118,6 +118,30 @@ class ModuleNode:
         """A module that is copied in forward works for its caller's row."""
 
 
+class _Witness:
+    """Notes that a call was seen."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def begin(self, *_: Any) -> None:
+        self.seen = True
+
+    end = abort = begin
+
+
+def _sees_calls(by_entry: bool) -> bool:
+    """Whether a call of a module comes to us in the way in which those of the model are to come."""
+    probe, witness = nn.Module(), _Witness()
+    probe.forward = lambda: None
+    if by_entry:
+        probe.__dict__[CALL_ENTRY] = witness.begin
+    else:
+        CallHooks(probe, witness)
+    probe()
+    return witness.seen
+
+
 class Calls:
     """The stack of running module calls, and a row for each call made."""
 
@@ -129,6 +153,8 @@ class Calls:
         self.function_mode: Any = None  # the function mode of the pass
         self.node_owners: NodeOwners | None = None  # while gradients may be on
         self.in_backward, self.caller_row = False, 0  # whether autograd's nodes run, and for which row
+        self.decisions: set[str] = set()  # the control flow in which values decided
+        self.hides_blocks = False  # a block mask had no values
         self.took_gradients = False  # the forward did
         self.refused_gradient = self.missed_node = False  # what was asked of a tensor without a gradient
         self._param_rows: dict[int, int] = {}
@@ -143,6 +169,7 @@ class Calls:
                     node.module.__dict__[CALL_ENTRY] = node
                 else:
                     self._hooks.append(CallHooks(node.module, node))
+        self.sees_calls = _sees_calls(by_entry)
         self.inventory = Inventory(model, self.nodes, self.rows, recorder)
 
     def close(self) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
 
 if TYPE_CHECKING:
     from archprof.tracing.calls import Calls
@@ -61,16 +63,43 @@ ONE_DRAW_NOTE = (
 
 
 class Chance:
-    """The random numbers of a pass that torch draws.
+    """The random numbers of one pass.
 
     Attributes:
         draw: how they come out.
-        draw_count, read_count: draws with values, and ops by which values may decide.
-        free_count: draws that come out as they like, whatever is asked.
+        is_repeated: the pass is one with the inputs of another.
+        draw_count, read_count: draws of torch's with values, and ops by which values may decide.
+        free_count: draws of torch's that come out as they like, whatever is asked.
+        draws_in_python: numbers were drawn by Python or numpy.
     """
 
     def __init__(self, draw: Draw) -> None:
         self.draw, self.draw_count, self.read_count, self.free_count = draw, 0, 0, 0
+        self.is_repeated = self.draws_in_python = False
+        self.state_before_inputs = torch.get_rng_state()
+        self._python_states: list[tuple[Any, int]] = []
+
+    def repeat(self, first: Chance) -> None:
+        """Let the pass have the inputs of another, and draws as asked; nobody's state decides the rest."""
+        self.is_repeated = True
+        torch.set_rng_state(first.state_before_inputs)
+
+    def begin(self) -> None:
+        """The inputs are made, and the model comes next."""
+        if self.is_repeated:
+            torch.default_generator.manual_seed(find_seed(self.draw))
+            set_python_draws(self.draw)
+        self._python_states = find_python_states()
+
+    def end(self) -> None:
+        """The pass is over."""
+        self.draws_in_python = self._python_states != find_python_states()
+        past = self.draws_in_python and (not self.is_repeated or is_past_equal_words())
+        self.drew_as_asked = not past and not self.free_count
+
+    def may_decide(self, device: str) -> bool:
+        """Whether random numbers were drawn that may decide what runs; on the CPU all have values."""
+        return self.draws_in_python or (self.draw_count > 0 and (self.read_count > 0 or device == "cpu"))
 
     def watch(self, name: str, args: Any, result: Any) -> None:
         """One of `CHANCE_OPS` gave this result, which then comes out as asked if it is a small draw."""
@@ -84,9 +113,14 @@ class Chance:
                 result.fill_(0.0 if self.draw == "low" else 1.0 if "bernoulli" in name else HIGHEST)
 
 
+def find_seed(draw: Draw) -> int:
+    """The seed of what does not come out high or low."""
+    return 0 if isinstance(draw, str) else draw
+
+
 def set_python_draws(draw: Draw) -> None:
     """Let the next draws of Python's and numpy's generators come out as asked; some 300 of each."""
-    fixed = random.Random(0 if isinstance(draw, str) else draw)
+    fixed = random.Random(find_seed(draw))
     equal = [MERSENNE_WORDS[draw]] * EQUAL_WORDS if isinstance(draw, str) else []
     words = equal + [fixed.getrandbits(32) for _ in range(ALL_WORDS - len(equal))]
     random.setstate((3, (*words, 0), None))
@@ -112,9 +146,7 @@ def is_past_equal_words() -> bool:
 class Pass(Protocol):
     """A pass that came to its end."""
 
-    draw: Draw
-    draws_in_python: bool
-    drew_as_asked: bool
+    chance: Chance
     recorder: Recorder
     calls: Calls
 
@@ -128,44 +160,56 @@ def choose_pass(first: P, run_again: Callable[[Draw], P | None]) -> tuple[P, str
     Returns:
         The pass, and what the reader must know, where the draws decide what runs.
     """
-    runs = [] if first.draws_in_python else [first]
-    for draw in [one for one in DRAWS if one not in [run.draw for run in runs]]:
+    best, ran = (
+        (first, [_sum_up(first)]) if first.chance.drew_as_asked else (None, [])
+    )  # else its draws were the user's
+    most = ran[0] if ran else None
+    for draw in [one for one in DRAWS if best is None or one != best.chance.draw]:
         run = run_again(draw)
-        runs += [run] if run is not None else []
-    if not runs:
+        if run is not None:
+            ran.append(_sum_up(run))
+            if most is None or ran[-1].amount > most.amount:
+                best, most = run, ran[-1]
+            del run  # its weights go with it
+    if best is None or most is None:
         return first, ONE_DRAW_NOTE
-    ran = [_list_ops(run) for run in runs]
-    if all(ops == ran[0] for ops in ran):
-        return runs[0], None
-    best = max(runs, key=_measure_work)
-    return best, KEPT_NOTE if best.draw in EXTREMES and _keeps_all(best, runs) else ONE_DRAW_NOTE
+    if all(other.ops == most.ops for other in ran):
+        return best, None
+    return best, KEPT_NOTE if best.chance.draw in EXTREMES and _keeps_all(best, most, ran) else ONE_DRAW_NOTE
 
 
-def _list_ops(run: Pass) -> list[Any]:
-    """What ran, but for numbers among the arguments, which may be drawn."""
+class _Summary(NamedTuple):
+    """What a pass ran.
+
+    Attributes:
+        ops: each but for numbers among its arguments, which may be drawn.
+        amount: MACs, calls, ops: FLOPs may also hang on how many values a mask leaves.
+        calls: of each module, by its path.
+    """
+
+    ops: list[Any]
+    amount: tuple[int, int, int]
+    calls: Counter[str]
+
+
+def _sum_up(run: Pass) -> _Summary:
     rows = run.calls.rows
-    ops = [(op.signature, rows[op.call].node.path) for op in run.recorder.recorded_ops]
-    return [(one.name, one.inputs, one.outputs, one.macs, one.flops, path) for one, path in ops]
+    signatures = [(op.signature, rows[op.call].node.path) for op in run.recorder.recorded_ops]
+    ops = [(one.name, one.inputs, one.outputs, one.macs, one.flops, path) for one, path in signatures]
+    amount = sum(one.macs or 0 for one, _ in signatures), len(rows), len(ops)
+    return _Summary(ops, amount, Counter(row.node.path for row in rows))
 
 
-def _measure_work(run: Pass) -> tuple[int, int, int]:
-    """MACs, FLOPs, ops."""
-    signatures = [op.signature for op in run.recorder.recorded_ops]
-    return sum(one.macs or 0 for one in signatures), sum(one.flops or 0 for one in signatures), len(signatures)
-
-
-def _keeps_all(best: P, runs: list[P]) -> bool:
+def _keeps_all(best: Pass, most: _Summary, ran: Sequence[_Summary]) -> bool:
     """Whether no draw can run more than this pass did.
 
     So it is if none called a module more often, and either all numbers came out as asked, or else every module was
     called, and by each draw so often or not at all: what is dropped has no number of steps.
     """
-    counts = [Counter(row.node.path for row in run.calls.rows) for run in runs]
-    most = counts[runs.index(best)]
-    if not all(called <= most for called in counts):
+    if not all(one.calls <= most.calls for one in ran):
         return False
-    whole = all(times in (0, most[path]) for called in counts for path, times in called.items())
-    return best.drew_as_asked or (whole and _called_all(best))
+    whole = all(times == most.calls[path] for one in ran for path, times in one.calls.items())
+    return best.chance.drew_as_asked or (whole and _called_all(best))
 
 
 def _called_all(run: Pass) -> bool:

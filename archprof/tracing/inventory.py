@@ -45,7 +45,7 @@ class Inventory:
         self, model: nn.Module, nodes: Mapping[int, ModuleNode], rows: Sequence[CallRow], recorder: Recorder
     ) -> None:
         self.model, self.nodes, self.rows, self.recorder = model, nodes, rows, recorder
-        self.has_lazy = False
+        self.lazy_names: list[str] = []
         self.owned_tensors = self._collect_owned()
 
     def register_owned(self) -> None:
@@ -55,7 +55,7 @@ class Inventory:
 
     def register_lazy(self) -> None:
         """After the pass: a lazy parameter had no shape before it."""
-        if self.has_lazy:
+        if self.lazy_names:
             self.owned_tensors = self._collect_owned()
             for owned in self.owned_tensors:
                 self.recorder.set_role(owned.tensor, owned.role)
@@ -99,12 +99,13 @@ class Inventory:
     def _collect_owned(self) -> list[OwnedTensor]:
         """The parameters and buffers of the modules in order, every tensor at its first owner only."""
         seen: dict[int, OwnedTensor] = {}
+        self.lazy_names = []
         for index, node in enumerate(self.nodes.values()):
             for name, tensor, role in list_tensors(node.module, hidden=not node.runs_unwatched):
-                if type(tensor) in LAZY_KINDS:
-                    self.has_lazy = True
-                    continue
                 full_name = f"{node.path}.{name}" if node.path else name
+                if type(tensor) in LAZY_KINDS:
+                    self.lazy_names.append(full_name)
+                    continue
                 known = seen.get(id(tensor))
                 if known is None:
                     seen[id(tensor)] = new_owned((full_name, index, tensor, role, ()))

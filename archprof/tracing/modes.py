@@ -20,11 +20,13 @@ from archprof.torchside.private import (
     is_mutable,
     is_transformed,
 )
-from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS, tensors_in
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
+from archprof.tracing.control_flow import CONTROL_FLOW, run_control_flow
 from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
+from archprof.tracing.flex_attention import FLEX_ATTENTION, READ_DEVICE, answer_device, run_flex_attention
 from archprof.tracing.gradients import GRADIENT_FUNCTIONS, call_gradient_function, find_backward_row
 from archprof.tracing.moves import MOVES, only_moves, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
@@ -43,6 +45,9 @@ INTERCEPTED_FUNCTIONS = frozenset(
         *whole_ops.WHOLE_OP_NAMES,
         *whole_ops.OPENED_FUNCTIONS,
         *GRADIENT_FUNCTIONS,
+        *CONTROL_FLOW,
+        FLEX_ATTENTION,
+        READ_DEVICE,
         *VALUE_FUNCTIONS,
         *ELEMENT_FUNCTIONS,
         *MOVES,
@@ -104,8 +109,9 @@ class OpMode(DispatchMode):
         known = self._infos.get(id(func)) or self._learn_op(func)
         result = self._compute_result(known, func, metas, len(inputs), args, kwargs)
         if self.recorder.recording and (
-            inputs or isinstance(result, RESULT_KINDS)
+            inputs or isinstance(result, RESULT_KINDS) or known.op is None
         ):  # else a profiler's marker and its like
+            inputs = inputs if known.op is not None else [*tensors_in(args), *tensors_in(kwargs)]
             if not known.can_memoise or (known.in_place and inspect_call(func, args, kwargs)[2] != key):
                 key = None
             self.record_op(known, inputs, result, args, kwargs, key)
@@ -295,5 +301,12 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in GRADIENT_FUNCTIONS:
             return call_gradient_function(self.op_mode.calls, func, args, kwargs)
+        if func == READ_DEVICE:
+            return answer_device(args[0])
+        if func is FLEX_ATTENTION:
+            return run_flex_attention(self.op_mode, func, args, kwargs)
         with self:
+            if func in CONTROL_FLOW:
+                calls = self.op_mode.calls
+                return run_control_flow(calls.recorder, calls.decisions, func, args, kwargs)
             return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,8 +12,6 @@ from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
 from archprof.torchside.autocast import PassAutocast, prepare_rules
 from archprof.torchside.tensors import dtype_name, tensors_in
-
-AUTOCAST_NOTE = "Autocast to {dtype} by {rules} rules: each op runs, and is counted, in the dtype that it has there."
 
 
 def find_pass_dtype(model: nn.Module) -> str:
@@ -55,10 +52,3 @@ def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: An
         raise UsageError(
             f"{name} has nothing for autocast to cast.", "It casts float32 and narrower.", "Leave out amp."
         )
-
-
-def make_autocast_notes(autocast: PassAutocast) -> Iterator[str]:
-    """A note for each dtype that autocast cast to in a pass."""
-    for rules, dtype in autocast.acted:
-        owner = {"cuda": "CUDA's", "cpu": "the CPU's"}[rules]
-        yield AUTOCAST_NOTE.format(dtype=dtype_name(dtype), rules=owner)

@@ -24,7 +24,9 @@ PARTS_NOTE = (
     "as the ops that torch takes it apart into."
 )
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
+
+class CompilerWoke(Exception):
+    """A model did not come through while torch's compiler, which the pass imported, may have compiled our own code."""
 
 
 class TraceStrategy(NamedTuple):
@@ -57,7 +59,7 @@ def choose_next_strategy(way: TraceStrategy, error: BaseException | None, calls:
         return None
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)
-    if isinstance(error, PartsWanted):
+    if isinstance(error, PartsWanted) and not way.parts:
         return way._replace(parts=True)
     if way.watches_saved and was_raised_in(error, disable_saved_tensors_hooks):
         return way._replace(watches_saved=False)

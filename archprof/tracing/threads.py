@@ -270,11 +270,12 @@ class SharedOpMode(OpMode):
     def mark_nodes(self, read: list[torch.Tensor]) -> None:
         """Note on the nodes that made these tensors whose they are; nothing is gone back to but what was read."""
         rows = self.__dict__.get("_row_by_tensor")
-        if self.calls.node_owners is None or not rows or self.recorder.phase != "forward":
+        recorder = self.recorder
+        if self.calls.node_owners is None or not rows or recorder.phase != "forward" or not recorder.recording:
             return
         for tensor in read:
             node: Any = tensor.grad_fn
-            row = rows.get(self.recorder.index_inputs([tensor])[0])
+            row = rows.get(recorder.index_inputs([tensor])[0])
             if node is not None and row is not None:
                 node.metadata.setdefault(ROW_MARK, row)
 

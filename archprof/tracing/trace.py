@@ -8,6 +8,7 @@ the rows are the same and a note says so.
 from __future__ import annotations
 
 import platform
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -17,43 +18,39 @@ from archprof.errors import TraceError
 from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
-from archprof.sources.inputs import count_given_values, find_input_specs, make_input_tensors
+from archprof.sources.inputs import find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
 from archprof.torchside.collector import shorten_collections
-from archprof.torchside.guard import run_untouched
+from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing import failure_hints, pass_setup
-from archprof.tracing.backward_roots import find_backward_roots, may_hide_tensors
+from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
-from archprof.tracing.chance import Draw, choose_pass, find_python_states, is_past_equal_words, set_python_draws
+from archprof.tracing.chance import Draw, choose_pass
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
-from archprof.tracing.ops.shapes.strides import strides_of_copy
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
+from archprof.tracing.pass_notes import explain_fallback, list_call_notes
 from archprof.tracing.recorder import Recorder
 from archprof.tracing.strategy import (
-    FALLBACK_NOTE,
     SIGNALS,
+    CompilerWoke,
     TraceStrategy,
     choose_next_strategy,
     explain_change,
     was_interrupted,
-)  # fmt: skip
+)
 from archprof.version import __version__
 
 if TYPE_CHECKING:
     from archprof.tracing.threads import PassThreads
-
-INNER_GRADIENTS_NOTE = (
-    "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
-)
 
 UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unknown"), 0, "forward", (), ())
 """Stands for all the ops of weights that no model came with: their cost is not zero, but not known."""
@@ -74,7 +71,11 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    return run_untouched(lambda: _trace_outside_inference_mode(target, request))
+    run = partial(_trace_outside_inference_mode, target, request)
+    try:
+        return run_untouched(run, compiling=False)
+    except CompilerWoke:  # from here on it can be told to sleep
+        return run_untouched(run, compiling=False)
 
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
@@ -88,17 +89,20 @@ def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
     way, notes = TraceStrategy(hooks=not has_call_entry(), gradients=request.train), list(target.notes)
     if request.train:
         check_autograd()
+    compiler_sleeps = knows_compiler()
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, wanted, notes), way, request)
         error = run.run_once()
+        if error is not None and knows_compiler() and not compiler_sleeps:
+            raise CompilerWoke from error
         other = choose_next_strategy(way, error, run.calls)
         if other is None:
             break
         if other.device != way.device and error is not None:
-            notes.append(FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error)))
+            notes.append(explain_fallback(target, error))
         notes += explain_change(way, other)
         way = other
-    if error is None and run.may_be_chance:
+    if error is None and run.chance.may_decide(way.device):
         run, chance_note = choose_pass(
             run, lambda draw: run.run_with(_make_traced_model(target, way, wanted, []), draw)
         )
@@ -141,21 +145,12 @@ class _TracedPass:
         self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
         self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
         self.training: Training | None = None
-        self.draw, self.random_state = way.draw, torch.get_rng_state()
-        self.draws_in_python = self.drew_as_asked = False
-
-    @property
-    def may_be_chance(self) -> bool:
-        """Whether random numbers were drawn that may decide what runs."""
-        chance = self.op_mode.chance
-        reads = chance.read_count > 0 or self.strategy.device == "cpu"
-        return self.draws_in_python or (chance.draw_count > 0 and reads)
+        self.chance = self.op_mode.chance
 
     def run_with(self, model: nn.Module, draw: Draw) -> _TracedPass | None:
         """The same pass with other random numbers, over a model like this one; `None` where it fails."""
         run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
-        torch.set_rng_state(self.random_state)
-        set_python_draws(draw)
+        run.chance.repeat(self.chance)
         return run if run.run_once() is None else None
 
     def run_once(self) -> BaseException | None:
@@ -166,8 +161,6 @@ class _TracedPass:
             for tree in (self.target.args, self.target.kwargs)
         )
         pass_setup.check_autocast(self.request, self.target.name, self.model, [args, kwargs])
-        if isinstance(self.draw, int):
-            torch.default_generator.manual_seed(self.draw)
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
@@ -176,7 +169,7 @@ class _TracedPass:
         if self.optimizer:
             self.optimizer.make_earlier_gradients(self.recorder)
         HAND_OVERS.watch(self._find_threads)
-        python_states = find_python_states()
+        self.chance.begin()
         try:
             with (
                 torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
@@ -203,10 +196,7 @@ class _TracedPass:
             self.failure = self._locate_failure(error)
             return error
         finally:
-            self.draws_in_python = python_states != find_python_states()
-            self.drew_as_asked = (
-                not (self.draws_in_python and is_past_equal_words()) and not self.op_mode.chance.free_count
-            )
+            self.chance.end()
             HAND_OVERS.restore()
             if self.threads is not None:
                 self.threads.close()
@@ -251,10 +241,7 @@ class _TracedPass:
             self.notes.append(HIDDEN_OUTPUT_NOTE if self.hides_backward else NO_BACKWARD_NOTE)
             return
         with self.recorder.paused():
-            seeds = [
-                torch.empty_strided(t.shape, strides_of_copy(t.shape, t.stride()), dtype=t.dtype, device=t.device)
-                for t in roots
-            ]
+            seeds = list(map(make_seed, roots))
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         with self.calls.open_backward():
@@ -270,13 +257,11 @@ class _TracedPass:
         return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
 
     def build_profile(self) -> Profile:
-        self.notes += pass_setup.make_autocast_notes(self.autocast)
+        self.notes += list_call_notes(self.calls, self.autocast)
         if self.threads is not None:
             self.notes += self.threads.notes
         if self.unseen_ops:
             self.notes.append(DEPARTURES_NOTE)
-        if self.calls.took_gradients:
-            self.notes.append(INNER_GRADIENTS_NOTE)
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
         ops = (*self._build_ops(), *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
@@ -296,7 +281,9 @@ class _TracedPass:
             notes=tuple(self.notes),
             failure=self.failure,
             decoding=self.target.decoding,
+            unsized=tuple(self.calls.inventory.lazy_names),
             training=self.training,
+            sees_calls=self.calls.sees_calls,
         )
 
     def _describe_run(self) -> Ran:
@@ -305,12 +292,6 @@ class _TracedPass:
         gradients = "on" if turned_on else "inside" if self.calls.took_gradients else None
         amp = self.request.amp
         return Ran(self.strategy.device, dtype=self.dtype, autocast=amp, gradients=gradients, versions=versions)
-
-
-def _first_sentence(error: BaseException) -> str:
-    """What torch says, without the advice that follows it."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line.split(". ")[0].split(", as ")[0].rstrip(".") + "."
 
 
 def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
@@ -344,11 +325,3 @@ def _suggest_fix(run: _TracedPass, module: nn.Module, inputs: tuple[TensorSpec, 
 def _describe_inputs(target: Target) -> tuple[str, ...]:
     keywords = (f"{name}={describe_input(tree)}" for name, tree in target.kwargs.items())
     return (*map(describe_input, target.args), *keywords)
-
-
-def _describe_values(target: Target) -> str:
-    """Where the values of the inputs are from."""
-    given, drawn = count_given_values([target.args, target.kwargs])
-    if not given:
-        return "random inputs"
-    return "the values given" + (", random ones where none were" if drawn else "")

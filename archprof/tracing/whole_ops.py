@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from archprof.torchside.autocast import PassAutocast
 from archprof.torchside.dispatch import open_to_mode
-from archprof.torchside.private import DisableTorchDispatch, will_run_node
+from archprof.torchside.private import DisableTorchDispatch, DisableTorchFunction, will_run_node
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing.op_memo import inspect_call
 from archprof.tracing.ops.costs import KeptForBackward, find_op_rule
@@ -54,9 +54,7 @@ def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: 
     if metas:
         check_dtypes(name, args, kwargs)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        if metas:
-            return _run_differentiable(ops, name, args, kwargs)
-        return func(*args, **kwargs)  # real tensors need real gradients: torch's own ops are recorded
+        return _run_differentiable(ops, name, func if not metas else None, args, kwargs)
     result = None
     if DisableTorchDispatch is not None:
         with DisableTorchDispatch():  # what an answer makes is no op of the model's
@@ -85,10 +83,10 @@ def _compute_real_result(func: Callable[..., Any], args: Any, kwargs: dict[str, 
     if func is not functional.scaled_dot_product_attention:
         return result
     query = args[0] if args else kwargs["query"]
-    return _make_laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
+    return make_laid_out_as(query, result.shape, result.dtype, "cpu").copy_(result)
 
 
-def _make_laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
+def make_laid_out_as(query: torch.Tensor, shape: Any, dtype: torch.dtype, device: str) -> torch.Tensor:
     """A dense tensor with its dimensions in the query's order of strides, as flash kernels return it."""
     offset = len(shape) - query.dim()
     nearest = list(query.stride())
@@ -122,7 +120,7 @@ def _attention_result(query: Any, key: Any, value: Any, *args: Any, **kwargs: An
     if not fits:
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (query, key, value))
         raise RuntimeError(f"scaled_dot_product_attention: query, key and value do not fit together: {shapes}")
-    return _make_laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
+    return make_laid_out_as(query, (*lead, query.shape[-2], value.shape[-1]), query.dtype, "meta")
 
 
 def _broadcast_shapes(shapes: Iterable[torch.Size]) -> tuple[int, ...]:
@@ -147,7 +145,7 @@ class PartsWanted(BaseException):
     """A gradient is asked of the gradient of a function that was answered whole. No `except Exception` hides it."""
 
 
-class _NoSecondGradient(torch.autograd.Function):
+class NoSecondGradient(torch.autograd.Function):
     """Gives back the first tensors, as depending on the rest in a way that nobody knows."""
 
     @staticmethod
@@ -157,23 +155,24 @@ class _NoSecondGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        raise PartsWanted
+        raise PartsWanted("no kernel computes a gradient of the gradient of attention, or of a recurrent layer")
 
 
 class _WholeFunction(torch.autograd.Function):
-    """A function answered by shape whose backward is one op of its own."""
+    """A function whose backward is one op of its own; answered by shape, or on real tensors by `func`."""
 
     @staticmethod
-    def forward(ctx: Any, ops: Any, name: str, spread: Any, *tensors: torch.Tensor) -> Any:
+    def forward(ctx: Any, ops: Any, name: str, func: Any, spread: Any, *tensors: torch.Tensor) -> Any:
         args, kwargs = spread(tensors)
         rule = find_op_rule(name)
         with ops.recorder.paused():
-            result = _answer_by_shape(name, args, kwargs)
+            result = _compute_real_result(func, args, kwargs) if func else _answer_by_shape(name, args, kwargs)
             kept = rule.keeps(result, *args, **kwargs) if rule and rule.keeps else KeptForBackward()
-            reserve = [torch.empty(x.shape, dtype=getattr(torch, x.dtype), device="meta") for x in kept.reserve]
+            device = tensors[0].device
+            reserve = [torch.empty(x.shape, dtype=getattr(torch, x.dtype), device=device) for x in kept.reserve]
         results = tensors_in(result)
         ops.record_function(_add_overload(name, args), list(tensors), (*results, *reserve), args, kwargs)
-        ctx.ops, ctx.name, ctx.spread, ctx.given = ops, name, spread, len(tensors)
+        ctx.ops, ctx.name, ctx.func, ctx.spread, ctx.given = ops, name, func, spread, len(tensors)
         ctx.save_for_backward(*tensors, *[results[index] for index in kept.outputs], *reserve)
         return result
 
@@ -187,14 +186,28 @@ class _WholeFunction(torch.autograd.Function):
         wanted[:data] = [tensor.is_floating_point() for tensor in tensors[:data]]  # kernels compute these in any case
         with ctx.ops.recorder.paused():
             made = [torch.empty_like(t) if wants else None for t, wants in zip(tensors, wanted, strict=True)]
+            if ctx.func:
+                _fill_gradients(made, ctx, tensors, grads)
         inputs = [grad for grad in grads if grad is not None] + list(saved)
         ctx.ops.record_function(f"{ctx.name}_backward.default", inputs, tuple(made), args, kwargs)
         if torch.is_grad_enabled():  # a graph of the gradients is made
-            made = _NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
-        return (None, None, None, *made)
+            made = NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
+        return (None, None, None, None, *made)
 
 
-def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
+def _fill_gradients(made: list[torch.Tensor | None], ctx: Any, tensors: Any, grads: Any) -> None:
+    """Give the gradients their values, of the function run again: what it kept was no more than the op keeps."""
+    with DisableTorchFunction(), torch.enable_grad():
+        leaves = [t.detach().requires_grad_(into is not None) for t, into in zip(tensors, made, strict=True)]
+        args, kwargs = ctx.spread(leaves)
+        pairs = [(r, g) for r, g in zip(tensors_in(ctx.func(*args, **kwargs)), grads, strict=True) if g is not None]
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found = torch.autograd.grad([r for r, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True)
+    for into, value in zip([one for one in made if one is not None], found, strict=True):
+        into.zero_() if value is None else into.copy_(value)
+
+
+def _run_differentiable(ops: Any, name: str, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     inputs = [*tensors_in(args), *tensors_in(kwargs)]
     # The node holds what puts arguments together, and would hold their tensors with it, also when they are used up.
     blanks = itertools.repeat(_BLANK)
@@ -205,7 +218,7 @@ def _run_differentiable(ops: Any, name: str, args: Any, kwargs: dict[str, Any]) 
         remaining = iter(tensors)
         return _replace_tensors(args, remaining), _replace_tensors(kwargs, remaining)
 
-    return _WholeFunction.apply(ops, name, spread, *inputs)
+    return _WholeFunction.apply(ops, name, func, spread, *inputs)
 
 
 _BLANK = object()

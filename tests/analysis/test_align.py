@@ -203,7 +203,7 @@ def test_a_stage_holds_what_the_stage_table_says():
     assert [(stage.name, stage.counts.params, stage.counts.macs) for stage in side.stages] == [
         ("8x8", 112 + 148, 6912 + 9216),
         ("vector", 2570, 2560),
-        ("never called", 30, 0),
+        ("not read", 30, 0),
     ]
     assert all(sum(side.own_counts[i].params for i in stage.rows) == stage.counts.params for stage in side.stages)
 

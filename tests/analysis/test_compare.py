@@ -135,7 +135,7 @@ def test_lower_bounds_stay_marked():
     bounds = [row.bounds for row in comparison.summary.rows]
     assert bounds[:2] == [frozenset(), {"macs", "flops", "depth"}]
     assert {"macs", "flops", "act_fp32", "act_fp16", "depth", "field"} <= bounds[2]
-    assert comparison.stages.total.bounds == comparison.layers.total.bounds == {"macs_b", "macs_c", "params_c"}
+    assert comparison.stages.total.bounds == comparison.layers.total.bounds == {"macs_b", "macs_c"}
     assert not compare([exact, failing]).stages.total.bounds
 
 

@@ -111,7 +111,7 @@ def test_a_forward_that_stopped_is_said_first():
     with pytest.raises(archprof.TraceError) as error:
         archprof.profile(nn.Sequential(conv(4, 64, 3), conv(64, 4, 3), conv(3, 4, 3)), torch.zeros(1, 4, 16, 16))
     said = texts(traced(conv(4, 4, 3)), error.value.profile)
-    assert said[0] == "The forward of Sequential stopped in 2: its numbers are lower bounds."
+    assert said[0] == "The forward of Sequential stopped in 2: its work and activations are lower bounds."
     assert not any(word in text for text in said for word in ("MACs", "memory of those", "deep", "pixels"))
 
 

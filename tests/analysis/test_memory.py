@@ -178,3 +178,8 @@ def test_the_command_writes_what_the_function_returns() -> None:
 def test_the_timeline_is_a_line_of_blocks() -> None:
     assert memory.draw_timeline((0, 25, 50, 100)) == "▁▃▅█"
     assert memory.draw_timeline(tuple(range(1000)), width=8) == "▁▂▃▄▅▆▇█"
+
+
+def test_the_kernels_of_attention_are_said() -> None:
+    answer = archprof.predict_memory(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), (2, 5, 32), train=True)
+    assert "Attention is taken to run as: efficient (1)." in memory.tabulate_peaks(answer).notes

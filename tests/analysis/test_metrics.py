@@ -105,7 +105,8 @@ def test_what_an_unknown_op_and_a_stop_make_a_lower_bound():
     unknown, stopped = find_lower_bounds(unknown=True, stopped=False), find_lower_bounds(unknown=False, stopped=True)
     assert unknown == {"macs", "flops", "backward_macs", "backward_flops", "depth"}
     assert stopped == unknown | {
-        "params", "trainable", "buffers", "param_bytes", "activation", "activation_bytes", "act_fp32", "act_fp16",
-        "act_bf16", "ops", "bytes_moved", "field",
+        "activation", "activation_bytes", "act_fp32", "act_fp16", "act_bf16", "ops", "bytes_moved", "field", "peak",
     }  # fmt: skip
+    unsized = find_lower_bounds(unknown=False, stopped=False, unsized=True)
+    assert unsized == {"params", "trainable", "buffers", "param_bytes"}
     assert find_lower_bounds(unknown=False, stopped=False) == frozenset()

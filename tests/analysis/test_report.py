@@ -209,7 +209,7 @@ def test_bounds_are_marked_on_the_tiles():
         return {tile.key for tile in build_report([profile]).models[0].tiles if tile.is_lower_bound}
 
     assert bounds(builders.with_unknown()) == {"macs", "flops"}
-    assert bounds(builders.stopped()) == {"params", "macs", "flops", "activation", "field"}
+    assert bounds(builders.stopped()) == {"macs", "flops", "activation", "field"}
 
 
 def test_the_backward_pass_stands_beside_the_forward():
@@ -284,11 +284,11 @@ def test_early_memory_is_made_by_the_rows_named(pages, name):
 
 
 def test_findings_by_hand():
-    """Of 2,860 parameters 2,600 are in linear layers; 16,128 of 18,688 MACs in two convolutions; 30 are never used."""
+    """Of 2,860 parameters 2,600 are in linear layers; 16,128 of 18,688 MACs in two convolutions; 30 are never read."""
     said = texts(builders.profile())
     assert "91% of the parameters of net sit in two linear layers." in said
     assert "86% of the MACs of net are spent in two of its three layers with MACs." in said
-    assert "30 parameters of net, 1% of all, are in one layer that this pass never calls." in said
+    assert "30 parameters of net, 1% of all, are weights of one layer that no op of this pass reads." in said
     expected = (
         "The largest activations of net are made in block (own) and in two more: each 1,024 B in float32, 33% of all."
     )
@@ -315,9 +315,10 @@ def test_nothing_is_said_of_what_is_not_known():
     assert "lower bounds" in unknown[0]
     assert not any("MACs" in text for text in unknown[1:])
     assert stopped == [
-        "The forward of net stopped in block.conv2: its numbers are lower bounds.",
+        "The forward of net stopped in block.conv2: its work and activations are lower bounds.",
         "Until it stopped, net spent 6,912 MACs and made 1,024 B of activations in float32.",
-        "The layers up to there hold 260 parameters; those behind are not known.",
+        "net holds 260 parameters, whatever runs.",
+        "All parameters of net sit in two convolution layers.",
     ]
 
 
@@ -339,8 +340,8 @@ def test_equal_models_have_three_findings_too():
 def test_models_that_stopped_are_not_spoken_of_twice():
     found = build_report([builders.stopped(), builders.stopped()]).comparison.findings
     assert [finding.text for finding in found] == [
-        "The forward of net (A) stopped in block.conv2: its numbers are lower bounds.",
-        "The forward of net (B) stopped in block.conv2: its numbers are lower bounds.",
+        "The forward of net (A) stopped in block.conv2: its work and activations are lower bounds.",
+        "The forward of net (B) stopped in block.conv2: its work and activations are lower bounds.",
     ]
 
 

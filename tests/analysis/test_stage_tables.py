@@ -72,5 +72,5 @@ def test_own_work_of_a_container_belongs_to_its_last_part_and_uncalled_modules_s
     assert [row.cells for row in answer.rows] == [
         ("8x8", "block.conv1", "block.relu", 260, 33536),
         ("vector", "fc", "fc", 2570, 5130),
-        ("never called", "aux", "aux", 30, 0),
+        ("not read", "aux", "aux", 30, 0),
     ]

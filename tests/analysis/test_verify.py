@@ -47,7 +47,7 @@ def test_a_rounded_figure_agrees_within_its_rounding_only():
 def test_parameters_of_layers_that_were_never_called_explain_a_smaller_count():
     found = lines(builders.profile(), SourceCount("a", PARAMS - AUX, MACS))
     assert found[1][-1] == "explained"
-    assert found[2][1:] == ("never called in this pass: aux", -AUX, None, None, None)
+    assert found[2][1:] == ("not read in this pass: aux", -AUX, None, None, None)
     assert lines(builders.profile(), SourceCount("a", PARAMS - 1, MACS))[1][-1] == "differs"
 
 

@@ -219,9 +219,21 @@ def test_an_unknown_op_leaves_parameters_and_memory_exact():
     assert check_profile(costing(params=1, elements=1, status="unknown"), limits).ok
 
 
-def test_a_forward_that_stopped_bounds_everything():
-    limits = [Limit(metric, 10**9, "") for metric in METRICS]
+def test_a_forward_that_stopped_bounds_all_that_runs():
+    limits = [Limit(metric, 10**9, "") for metric in METRICS if metric != "params"]
     assert {each.status for each in check_profile(builders.stopped(), limits).checks} == {"unknown: lower bound"}
+
+
+@pytest.mark.parametrize(("most", "status"), [(260, "ok"), (259, "broken")])
+def test_a_forward_that_stopped_leaves_parameters_exact(most, status):
+    (check,) = check_profile(builders.stopped(), [Limit("params", most, "")]).checks
+    assert (check.status, check.is_lower_bound) == (status, False)
+
+
+def test_a_parameter_without_a_shape_is_a_lower_bound():
+    unsized = dataclasses.replace(builders.stopped(), unsized=("fc.weight", "fc.bias"))
+    (check,) = check_profile(unsized, [Limit("params", 10**9, "")]).checks
+    assert check.status == "unknown: lower bound"
 
 
 def test_what_is_below_the_baseline_is_shown():

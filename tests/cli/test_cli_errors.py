@@ -135,7 +135,8 @@ def test_wrong_number_of_channels_shows_the_table_up_to_there(command: Callable)
             "It takes 3 channels, and got 64 in 1x64x56x56.",
         ],
     )
-    assert "└─ 0" in result.stdout
+    assert "├─ 0" in result.stdout
+    assert "\nTotal                  61.10\n" in result.stdout  # parameters are all there, and so without a mark
     assert "lower bound" in result.stdout
 
 

@@ -19,7 +19,7 @@ COMMANDS = typer.main.get_command(cli.app).commands
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
         "table", "compare", "whatif", "inputs", "fit", "memory", "report", "epoch", "calibrate", "check", "verify",
-        "models", "guide",
+        "models", "devices", "guide",
     }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def test_csv_adds_up(command: Callable, saved: Path) -> None:
     [
         (".csv", "csv", "layer,kind,"),
         (".md", "md", "**vgg16 by layer**"),
-        (".tex", "latex", "% Input"),
+        (".tex", "latex", "% Needs"),
         (".txt", "text", "vgg16 by layer"),
         (".json", "json", '{\n"schema": 2'),
     ],

@@ -50,7 +50,7 @@ def test_an_unexplained_difference_ends_with_1(command, monkeypatch):
     from archprof.tracing import verify
 
     real = verify.torch_counts
-    monkeypatch.setattr(verify, "torch_counts", lambda *args: {**real(*args), "aten.more": 7})
+    monkeypatch.setattr(verify, "torch_counts", lambda *args, **more: {**real(*args, **more), "aten.more": 7})
     result = command("verify", BLOCKS, *SIZE)
     assert result.exit_code == 1
     assert "unexplained" in result.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import builders
 import pytest
@@ -11,8 +12,9 @@ from torch import nn
 
 import archprof
 from archprof.analysis.tables.notes import describe_certainty
+from archprof.facts import store
 from archprof.facts.records import Storage
-from archprof.tracing import calls
+from archprof.tracing import calls, trace
 
 
 def broken(**changes: object) -> object:
@@ -61,7 +63,7 @@ def test_several_overlays_lie_side_by_side() -> None:
     first, second = builders.measured().measurement, builders.on_gpu().measurement
     both = builders.profile(overlays=(first, second))
     assert both.measurement is first
-    assert archprof.facts.store.from_json(both.to_json()) == both
+    assert store.from_json(both.to_json()) == both
 
 
 def test_a_pass_that_saw_no_call_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,3 +91,99 @@ def test_a_model_without_parts_to_call_is_complete(made: nn.Module) -> None:
 def test_checks_hold_after_every_kind_of_pass() -> None:
     for train in (False, True):
         archprof.profile("resnet18", train=train).check()
+
+
+class ByHand(nn.Module):
+    """Layers whose weights are used, and which are never called; of the last one not all."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers[:-1]:
+            x = layer.forward(x)
+        return nn.functional.linear(x, self.layers[-1].weight)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_pass_that_saw_no_call_of_a_few_parts_is_not_complete(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "CALL_ENTRY", "_no_such_attribute")
+    blind = archprof.profile(nn.Sequential(*(nn.Linear(4, 4) for _ in range(parts))), (1, 4))
+    assert (blind.totals.macs, blind.totals.complete) == (16 * parts, False)
+    blind.check()
+    again = store.from_json(blind.to_json())
+    assert (again, again.totals.complete) == (blind, False)
+
+
+def test_hooks_that_are_not_called_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (calls, trace):
+        monkeypatch.setattr(module, "has_call_entry", lambda: False)
+    assert archprof.profile(nn.Sequential(nn.Linear(4, 4)), (1, 4)).totals.complete
+    monkeypatch.setattr(calls, "CallHooks", lambda module, watcher: archprof)
+    assert not calls._sees_calls(by_entry=False)
+
+
+@pytest.mark.parametrize("layers", [1, 4])
+def test_weights_that_are_used_by_hand_are_read(layers: int) -> None:
+    profile = archprof.profile(ByHand(layers), (1, 4))
+    assert profile.totals.complete
+    assert profile.totals.macs == 16 * layers
+    assert [one.name for one in profile.unread_parameters] == [f"layers.{layers - 1}.bias"]
+    said = f"Weights not read in this pass, parameters counted (4): layers.{layers - 1}.bias."
+    assert said in profile.table().notes
+    stages = [(row["stage"], row["params"]) for row in profile.table(by="stage").records()]
+    assert stages == [("vector", 20 * layers - 4), ("not read", 4)]
+
+
+class Tied(nn.Module):
+    """The embedding is the head, which is not called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(9, 4), nn.Linear(4, 9, bias=False)
+        self.head.weight = self.embedding.weight
+        self.spare = nn.Linear(4, 2)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(self.embedding(ids), self.head.weight)
+
+
+def test_only_what_no_op_reads_is_not_read() -> None:
+    assert [one.name for one in archprof.profile(Tied(), "int64[1,3]<9").unread_parameters] == [
+        "spare.weight",
+        "spare.bias",
+    ]
+    attention = archprof.profile(nn.MultiheadAttention(4, 2), (torch.zeros(2, 4),) * 3)
+    assert attention.unread_parameters == ()
+    assert not any("out_proj" in note for note in attention.table().notes)
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t", "swin_v2_t", "mvit_v2_s"])
+@pytest.mark.parametrize("train", [False, True])
+def test_transformers_read_all_of_their_weights(name: str, train: bool) -> None:
+    """All of them get a gradient in a real training step; that a module is not called says nothing."""
+    inputs = "3x16x224x224" if name == "mvit_v2_s" else None
+    profile = archprof.profile(f"torchvision:{name}", inputs, train=train)
+    assert profile.unread_parameters == ()
+    assert "read" not in "".join(profile.table().notes)
+    assert "not read" not in [row["stage"] for row in profile.table(by="stage").records()]
+
+
+def test_heads_for_training_are_not_read_in_evaluation() -> None:
+    """Two of GoogLeNet: a 1x1 convolution 512 or 528 -> 128 with its norm, 2048 -> 1024 and 1024 -> 1000."""
+    profile = archprof.profile("torchvision:googlenet")
+    linear = 2048 * 1024 + 1024 + 1024 * 1000 + 1000
+    assert sum(one.spec.numel for one in profile.unread_parameters) == (512 + 528) * 128 + 2 * (2 * 128 + linear)
+    assert {one.name.split(".")[0] for one in profile.unread_parameters} == {"aux1", "aux2"}
+    assert archprof.profile("torchvision:googlenet", train=True, batch=2).unread_parameters == ()
+
+
+def test_packed_weights_are_not_said_to_be_idle() -> None:
+    """Quantised layers hold them in objects that ops read unseen."""
+    pytest.importorskip("torch.ao.quantization")
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net = torch.ao.quantization.quantize_dynamic(net)
+    assert archprof.profile(net, (1, 4)).unread_parameters == ()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fuzz.layers import Uses
+from fuzz.elsewhere import MaybeLeftOut
+from fuzz.layers import Uses, linear
 from fuzz.maker import Draw, Maker, Value, size
 from torch import nn
 from torch.nn import functional
@@ -161,5 +162,22 @@ def functional_norm(maker: Maker, x: Value) -> Any:
     return Uses(weight, lambda t, w: functional.layer_norm(t, (width,), w)), Value(x.shape, True)
 
 
+def left_out(maker: Maker, x: Value) -> Any:
+    """Counted as kept."""
+    width = x.shape[-1]
+    layer = nn.Linear(width, width)
+    maker.count.own(*layer.parameters())
+    maker.product(size(x.shape) * width, x)
+    return MaybeLeftOut(layer, maker.rng.random() < 0.5), Value(x.shape, True)
+
+
+def nested(maker: Maker, x: Value) -> Any:
+    """A layer deep in containers."""
+    call, value = linear(maker, x)
+    for _ in range(maker.rng.choice([10, 40, 100])):
+        call = nn.Sequential(call)
+    return call, value
+
+
 ON_ROWS: list[Draw] = [vmapped, vmapped_weight]
-ON_ANY: list[Draw] = [move, boxed, late, listed, weights_alone, eight_bits, functional_norm]
+ON_ANY: list[Draw] = [move, boxed, late, listed, weights_alone, eight_bits, functional_norm, left_out, nested]

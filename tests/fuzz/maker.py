@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from fuzz.elsewhere import Elsewhere
 from torch import nn
 
 LARGEST = 4096
@@ -146,6 +147,8 @@ class Maker:
                 net.add_module(name, call)
             if how > 0.93:
                 call = call.forward  # called without its hooks
+        if self.rng.random() < 0.06:
+            call = Elsewhere(call, self.rng.random() < 0.5)
         net.steps.append((call, sources))
         known.append(value)
 

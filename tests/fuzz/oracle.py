@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from fuzz.elsewhere import Elsewhere
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -16,13 +17,15 @@ from torch.utils.flop_counter import flop_registry
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
-    """Without the fused path of evaluation, which hides its products."""
+def run_plainly() -> Iterator[None]:
+    """Without the fused path of evaluation, which hides its products; in this thread, which alone is seen."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    Elsewhere.plainly = True
     try:
         yield
     finally:
+        Elsewhere.plainly = False
         torch.backends.mha.set_fastpath_enabled(before)
 
 
@@ -43,7 +46,7 @@ class Formulas(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def counted_macs(model: nn.Module, inputs: list[torch.Tensor], *, train: bool) -> tuple[int, int]:
     """Forward and backward MACs by torch's formulas, on meta."""
     model = copy.deepcopy(model).to("meta")
-    with plain_attention(), torch.set_grad_enabled(train), Formulas() as formulas:
+    with run_plainly(), torch.set_grad_enabled(train), Formulas() as formulas:
         results = model(*(tensor.to("meta") for tensor in inputs))
         forward = formulas.flops // 2
         roots = [leaf for leaf in pytree.tree_leaves(results) if leaf.requires_grad]
@@ -130,7 +133,7 @@ def activation_elements(model: nn.Module, inputs: list[torch.Tensor], *, train: 
     model, inputs = copy.deepcopy(model), [tensor.clone() for tensor in inputs]
     known = {id(parameter) for parameter in model.parameters()}
     storages = Storages(model, inputs)
-    with plain_attention(), torch.set_grad_enabled(train), storages, Recurrent(storages):
+    with run_plainly(), torch.set_grad_enabled(train), storages, Recurrent(storages):
         model(*inputs)
     made = {id(parameter) for parameter in model.parameters()} - known
     return storages.elements - sum(p.numel() for p in model.parameters() if id(p) in made)

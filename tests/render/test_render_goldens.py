@@ -5,7 +5,7 @@ from pathlib import Path
 import builders
 import pytest
 
-from archprof.render import plain, text
+from archprof.render import latex, plain, text
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -30,11 +30,11 @@ PAGES = {
     "measured-kind-100.txt": lambda: text.render_text(builders.measured().table(by="kind"), width=100, color=False),
     "measured.csv": lambda: plain.render_csv(builders.measured().table()),
     "measured.md": lambda: plain.render_markdown(builders.measured().table()),
-    "measured.tex": lambda: plain.render_latex(builders.measured().table()),
+    "measured.tex": lambda: latex.render_latex(builders.measured().table()),
     "layers.csv": lambda: plain.render_csv(builders.with_unknown().table()),
     "layers.md": lambda: plain.render_markdown(builders.with_unknown().table()),
     "layers.json": lambda: plain.render_json(builders.with_unknown().table()),
-    "layers.tex": lambda: plain.render_latex(builders.with_unknown().table()),
+    "layers.tex": lambda: latex.render_latex(builders.with_unknown().table()),
     "layers.html": lambda: plain.render_notebook_cell(builders.with_unknown().table()),
 }
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import builders
 import pytest
 
-from archprof.render import plain
+from archprof.render import latex, plain
 
 BUILDS = [builders.profile, builders.with_unknown, builders.stopped, builders.trained]
 TOTALS = ("params", "macs", "flops", "act_fp32", "act_fp16")
@@ -95,29 +95,6 @@ def test_markdown_escapes_names():
     assert r"line\\nbreak" in page
 
 
-def test_latex_escapes_names():
-    page = plain.render_latex(builders.hostile().table(columns=["kind"]))
-    assert r"x\_\{1\}\$\&\%\#\textasciitilde{}\textasciicircum{}\textbackslash{}" in page
-    assert r"\textless{}/script\textgreater{}" in page
-    assert r"a\textbar{}b" in page
-    assert "\x1b" not in page
-    body = [line for line in page.splitlines() if line.endswith(r" \\")]
-    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {1}
-    assert not [line for line in body if re.search(r"(?<!\\)[#%_]", line)]
-
-
-def test_latex_is_balanced_and_marks_lower_bounds():
-    page = plain.render_latex(builders.with_unknown().table())
-    for name in ("table", "tabular"):
-        assert page.count(rf"\begin{{{name}}}") == page.count(rf"\end{{{name}}}") == 1
-    assert [page.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
-    assert page.isascii()
-    assert r"Total &  &  & 2,860 & $\geq$ 18.69 & $\geq$ 38.67" in page
-    assert "% 1 MAC = 2 FLOPs" in page
-    spec = re.search(r"\\begin{tabular}{([lr]+)}", page)[1]
-    assert spec == "lllrrrrrr"
-
-
 class Reader(HTMLParser):
     """What a browser would see: the tags and the text."""
 
@@ -144,6 +121,6 @@ def test_the_table_methods_are_the_renderers():
     table = builders.profile().table()
     assert table.to_csv() == plain.render_csv(table)
     assert table.to_markdown() == plain.render_markdown(table)
-    assert table.to_latex() == plain.render_latex(table)
+    assert table.to_latex() == latex.render_latex(table)
     assert table.to_json() == plain.render_json(table)
     assert "├─ conv1" in table.to_text(80)

@@ -10,6 +10,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+import archprof
+from archprof.facts.steps import StepKind, build_step, sum_step_bytes
+
 UNLIKE_OPS = {
     torch.ops.aten.detach.default,  # a view, which watching what autograd keeps adds
     torch.ops.profiler._record_function_enter_new.default,
@@ -90,3 +93,13 @@ def train_for_real(
             optimizer.zero_grad(set_to_none=set_to_none)
             counter.noting = True
     return counter.steps[accumulate - 1 :: accumulate]
+
+
+def live_bytes(profile: archprof.Profile, kind: StepKind) -> list[int]:
+    """After each op of a step; views that only watching autograd adds are left out."""
+    step = build_step(profile, kind)
+    return [
+        live
+        for live, op in zip(sum_step_bytes(profile, step), step.ops, strict=True)
+        if profile.ops[op].name != "aten.detach"
+    ]

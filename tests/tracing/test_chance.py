@@ -108,6 +108,23 @@ def with_noise(self: Any, x: torch.Tensor) -> torch.Tensor:
     return drop_by(lambda: torch.rand(()) < RATE)(self, x + torch.randn(4) * len(order))
 
 
+def test_a_mask_beside_what_drops() -> None:
+    """How many values it leaves is drawn, too, and drops nothing."""
+
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        x = drop_by(lambda: torch.rand(()) < 0.01)(self, x)
+        return x[torch.randn(3) > 0].relu()
+
+    profile = archprof.profile(make(run), ROWS, train=True)
+    assert (profile.totals.macs, profile.ran.device) == (COUNT * LINE, "cpu")
+    assert ["everything kept" in note for note in says_chance(profile)] == [True]
+
+
+def test_functions_that_are_left_out() -> None:
+    profile = archprof.profile(Runs(lambda self, x: x.relu() if random.random() > RATE else x), ROWS, train=True)
+    assert (profile.totals.flops, len(says_chance(profile))) == (12, 1)
+
+
 def test_noise_beside_what_drops() -> None:
     profile = archprof.profile(make(with_noise), ROWS, train=True)
     assert profile.totals.macs == COUNT * LINE
@@ -131,7 +148,7 @@ def test_one_draw_is_said_to_be_one(name: str) -> None:
     """The same in each pass, wherever the generators are."""
     model, found = make(ONE_DRAW[name]), []
     for seed in range(4):
-        random.seed(seed), np.random.seed(seed)
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
         profile = archprof.profile(model, ROWS, train=True)
         assert ["of one draw" in note for note in says_chance(profile)] == [True]
         found.append(profile.ops)

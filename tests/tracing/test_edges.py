@@ -84,11 +84,11 @@ def test_a_saved_profile_is_json_for_everyone() -> None:
     assert store.from_json(text) == profile
 
 
-def test_parameters_of_a_stopped_pass_are_a_lower_bound() -> None:
+def test_parameters_of_a_stopped_pass_are_all_there() -> None:
     with pytest.raises(TraceError) as stopped:
         archprof.profile("lenet5", (1, 2, 32, 32))
-    total = stopped.value.profile.table().total
-    assert "params" in total.bounds
+    total = stopped.value.profile.table(columns=["params", "macs"]).total
+    assert (total.cells[1], total.bounds) == (61_706, {"macs"})
 
 
 def test_a_module_made_with_the_attributes_of_another_runs_itself() -> None:

@@ -34,7 +34,8 @@ def test_forward(name: str) -> None:
     totals = profile.totals
     assert (totals.macs, totals.params, totals.complete) == (case.macs, case.params, case.complete)
     assert profile.ran.device == case.device
-    assert bool(profile.notes) == (case.device == "cpu")
+    fallback = [note for note in profile.notes if "computes gradients itself" not in note]
+    assert bool(fallback) == (case.device == "cpu")
 
 
 @pytest.mark.parametrize("name", [name for name, case in ODD.items() if case.train is not None])

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from real_storages import train_for_real
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from tracing.real_storages import live_bytes, train_for_real
 
 import archprof
 from archprof.facts.liveness import compute_peak_bytes
-from archprof.facts.steps import StepKind, build_step, sum_step_bytes
 
 IMAGE = (4, 3, 16, 16)
 WORDS = (2, 5, 8)
@@ -74,16 +73,6 @@ OPTIMIZERS: dict[str, Any] = {
     "adamax": partial(torch.optim.Adamax, foreach=True),
     "rprop(foreach=False)": partial(torch.optim.Rprop, foreach=False),
 }
-
-
-def live_bytes(profile: archprof.Profile, kind: StepKind) -> list[int]:
-    """After each op of a step; views that only watching autograd adds are left out."""
-    step = build_step(profile, kind)
-    return [
-        live
-        for live, op in zip(sum_step_bytes(profile, step), step.ops, strict=True)
-        if profile.ops[op].name != "aten.detach"
-    ]
 
 
 def assert_equal_to_real(net: str, optimizer: str, **options: Any) -> None:

@@ -190,6 +190,17 @@ def test_an_old_thread_of_ones_own() -> None:
     thread.join()
 
 
+def test_a_recurrent_layer_in_a_thread() -> None:
+    """Found by the fuzz run (seed 771): what an answer by shape makes on its way is no constant of the model."""
+
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        return in_threads([lambda: self.a(x), lambda: self.gru(x[None].detach())[0]])[1]
+
+    model = Runs(run, a=line(), gru=torch.nn.GRU(4, 2, batch_first=True).requires_grad_(False))
+    elements = archprof.profile(model, ROWS, train=True).totals.activation_elements
+    assert elements == 3 * 4 + 3 * 2 + 2 + 2  # of the layer; of the GRU its zeros, its rows and its state
+
+
 def test_a_pool_that_the_model_holds() -> None:
     """Nobody would take a task from a copy of it."""
     pool = ThreadPoolExecutor(1)

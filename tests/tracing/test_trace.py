@@ -188,7 +188,8 @@ def test_a_failure_shows_the_rows_up_to_it(train: bool) -> None:
         archprof.profile(model, X, train=train)
     profile = caught.value.profile
     profile.check()
-    assert [layer.path for layer in profile.layers] == ["", "0", "1", "1.0", "1.1"]
+    assert [layer.path for layer in profile.layers] == ["", "0", "1", "1.0", "1.1", "2"]
+    assert profile.layers[-1].call is None  # what it did not reach owns its parameters all the same
     assert profile.failure.call == 4
     assert profile.failure.error == "RuntimeError"
     assert profile.totals.macs == ONE

@@ -91,6 +91,12 @@ class Comparison:
         tables = [table.to_markdown() for table in (self.summary, self.stages, self.layers)]
         return "\n".join([tables[0], self.sentences(), *tables[1:]])
 
+    def to_latex(self) -> str:
+        """The summary, the findings as a list, the stages and the layers."""
+        from archprof.render import formats
+
+        return formats.comparison_latex(self)
+
     def to_json(self) -> str:
         """One object, schema 1: the three tables as they are on their own, and the findings with what they rest on."""
         tables = {name: json.loads(getattr(self, name).to_json()) for name in ("summary", "stages", "layers")}

@@ -78,7 +78,7 @@ def find_incomplete_models(views: Sequence[ProfileView], stages: Sequence[Aligne
         failure = view.profile.failure
         if failure:
             where = view.layer(view.profile.stopped_row or 0).path or "the model itself"
-            text = f"The forward of {view.name} stopped in {where}: its numbers are lower bounds."
+            text = f"The forward of {view.name} stopped in {where}: its work and activations are lower bounds."
             yield WeighedFinding(110, Finding(text, (i,), ("macs", "flops", "act_fp32", "depth"), (where,)))
         elif view.total.unknown:
             ops = "1 op" if view.total.unknown == 1 else f"{view.total.unknown} ops"

@@ -178,7 +178,9 @@ def _described(view: ProfileView, row: int) -> str:
 def _lower_bounds(view: ProfileView, counts: Mapping[int, Counts]) -> frozenset[str]:
     """The keys that are lower bounds over these rows, given what each counts."""
     return find_lower_bounds(
-        unknown=any(one.unknown for one in counts.values()), stopped=view.profile.stopped_row in counts
+        unknown=any(one.unknown for one in counts.values()),
+        stopped=not set(view.profile.list_stopped_rows()).isdisjoint(counts),
+        unsized=not set(view.profile.list_unsized_rows()).isdisjoint(counts),
     )
 
 

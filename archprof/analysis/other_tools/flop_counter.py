@@ -9,6 +9,7 @@ A complex multiply-add counts like a real one, and masked scores of causal atten
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 
 from archprof.analysis.other_tools.tool_count import Convention, WorkPart
 from archprof.analysis.other_tools.tool_view import ToolView
@@ -22,7 +23,7 @@ REGISTERED_OPS = frozenset(
         "_scaled_dot_product_efficient_attention _scaled_dot_product_flash_attention "
         "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_cudnn_attention"
     ).split()
-)
+) | {"higher_order.flex_attention"}
 """What it counts, as archprof writes it down: a recurrent layer or an attention is one op here and products there."""
 
 
@@ -37,8 +38,11 @@ def count_parts(view: ToolView) -> Iterator[WorkPart]:
 
 
 def _count_macs(view: ToolView, op: Op) -> int:
-    """A complex multiply-accumulate is four real ones, and one here."""
+    """A complex multiply-accumulate is four real ones, and one here; a block mask is not looked at."""
     assert op.macs is not None
+    if op.name == "higher_order.flex_attention":
+        query, key, value = (view.profile.tensors[index].spec.shape for index in op.inputs[:3])
+        return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
     return op.macs // 4 if view.profile.tensors[op.outputs[0]].spec.dtype.startswith("complex") else op.macs
 
 

@@ -189,7 +189,9 @@ class FieldWalk:
     def field(self, index: int) -> ReceptiveField:
         layer = self.profile.layers[index]
         if layer.call is None:
-            return ReceptiveField(reason="never called in this pass")
+            unread = {self.profile.modules[one.module].path for one in self.profile.unread_parameters}
+            used = layer.params and layer.path not in unread
+            return ReceptiveField(reason="its weights are used without a call" if used else "never called in this pass")
         if not layer.outputs:
             return ReceptiveField(reason="no output")
         if index in self.results:

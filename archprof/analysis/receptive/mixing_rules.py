@@ -16,6 +16,7 @@ from archprof.analysis.receptive.positions import (
 
 MIXING_WORDS = {
     "aten.scaled_dot_product_attention": "attention",
+    "higher_order.flex_attention": "attention",
     "aten._native_multi_head_attention": "attention",
     "aten._transformer_encoder_layer_fwd": "attention",
     "aten.lstm": "recurrence",

@@ -51,8 +51,8 @@ def find_incomplete_counts(view: PageView) -> Iterator[WeighedFinding]:
             counted = f"{phrases.say_count(totals.macs)} MACs and made {made}"
             text = f"Until it stopped, {view.name} spent {counted} of activations in float32."
             yield WeighedFinding(weight - 1, _finding(view, text, ("macs", "act_fp32")))
-            held = phrases.say_count(totals.params)
-            text = f"The layers up to there hold {held} parameters; those behind are not known."
+            least = "at least " if "params" in view.bounds else ""
+            text = f"{view.name} holds {least}{phrases.say_count(totals.params)} parameters, whatever runs."
             yield WeighedFinding(weight - 2, _finding(view, text, ("params",)))
 
 
@@ -60,16 +60,17 @@ def _unknown(view: PageView) -> list[str]:
     return [view.table_row_name(row) for row, counts in enumerate(view.own_counts) if counts.unknown]
 
 
-def find_uncalled_params(view: PageView) -> Iterator[WeighedFinding]:
-    """Parameters in layers that never ran: in the model for nothing, or used without a call."""
-    layers = view.profile.layers
-    idle = [row for row, layer in enumerate(layers) if layer.call is None and layer.params]
-    if idle and not view.profile.failure:
-        held = sum(layers[row].params for row in idle)
+def find_unread_params(view: PageView) -> Iterator[WeighedFinding]:
+    """Weights that no op reads: in the model for nothing, as far as this pass tells."""
+    profile = view.profile
+    if profile.unread_parameters:
+        held = sum(one.spec.numel for one in profile.unread_parameters)
         share = phrases.say_percent(held / view.total.params)
         whose = f"{phrases.say_count(held)} parameters of {view.name}, {share} of all,"
-        text = f"{whose} are in {_layers(len(idle))} that this pass never calls."
-        yield WeighedFinding(90, _finding(view, text, ("params",), map(view.table_row_name, idle)))
+        owners = {profile.modules[one.module].path for one in profile.unread_parameters}
+        rows = [row for row, layer in enumerate(profile.layers) if layer.path in owners and not layer.call]
+        text = f"{whose} are weights of {_layers(len(rows))} that no op of this pass reads."
+        yield WeighedFinding(90, _finding(view, text, ("params",), map(view.table_row_name, rows)))
 
 
 def find_mac_hotspots(view: PageView) -> Iterator[WeighedFinding]:
@@ -142,12 +143,12 @@ def find_gpu_waits(view: PageView) -> Iterator[WeighedFinding]:
 
 
 def find_param_holders(view: PageView) -> Iterator[WeighedFinding]:
-    """The kind of layer that holds most of the parameters; of a pass that stopped it is not known."""
+    """The kind of layer that holds most of the parameters."""
     layers, kinds = view.profile.layers, dict[str, list[int]]()
     for row, layer in enumerate(layers):
         if layer.params:
             kinds.setdefault(layer.kind, []).append(row)
-    if not kinds or view.profile.failure:
+    if not kinds or "params" in view.bounds:
         return
     sums = {kind: sum(layers[row].params for row in rows) for kind, rows in kinds.items()}
     kind = max(sums, key=lambda kind: sums[kind])
@@ -274,7 +275,7 @@ def find_absences(view: PageView) -> Iterator[WeighedFinding]:
 
 MODEL_RULES: tuple[ModelRule, ...] = (
     find_incomplete_counts,
-    find_uncalled_params,
+    find_unread_params,
     find_time_hotspots,
     find_gpu_waits,
     find_slow_kind,

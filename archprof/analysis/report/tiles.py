@@ -43,10 +43,10 @@ def build_tiles(view: PageView) -> tuple[Tile, ...]:
     totals, bounds, train = view.profile.totals, view.bounds, view.profile.mode == "train"
     trainable = None if totals.trainable_params == totals.params else (totals.trainable_params, "trainable")
     macs, flops = (totals.backward_macs, "backward"), (totals.backward_flops, "backward")
-    act, stopped = totals.activation_bytes, view.profile.failure is not None
+    act = totals.activation_bytes
     sizes, sign = (act["float16"], "float16"), "float32"
     return (
-        Tile("params", totals.params, "count", trainable, stopped, phrases.say_bytes(totals.param_bytes)),
+        Tile("params", totals.params, "count", trainable, "params" in bounds, phrases.say_bytes(totals.param_bytes)),
         Tile("macs", totals.macs, "count", macs if train else None, "macs" in bounds, "of one forward"),
         Tile("flops", totals.flops, "count", flops if train else None, "flops" in bounds, FLOPS_NOTE),
         Tile("activation", act["float32"], "bytes", sizes, "act_fp32" in bounds, sign),

@@ -26,7 +26,12 @@ class CallTree:
         for index, parent in enumerate(self.parents):
             if parent is not None:
                 self.children[parent].append(index)
-        self.stopped_rows = _ancestry(self.parents, profile.stopped_row)
+        self.stopped_rows = self._find_above(profile.list_stopped_rows())
+        self.unsized_rows = self._find_above(profile.list_unsized_rows())
+
+    def _find_above(self, rows: Sequence[int]) -> frozenset[int]:
+        """These rows and every row that they are part of."""
+        return frozenset().union(*(_ancestry(self.parents, row) for row in rows))
 
     @cached_property
     def totals(self) -> list[Counts]:
@@ -99,6 +104,7 @@ class TreeLines:
             depth=max(layer.depth - 1, 0),
             subtotal=subtotal,
             stopped=index in self.tree.stopped_rows,
+            unsized=index in self.tree.unsized_rows,
         )
 
     def has_row(self, index: int) -> bool:

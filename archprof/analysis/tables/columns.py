@@ -28,7 +28,7 @@ TIMED = tuple(metric for metric in METRICS if metric.by and metric.unit == "seco
 class CountedLine:
     """What one row of a table is about: facts by column key, counts, and its place (see `table.Row`).
 
-    `stopped` says that the forward came to its end inside.
+    `stopped` says that the forward came to its end inside, or before; `unsized` that a parameter inside has no shape.
     """
 
     name: str
@@ -38,11 +38,12 @@ class CountedLine:
     depth: int = 0
     subtotal: bool = False
     stopped: bool = False
+    unsized: bool = False
     outside: Outside | None = None
 
     @property
     def bounds(self) -> frozenset[str]:
-        return find_lower_bounds(unknown=bool(self.counts.unknown), stopped=self.stopped)
+        return find_lower_bounds(unknown=bool(self.counts.unknown), stopped=self.stopped, unsized=self.unsized)
 
     @property
     def times(self) -> dict[str, Elapsed | None]:

@@ -75,7 +75,13 @@ def tabulate_layers(
         title=f"{profile.model} by {by}",
         columns=tuple(chosen),
         rows=tuple(_row(line, keys, total) for line in lines),
-        total=_row(CountedLine("Total", total, _peak(profile), stopped=profile.failure is not None), keys, total),
+        total=_row(
+            CountedLine(
+                "Total", total, _peak(profile), stopped=profile.failure is not None, unsized=bool(profile.unsized)
+            ),
+            keys,
+            total,
+        ),
         notes=(
             *notes.collect_notes(profile, own=any(line.short == OWN_LABEL for line in lines), by=by),
             *_lacking(profile, keys),
@@ -173,6 +179,7 @@ def _by_kind(view: ProfileView, rows: Sequence[int]) -> list[CountedLine]:
             counts=sum_counts(view.own_counts[i] for i in rows),
             facts={"kind": kind},
             stopped=not view.tree.stopped_rows.isdisjoint(rows),
+            unsized=not view.tree.unsized_rows.isdisjoint(rows),
         )
         for kind, rows in groups.items()
     ]
@@ -196,8 +203,8 @@ def _sorted(lines: list[CountedLine], key: str, total: Counts) -> list[CountedLi
 
 def _others(lines: list[CountedLine], key: str) -> CountedLine:
     name = f"({len(lines)} other row{'s' if len(lines) > 1 else ''})"
-    stopped = any(line.stopped for line in lines)
-    return CountedLine(name, sum_counts(line.counts for line in lines), {key: name}, stopped=stopped)
+    stopped, unsized = any(line.stopped for line in lines), any(line.unsized for line in lines)
+    return CountedLine(name, sum_counts(line.counts for line in lines), {key: name}, stopped=stopped, unsized=unsized)
 
 
 def _row(line: CountedLine, keys: list[str], total: Counts) -> Row:

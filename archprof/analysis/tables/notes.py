@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from archprof.analysis import elapsed
 from archprof.analysis.tables import decoding
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
@@ -12,6 +15,10 @@ UNCOUNTED_NOTE = (
     "Shares and ratios are of what was counted."
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
+
+STOPPED_NOTE = (
+    "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
+)
 LACKS_CALLS_NOTE = (
     "No module inside the model was seen to be called: all work is in the model's own row, and nothing tells whether "
     "that is all there is."
@@ -45,11 +52,15 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     """What the reader of a table by `by` must know of this pass to trust its numbers; no convention is among it."""
     lines = []
     if profile.failure is not None:
-        lines += [_stopped(profile), "The rows end there, and the totals are lower bounds."]
+        lines += [_stopped(profile), STOPPED_NOTE]
+    if profile.unsized:
+        lines.append(_unsized(profile.unsized))
     if any(op.status == "unknown" and op.phase != "optimizer" for op in profile.ops):
         lines += _unknown(profile)
-    if uncalled := [layer for layer in profile.layers if layer.call is None and layer.params]:
-        lines.append(_uncalled(uncalled))
+    if profile.failure is not None:
+        lines += _unreached(profile)
+    elif profile.unread_parameters:
+        lines.append(_unread(profile))
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
@@ -76,10 +87,30 @@ def _unknown(profile: Profile) -> list[str]:
     return [*lines, UNCOUNTED_NOTE]
 
 
-def _uncalled(layers: list[Layer]) -> str:
-    names = ", ".join(layer.path for layer in layers[:3])
-    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
-    return f"Never called in this pass, parameters counted ({sum(layer.params for layer in layers):,}): {names}{more}."
+def _unread(profile: Profile) -> str:
+    """The modules whose weights no op read, and the single parameters of others."""
+    held = Counter(one.module for one in profile.parameters if one.role == "parameter")
+    found = Counter(one.module for one in profile.unread_parameters)
+    names = dict.fromkeys(
+        profile.modules[one.module].path or one.name if found[one.module] == held[one.module] else one.name
+        for one in profile.unread_parameters
+    )
+    count = sum(one.spec.numel for one in profile.unread_parameters)
+    return f"Weights not read in this pass, parameters counted ({count:,}): {_name_few(list(names))}."
+
+
+def _unreached(profile: Profile) -> list[str]:
+    layers = [layer for layer in profile.layers if layer.call is None and layer.params]
+    count, named = sum(layer.params for layer in layers), _name_few([layer.path for layer in layers])
+    return [f"Not reached, parameters counted ({count:,}): {named}."] if layers else []
+
+
+def _unsized(names: tuple[str, ...]) -> str:
+    return f"Without a shape until their modules run, so that sizes of parameters are lower bounds: {_name_few(names)}."
+
+
+def _name_few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _named(layer: Layer) -> str:

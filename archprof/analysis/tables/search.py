@@ -25,6 +25,13 @@ BUDGET_COLUMNS = {
 }
 """What can be limited."""
 
+MEMORY_COLUMN = Column("memory", "Memory", "bytes", "predicted memory of the device: see archprof guide memory", 1)
+"""Shown where it is limited."""
+
+
+def _budget_columns(result: Fit) -> dict[str, Column]:
+    return BUDGET_COLUMNS | ({"memory": MEMORY_COLUMN} if "memory" in result.budgets else {})
+
 
 def tabulate_inputs(answer: InputSizes) -> Table:
     """One row per input size that meets the conditions: the layers' sizes, what the model returns, and if it runs."""
@@ -73,19 +80,19 @@ def tabulate_fit(result: Fit) -> Table:
     columns = (
         Column("setting", "Setting", "path", f"the {result.over}", 0),
         Column("fits", "Fits", "text", "whether it runs and breaks no budget", 0),
-        *BUDGET_COLUMNS.values(),
+        *_budget_columns(result).values(),
     )
     steps = [step for step in (result.below, result.found, result.above, result.smallest) if step is not None]
     rows = tuple(_step(step, result) for step in steps)
-    limits = ", ".join(f"{_shown(key, limit)} {BUDGET_COLUMNS[key].header}" for key, limit in result.budgets.items())
+    limits = ", ".join(f"{_shown(key, limit)} {_name(key)}" for key, limit in result.budgets.items())
     title = f"{result.model} over {result.over}, at most {limits}"
     return Table(title, columns, rows, notes=tuple(_fit_notes(result)))
 
 
 def _step(step: FitStep, result: Fit) -> Row:
     fits = step.problem is None and not step.find_overruns(result.budgets)
-    costs = tuple((step.costs or {}).get(key) for key in BUDGET_COLUMNS)
-    bounds = frozenset() if step.complete or step.costs is None else frozenset(BUDGET_COLUMNS)
+    costs = tuple((step.costs or {}).get(key) for key in _budget_columns(result))
+    bounds = frozenset() if step.complete or step.costs is None else frozenset(_budget_columns(result))
     return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds)
 
 
@@ -108,11 +115,13 @@ def _why_not(step: FitStep, result: Fit) -> list[str]:
     lines = []
     for key, over in step.find_overruns(result.budgets).items():
         share = tenths_of_percent(Fraction(over, result.budgets[key]))
-        lines.append(
-            f"{step.label}{which} is over the budget of {BUDGET_COLUMNS[key].header} by {_shown(key, over)} ({share})."
-        )
+        lines.append(f"{step.label}{which} is over the budget of {_name(key)} by {_shown(key, over)} ({share}).")
     return lines
 
 
+def _name(key: str) -> str:
+    return BUDGET_COLUMNS[key].header if key in BUDGET_COLUMNS else key
+
+
 def _shown(key: str, value: int) -> str:
-    return units.show_quantity(value, BUDGET_COLUMNS[key].unit)
+    return units.show_quantity(value, (BUDGET_COLUMNS | {"memory": MEMORY_COLUMN})[key].unit)

@@ -140,4 +140,4 @@ def _count_metric(profile: Profile, own: Counts, part: WorkPart, metric: Metric)
     whole = getattr(own, metric.key)
     if metric.of_op and metric.key != "calls":
         return sum(metric.of_op(profile.ops[index]) for index in part.ops)
-    return whole if part.is_main or whole is None else Counts._field_defaults[metric.key]
+    return whole if part.is_main or whole is None else getattr(Counts(), metric.key)

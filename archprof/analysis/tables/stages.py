@@ -11,28 +11,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.tables.call_tree import ROOT_LABEL
 from archprof.analysis.tables.columns import CountedLine
-from archprof.analysis.tables.map_sizes import Size
-from archprof.analysis.tables.stage_parts import WorkPart, split_work
 from archprof.facts.records import Profile
 
-NEVER_CALLED = "never called"
+if TYPE_CHECKING:
+    from archprof.analysis.tables.map_sizes import Size
+    from archprof.analysis.tables.stage_parts import WorkPart
+
+NOT_READ = "not read"
 
 
 @dataclass(slots=True)
 class StageRun:
-    """Consecutive work at one spatial size; `size` is `None` before the first tensor and for what never ran."""
+    """Consecutive work at one spatial size; `size` is `None` before the first tensor and for what no op read."""
 
     size: Size | None
     parts: list[WorkPart] = field(default_factory=list)
-    called: bool = True
+    is_read: bool = True
 
     @property
     def name(self) -> str:
-        return _named(self.size) if self.called else NEVER_CALLED
+        return _named(self.size) if self.is_read else NOT_READ
 
     @property
     def positions(self) -> int | None:
@@ -45,25 +48,27 @@ class StageRun:
 
 
 def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[StageRun]:
-    """The stages in order, what never ran last. Together they are all that `rows` did; the others did nothing."""
+    """The stages in order, what no op read last. Together they are all that `rows` did; the others did nothing."""
+    from archprof.analysis.tables.stage_parts import split_work
+
     shown = set(rows)
     parts = [part for part in split_work(profile, own) if part.row in shown]
     return [
-        StageRun(None if run is None else run.size, list(found), called=run is not None)
+        StageRun(None if run is None else run.size, list(found), is_read=run is not None)
         for run, found in groupby(parts, key=lambda part: part.run)
     ]
 
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line for each stage."""
-    layers, failed = profile.layers, profile.stopped_row
+    layers, failed, sizeless = profile.layers, profile.list_stopped_rows(), profile.list_unsized_rows()
     lines = []
     for run in find_stage_runs(profile, own, rows):
         ends = run.parts[0].row, max(part.row for part in run.parts)
         first, last = (layers[row].path or ROOT_LABEL for row in ends)
         facts = {"stage": run.name, "first": first, "last": last}
-        stopped = any(part.row == failed and part.is_main for part in run.parts)
-        lines.append(CountedLine(name=run.name, counts=run.counts, facts=facts, stopped=stopped))
+        stopped, unsized = (any(part.row in rows and part.is_main for part in run.parts) for rows in (failed, sizeless))
+        lines.append(CountedLine(name=run.name, counts=run.counts, facts=facts, stopped=stopped, unsized=unsized))
     return lines
 
 

@@ -76,14 +76,14 @@ def _source(profile: Profile, count: SourceCount) -> Iterator[Row]:
 
 
 def _params(profile: Profile, count: SourceCount) -> Iterator[Reason]:
-    """Parameters that a source does not have: those of layers that this pass never called, or nobody knows which."""
+    """Parameters that a source does not have: those that this pass did not read, or nobody knows which."""
     if count.params is None or count.params == profile.totals.params:
         return
     missing = count.params - profile.totals.params
-    uncalled = [layer for layer in profile.layers if layer.call is None and layer.params]
-    if missing == -sum(layer.params for layer in uncalled):
-        heads = dict.fromkeys(layer.path.split(".")[0] for layer in uncalled)
-        yield Reason(f"never called in this pass: {', '.join(heads)}", params=missing)
+    unread = profile.unread_parameters
+    if missing == -sum(one.spec.numel for one in unread):
+        heads = dict.fromkeys(one.name.split(".")[0] for one in unread)
+        yield Reason(f"not read in this pass: {', '.join(heads)}", params=missing)
     else:
         yield Reason(UNEXPLAINED, params=missing, known=False)
 

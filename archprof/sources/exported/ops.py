@@ -42,6 +42,13 @@ WHOLE_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 """Ops that the tracer records whole when they are called as torch's functions."""
 
+CONTROL_FLOW_OPS: dict[str, Any] = {
+    f"torch.ops.higher_order.{name}": getattr(torch.ops.higher_order, name)
+    for name in "cond switch while_loop scan map_impl wrap_with_set_grad_enabled wrap_with_autocast".split()
+    if hasattr(torch.ops.higher_order, name)
+}
+"""Ops that take graphs of the same file."""
+
 MEMORY_FORMAT_BY_NUMBER = {
     1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d, 4: torch.preserve_format,
 }  # fmt: skip
@@ -70,19 +77,37 @@ class ValueLookup:
         return "meta" if any(tensor.is_meta for tensor in tensors) else "cpu"
 
 
+class SubGraph:
+    """A graph that an op of control flow is given: called with its inputs, in order."""
+
+    def __init__(self, graph: Mapping[str, Any], tensors: dict[str, Any]) -> None:
+        self.graph, self.tensors = graph, tensors
+
+    def __call__(self, *args: Any) -> Any:
+        values = dict(zip(find_value_names(self.graph["inputs"]), args, strict=True))
+        for node in self.graph["nodes"]:
+            bind_results(node["outputs"], run_op(node, ValueLookup(values, self.tensors)), values)
+        lookup = ValueLookup(values, self.tensors)
+        found = tuple(_read_argument(each, lookup) for each in self.graph["outputs"])
+        return found[0] if self.graph.get("is_single_tensor_return") else found
+
+
 def run_op(node: Mapping[str, Any], values: ValueLookup) -> Any:
     """Run one op of the graph."""
     if node["target"].startswith(ASSERTION_OPS):
         return None
     args = [_read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") != 2]
     kwargs = {each["name"]: _read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") == 2}
-    return _find_function(node["target"])(*args, **kwargs)
+    takes_graph = any(isinstance(arg, SubGraph) for arg in args)
+    return _find_function(node["target"], takes_graph=takes_graph)(*args, **kwargs)
 
 
-def _find_function(target: str) -> Any:
+def _find_function(target: str, *, takes_graph: bool) -> Any:
     """What an op's name stands for; only operators that a file may name."""
     if target in SIZE_FUNCTIONS:
         return SIZE_FUNCTIONS[target]
+    if takes_graph and target in CONTROL_FLOW_OPS:
+        return CONTROL_FLOW_OPS[target]
     names = target.split(".")[2:]
     if not target.startswith("torch.ops.") or len(names) != 3 or names[0] not in ALLOWED_NAMESPACES:
         raise make_refusal_error(target)
@@ -127,6 +152,8 @@ def _read_argument(argument: Mapping[str, Any], values: ValueLookup) -> Any:
         return [_read_argument(each, values) for each in value]
     if kind == "as_device":
         return values.device
+    if kind == "as_graph":
+        return SubGraph(value["graph"], values.tensors)
     if kind not in CONSTANT_READERS:
         raise make_refusal_error(f"an op with an argument of the kind {kind[3:]}")
     return CONSTANT_READERS[kind](value)
@@ -151,7 +178,8 @@ def _read_tensor_argument(value: Any, values: ValueLookup) -> Any:
 
 def bind_results(outputs: Sequence[Mapping[str, Any]], result: Any, values: dict[str, Any]) -> None:
     """Give the results of an op their names."""
-    results = [result] if len(outputs) == 1 else list(result or ())
+    alone = len(outputs) == 1 and ("as_tensors" in outputs[0] or not isinstance(result, tuple | list))
+    results = [result] if alone else list(result or ())
     for output, value in zip(outputs, results, strict=True):
         values.update(zip(find_value_names(output), value if "as_tensors" in output else [value], strict=False))
 
@@ -165,5 +193,5 @@ def find_value_names(arguments: Any) -> Iterator[str]:
         for key, each in arguments.items():
             if key == "as_name" or (key == "name" and isinstance(each, str) and "arg" not in arguments):
                 yield each
-            else:
+            elif key != "as_graph":  # which has names of its own
                 yield from find_value_names(each)

@@ -24,6 +24,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import TensorSpec
+from archprof.predicting.attention_backends import choose_attention_backend
+from archprof.tracing.ops.costs.reduction import SOFTMAX_BACKWARD_FLOPS, SOFTMAX_FLOPS
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
 
 if TYPE_CHECKING:
@@ -31,9 +33,8 @@ if TYPE_CHECKING:
 
 SCALE_FLOPS = 1
 MASK_FLOPS = 1
-SOFTMAX_FLOPS_PER_SCORE = 5
 DROPOUT_FLOPS = 2
-GRADIENT_FLOPS = 4 + SCALE_FLOPS
+GRADIENT_FLOPS = SOFTMAX_BACKWARD_FLOPS + SCALE_FLOPS
 
 DOUBLE_BYTES = 8
 
@@ -86,12 +87,7 @@ def count_attention_backward(
 
 
 def _flops_per_score(mask: object, dropout_p: float) -> int:
-    return (
-        SCALE_FLOPS
-        + SOFTMAX_FLOPS_PER_SCORE
-        + (MASK_FLOPS if mask is not None else 0)
-        + (DROPOUT_FLOPS if dropout_p else 0)
-    )
+    return SCALE_FLOPS + SOFTMAX_FLOPS + (MASK_FLOPS if mask is not None else 0) + (DROPOUT_FLOPS if dropout_p else 0)
 
 
 def _count_scores(query: AttentionShape, key: AttentionShape, value: AttentionShape, skip_masked: bool) -> int:
@@ -127,10 +123,38 @@ def _rule_of_function(cost: CostRule) -> CostRule:
     return count
 
 
-def keep_attention(result: Tensor, /, *_: Any, **__: Any) -> KeptForBackward:
-    """The result, and the logarithm of each query's sum of exponentials, from which the scores are made anew."""
+def keep_attention(
+    result: Tensor, /, query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, *_: Any, **__: Any
+) -> KeptForBackward:
+    """The result, and the logarithm of each query's sum of exponentials, from which the scores are made anew.
+
+    Without a kernel that does so, torch keeps the scores, and the scaled queries and keys.
+    """
+    dtype = str(query.dtype).removeprefix("torch.")
+    if choose_attention_backend(query.dim(), dtype, query.shape[-1], masked=attn_mask is not None) == "math":
+        scores = (*result.shape[:-1], key.shape[-2])
+        return KeptForBackward((), tuple(TensorSpec(tuple(each), dtype) for each in (scores, query.shape, key.shape)))
     wide = result.dtype.itemsize == DOUBLE_BYTES
     return KeptForBackward((0,), (TensorSpec(tuple(result.shape[:-1]), "float64" if wide else "float32"),))
+
+
+@cost_rule("higher_order.flex_attention")
+def flex_attention(
+    result: object, /, query: Tensor, key: Tensor, value: Tensor, *, scores: int, masked: int, score_flops: int
+) -> OpCost:
+    """Of the scores in the blocks that run; of these, so many are in blocks whose mask is asked of each score."""
+    macs = scores * (query.shape[-1] + value.shape[-1])
+    return OpCost(macs, 2 * macs + scores * (_flops_per_score(None, 0) + score_flops) + masked * MASK_FLOPS)
+
+
+@cost_rule("higher_order.flex_attention_backward")
+def flex_attention_backward(
+    result: object, /, query: Tensor, key: Tensor, value: Tensor, *, scores: int, masked: int, score_flops: int
+) -> OpCost:
+    """The function of a score is run again, and its gradient counts as much."""
+    macs = scores * (3 * query.shape[-1] + 2 * value.shape[-1])
+    each = _flops_per_score(None, 0) + GRADIENT_FLOPS + 2 * score_flops
+    return OpCost(macs, 2 * macs + scores * each + masked * MASK_FLOPS)
 
 
 def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:

@@ -1,0 +1,22 @@
+"""`archprof devices`: the catalogue."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import archprof
+from archprof.cli import options
+from archprof.cli.output import choose_format, error_boundary, write_table
+
+
+def devices(
+    pattern: Annotated[str, typer.Argument(help="Part of a name, or a pattern such as '*a100*'.")] = "",
+    format: options.FormatName = None,
+    output: options.Output = None,
+    debug: options.Debug = False,
+) -> None:
+    """The devices that can be named: memory, bandwidth and peak rates."""
+    with error_boundary(debug):
+        write_table(archprof.list_devices(pattern), choose_format(format, output), output)

@@ -1,0 +1,69 @@
+"""What torch keeps once per process and a pass changes: noted before it, and put back after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from archprof.torchside.private import (
+    MODE_FLAGS,
+    SKIP_TABLES,
+    find_module,
+    mode_notes,
+    mode_stacks,
+    pop_saved_hooks,
+    top_saved_hooks,
+)
+
+
+class ModeStacks:
+    """How deep torch's stacks of modes are, and its notes of them. What this torch lacks is left to its own care."""
+
+    def __init__(self) -> None:
+        self._flags = {name: mode_notes[name] for name in MODE_FLAGS if name in mode_notes}
+        self._depths = [count() for count, _ in mode_stacks]
+        self._saved_hooks = top_saved_hooks(True)
+
+    def restore(self) -> None:
+        """Take off what came on top."""
+        for depth, (count, pop) in zip(self._depths, mode_stacks, strict=True):
+            while count() > depth:
+                pop()
+        while pop_saved_hooks and (hooks := top_saved_hooks(True)) is not None and hooks != self._saved_hooks:
+            pop_saved_hooks()
+        mode_notes.update(self._flags)
+        tell = mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
+        if tell is not None and MODE_FLAGS[-1] in self._flags:
+            tell(self._flags[MODE_FLAGS[-1]])
+
+
+class SkippedCode:
+    """Code that the compiler passes over, until `restore`: a compiled function in a model would compile our modes, too.
+
+    Args:
+        package: the name of the package that is passed over.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._rules: Any = find_module("_dynamo.trace_rules")
+        known = self._rules is not None and vars(self._rules).keys() >= set(SKIP_TABLES)
+        self._tables: Any = self._read() if known else None
+        if (package, self._tables) in _SKIPPING_TABLES:
+            self._write(_SKIPPING_TABLES[package, self._tables])
+        elif known:  # torch works out a long pattern
+            self._rules.add(package)
+            _SKIPPING_TABLES[package, self._tables] = self._read()
+
+    def restore(self) -> None:
+        """The tables as they were."""
+        if self._tables is not None:
+            self._write(self._tables)
+
+    def _read(self) -> tuple[tuple[str, ...], Any]:
+        return tuple(self._rules.SKIP_DIRS), self._rules.SKIP_DIRS_RE
+
+    def _write(self, tables: tuple[tuple[str, ...], Any]) -> None:
+        self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = tables
+
+
+_SKIPPING_TABLES: dict[Any, Any] = {}
+"""The tables with a package that is passed over, by its name and the tables without it."""

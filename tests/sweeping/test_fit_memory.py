@@ -1,0 +1,98 @@
+"""The largest setting in the memory of a device, against sizes worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+import archprof
+from archprof.predicting.devices import match_devices, resolve_device
+from archprof.predicting.memory import CONTEXT_BYTES
+from archprof.predicting.memory_capacity import GIB
+
+MIB = 1 << 20
+
+
+def test_the_largest_batch_by_hand() -> None:
+    """n x 1 MiB go in and out of a ReLU, in segments of their own size in steps of 2 MiB: 2 n MiB for even n."""
+    most = CONTEXT_BYTES + 64 * MIB
+    rows = archprof.fit(nn.ReLU(), "262144", over="batch", max_memory=most).records()
+    assert [(row["setting"], row["fits"]) for row in rows] == [
+        ("batch 31", "yes"),
+        ("batch 32", "yes"),
+        ("batch 33", "no"),
+    ]
+    assert rows[1]["memory"] == most
+
+
+def test_training_leaves_room_for_less() -> None:
+    plain, train = (
+        archprof.fit("lenet5", over="batch", max_memory=CONTEXT_BYTES + 300 * MIB, **options).records()[1]["setting"]
+        for options in ({}, {"train": True, "optimizer": "adam"})
+    )
+    assert int(train.split()[1]) < int(plain.split()[1])
+
+
+def test_a_device_is_its_memory() -> None:
+    table = archprof.fit("alexnet", over="batch", device="Jetson Orin Nano 8GB Super")
+    assert f"at most {8 * 0.985:.2f} GiB memory" in table.title
+
+
+def test_the_length_of_a_transformers_model() -> None:
+    pytest.importorskip("transformers")
+    rows = archprof.fit("hf:gpt2", over="seq", max_memory="2.5GiB").records()
+    largest = max(row["setting"] for row in rows if row["fits"] == "yes")
+    assert largest.startswith("seq ")
+    with pytest.raises(archprof.UsageError, match="No length of its input"):
+        archprof.fit("lenet5", over="seq", max_memory="2.5GiB")
+
+
+def test_one_limit_of_memory() -> None:
+    with pytest.raises(archprof.UsageError, match="One or the other"):
+        archprof.fit("lenet5", max_memory="8GiB", device="4090")
+    with pytest.raises(archprof.UsageError, match="EPYC 9654 has is not known"):
+        archprof.fit("lenet5", device="EPYC 9654")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("h100", "NVIDIA H100 SXM5 80GB"),
+        ("H100 PCIe", "NVIDIA H100 PCIe"),
+        ("4090", "NVIDIA GeForce RTX 4090"),
+        ("RTX 4090", "NVIDIA GeForce RTX 4090"),
+        ("a100-40", "NVIDIA A100 SXM4 40GB"),
+        ("a100 pcie 80gb", "NVIDIA A100 PCIe 80GB"),
+        ("v100", "NVIDIA V100 SXM2"),
+        ("h200", "NVIDIA H200 SXM"),
+        ("l4", "NVIDIA L4"),
+        ("mi300x", "AMD MI300X"),
+    ],
+)
+def test_names_as_people_type_them(typed: str, meant: str) -> None:
+    assert resolve_device(typed).name == meant
+
+
+def test_the_catalogue_is_listed() -> None:
+    listed = archprof.list_devices("h100").records()
+    assert [row["device"] for row in listed] == ["NVIDIA H100 SXM5 80GB", "NVIDIA H100 PCIe", "NVIDIA H100 NVL"]
+    assert listed[0]["memory"] == 80 * GIB
+    assert [device.name for device in match_devices("*A100*40*")] == ["NVIDIA A100 PCIe 40GB", "NVIDIA A100 SXM4 40GB"]
+    assert archprof.list_devices("nothing").rows == ()
+
+
+def test_every_gpu_gets_a_verdict() -> None:
+    answer = archprof.predict_memory("alexnet", batch=4096, train=True, device="all")
+    said = {row["device"]: row["verdict"] for row in answer.table().records()}
+    used = answer.device_used_bytes
+    assert used.high is not None
+    for row in answer.table().records():
+        expected = (
+            "fits"
+            if used.high <= row["capacity"]
+            else "does not fit"
+            if used.low > row["capacity"]
+            else "too close to say"
+        )
+        assert row["verdict"] == expected
+    assert {"fits", "does not fit"} <= set(said.values())
