@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import warnings
 from types import ModuleType
 from typing import Any
@@ -323,3 +324,22 @@ def test_a_plain_pass_does_nothing_for_autocast() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{} False"
+
+
+def test_autocast_in_another_thread_is_that_of_the_thread() -> None:
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        found: list[torch.Tensor] = []
+
+        def work() -> None:
+            with torch.autocast("cuda", dtype=torch.float16):
+                found.append(self.there(x))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return self.here(found[0].float())
+
+    profile = archprof.profile(Runs(run, here=nn.Linear(4, 4), there=nn.Linear(4, 4)), (2, 4))
+    assert {layer.path: layer.outputs[0].dtype for layer in profile.layers if layer.path} == {
+        "here": "float32", "there": "float16",
+    }  # fmt: skip
