@@ -37,7 +37,7 @@ __all__ = [
 
 def profile(
     model: Any, inputs: Any = None, *,
-    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
 ) -> Profile:  # fmt: skip
@@ -53,8 +53,8 @@ def profile(
         train: forward and backward in training mode; otherwise the forward in evaluation mode.
         causal: "full" counts every score of causal attention, "half" only those that the mask leaves.
         set: lengths of the default input of a transformers model, such as {"seq": 4096}.
-        phase: of a transformers decoder: "prefill" (the context at once) or "decode" (one token behind it).
-        context: tokens of the phase; 2048 if not given.
+        phase, context: of a transformers decoder: "prefill" (2048 tokens, or the context) or "decode" (one behind it).
+        amp: the forward runs under autocast to "bfloat16" or "float16", by CUDA's rules.
         optimizer: a class of torch.optim whose step follows the backward pass: "adamw", "sgd(momentum=0.9)".
         accumulate: passes whose gradients are added up before a step; the last of them is traced.
         set_to_none: gradients are dropped after a step, and not set to zero and kept.
@@ -66,7 +66,7 @@ def profile(
     """
     from archprof.tracing.profile import profile_model
 
-    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp)
     return profile_model(model, inputs, request)
 
 
@@ -74,14 +74,14 @@ def measure(
     model: Any, inputs: Any = None, *, device: str = "cpu",
     batch: int | Literal["auto"] = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
     channels_last: bool = False, compile: bool = False, rounds: int = 7, seconds: float = 20.0,
-    progress: Callable[[float, float], None] | None = None,
+    amp: str | None = None, progress: Callable[[float, float], None] | None = None,
 ) -> Profile:  # fmt: skip
     """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
 
     Ctrl-C ends it early, with what was measured so far.
 
     Args:
-        model, inputs, dtype, causal: as for `profile`; a saved profile cannot be run.
+        model, inputs, dtype, causal, amp: as for `profile`; a saved profile cannot be run.
         device: "cpu" or "cuda".
         batch: as for `profile`, or "auto" for the largest that fits.
         train: whole training steps (forward, backward, optimizer); otherwise the forward in evaluation mode.
@@ -98,13 +98,13 @@ def measure(
     from archprof.measuring.run import measure_model
 
     how = MeasureRequest(device, channels_last, compile, rounds, seconds, largest_batch=batch == AUTO_BATCH)
-    request = PassRequest(1 if how.largest_batch else cast(int, batch), dtype, train, causal)
+    request = PassRequest(1 if how.largest_batch else cast(int, batch), dtype, train, causal, amp=amp)
     return measure_model(model, inputs, request, how, progress)
 
 
 def table(
     model: Any, inputs: Any = None, *,
-    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
     by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
@@ -113,7 +113,7 @@ def table(
     """What every layer of one model costs.
 
     Args:
-        model, inputs, batch, dtype, train, causal, set, phase, context: as for `profile`.
+        model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
         measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
         by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
@@ -123,13 +123,13 @@ def table(
     view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top}
     layers.validate_table_options(**view)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
-    request = PassRequest(batch, dtype, train, causal, set, phase, context)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
 
 
 def compare(
     *models: Any, inputs: Any = None, by: str = "auto",
-    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
 ) -> Comparison:  # fmt: skip
@@ -147,14 +147,14 @@ def compare(
 
     comparison.validate_comparison(len(models), by=by)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
-    request = PassRequest(batch, dtype, train, causal, set, phase, context)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     return comparison.compare(profile_several(models, inputs, request, how), by=by)
 
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
     title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip", device: str | None = None,
-    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
 ) -> None:  # fmt: skip
@@ -173,7 +173,7 @@ def report(
     from archprof.render.page import html
 
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
-    request = PassRequest(batch, dtype, train, causal, set, phase, context)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     profiles = profile_several(_as_list(models), inputs, request, how)
     facts = page.build_report(profiles, title=title, device=device)
     files.write_whole(path, html.render_page(facts, plotly=plotly))
@@ -181,7 +181,7 @@ def report(
 
 def check(
     models: Any = (), *, inputs: Any = None,
-    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full",
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
     measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
@@ -195,14 +195,14 @@ def check(
     from archprof.budgets.checks import check_models
 
     return check_models(
-        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal),
+        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal, amp=amp),
         how=request_measurement(measure), baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete,
         folder=folder,
     )  # fmt: skip
 
 
 def whatif(
-    model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None,
+    model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None, amp: str | None = None,
     stack3x3: bool = False, middle: int | None = None, add_bn: bool = False, residual: bool = False,
     separable: bool = False, no_fc: bool = False, width: float | None = None, num_classes: int | None = None,
 ) -> Rewritten:  # fmt: skip
@@ -213,8 +213,8 @@ def whatif(
     from archprof import rewriting
 
     return rewriting.whatif(
-        model, inputs, PassRequest(batch, dtype), stack3x3=stack3x3, middle=middle, add_bn=add_bn, residual=residual,
-        separable=separable, no_fc=no_fc, width=width, num_classes=num_classes,
+        model, inputs, PassRequest(batch, dtype, amp=amp), stack3x3=stack3x3, middle=middle, add_bn=add_bn,
+        residual=residual, separable=separable, no_fc=no_fc, width=width, num_classes=num_classes,
     )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def inputs(
 
 
 def fit(
-    model: Any, inputs: Any = None, *, over: str = "resolution",
+    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None,
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
@@ -249,7 +249,7 @@ def fit(
     found = fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
         max_memory=max_memory, device=device, inputs=inputs,
-        request=PassRequest(batch, dtype, train, optimizer=optimizer),
+        request=PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp),
     )  # fmt: skip
     return tabulate_fit(found)
 
@@ -280,7 +280,7 @@ def predict_memory(
 
 def epoch(
     models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
-    measure: str = "cpu", channels_last: bool = False, compile: bool = False,
+    measure: str = "cpu", channels_last: bool = False, compile: bool = False, amp: str | None = None,
 ) -> Table:  # fmt: skip
     """How long an epoch of so many `images` takes, from a measured training step; a row for each model.
 
@@ -292,7 +292,7 @@ def epoch(
 
     epochs.count_steps(images, batch)
     how = MeasureRequest(measure, channels_last, compile)
-    request = PassRequest(batch, dtype, train=True)
+    request = PassRequest(batch, dtype, train=True, amp=amp)
     return epochs.tabulate_epochs(profile_several(_as_list(models), inputs, request, how), images)
 
 

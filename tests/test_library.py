@@ -40,7 +40,7 @@ OTHER_DEFAULT = {"arg", "cuda", "cpu", "allow_incomplete"}
 OF_THE_LIBRARY_ONLY = {"path", "folder"}
 """Where a page is written (an option says how), and where pyproject.toml is looked for (a command runs in a folder)."""
 
-PASS_OPTIONS = {"batch", "dtype", "train", "causal", "set", "phase", "context"}
+PASS_OPTIONS = {"batch", "dtype", "train", "causal", "set", "phase", "context", "amp"}
 
 STEP_OPTIONS = {"optimizer", "accumulate", "set_to_none"}
 """Of whole training steps, which predicting memory needs alone."""

@@ -40,6 +40,7 @@ TRACING_KEYS = {
     "dtype": "a text",
     "train": "true or false",
     "causal": "a text",
+    "amp": "a text",
     "measure": "a text",
 }
 """How a model is traced, and where it is measured if its latency has a limit, as on the command line."""

@@ -198,7 +198,7 @@ def _asked(profile: Profile) -> tuple[str, str, str]:
     """What went in, with the batch in the shapes however it was written; the dtype; the mode."""
     specs = profile.layers[0].inputs if profile.layers else ()
     shapes = ", ".join(f"{spec.dtype}[{','.join(map(str, spec.shape))}]" for spec in specs)
-    return shapes or "none", profile.dtype, profile.mode
+    return shapes or "none", profile.dtype_words, profile.mode
 
 
 def _row(check: LimitCheck, keys: list[str]) -> Row:

@@ -47,6 +47,7 @@ def check(
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
+    amp: options.Amp = None,
     causal: options.Causal = "full",
     measure: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Where to measure the latency that is limited: cpu or cuda.")
@@ -62,7 +63,7 @@ def check(
         with show_waiting("Checking the budgets"):
             verdicts = archprof.check(
                 models or (), inputs=input or None, batch=batch, dtype=dtype, train=train, causal=causal,
-                baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete or None,
+                amp=amp, baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete or None,
                 measure=options.choose_device(measure, cuda), max_params=max_params, max_macs=max_macs,
                 max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_latency=max_latency,
             )  # fmt: skip

@@ -34,6 +34,7 @@ def compare(
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
+    amp: options.Amp = None,
     causal: options.Causal = "full",
     measure: options.Measure = None,
     cuda: options.Cuda = False,
@@ -55,7 +56,7 @@ def compare(
         other_tools.validate_convention(convention, form, train=train)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         lengths = options.parse_lengths(settings)
-        request = PassRequest(batch, dtype, train, causal, lengths, phase, context)
+        request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how)
         if form == "html":
             write_text(render_report_page(shown), output)

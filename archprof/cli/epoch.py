@@ -22,6 +22,7 @@ def epoch(
     input: options.Input = None,
     dtype: options.Dtype = None,
     measure: Annotated[str, typer.Option(metavar="DEVICE", help="Where to measure the step: cpu or cuda.")] = "cpu",
+    amp: options.Amp = None,
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
@@ -36,7 +37,7 @@ def epoch(
         form = choose_format(format, output)
         how = MeasureRequest("cuda" if cuda else measure, channels_last, compile)
         epoch.count_steps(images, batch)
-        shown, ended = profiles.profile_each(models, input, PassRequest(batch, dtype, train=True), how)
+        shown, ended = profiles.profile_each(models, input, PassRequest(batch, dtype, train=True, amp=amp), how)
         if isinstance(ended, ArchprofError):
             raise ended
         write_table(epoch.tabulate_epochs(shown, images), form, output)

@@ -56,6 +56,10 @@ Phase = Annotated[
 Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens of the phase; 2048 if not given.")]
 Batch = Annotated[int, typer.Option(help="Batch size, put in front of inputs written without one.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64; the model's own if not given.")]
+Amp = Annotated[
+    str | None,
+    typer.Option(metavar="DTYPE", help="Run the forward under autocast to bfloat16 or float16, by CUDA's rules."),
+]
 Train = Annotated[bool, typer.Option("--train", help="Forward and backward, in training mode.")]
 Optimizer = Annotated[
     str | None,

@@ -41,6 +41,7 @@ def report(
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
+    amp: options.Amp = None,
     causal: options.Causal = "full",
     measure: options.Measure = None,
     cuda: options.Cuda = False,
@@ -69,7 +70,7 @@ def report(
         if known is not None and how is not None:
             roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
         lengths = options.parse_lengths(settings)
-        request = PassRequest(batch, dtype, train, causal, lengths, phase, context)
+        request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how)
         with show_waiting("Drawing the page"):
             page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device)

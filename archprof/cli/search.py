@@ -50,6 +50,7 @@ def fit(
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
+    amp: options.Amp = None,
     train: options.Train = False,
     optimizer: options.Optimizer = None,
     format: options.FormatName = None,
@@ -62,7 +63,7 @@ def fit(
         with show_waiting(f"Fitting {model}"):
             found = archprof.fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
-                max_activation=max_activation, max_memory=max_memory, device=device, batch=batch, dtype=dtype,
+                max_activation=max_activation, max_memory=max_memory, device=device, batch=batch, dtype=dtype, amp=amp,
                 train=train, optimizer=optimizer,
             )  # fmt: skip
         write_table(found, form, output)

@@ -34,6 +34,7 @@ def table(
     batch: options.Batches = "1",
     dtype: options.Dtypes = None,
     train: options.Train = False,
+    amp: options.Amp = None,
     causal: options.Causal = "full",
     measure: options.Measure = None,
     cuda: options.Cuda = False,
@@ -72,7 +73,7 @@ def table(
                 "A table counts one batch size in one dtype.",
                 "Add --measure cpu or --cuda.",
             )
-        asked = PassRequest(train=train, causal=causal, lengths=lengths, phase=phase, context=context)
+        asked = PassRequest(train=train, causal=causal, lengths=lengths, phase=phase, context=context, amp=amp)
         grid = [profiles.vary(asked, how, size, kind) for kind in dtypes for size in sizes]
         if grid[1:]:
             write_sweep(model, inputs, grid, form, output)

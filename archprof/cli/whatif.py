@@ -34,6 +34,7 @@ def whatif(
     input: options.Input = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
+    amp: options.Amp = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.py", help="Write the rewritten model as a module.")
     ] = None,
@@ -55,6 +56,7 @@ def whatif(
                 input or None,
                 batch=batch,
                 dtype=dtype,
+                amp=amp,
                 stack3x3=stack3x3,
                 middle=middle,
                 add_bn=add_bn,

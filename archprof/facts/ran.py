@@ -14,6 +14,7 @@ class Ran:
         device, device_name: "meta", "cpu" or "cuda", and what the device calls itself.
         threads, processors: that torch used at once, of so many that the process may use.
         dtype: that the pass ran in.
+        autocast: the dtype that the forward was run under autocast to; `None`: it was not, unless by the model itself.
         tf32_matmul, tf32_cudnn: torch might round the factors of float32 products to TF32, in matrix products and in
             cuDNN.
         compiled: the model was compiled.
@@ -28,6 +29,7 @@ class Ran:
     threads: int | None = None
     processors: int | None = None
     dtype: str | None = None
+    autocast: str | None = None
     tf32_matmul: bool | None = None
     tf32_cudnn: bool | None = None
     compiled: bool | None = None

@@ -112,7 +112,7 @@ class Profile:
 
     def __repr__(self) -> str:
         """One line: what was asked, and the totals."""
-        asked = f"{', '.join(self.inputs) or 'no input'}; batch {self.batch}; {self.mode} pass in {self.dtype}"
+        asked = f"{', '.join(self.inputs) or 'no input'}; batch {self.batch}; {self.mode} pass in {self.dtype_words}"
         least = "" if self.totals.complete else ">= "
         return f"<Profile of {self.model}: {asked}; {self.totals.params:,} params, {least}{self.totals.macs:,} MACs>"
 
@@ -196,6 +196,20 @@ class Profile:
                 sum_ops(self.ops, groups, count), activations, strict=True
             )
         ]
+
+    @property
+    def dtype_words(self) -> str:
+        """ "float32", or "float32 under autocast to bfloat16"."""
+        return f"{self.dtype} under autocast to {self.ran.autocast}" if self.ran.autocast else self.dtype
+
+    @cached_property
+    def product_dtype(self) -> str:
+        """The dtype in which most multiply-accumulates ran, which autocast may have chosen."""
+        macs: dict[str, int] = {}
+        for signature, *_ in self.ops:
+            if signature.macs and signature.inputs:
+                macs[signature.inputs[0].dtype] = macs.get(signature.inputs[0].dtype, 0) + signature.macs
+        return max(macs, key=macs.__getitem__) if macs else self.dtype
 
     @property
     def activation_dtypes(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from archprof.errors import UsageError
 
 CAUSAL_COUNTS = ("full", "half")
 PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
+AMP_DTYPES = ("bfloat16", "float16")
 DECODER_PHASES = ("prefill", "decode")
 MEASURED_DEVICES = ("cpu", "cuda")
 
@@ -32,6 +33,8 @@ class PassRequest:
         optimizer: whose step follows the backward pass, such as "adamw(foreach=False)"; `None`: none.
         accumulate: passes whose gradients are added up before a step; the last of them is traced.
         set_to_none: gradients are dropped after a step, and not set to zero and kept.
+        amp: the forward runs under autocast to one of `AMP_DTYPES`; `None`: as the model does it.
+        amp_device: one of `MEASURED_DEVICES`, whose rules autocast follows.
     """
 
     batch: int = 1
@@ -44,6 +47,8 @@ class PassRequest:
     optimizer: str | None = None
     accumulate: int = 1
     set_to_none: bool = True
+    amp: str | None = None
+    amp_device: str = "cuda"
 
     def list_changes(self) -> dict[str, Any]:
         """What differs from the default, under the names that users know."""
@@ -68,6 +73,8 @@ class PassRequest:
             raise UsageError(f"A batch of {self.batch} cannot be run.", "1 or more.")
         if self.dtype is not None and self.dtype not in PASS_DTYPES:
             raise UsageError(f"A pass cannot run in {self.dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
+        if self.amp is not None and self.amp not in AMP_DTYPES:
+            raise UsageError(f"Autocast cannot run in {self.amp!r}.", _allow(AMP_DTYPES))
         if type(self.train) is not bool:
             raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
         if not self.train and (self.optimizer, self.accumulate, self.set_to_none) != (None, 1, True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -40,6 +42,7 @@ class LiveModel:
         train: a pass is a training step and no forward alone.
         compiled: passes run what `torch.compile` made of the model.
         gradients: they are on in a forward, which asks for some.
+        autocast: what gives the context that a forward runs in, as a training loop puts it around the model alone.
         notes: what the reader must know of the pass.
     """
 
@@ -48,6 +51,9 @@ class LiveModel:
     ) -> None:
         """Args: `request` names the dtype of the pass."""
         self.train, self.compiled, self.gradients = request.train, how.compiled, gradients
+        self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+        if request.amp:
+            self.autocast = partial(torch.autocast, how.device, getattr(torch, request.amp))
         dtype = str(request.dtype)
         self.notes: list[str] = []
         self.model = _make_live_copy(target, how.device, getattr(torch, dtype))
@@ -79,14 +85,16 @@ class LiveModel:
     def _run_forward(self, begins: StageListener) -> None:
         with torch.set_grad_enabled(self.gradients):
             begins("forward", None)
-            self.callable_model(*self.args, **self.kwargs)
+            with self.autocast():
+                self.callable_model(*self.args, **self.kwargs)
 
     def _run_training_step(self, optimizer: torch.optim.Optimizer, begins: StageListener) -> None:
         with torch.enable_grad():
             begins("outside", None)
             optimizer.zero_grad(set_to_none=True)
             begins("forward", None)
-            output = self.callable_model(*self.args, **self.kwargs)
+            with self.autocast():
+                output = self.callable_model(*self.args, **self.kwargs)
             begins("outside", None)
             loss = self._find_loss(output)
             begins("backward", loss)

@@ -89,6 +89,7 @@ def measure_target(
         )
     plan = SamplingPlan(rounds=how.rounds, seconds=how.seconds)
     where = DEVICE_CLASSES[how.device]()
+    request = dataclasses.replace(request, amp_device=where.kind)
     bench = _DeviceBench(target, where, request, how)
     generators = [torch.cuda.current_device()] if where.kind == "cuda" else []
 

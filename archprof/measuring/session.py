@@ -108,6 +108,7 @@ class MeasurementSession:
             device=device.kind,
             device_name=device.name,
             dtype=self.profile.dtype,
+            autocast=self.profile.ran.autocast,
             compiled=self.compiled,
         )
 

@@ -1,29 +1,245 @@
-"""Autocast on tensors without values: code that asks whether it is on gets an answer."""
+"""Autocast over the tensors of a pass, by CUDA's rules or the CPU's.
+
+Torch's own acts by the device that a tensor is on, so that it leaves tensors on meta alone, and is not to be had for
+CUDA where there is none. Here the same rules are registered under two keys of torch's dispatcher that have no device of
+their own today. Each is switched on in the thread that enters `torch.autocast`, and sees every op where torch's own key
+would: above autograd, and above what composite ops are made of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from archprof.torchside.dispatch import make_key_guard, switch_dispatch_key
+from archprof.torchside.private import DisableTorchFunction, is_view
 
-@contextmanager
-def answer_autocast_on_meta() -> Iterator[None]:
-    """Inside, `torch.is_autocast_enabled("meta")` is False.
+Tensor = torch.Tensor
 
-    Torch raises, since autocast acts on no such device. Models ask it of the device of their tensors to keep a product
-    in float32 (every rotary embedding of transformers 5.0 does), and would need values for nothing but that.
+KEYS = {"cuda": "AutocastIPU", "cpu": "AutocastHPU"}
+"""The dispatch key under which the rules of a device are registered."""
+
+OTHER_DEVICES = frozenset(("meta", "xpu", "mps"))
+"""What stands for the device of the pass where code asks for autocast: XPUs have CUDA's rules, too."""
+
+_modes: Any = torch.amp.autocast_mode
+_REPLACED: list[tuple[Any, str]] = [
+    *((torch, f"{verb}_autocast_{what}") for verb, what in (("is", "enabled"), ("set", "enabled"))),
+    (torch, "get_autocast_dtype"), (torch, "set_autocast_dtype"), (torch, "clear_autocast_cache"),
+    (torch.amp, "is_autocast_available"), (_modes, "is_autocast_available"), (_modes, "_cast"),
+    (torch.autocast, "__init__"),
+]  # fmt: skip
+"""What is torch's own outside a pass."""
+
+
+class AutocastState:
+    """Torch's functions of autocast, and whether it is on, to be put back."""
+
+    def __init__(self) -> None:
+        self._functions = [(owner, name, vars(owner)[name]) for owner, name in _REPLACED]
+        self._on = {device: (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in KEYS}
+        self._ruling = PassAutocast.ruling
+
+    def restore(self) -> None:
+        for owner, name, function in self._functions:
+            setattr(owner, name, function)
+        for device, (enabled, dtype) in self._on.items():
+            torch.set_autocast_enabled(device, enabled)
+            torch.set_autocast_dtype(device, dtype)
+        if PassAutocast.ruling is not self._ruling:
+            PassAutocast.ruling = self._ruling
+            _switch_keys(self._ruling.rules if self._ruling is not None else None)
+
+
+class PassAutocast:
+    """Autocast in one pass.
+
+    Attributes:
+        device: whose rules hold where the code names no device with rules of its own: "cuda" or "cpu". Unless it is
+            `asked` for, a model that names one of these changes it.
+        acted: with which rules, and in which dtypes.
     """
-    asked = torch.is_autocast_enabled
 
-    def answer(*args: Any, **kwargs: Any) -> bool:
-        device = kwargs.get("device_type", args[0] if args else None)
-        return False if device == "meta" else asked(*args, **kwargs)
+    ruling: PassAutocast | None = None  # that of the pass that runs
 
-    torch.is_autocast_enabled = answer
-    try:
-        yield
-    finally:
-        torch.is_autocast_enabled = asked
+    def __init__(self, device: str = "cuda", *, on_meta: bool = True, asked: bool = False) -> None:
+        """Args:
+        on_meta: the tensors are; real ones on the CPU are left to torch, by the CPU's rules.
+        asked: by the user, for this device, and not only by what the model does itself.
+        """
+        self.device, self.on_meta, self.asked = device, on_meta, asked
+        self._stands_for = OTHER_DEVICES if on_meta or not asked else OTHER_DEVICES | {"cpu"}
+        self.acted: dict[tuple[str, torch.dtype], None] = {}
+        self._cache: dict[int, tuple[weakref.ref[Tensor], Tensor]] = {}
+        self._is_enabled, self._get_dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
+
+    @contextmanager
+    def watch(self) -> Iterator[None]:
+        """Inside, autocast acts."""
+        before = AutocastState()
+        PassAutocast.ruling = self
+        try:
+            for owner, name in _REPLACED:
+                setattr(owner, name, getattr(self, f"_make_{name.strip('_')}")(vars(owner)[name]))
+            self._note_dtype()
+            _switch_keys(self.rules)
+            yield
+        finally:
+            self._cache.clear()
+            before.restore()
+
+    @contextmanager
+    def turn_on(self, dtype: str | None) -> Iterator[None]:
+        """Inside, autocast is on, as around the forward in a training loop; as it is for `None`."""
+        if dtype is None:
+            yield
+        else:
+            with torch.autocast(self.device, getattr(torch, dtype)):
+                yield
+
+    @property
+    def rules(self) -> str | None:
+        """The device whose rules hold now, on this thread; `None` where autocast is off, or left to torch."""
+        for device in (self.device, *KEYS):
+            if self._is_enabled(device) and (device == "cuda" or self.on_meta):
+                return device
+        return None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._get_dtype(self.rules or self.device)
+
+    def is_eligible(self, tensor: Tensor) -> bool:
+        """Whether autocast takes part in what happens to a tensor; on a GPU, not in that of a scalar of the CPU."""
+        here = tensor.is_meta or not self.on_meta or tensor.dim() > 0 or self.rules == "cpu"
+        return here and tensor.is_floating_point() and tensor.dtype != torch.float64
+
+    def cast(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+        """A tensor in a dtype; weights are cast once for as long as autocast lasts."""
+        if tensor.dtype == dtype or not self.is_eligible(tensor):
+            return tensor
+        if not (dtype == self.dtype and tensor.dtype == torch.float32 and _is_weight(tensor)):
+            return tensor.to(dtype)
+        known = self._cache.get(id(tensor))
+        if known is None or known[0]() is not tensor:
+            known = self._cache[id(tensor)] = weakref.ref(tensor), tensor.to(dtype)
+        return known[1]
+
+    def _translate(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Arguments of a function that takes the type of a device."""
+        if args and args[0] in self._stands_for:
+            return (self.device, *args[1:]), kwargs
+        if kwargs.get("device_type") in self._stands_for:
+            return args, {**kwargs, "device_type": self.device}
+        return args, kwargs
+
+    def _make_is_autocast_enabled(self, original: Any) -> Any:
+        def ask(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = self._translate(args, kwargs)
+            return original(*args, **kwargs)
+
+        return ask
+
+    _make_get_autocast_dtype = _make_is_autocast_available = _make_is_autocast_enabled
+
+    def _make_set_autocast_dtype(self, original: Any) -> Any:
+        def choose(*args: Any, **kwargs: Any) -> None:
+            args, kwargs = self._translate(args, kwargs)
+            original(*args, **kwargs)
+            self._note_dtype()
+
+        return choose
+
+    def _note_dtype(self) -> None:
+        for device in (self.device, *KEYS):
+            if self._is_enabled(device):
+                self.acted[device, self._get_dtype(device)] = None
+                self.device = self.device if self.asked else device
+                return
+
+    def _make_set_autocast_enabled(self, original: Any) -> Any:
+        def switch(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = self._translate(args, kwargs)
+            original(*args, **kwargs)
+            _switch_keys(self.rules)
+
+        return switch
+
+    def _make_clear_autocast_cache(self, original: Any) -> Any:
+        def clear() -> None:
+            self._cache.clear()
+            original()
+
+        return clear
+
+    def _make_cast(self, original: Any) -> Any:
+        """What `torch.amp.custom_fwd` casts inputs by, which are on no device of that name."""
+        return lambda value, device_type, dtype: original(value, "meta" if self.on_meta else "cpu", dtype)
+
+    def _make_init(self, original: Any) -> Any:
+        def init(context: Any, *args: Any, **kwargs: Any) -> None:
+            args, kwargs = self._translate(args, kwargs)
+            if (args[0] if args else kwargs.get("device_type")) != "cuda":
+                original(context, *args, **kwargs)
+                return
+            named = dict(zip(("device_type", "dtype", "enabled", "cache_enabled"), args, strict=False)) | kwargs
+            original(context, **{**named, "enabled": False})  # else torch asks for a GPU
+            context._enabled = named.get("enabled", True)
+
+        return init
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    """Whether torch keeps what a tensor was cast to."""
+    return tensor.requires_grad and tensor.is_leaf and not is_view(tensor) and torch.is_autocast_cache_enabled()
+
+
+def _switch_keys(rules: str | None) -> None:
+    """Let the rules of a device hold on this thread, or none."""
+    if rules is not None:
+        _register_rules(rules)
+    for device in _libraries:
+        switch_dispatch_key(KEYS[device], device == rules)
+
+
+def prepare_rules(device: str) -> None:
+    """Raise `MissingName` where this torch has no way to apply the rules of a device."""
+    _register_rules(device)
+    _switch_keys(None)
+
+
+_libraries: dict[str, list[Any]] = {}  # of the rules that were wanted so far
+
+
+def _register_rules(device: str) -> None:
+    """Give the ops of a device's lists to its key; done once for a process, where nothing else uses the key."""
+    if device in _libraries:
+        return
+    from archprof.torchside.autocast_lists import LISTS
+    from archprof.torchside.autocast_policies import POLICIES
+
+    library: Any = torch.library.Library
+    below, rules = (library(name, "IMPL", KEYS[device]) for name in ("_", "aten"))
+    below.fallback(torch.library.fallthrough_kernel)
+    exclude = make_key_guard(KEYS[device])
+    for policy, names in LISTS[device].items():
+        for name in names.split():
+            packet, _, overload = name.partition(".")
+            op = getattr(getattr(torch.ops.aten, packet, None), overload or "default", None)
+            if op is not None:  # this torch has it
+                rules.impl(name, _make_kernel(op, POLICIES[policy], exclude))
+    _libraries[device] = [below, rules]
+
+
+def _make_kernel(op: Any, run: Callable[..., Any], exclude: Any) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        autocast = PassAutocast.ruling
+        assert autocast is not None
+        with exclude(), DisableTorchFunction():
+            return run(op, autocast, args, kwargs)
+
+    return call

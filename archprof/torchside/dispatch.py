@@ -1,12 +1,13 @@
-"""What our modes in torch's dispatcher have in common, and how torch's own Python code is opened to a function mode."""
+"""Torch's dispatcher: what our modes in it share, its keys, and how torch's Python code is opened to function modes."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from archprof.torchside.private import TorchDispatchMode
+from archprof.torchside.private import TorchDispatchMode, require
 
 
 class DispatchMode(TorchDispatchMode):  # type: ignore[misc]
@@ -40,3 +41,18 @@ def open_to_mode(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _takes_no_part(tensors: Any) -> bool:
     return False
+
+
+def switch_dispatch_key(key: str, on: bool) -> None:
+    """Let a key of the dispatcher that no tensor has see the ops of this thread, or no longer."""
+    purpose = "apply the rules of autocast"
+    require("_C._dispatch_tls_set_dispatch_key_excluded", purpose)(key, not on)
+    require("_C._dispatch_tls_set_dispatch_key_included", purpose)(key, on)
+
+
+def make_key_guard(key: str) -> Callable[[], AbstractContextManager[Any]]:
+    """What gives contexts inside which a key of the dispatcher sees nothing."""
+    purpose = "apply the rules of autocast"
+    keys = require("_C.DispatchKeySet", purpose)(require(f"_C.DispatchKey.{key}", purpose))
+    guard = require("_C._ExcludeDispatchKeyGuard", purpose)
+    return lambda: guard(keys)

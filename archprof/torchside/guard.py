@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from archprof.torchside.autocast import AutocastState
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.process_tables import ModeStacks, SkippedCode
 
@@ -38,7 +39,7 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     Without `compiling`, what was given to torch's compiler, where that is imported, runs as it was written.
 
     These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
-    of modes and of hooks on saved tensors; its function that tells whether autocast is on; what its compiler passes
+    of modes and of hooks on saved tensors; autocast and its functions; what its compiler passes
     over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes, and how deep its
     calls may be nested, which meanwhile is deeper; the collector's thresholds, and objects that it was told to pass
     over.
@@ -74,7 +75,7 @@ class _ProcessState:
         self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
-        self.autocast = torch.is_autocast_enabled
+        self.autocast = AutocastState()
         self.modes = ModeStacks()
         self.skipped = SkippedCode("archprof") if knows_compiler() else None
         self.recursion_limit = sys.getrecursionlimit()
@@ -89,7 +90,7 @@ class _ProcessState:
             self.skipped.restore()
         torch.set_grad_enabled(self.grad)
         torch.set_default_dtype(self.dtype)
-        torch.is_autocast_enabled = self.autocast
+        self.autocast.restore()
         if torch.get_default_device() != self.device:
             torch.set_default_device(self.device)
         torch.set_rng_state(self.random[0])

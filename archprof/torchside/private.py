@@ -131,13 +131,6 @@ is_left_aligned: Any = find("_nested_tensor_from_mask_left_aligned")
 """What the fast path of encoders asks of a mask; `None`: this torch asks nothing of the kind."""
 
 
-def _ask_each_autocast() -> bool:
-    return any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
-
-
-is_autocast_on: Callable[[], bool] = find("_C._is_any_autocast_enabled") or _ask_each_autocast
-
-
 _function_stack = [
     find(f"_C.{name}")
     for name in ("_len_torch_function_stack", "_pop_torch_function_stack", "_push_on_torch_function_stack")
@@ -161,6 +154,9 @@ def is_transformed() -> bool:
 
 
 # Tensors and storages.
+
+is_view: Callable[[torch.Tensor], bool] = find("Tensor._is_view") or (lambda tensor: tensor._base is not None)
+"""Whether a tensor shares the storage of another, as autograd sees it."""
 
 find_address: Callable[[torch.UntypedStorage], int] = (
     attrgetter("_cdata") if find("UntypedStorage._cdata") is not None else id

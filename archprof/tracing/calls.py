@@ -22,7 +22,6 @@ from archprof.torchside.private import (
     count_function_modes,
     get_own_call,
     has_call_entry,
-    is_autocast_on,
     pop_function_mode,
     push_function_mode,
 )
@@ -159,7 +158,6 @@ class Calls:
         self.took_gradients = False  # the forward did
         self.refused_gradient = self.missed_node = False  # what was asked of a tensor without a gradient
         self._param_rows: dict[int, int] = {}
-        self.autocast_seen = False
         self.nodes = {id(module): ModuleNode(self, path, module) for path, module in model.named_modules()}
         self._hooks: list[CallHooks] = []
         by_entry = has_call_entry()
@@ -244,8 +242,6 @@ class Calls:
 
     def call_unwatched(self, call: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call torch's own code without the function mode, which would see each function go by, at a price."""
-        if is_autocast_on():
-            self.autocast_seen = True
         if self.function_mode is None or not count_function_modes():
             return call(*args, **kwargs)
         mode: Any = pop_function_mode()

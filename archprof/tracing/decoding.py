@@ -23,9 +23,9 @@ from archprof.sources.hf import caches, inputs, library
 from archprof.sources.hf.makers import count_positions, count_vocabulary
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.target import Target
-from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.stand_in import make_stand_in
 from archprof.tracing.ops.shapes.by_rule import ShapeRuleMode
+from archprof.tracing.pass_setup import open_autocast
 
 DEFAULT_CONTEXT = 2048
 """Tokens of the context where the user does not say."""
@@ -61,9 +61,9 @@ def _make_phase_target(target: Target, request: PassRequest, phase: str) -> Targ
     tokens, batch = request.context or DEFAULT_CONTEXT, request.batch
     name = _find_cache_name(target)
     model = _model_on_meta(target, request.dtype)
-    cache = _fill_cache(target, model, _make_tokens(batch, tokens), name, None)
+    cache = _fill_cache(target, request, model, _make_tokens(batch, tokens), name, None)
     facts = Decoding(phase, tokens, tuple(_list_cache_tensors(cache)), 0)
-    grown = _fill_cache(target, model, _make_tokens(batch, 1), name, copy.deepcopy(cache), tokens)
+    grown = _fill_cache(target, request, model, _make_tokens(batch, 1), name, copy.deepcopy(cache), tokens)
     facts = facts._replace(growth=sum(tensor.spec.nbytes for tensor in _list_cache_tensors(grown)) - facts.nbytes)
     config: Any = model.config
     words = count_vocabulary(config.get_text_config())
@@ -108,11 +108,16 @@ def _make_tokens(batch: int, count: int) -> torch.Tensor:
     return torch.empty((batch, count), dtype=torch.int64, device="meta")
 
 
-def _fill_cache(target: Target, model: nn.Module, tokens: torch.Tensor, name: str, cache: Any, seen: int = 0) -> Any:
+def _fill_cache(
+    target: Target, request: PassRequest, model: nn.Module, tokens: torch.Tensor, name: str, cache: Any, seen: int = 0
+) -> Any:
     """The cache after a pass over these tokens, `seen` of which it holds already."""
     given = {} if cache is None else {name: cache, **caches.make_position_arguments(model, cache, seen)}
+    autocast = open_autocast(request, "meta")
     try:
-        with torch.no_grad(), torch.device("meta"), ShapeRuleMode(), answer_autocast_on_meta():
+        with (
+            torch.no_grad(), torch.device("meta"), ShapeRuleMode(), autocast.watch(), autocast.turn_on(request.amp)
+        ):  # fmt: skip
             returned = model(input_ids=tokens, use_cache=True, **given)
     except Exception as error:  # whatever the model's own code raises
         raise ArchprofError(

@@ -16,7 +16,6 @@ from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
 from archprof.torchside.private import (
     OVERLOAD,
-    is_autocast_on,
     is_left_aligned,
     is_mutable,
     is_transformed,
@@ -127,7 +126,7 @@ class OpMode(DispatchMode):
 
     def _compute_result(self, known: _OpInfo, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
-        if metas and not self.calls.autocast_seen:  # which casts on real tensors, and not on these
+        if metas:
             check_dtypes(known.name, args, kwargs)
         if metas and known.name == "aten._to_copy":
             if only_moves(args[0], kwargs):
@@ -281,8 +280,6 @@ class FunctionMode(TorchFunctionMode):
         ops.calls.function_mode = self
 
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if is_autocast_on():  # asked here, since the dispatcher has done with it below
-            self.op_mode.calls.autocast_seen = True
         kwargs = kwargs or {}
         if func not in INTERCEPTED_FUNCTIONS:
             return func(*args, **kwargs)

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from archprof.sources.inputs import count_given_values
 from archprof.sources.target import Target
+from archprof.torchside.autocast import PassAutocast
+from archprof.torchside.tensors import dtype_name
 from archprof.tracing.calls import Calls
 from archprof.tracing.control_flow import DECISIONS_NOTE
 from archprof.tracing.flex_attention import BLOCKS_UNKNOWN_NOTE
 
-AUTOCAST_NOTE = (
-    "Autocast was on in this pass; it does not act on meta tensors, so dtypes and sizes are those without it."
-)
+AUTOCAST_NOTE = "Autocast to {dtype} by {rules} rules: each op runs, and is counted, in the dtype that it has there."
+
+RULE_OWNERS = {"cuda": "CUDA's", "cpu": "the CPU's"}
 
 INNER_GRADIENTS_NOTE = (
     "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
@@ -26,10 +28,10 @@ def explain_fallback(target: Target, error: BaseException) -> str:
     return FALLBACK_NOTE.format(inputs=_describe_values(target), reason=_first_sentence(error))
 
 
-def list_call_notes(calls: Calls, *, on_meta: bool) -> Iterator[str]:
-    """The notes on what the calls of a pass did."""
-    if calls.autocast_seen and on_meta:
-        yield AUTOCAST_NOTE
+def list_call_notes(calls: Calls, autocast: PassAutocast) -> Iterator[str]:
+    """The notes on what the calls of a pass did, and on what autocast cast to."""
+    for rules, dtype in autocast.acted:
+        yield AUTOCAST_NOTE.format(dtype=dtype_name(dtype), rules=RULE_OWNERS[rules])
     if calls.hides_blocks:
         yield BLOCKS_UNKNOWN_NOTE
     if calls.decisions:

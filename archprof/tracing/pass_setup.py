@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import torch
 from torch import nn
 
-from archprof.torchside.tensors import dtype_name
+from archprof.errors import UsageError
+from archprof.facts.request import PassRequest
+from archprof.torchside.autocast import PassAutocast, prepare_rules
+from archprof.torchside.tensors import dtype_name, tensors_in
 
 
 def find_pass_dtype(model: nn.Module) -> str:
@@ -31,3 +35,20 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
         return
     for module in modules:
         module.__dict__["training"] = False  # what `eval` does, only faster
+
+
+def open_autocast(request: PassRequest, device: str) -> PassAutocast:
+    """Autocast for a pass over tensors on a device; where it is asked for, the device is that of the rules."""
+    return PassAutocast(request.amp_device, on_meta=device == "meta", asked=request.amp is not None)
+
+
+def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:
+    """Raise `UsageError` where autocast is asked for and has nothing to cast, or what `prepare_rules` raises."""
+    if request.amp is None:
+        return
+    prepare_rules(request.amp_device)
+    tensors = itertools.chain(model.parameters(), model.buffers(), tensors_in(inputs))
+    if not any(one.is_floating_point() and one.dtype != torch.float64 for one in tensors):
+        raise UsageError(
+            f"{name} has nothing for autocast to cast.", "It casts float32 and narrower.", "Leave out amp."
+        )

@@ -72,3 +72,10 @@ def explain_change(way: TraceStrategy, other: TraceStrategy) -> list[str]:
     """What the reader must know of another way than the first, but for that to another device."""
     notes = {"watches_saved": SAVED_UNKNOWN_NOTE, "gradients": GRADIENTS_NOTE, "parts": PARTS_NOTE}
     return [note for name, note in notes.items() if getattr(way, name) != getattr(other, name)]
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an exception came up while Ctrl-C was on its way out, as when torch then finds its own stacks changed."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None

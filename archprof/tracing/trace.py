@@ -21,7 +21,6 @@ from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
-from archprof.torchside.autocast import answer_autocast_on_meta
 from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
@@ -29,7 +28,7 @@ from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
-from archprof.tracing import failure_hints
+from archprof.tracing import failure_hints, pass_setup
 from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
@@ -39,7 +38,6 @@ from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
 from archprof.tracing.pass_notes import explain_fallback, list_call_notes
-from archprof.tracing.pass_setup import find_pass_dtype, set_train_flags
 from archprof.tracing.recorder import Recorder
 from archprof.tracing.strategy import (
     SIGNALS,
@@ -47,6 +45,7 @@ from archprof.tracing.strategy import (
     TraceStrategy,
     choose_next_strategy,
     explain_change,
+    was_interrupted,
 )
 from archprof.version import __version__
 
@@ -135,12 +134,13 @@ class _TracedPass:
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
-        self.dtype = find_pass_dtype(model)
-        set_train_flags(model, self.train)
+        self.dtype = pass_setup.find_pass_dtype(model)
+        pass_setup.set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.threads: PassThreads | None = None
         self.unseen_ops: list[Op] = []
         self.calls = Calls(model, self.recorder, self._find_threads)
+        self.autocast = pass_setup.open_autocast(request, way.device)
         causal = cast("Causal", request.causal)
         self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
         self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
@@ -160,6 +160,7 @@ class _TracedPass:
             make_input_tensors(tree, device=device, batch=self.request.batch, dtype=self.dtype)
             for tree in (self.target.args, self.target.kwargs)
         )
+        pass_setup.check_autocast(self.request, self.target.name, self.model, [args, kwargs])
         self.calls.inventory.register_owned()
         for tensor in tensors_in([args, kwargs]):
             self.recorder.add_tensor(tensor, "input")
@@ -174,7 +175,7 @@ class _TracedPass:
                 torch.set_grad_enabled(self.strategy.gradients),  # outside the modes: none sees it put back
                 self.op_mode,
                 FunctionMode(self.op_mode),
-                answer_autocast_on_meta(),
+                self.autocast.watch(),
             ):
                 output = self._run_forward(args, kwargs)
                 if self.train:
@@ -189,7 +190,7 @@ class _TracedPass:
         except NothingToRun:
             self.runs_nothing = True
         except (Exception, *SIGNALS) as error:
-            if _was_interrupted(error):
+            if was_interrupted(error):
                 raise KeyboardInterrupt from error
             error = self.threads.find_reason(error) if self.threads is not None else error
             self.failure = self._locate_failure(error)
@@ -219,7 +220,7 @@ class _TracedPass:
         return choose_next_strategy(self.strategy, error, self.calls) is not None
 
     def _run_forward(self, args: Any, kwargs: Any) -> Any:
-        with self.calls.open_root(args, kwargs) as returned:
+        with self.calls.open_root(args, kwargs) as returned, self.autocast.turn_on(self.request.amp):
             if not self.train or not self.strategy.watches_saved:
                 output = drain_generators(self.model(*args, **kwargs))
             else:
@@ -256,7 +257,7 @@ class _TracedPass:
         return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
 
     def build_profile(self) -> Profile:
-        self.notes += list_call_notes(self.calls, on_meta=self.strategy.device == "meta")
+        self.notes += list_call_notes(self.calls, self.autocast)
         if self.threads is not None:
             self.notes += self.threads.notes
         if self.unseen_ops:
@@ -289,14 +290,8 @@ class _TracedPass:
         versions = {"archprof": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
         turned_on = self.strategy.gradients and not self.train
         gradients = "on" if turned_on else "inside" if self.calls.took_gradients else None
-        return Ran(self.strategy.device, dtype=self.dtype, gradients=gradients, versions=versions)
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether an exception came up while Ctrl-C was on its way out, as when torch then finds its own stacks changed."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__context__
-    return error is not None
+        amp = self.request.amp
+        return Ran(self.strategy.device, dtype=self.dtype, autocast=amp, gradients=gradients, versions=versions)
 
 
 def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:

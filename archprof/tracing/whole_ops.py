@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from archprof.torchside.autocast import PassAutocast
 from archprof.torchside.dispatch import open_to_mode
 from archprof.torchside.private import DisableTorchDispatch, DisableTorchFunction, will_run_node
 from archprof.torchside.tensors import tensors_in
@@ -41,8 +42,16 @@ OPENED_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 def run_whole(ops: Any, name: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
     """Answer one of `WHOLE_OP_NAMES` and record it; `ops` is the `OpMode` of the pass."""
+    autocast = PassAutocast.ruling
+    if autocast is not None and autocast.rules is not None:
+        from archprof.tracing.whole_casts import cast_whole
+
+        cast = cast_whole(ops, autocast, name, args, kwargs)
+        if cast is None:
+            return func(*args, **kwargs)
+        args, kwargs = cast
     inputs, metas, key = inspect_call(func, args, kwargs)
-    if metas and not ops.calls.autocast_seen:
+    if metas:
         check_dtypes(name, args, kwargs)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         return _run_differentiable(ops, name, func if not metas else None, args, kwargs)

@@ -36,6 +36,7 @@ BEFORE: dict[str, tuple[list[str], int, list[str]]] = {
     "folder": (["-o", "gone/x.csv"], 1, ["gone/x.csv cannot be written", "no folder gone", "mkdir -p gone"]),
     "a folder": (["-o", "."], 1, [". is a folder", "An output is a file."]),
     "dtype": (["--dtype", "float23"], 2, ["'float23'", "Dtypes: float32, float16, bfloat16, float64."]),
+    "amp": (["--amp", "int8"], 2, ["'int8'", "Allowed: bfloat16, float16."]),
     "batch": (["--batch", "0"], 2, ["A batch of 0", "1 or more"]),
     "causal": (["--causal", "some"], 2, ["'some'", "Allowed: full, half."]),
 }  # fmt: skip

@@ -108,3 +108,13 @@ def test_inputs_of_every_form_reach_the_device_and_keep_their_form() -> None:
     one = subject(Takes(), shapes, channels_last=True)
     one.run_pass()
     assert one.kwargs["pair"][0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_the_forward_alone_runs_under_autocast(train: bool) -> None:
+    one = subject(nn.Linear(3, 3), "3", train=train, amp="bfloat16")
+    seen: list[tuple[torch.dtype, bool]] = []
+    one.model.register_forward_hook(lambda *args: seen.append((args[2].dtype, torch.is_autocast_enabled("cpu"))))
+    one.run_pass(lambda stage, loss: seen.append((torch.float32, torch.is_autocast_enabled("cpu"))))
+    assert seen.count((torch.bfloat16, True)) == 1
+    assert {on for dtype, on in seen if dtype == torch.float32} == {False}

@@ -2,7 +2,7 @@
 
     python hidden.py NAME ...
 
-"entry" makes `nn.Module.__call__` ask for no entry; "compiling", "measuring" and "asking" add such a profile.
+"entry" makes `nn.Module.__call__` ask for no entry; "compiling", "measuring", "casting" and "asking" add a profile.
 Prints one line per profile, or the error; and on the last line the names that were looked for.
 """
 
@@ -111,6 +111,8 @@ def main() -> None:
             say(Compiles)
         if "measuring" in sys.argv:
             say(Attends, "measure")
+        if "casting" in sys.argv:
+            say(Attends, amp="bfloat16")
         if "asking" in sys.argv:
             say(Asks)
     except Exception as error:  # as archprof was imported

@@ -77,7 +77,6 @@ def test_words_decide_nothing(words: str, kind: type[Exception]) -> None:
         lambda x: x.__dlpack__(),
         lambda x: torch.repeat_interleave(x, (x[:, 0] > 0).long(), 0),
         lambda x: nn.utils.rnn.pack_padded_sequence(x[None], torch.full((1,), 3, device=x.device), batch_first=True),
-        lambda x: torch.autocast(x.device.type),
     ],
 )
 def test_values_that_are_asked_for(asks: Any) -> None:

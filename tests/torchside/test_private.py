@@ -32,6 +32,7 @@ TRAINING = [["", 0, 144, 360], ["line", 0, 96, 96], ["head", 0, 96, 192], ["lstm
 WITH_A_WAY_OUT = [
     "entry",
     "nn.Module._call_impl",
+    "Tensor._is_view",
     "UntypedStorage._cdata",
     "utils._python_dispatch",
     "_nested_tensor_from_mask_left_aligned",
@@ -39,7 +40,6 @@ WITH_A_WAY_OUT = [
     "_C._DisableTorchDispatch",
     "_C._autograd._pop_saved_tensors_default_hooks",
     "_C._autograd._top_saved_tensors_default_hooks",
-    "_C._is_any_autocast_enabled",
     "_C._len_torch_dispatch_stack",
     "_C._len_torch_function_stack",
     "_C._pop_torch_dispatch_stack",
@@ -67,6 +67,13 @@ FOR_MEMORY = [
     "_C._profiler.ProfilerState",
     "_C._profiler._ExperimentalConfig",
 ]
+FOR_AUTOCAST = [
+    "_C.DispatchKey.AutocastIPU",
+    "_C.DispatchKeySet",
+    "_C._ExcludeDispatchKeyGuard",
+    "_C._dispatch_tls_set_dispatch_key_excluded",
+    "_C._dispatch_tls_set_dispatch_key_included",
+]
 FOR_COMPILED_CODE = ["_dynamo.trace_rules"]
 OF_ITS_OWN = ["_C._autograd._profiler_enabled"]
 """A question that is answered with "no" where it cannot be asked."""
@@ -80,11 +87,19 @@ def run_without(*names: str) -> list[Any]:
 
 
 def test_nothing_is_taken_away() -> None:
-    *profiles, looked_for = run_without("compiling", "measuring")
+    *profiles, looked_for = run_without("compiling", "measuring", "casting")
     rows = [profile["rows"] for profile in profiles]
-    assert rows == [FORWARD, TRAINING, FORWARD, FORWARD]
+    assert rows == [FORWARD, TRAINING, FORWARD, FORWARD, FORWARD]
     assert all(profile["complete"] for profile in profiles)
-    tried = {*WITH_A_WAY_OUT, *INDISPENSABLE, *FOR_BACKWARD, *FOR_MEMORY, *FOR_COMPILED_CODE, *OF_ITS_OWN}
+    tried = {
+        *WITH_A_WAY_OUT,
+        *INDISPENSABLE,
+        *FOR_BACKWARD,
+        *FOR_MEMORY,
+        *FOR_COMPILED_CODE,
+        *FOR_AUTOCAST,
+        *OF_ITS_OWN,
+    }
     assert set(looked_for) == tried - {"entry"}, "a name that this file does not take away"
 
 
@@ -109,6 +124,13 @@ def is_refused(said: Any, name: str) -> bool:
 def test_nothing_goes_without(name: str) -> None:
     said, _ = run_without(name)
     assert is_refused(said, name)
+
+
+@pytest.mark.parametrize("name", FOR_AUTOCAST)
+def test_no_autocast_goes_without(name: str) -> None:
+    forward, training, casting, _ = run_without("casting", name)
+    assert (forward["rows"], training["rows"]) == (FORWARD, TRAINING)
+    assert is_refused(casting, name)
 
 
 @pytest.mark.parametrize("name", FOR_BACKWARD)

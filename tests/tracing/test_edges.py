@@ -73,20 +73,6 @@ def test_a_batch_must_reach_the_pass() -> None:
     assert archprof.profile(nn.Linear(4, 2), "4", batch=8).totals.macs == 64
 
 
-def test_autocast_is_told() -> None:
-    class Cast(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(4, 4)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                return self.layer(x)
-
-    assert any("Autocast" in note for note in archprof.profile(Cast(), (2, 4)).notes)
-    assert not archprof.profile(nn.Linear(4, 4), (2, 4)).notes
-
-
 def test_a_saved_profile_is_json_for_everyone() -> None:
     class Padded(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -226,7 +226,6 @@ VALUES = {
     "numpy": lambda m, x: m.a(torch.from_numpy(x.numpy() * 2)),
     "int": lambda m, x: m.a(x)[: int(x.abs().max() > 0)],
     "written into a new tensor": lambda m, x: m.a(torch.zeros(2, 4).copy_(x)),
-    "autocast of its device": lambda m, x: under_autocast(m, x),
     "unique": lambda m, x: (m.a(x), torch.unique(x))[0],
 }
 
@@ -243,11 +242,6 @@ def test_a_tensor_without_values_may_be_moved() -> None:
     assert profile.totals.macs == 2 * 3 * 4
     moved = Forward(lambda m, x: m.a(x.cpu()), a=nn.Linear(4, 3))
     assert archprof.profile(moved, (2, 4)).ran.device == "meta"
-
-
-def under_autocast(m: Any, x: torch.Tensor) -> torch.Tensor:
-    with torch.autocast(x.device.type, enabled=False):
-        return m.a(x)
 
 
 @pytest.mark.parametrize("train", [False, True])

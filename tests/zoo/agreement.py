@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from archprof.facts.records import Profile
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
-from archprof.torchside.autocast import answer_autocast_on_meta
+from archprof.torchside.autocast import PassAutocast
 from archprof.tracing.oracles import torch_macs
 
 COUNTED_BY_TORCH = {str(packet) for packet in flop_registry}
@@ -53,7 +53,7 @@ MOST_REAL = 2**29
 def _on_meta(target: Target, profile: Profile) -> int:
     """Torch's count; without a mask of ones, which changes no product, where the values of it are asked for."""
     args, kwargs = _made(target, profile, "meta")
-    with answer_autocast_on_meta():  # older transformers ask, and would be counted on the CPU, less attention
+    with PassAutocast().watch():  # older transformers ask, and would be counted on the CPU, less attention
         try:
             return torch_macs(target.model.eval(), args, kwargs)
         except Exception:

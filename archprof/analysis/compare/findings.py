@@ -98,7 +98,7 @@ def find_input_differences(views: Sequence[ProfileView], stages: Sequence[Aligne
 def _asked(view: ProfileView) -> str:
     profile = view.profile
     batch = "" if profile.batch == 1 else f" at batch {profile.batch}"
-    return f"{', '.join(profile.inputs) or 'no input'}{batch} in {profile.dtype} ({profile.mode})"
+    return f"{', '.join(profile.inputs) or 'no input'}{batch} in {profile.dtype_words} ({profile.mode})"
 
 
 def find_concentrated_params(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:

@@ -44,7 +44,7 @@ def describe_certainty(profile: Profile) -> str:
 def describe_pass(profile: Profile) -> list[str]:
     """What was asked: the inputs, batch, mode and dtype; of a decoder its phase."""
     inputs = ", ".join(profile.inputs) or "none"
-    asked = f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype}."
+    asked = f"Input {inputs}; batch {profile.batch}; {profile.mode} pass in {profile.dtype_words}."
     return [asked, *([decoding.describe_phase(profile.decoding, profile.batch)] if profile.decoding else [])]
 
 

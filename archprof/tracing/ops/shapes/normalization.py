@@ -104,14 +104,16 @@ def _group_norm(x: Any, weight: Any, bias: Any, batch: int, channels: int, inner
         return None
     if tuple(x.shape[:2]) != (batch, channels) or prod(x.shape[2:]) != inner:
         return None
-    if any(t is not None and t.dtype is not x.dtype for t in (weight, bias)) or _may_lie_channels_last(x):
+    kinds = {t.dtype for t in (weight, bias) if t is not None} or {x.dtype}
+    kept = torch.float32 if x.dtype in HALVES and kinds == {torch.float32} else x.dtype  # torch's kernel of meta errs
+    if kinds != {kept} or _may_lie_channels_last(x):
         return None
     if not has_plain_strides(x.shape, x.stride()):  # releases of torch differ in what they make of other layouts
         return None
     return (
         make_contiguous(x.shape, x.dtype),
-        make_contiguous((batch, groups), x.dtype),
-        make_contiguous((batch, groups), x.dtype),
+        make_contiguous((batch, groups), kept),
+        make_contiguous((batch, groups), kept),
     )
 
 
@@ -120,12 +122,18 @@ def _may_lie_channels_last(x: Any) -> bool:
     return lies
 
 
+KEPT_BY_GROUP_NORM = {(torch.float64, torch.float64), *((dtype, torch.float32) for dtype in (torch.float32, *HALVES))}
+"""Dtypes of an input and of its statistics, with weights of the latter, whose backward pass is known."""
+
+
 @shape_rule("native_group_norm_backward.default")
 def _group_norm_backward(grad: Any, x: Any, mean: Any, rstd: Any, weight: Any, batch: int, channels: int, inner: int,
                          groups: int, mask: Any) -> Any:  # fmt: skip
-    kinds = {t.dtype for t in (grad, x, mean, rstd, weight) if t is not None}
+    kept = mean.dtype
     usual = (
-        kinds in ({torch.float32}, {torch.float64})
+        {t.dtype for t in (mean, rstd, weight) if t is not None} == {kept}
+        and (x.dtype, kept) in KEPT_BY_GROUP_NORM
+        and grad.dtype is x.dtype
         and has_plain_strides(grad.shape, grad.stride())
         and _are_channel_vectors(channels, weight)
     )
@@ -139,6 +147,6 @@ def _group_norm_backward(grad: Any, x: Any, mean: Any, rstd: Any, weight: Any, b
         return None
     return (
         result if mask[0] else None,
-        make_contiguous((channels,), x.dtype) if mask[1] else None,
-        make_contiguous((channels,), x.dtype) if mask[2] else None,
+        make_contiguous((channels,), kept) if mask[1] else None,
+        make_contiguous((channels,), kept) if mask[2] else None,
     )
