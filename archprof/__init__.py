@@ -256,7 +256,7 @@ def fit(
 
 def predict_memory(
     model: Any, inputs: Any = None, *,
-    batch: int = 1, dtype: str | None = None, train: bool = False,
+    batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, device: str | None = None,
 ) -> MemoryAnswer:  # fmt: skip
@@ -271,7 +271,7 @@ def predict_memory(
 
     every = device == memory.ALL_DEVICES
     found = devices.resolve_device(device) if device and not every else None
-    request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none)
+    request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp)
     traced = profile_model(model, inputs, request)
     return memory.MemoryAnswer(
         traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found, every

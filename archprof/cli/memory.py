@@ -22,6 +22,7 @@ def memory(
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     train: options.Train = False,
+    amp: options.Amp = None,
     optimizer: options.Optimizer = None,
     accumulate: Annotated[
         int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")
@@ -43,7 +44,7 @@ def memory(
             answer = archprof.predict_memory(
                 model, options.add_arguments(input, arg) or None, batch=batch, dtype=dtype, train=train,
                 set=options.parse_lengths(settings), phase=phase, context=context, optimizer=optimizer,
-                accumulate=accumulate, set_to_none=set_to_none, device=device,
+                accumulate=accumulate, set_to_none=set_to_none, device=device, amp=amp,
             )  # fmt: skip
         if form == "json":
             write_text(answer.to_json(), output)
