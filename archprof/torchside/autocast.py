@@ -42,7 +42,7 @@ class AutocastState:
     def __init__(self) -> None:
         self._functions = [(owner, name, vars(owner)[name]) for owner, name in _REPLACED]
         self._on = {device: (torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)) for device in KEYS}
-        self._ruling = PassAutocast.ruling
+        self._ruling, self._nesting = PassAutocast.ruling, _count_nesting()
 
     def restore(self) -> None:
         for owner, name, function in self._functions:
@@ -50,9 +50,22 @@ class AutocastState:
         for device, (enabled, dtype) in self._on.items():
             torch.set_autocast_enabled(device, enabled)
             torch.set_autocast_dtype(device, dtype)
+        _set_nesting(self._nesting)
         if PassAutocast.ruling is not self._ruling:
             PassAutocast.ruling = self._ruling
             _switch_keys(self._ruling.rules if self._ruling is not None else None)
+
+
+def _count_nesting() -> int:
+    """How many contexts of autocast this thread is in; the outermost drops the cache."""
+    torch.autocast_increment_nesting()
+    return torch.autocast_decrement_nesting()
+
+
+def _set_nesting(depth: int) -> None:
+    change = depth - _count_nesting()
+    for _ in range(abs(change)):
+        torch.autocast_increment_nesting() if change > 0 else torch.autocast_decrement_nesting()
 
 
 class PassAutocast:
@@ -79,14 +92,15 @@ class PassAutocast:
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Inside, autocast acts."""
+        """Inside, autocast acts where the pass enters it, and the caller's own does not."""
         before = AutocastState()
         PassAutocast.ruling = self
         try:
             for owner, name in _REPLACED:
                 setattr(owner, name, getattr(self, f"_make_{name.strip('_')}")(vars(owner)[name]))
-            self._note_dtype()
-            _switch_keys(self.rules)
+            for device in KEYS:
+                torch.set_autocast_enabled(device, False)
+            _set_nesting(0)
             yield
         finally:
             self._cache.clear()

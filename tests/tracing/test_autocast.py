@@ -257,12 +257,17 @@ def test_a_pass_on_real_tensors_follows_the_same_rules() -> None:
     ]  # fmt: skip
 
 
-def test_a_profile_made_inside_autocast_follows_it() -> None:
+def test_the_callers_autocast_is_not_that_of_the_pass() -> None:
+    """Nor does it keep the casts of a pass longer than the pass's own would."""
+    net = Under(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)), torch.bfloat16)
+    plain, asked = archprof.profile(net, (2, 4)), archprof.profile(net.inner, (2, 4), amp="float16")
     with torch.autocast("cpu", torch.bfloat16):
-        profile = archprof.profile(nn.Linear(4, 4), (2, 4))
+        assert archprof.profile(net, (2, 4)).storages == plain.storages
+        assert archprof.profile(net.inner, (2, 4), amp="float16").storages == asked.storages
         assert torch.is_autocast_enabled("cpu")
         assert nn.Linear(4, 4)(torch.zeros(2, 4)).dtype == torch.bfloat16
-    assert profile.layers[0].outputs[0].dtype == "bfloat16"
+        assert torch.autocast_decrement_nesting() == 0
+        torch.autocast_increment_nesting()
 
 
 def test_torch_is_afterwards_what_it_was() -> None:
