@@ -24,7 +24,6 @@ from archprof.torchside.objects import copy_shallow, find_slots, is_only_attribu
 from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled
 from archprof.torchside.sharding import (
     SHARDED_NOTE,
-    STATE_PREFIX,
     drop_distributed,
     find_plain_class,
     is_sharded,
@@ -147,7 +146,7 @@ class _StandIns:
     def fill_module(self, module: nn.Module) -> None:
         memo, own, state = self.memo, module.__dict__, self.memo[id(module)].__dict__
         hooked = any(map(own.get, HOOK_TABLES))
-        if hooked or STATE_PREFIX in "\n".join(own):  # one search is faster than one for each of the names
+        if hooked or self.plain_classes.get(type(module)) is not type(module):  # torch.distributed leaves one of these
             own = drop_distributed(own)
             hooked = any(map(own.get, HOOK_TABLES))
         state.update(own)

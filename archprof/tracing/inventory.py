@@ -63,8 +63,9 @@ class Inventory:
 
     def _register_late(self) -> None:
         """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""
-        known = {id(owned.tensor) for owned in self.owned_tensors}
-        for owned in (*self._list_made_in_forward(), *self._list_used_parameters()):
+        late = [*self._list_made_in_forward(), *self._list_used_parameters()]
+        known = {id(owned.tensor) for owned in self.owned_tensors} if late else set()
+        for owned in late:
             if id(owned.tensor) not in known:
                 known.add(id(owned.tensor))
                 self.owned_tensors.append(owned)
