@@ -13,7 +13,7 @@ from archprof import files
 from archprof.errors import DoesNotFit, UsageError
 from archprof.facts import liveness
 from archprof.facts.measured import Measurement
-from archprof.facts.records import Profile
+from archprof.facts.records import Profile, TensorSpec
 from archprof.facts.request import ON_CPU, PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring import schedule
 from archprof.measuring.live_model import LiveModel
@@ -45,6 +45,9 @@ DEVICE_CLASSES: dict[str, Callable[[], Device]] = {"cpu": _open_cpu, "cuda": _op
 USABLE_MEMORY_SHARE = 0.9
 """The share of the free memory that the counted bytes may take: workspaces and other programs need some, too."""
 
+
+CHANNEL_BLOCK = 8
+"""Channels in a block of oneDNN's layout nChw8c (its documentation, "Understanding memory formats")."""
 
 MAX_BATCH = 2**20
 """No search goes beyond this batch: a model for which a million fit has no work worth a batch."""
@@ -212,13 +215,22 @@ def find_largest_batch(fits: Callable[[int], bool]) -> int | None:
 def _count_needed_bytes(profile: Profile) -> int:
     """The live bytes at the peak, and what convolutions take beside them.
 
-    oneDNN lays out in blocks what goes into a convolution and what comes out: both are there twice while it runs.
+    oneDNN lays out in blocks what goes into a convolution and what comes out: both are there twice while it runs, the
+    second time with whole blocks of channels.
     """
-    tensors, storages = profile.tensors, profile.storages
+    tensors = profile.tensors
     convolutions = [op for op in profile.ops if op.window and op.macs]
-    held = [{tensors[i].storage for i in (*op.inputs, *op.outputs)} for op in convolutions]
-    copies = max([sum(storages[i].nbytes for i in each) for each in held], default=0)
+    held = [{tensors[i].storage: tensors[i].spec for i in (*op.inputs, *op.outputs)} for op in convolutions]
+    copies = max([sum(map(_count_blocked_bytes, each.values())) for each in held], default=0)
     return liveness.compute_peak_bytes(profile) + copies
+
+
+def _count_blocked_bytes(spec: TensorSpec) -> int:
+    """The bytes of a tensor of (batch, channels, ...) in oneDNN's layout, which leaves few channels as they are."""
+    channels = spec.shape[1] if len(spec.shape) > 2 else 0
+    if channels < CHANNEL_BLOCK // 2:
+        return spec.nbytes
+    return spec.nbytes // channels * (-(-channels // CHANNEL_BLOCK) * CHANNEL_BLOCK)
 
 
 def _extrapolate(counted: dict[int, int], batch: int) -> int:

@@ -366,3 +366,11 @@ def test_the_largest_batch_is_found(limit: int) -> None:
 def test_nothing_may_fit_and_everything_may() -> None:
     assert find_largest_batch(lambda batch: False) is None
     assert find_largest_batch(lambda batch: True) == MAX_BATCH
+
+
+def test_convolutions_take_whole_blocks_of_channels_beside_the_peak() -> None:
+    """By hand: six channels lie in a block of eight; one channel stays as it is."""
+    profile = archprof.profile(nn.Conv2d(1, 6, 5), (10, 1, 32, 32))
+    held = 4 * (6 * 25 + 6) + 4 * 10 * 32 * 32 + 4 * 10 * 6 * 28 * 28
+    copies = 4 * (6 * 25 + 6) + 4 * 10 * 32 * 32 + 4 * 10 * 8 * 28 * 28
+    assert run._count_needed_bytes(profile) == held + copies
