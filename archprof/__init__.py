@@ -182,22 +182,26 @@ def report(
 def check(
     models: Any = (), *, inputs: Any = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
-    measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
+    measure: str | None = None, device: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
     """Hold models against budgets or a baseline: one verdict per model, in order; more is what `check_models` says.
 
     Args:
         models: one or a list of what `profile` takes, with its keywords; none: those that pyproject.toml lists.
         measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
-        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_latency, such as "25M" or "5ms".
+        device: a GPU of the catalogue, whose memory is the most that may be used, as with max_memory.
+        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_memory, max_latency: "25M", "5ms".
     """
     from archprof.budgets.checks import check_models
 
+    request = PassRequest(
+        batch, dtype, train, causal, optimizer=optimizer, accumulate=accumulate, set_to_none=set_to_none, amp=amp
+    )
     return check_models(
-        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal, amp=amp),
-        how=request_measurement(measure), baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete,
-        folder=folder,
+        _as_list(models), limits, inputs=inputs, request=request, how=request_measurement(measure), baseline=baseline,
+        tolerance=tolerance, allow_incomplete=allow_incomplete, device=device, folder=folder,
     )  # fmt: skip
 
 
@@ -264,18 +268,11 @@ def predict_memory(
 
     `device` is one of the catalogue, to say whether it fits, or "all"; the rest is as for `profile`.
     """
-    from archprof.analysis import memory
-    from archprof.predicting import devices, workspaces
-    from archprof.predicting.memory import predict_memory as predict
-    from archprof.tracing.profile import profile_model
+    from archprof.analysis.memory import MemoryAnswer
+    from archprof.sweeping.memory import predict_run
 
-    every = device == memory.ALL_DEVICES
-    found = devices.resolve_device(device) if device and not every else None
     request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp)
-    traced = profile_model(model, inputs, request)
-    return memory.MemoryAnswer(
-        traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found, every
-    )
+    return MemoryAnswer(*predict_run(model, inputs, request, device))
 
 
 def epoch(

@@ -24,12 +24,8 @@ def memory(
     train: options.Train = False,
     amp: options.Amp = None,
     optimizer: options.Optimizer = None,
-    accumulate: Annotated[
-        int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")
-    ] = 1,
-    set_to_none: Annotated[
-        bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
-    ] = True,
+    accumulate: options.Accumulate = 1,
+    set_to_none: options.SetToNone = True,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whether it fits there: h100, 4090, a100-40; all: on every GPU.")
     ] = None,
