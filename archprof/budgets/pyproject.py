@@ -45,6 +45,7 @@ TRACING_KEYS = {
     "optimizer": "a text",
     "accumulate": "a whole number",
     "set-to-none": "true or false",
+    "checkpoint": "a text or a list of texts",
     "measure": "a text",
 }
 """How a model is traced, and where it is measured if its latency has a limit, as on the command line."""

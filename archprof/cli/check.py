@@ -55,6 +55,7 @@ def check(
     optimizer: options.Optimizer = None,
     accumulate: options.Accumulate = 1,
     set_to_none: options.SetToNone = True,
+    checkpoint: options.Checkpoint = None,
     causal: options.Causal = "full",
     measure: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Where to measure the latency that is limited: cpu or cuda.")
@@ -74,7 +75,7 @@ def check(
                 measure=options.choose_device(measure, cuda), max_params=max_params, max_macs=max_macs,
                 max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_memory=max_memory,
                 max_latency=max_latency, device=device, optimizer=optimizer, accumulate=accumulate,
-                set_to_none=set_to_none,
+                set_to_none=set_to_none, checkpoint=checkpoint or (),
             )  # fmt: skip
         write_text(render_verdicts(verdicts, form, output), output)
         if form == "github":

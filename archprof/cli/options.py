@@ -69,6 +69,13 @@ Accumulate = Annotated[int, typer.Option(metavar="N", help="Passes whose gradien
 SetToNone = Annotated[
     bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
 ]
+Checkpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="With --train: paths of blocks that run under torch.utils.checkpoint, as 'layer?.*'. Repeatable.",
+    ),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,

@@ -23,7 +23,9 @@ class MemoryRun(NamedTuple):
     every_device: bool
 
 
-def predict_run(model: Any, inputs: Any, request: PassRequest, device: str | None) -> MemoryRun:
+def predict_run(
+    model: Any, inputs: Any, request: PassRequest, device: str | None = None, *, advise: bool = False
+) -> MemoryRun:
     """Trace a pass and predict its memory; `device` is one of the catalogue, or `ALL_DEVICES`."""
     every = device == ALL_DEVICES
     found = resolve_device(device) if device and not every else None
