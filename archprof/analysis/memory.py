@@ -6,9 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from archprof import units
+from archprof.analysis.memory_changes import tabulate_advice, write_advice
 from archprof.analysis.table import Column, Row, Table
 from archprof.facts.liveness import compute_peak_bytes, split_peak_by_layer
 from archprof.facts.records import Profile
@@ -17,6 +18,9 @@ from archprof.predicting.devices import Device, load_catalogue
 from archprof.predicting.memory import Category, Estimate, MemoryPrediction, Moment
 from archprof.predicting.memory_capacity import Verdict, judge
 from archprof.predicting.workspaces import find_attention_backend
+
+if TYPE_CHECKING:
+    from archprof.sweeping.advice import Advice
 
 PEAKS = ("live_peak_bytes", "allocated_peak_bytes", "reserved_peak_bytes", "device_used_bytes")
 SHORT = {name: name.removesuffix("_bytes").replace("_", " ") for name in PEAKS}
@@ -71,12 +75,14 @@ class MemoryAnswer:
         prediction: the peaks and their parts.
         device: whose memory it is held against; `None`: none.
         every_device: it is held against that of each device of the catalogue.
+        advice: what would lower it, the best first; `None`: not asked.
     """
 
     profile: Profile
     prediction: MemoryPrediction
     device: Device | None = None
     every_device: bool = False
+    advice: tuple[Advice, ...] | None = None
 
     @property
     def live_peak_bytes(self) -> Estimate:
@@ -100,13 +106,20 @@ class MemoryAnswer:
         return judge(self.prediction.device_used_bytes, self.device) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
-        """The four peaks; their parts; the layers; the devices, if all were asked for."""
+        """The four peaks; their parts; the layers; what would lower them, and the devices, if that was asked for."""
+        advised = () if self.advice is None else (self._tabulate_advice(self.advice),)
         devices = (tabulate_verdicts(self),) if self.every_device else ()
-        return tabulate_peaks(self), tabulate_categories(self), tabulate_layers_at_peak(self.profile), *devices
+        layers = tabulate_layers_at_peak(self.profile)
+        return tabulate_peaks(self), tabulate_categories(self), layers, *advised, *devices
 
     def table(self) -> Table:
-        """The devices, if all were asked for, else the parts by category and phase."""
-        return tabulate_verdicts(self) if self.every_device else tabulate_categories(self)
+        """The devices or what would lower it, if that was asked for, else the parts by category and phase."""
+        if self.every_device:
+            return tabulate_verdicts(self)
+        return tabulate_categories(self) if self.advice is None else self._tabulate_advice(self.advice)
+
+    def _tabulate_advice(self, advice: tuple[Advice, ...]) -> Table:
+        return tabulate_advice(advice, self.device_used_bytes.value, self.device)
 
     def to_json(self) -> str:
         return json.dumps(_write(self), indent=1) + "\n"
@@ -229,6 +242,7 @@ def _write(answer: MemoryAnswer) -> dict[str, Any]:
         "phases": [_write_moment(moment) for moment in prediction.phases],
         "device": verdict and {"name": verdict.device, "capacity_bytes": verdict.capacity, "verdict": verdict.word},
         "devices": tabulate_verdicts(answer).records() if answer.every_device else None,
+        "advice": None if answer.advice is None else write_advice(answer.advice),
         "complete": profile.totals.complete,
         "notes": profile.notes,
     }
