@@ -13,6 +13,7 @@ from archprof.tracing.profile import profile_model
 
 if TYPE_CHECKING:
     from archprof.sweeping.advice import Advice
+    from archprof.sweeping.device_batches import OnDevice
 
 ALL_DEVICES = "all"
 
@@ -23,7 +24,7 @@ class MemoryRun(NamedTuple):
     profile: Profile
     prediction: MemoryPrediction
     device: Device | None
-    every_device: bool
+    devices: tuple[OnDevice, ...] | None = None
     advice: tuple[Advice, ...] | None = None
 
 
@@ -36,9 +37,13 @@ def predict_run(
     profile = profile_model(model, inputs, request)
     workspaces = choose_workspaces(found and found.name)
     prediction = predict_memory(profile, workspaces)
-    if not advise:
-        return MemoryRun(profile, prediction, found, every)
-    from archprof.sweeping.advice import find_advice
+    run = MemoryRun(profile, prediction, found)
+    if every:
+        from archprof.sweeping.device_batches import judge_every_device
 
-    advice = find_advice(model, inputs, request, profile, prediction, workspaces)
-    return MemoryRun(profile, prediction, found, every, advice)
+        run = run._replace(devices=judge_every_device(model, inputs, request, profile))
+    if advise:
+        from archprof.sweeping.advice import find_advice
+
+        run = run._replace(advice=find_advice(model, inputs, request, profile, prediction, workspaces))
+    return run
