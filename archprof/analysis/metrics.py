@@ -2,8 +2,7 @@
 
 Tables, charts, limits and comparisons take these from here, and say only which metrics they show and in which order.
 
-A new column of the layer tables is one entry in `METRICS` and one test (`tests/analysis/test_metrics.py` has those of
-arithmetic intensity). Its place there is its place in `--columns help`:
+A new column of the layer tables is one entry in `METRICS`, at its place in `--columns help`, and a test as of this one:
 
     _sum("convs", "Convs", "count", 9, "convolutions that ran", of_op=lambda op: int(op.name == "aten.convolution")),
     _ratio("intensity", "Intensity", "flops_per_byte", 9, "…", ("flops", "backward_flops"), ("bytes_moved",)),
@@ -218,13 +217,13 @@ def _launch_bound(counts: Counts, total: Counts) -> float | None:
 
 
 def _field(key: str, header: str, rank: int, meaning: str) -> Metric:
-    """About receptive fields, which are worked out only when asked for."""
     return _fact(key, header, "text", rank, meaning, "layer", by_row=lambda view: [c[key] for c in view.field_cells])
 
 
 def _peak(key: str, header: str, rank: int, meaning: str, **more: Any) -> Metric:
-    by_row = lambda view: [peak.get(key) for peak in elapsed.collect_peaks(view.profile)]  # noqa: E731
-    return _fact(key, header, "bytes", rank, meaning, "layer", adds="maximum", by_row=by_row, measured=True, **more)
+    read: RowValues = lambda view: [peak.get(key) for peak in view.peaks]  # noqa: E731
+    more = {"unit": "bytes", "adds": "maximum", "by": ("layer",), "by_row": read, "measured": True, **more}
+    return Metric(key, header, meaning=meaning, rank=rank, **more)
 
 
 def _shapes(name: str) -> RowValues:
@@ -268,6 +267,8 @@ METRICS = (
     _field("rf_padding", "RF pad", 9, "effective padding: positions before the border that the first output sees"),
     _peak("peak_measured", "Peak meas.", 5, "most bytes allocated while the call ran, above those before the pass",
           whole="most bytes allocated above those before the pass"),
+    _peak("peak_predicted", "Peak pred.", 5, "the same, predicted: live bytes on the CPU, the allocator's on a GPU"),
+    _peak("peak_off", "Pred. off", 6, "predicted less measured peak, as a share of the measured one", unit="share"),
     _peak("peak_reserved", "Reserved", 9, "the same of what the caching allocator held"),
     _sum("calls", "Calls", "count", 5, "how often it was called", of_op=lambda op: 1, by=("stage", "kind", "op"),
          by_row=lambda view: [int(layer.call is not None) for layer in view.profile.layers]),
