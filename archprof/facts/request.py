@@ -58,7 +58,8 @@ class PassRequest:
 
     def list_sequence_changes(self) -> dict[str, Any]:
         """Of these, what asks for another default input of a transformers model."""
-        return {key: value for key, value in self.list_changes().items() if key in ("set", "phase", "context")}
+        asked = {"set": self.lengths, "phase": self.phase, "context": self.context}
+        return {key: value for key, value in asked.items() if value is not None}
 
     def check(self) -> None:
         """Raise `UsageError` on the first value that no pass can have.
