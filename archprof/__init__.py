@@ -39,7 +39,7 @@ def profile(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
 ) -> Profile:  # fmt: skip
     """Trace a model once, without running it, and return what it costs.
 
@@ -58,6 +58,7 @@ def profile(
         optimizer: a class of torch.optim whose step follows the backward pass: "adamw", "sgd(momentum=0.9)".
         accumulate: passes whose gradients are added up before a step; the last of them is traced.
         set_to_none: gradients are dropped after a step, and not set to zero and kept.
+        checkpoint: paths of blocks that run under `torch.utils.checkpoint`, or patterns of them: "layer?.*".
 
     Raises:
         UsageError: the name, its arguments, the inputs or the options do not fit.
@@ -66,7 +67,9 @@ def profile(
     """
     from archprof.tracing.profile import profile_model
 
-    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp)
+    request = PassRequest(
+        batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
     return profile_model(model, inputs, request)
 
 
@@ -174,30 +177,33 @@ def report(
 
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    profiles = profile_several(_as_list(models), inputs, request, how)
-    facts = page.build_report(profiles, title=title, device=device)
+    facts = page.build_report(profile_several(_as_list(models), inputs, request, how), title=title, device=device)
     files.write_whole(path, html.render_page(facts, plotly=plotly))
 
 
 def check(
     models: Any = (), *, inputs: Any = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
-    measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
+    measure: str | None = None, device: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
     """Hold models against budgets or a baseline: one verdict per model, in order; more is what `check_models` says.
 
     Args:
         models: one or a list of what `profile` takes, with its keywords; none: those that pyproject.toml lists.
         measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
-        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_latency, such as "25M" or "5ms".
+        device: a GPU of the catalogue, whose memory is the most that may be used, as with max_memory.
+        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_memory, max_latency: "25M", "5ms".
     """
     from archprof.budgets.checks import check_models
 
+    request = PassRequest(
+        batch, dtype, train, causal, None, None, None, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
     return check_models(
-        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal, amp=amp),
-        how=request_measurement(measure), baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete,
-        folder=folder,
+        _as_list(models), limits, inputs=inputs, request=request, how=request_measurement(measure), baseline=baseline,
+        tolerance=tolerance, allow_incomplete=allow_incomplete, device=device, folder=folder,
     )  # fmt: skip
 
 
@@ -234,7 +240,7 @@ def inputs(
 
 
 def fit(
-    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None,
+    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None, checkpoint: Sequence[str] = (),
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
@@ -246,36 +252,31 @@ def fit(
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
-    found = fit_to_budgets(
+    request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
+    return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
-        max_memory=max_memory, device=device, inputs=inputs,
-        request=PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp),
-    )  # fmt: skip
-    return tabulate_fit(found)
+        max_memory=max_memory, device=device, inputs=inputs, request=request,
+    ))  # fmt: skip
 
 
 def predict_memory(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, device: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
+    device: str | None = None, advise: bool = False,
 ) -> MemoryAnswer:  # fmt: skip
     """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
 
-    `device` is one of the catalogue, to say whether it fits, or "all"; the rest is as for `profile`.
+    `device` says whether it fits: a name of the catalogue, or "all"; `advise`: what would lower it; else as `profile`.
     """
-    from archprof.analysis import memory
-    from archprof.predicting import devices, workspaces
-    from archprof.predicting.memory import predict_memory as predict
-    from archprof.tracing.profile import profile_model
+    from archprof.analysis.memory import MemoryAnswer
+    from archprof.sweeping.memory import predict_run
 
-    every = device == memory.ALL_DEVICES
-    found = devices.resolve_device(device) if device and not every else None
-    request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp)
-    traced = profile_model(model, inputs, request)
-    return memory.MemoryAnswer(
-        traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found, every
+    request = PassRequest(
+        batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
     )
+    return MemoryAnswer(*predict_run(model, inputs, request, device, advise=advise))
 
 
 def epoch(
@@ -346,5 +347,4 @@ def register_cost(name: str) -> Any:
 
 
 def _as_list(models: Any) -> list[Any]:
-    """One model or several, as several."""
     return [*models] if isinstance(models, list | tuple) else [models]

@@ -42,7 +42,7 @@ OF_THE_LIBRARY_ONLY = {"path", "folder"}
 
 PASS_OPTIONS = {"batch", "dtype", "train", "causal", "set", "phase", "context", "amp"}
 
-STEP_OPTIONS = {"optimizer", "accumulate", "set_to_none"}
+STEP_OPTIONS = {"optimizer", "accumulate", "set_to_none", "checkpoint"}
 """Of whole training steps, which predicting memory needs alone."""
 
 

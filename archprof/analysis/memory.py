@@ -51,7 +51,6 @@ DEVICE_COLUMNS = (
     Column("capacity", "Usable", "bytes", "of its memory", 0),
     Column("verdict", "Verdict", "text", "by the interval of what is used", 0),
 )
-ALL_DEVICES = "all"
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"

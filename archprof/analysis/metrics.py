@@ -319,6 +319,8 @@ METRICS = (
     Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
+    Metric("memory", "Memory", "bytes", "that a GPU would have used, as predicted", adds="maximum", bound="unknown",
+           whole_value=lambda view: view.predict_memory().device_used_bytes.value),
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",

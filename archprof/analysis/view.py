@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_rows, sum_counts
@@ -20,6 +21,9 @@ from archprof.facts import liveness
 from archprof.facts.records import Layer, Profile
 from archprof.facts.steps import find_steady_storages
 from archprof.models import registry
+
+if TYPE_CHECKING:
+    from archprof.predicting.memory import MemoryPrediction
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
 """A container gets a row of its own when its own work has any of these."""
@@ -98,6 +102,12 @@ class ProfileView:
     def field_cells(self) -> list[dict[str, str | None]]:
         """The receptive field of each row as the layer table prints it, by column key."""
         return [fields.field_cells(field) for field in self.fields]
+
+    def predict_memory(self, device: str | None = None) -> MemoryPrediction:
+        """What it would take on a GPU of that name in the catalogue; `None`: on any."""
+        from archprof.predicting import memory, workspaces  # which few tables ask for
+
+        return memory.predict_memory(self.profile, workspaces.choose_workspaces(device))
 
     @property
     def widest_row(self) -> int | None:

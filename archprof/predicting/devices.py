@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -27,6 +28,10 @@ PEAK_FIGURES = {
 
 MODULE = re.compile(r"\bSXM")
 """A name of what sits on the board of a server, where there are cards of the same chip."""
+
+
+MAX_NEAR = 6
+"""How many devices are named that may be meant."""
 
 
 class Figure(NamedTuple):
@@ -97,10 +102,18 @@ def _find_by_words(text: str) -> Device:
     if len(modules) == 1:
         found = modules  # "h100" is that of servers, and no card
     if not found:
-        raise UnknownName("device in the catalogue", text, [device.name for device in load_catalogue()])
+        names = [device.name for device in load_catalogue()]
+        raise UnknownName("device in the catalogue", text, names, "archprof devices lists them.", _list_near(words))
     if len(found) > 1:
         raise UsageError(f"{text!r} names {len(found)} devices.", f"Say which: {', '.join(d.name for d in found)}.")
     return found[0]
+
+
+def _list_near(words: set[str]) -> list[str]:
+    """The devices whose name has, for each of these words, one that is like it: "h10" is like "h100"."""
+    known = [(device.name, _split_words(device.name)) for device in load_catalogue()]
+    near = [name for name, own in known if words and all(get_close_matches(word, own, cutoff=0.7) for word in words)]
+    return near[:MAX_NEAR]
 
 
 def _split_words(text: str) -> set[str]:

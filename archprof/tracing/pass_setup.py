@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -41,6 +42,15 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
 def open_autocast(request: PassRequest, device: str) -> PassAutocast:
     """Autocast for a pass over tensors on a device; where it is asked for, the device is that of the rules."""
     return PassAutocast(request.amp_device, on_meta=device == "meta", asked=request.amp is not None)
+
+
+def open_checkpoints(request: PassRequest) -> AbstractContextManager[None]:
+    """Around a pass: where blocks are to be checkpointed, torch's compiler is not woken for it."""
+    if not request.checkpoint:
+        return nullcontext()
+    from archprof.tracing.checkpoints import compiler_asleep
+
+    return compiler_asleep()
 
 
 def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:

@@ -132,3 +132,12 @@ def test_an_unknown_device_is_no_device():
     assert devices.find_device("AMD EPYC") is None
     with pytest.raises(UnknownName, match="NVIDIA H100"):
         devices.resolve_device("NVIDIA H1O0 PCIe")
+
+
+@pytest.mark.parametrize(
+    ("said", "near"), [("h10", "NVIDIA H100 NVL"), ("409", "NVIDIA GeForce RTX 4090"), ("a100 sxn4", "A100 SXM4 80GB")]
+)
+def test_a_word_that_is_nearly_right_names_what_is_near(said, near):
+    with pytest.raises(UnknownName, match="Near it: ") as told:
+        devices.resolve_device(said)
+    assert near in told.value.allowed
