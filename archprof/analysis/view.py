@@ -75,6 +75,16 @@ class ProfileView:
         return TreeLines(self.tree, ROW_COUNTS).rows()
 
     @cached_property
+    def stopped_rows(self) -> frozenset[int]:
+        """The call in which the forward stopped, and all that it did not reach."""
+        return frozenset(self.profile.list_stopped_rows())
+
+    @cached_property
+    def unsized_rows(self) -> frozenset[int]:
+        """The modules that own a parameter without a shape."""
+        return frozenset(self.profile.list_unsized_rows())
+
+    @cached_property
     def stages(self) -> list[Stage]:
         return stages.find_stages(self.profile, self.own_counts, self.rows)
 
