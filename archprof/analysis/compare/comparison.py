@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -81,10 +80,7 @@ class Comparison:
 
     def sentences(self, width: int | None = None) -> str:
         """The findings as a list, one per line or wrapped at `width`."""
-        texts = [str(finding) for finding in self.findings]
-        if width is None:
-            return "".join(f"* {text}\n" for text in texts)
-        return "".join(f"{textwrap.fill(f'* {text}', width, subsequent_indent='  ')}\n" for text in texts)
+        return findings.list_sentences(self.findings, width)
 
     def to_markdown(self) -> str:
         """The summary, the findings as a list, the stages and the layers."""
