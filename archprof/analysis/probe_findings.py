@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from archprof.analysis import phrases
+from archprof.analysis.compare.align import AlignedRow
+from archprof.analysis.compare.findings import Finding, WeighedFinding
 from archprof.analysis.probed import (
     find_row_activations,
     list_activation_spread,
     list_gradient_flow,
     list_relu_rows,
 )
+from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile
 
 NOTABLE_FALL = 100
@@ -138,6 +141,23 @@ def find_dead_units(profile: Profile, name: NameRow) -> Iterator[Observation]:
     share = phrases.say_percent(dead / units)
     text = f"{share} of the units behind ReLUs are dead, 0 for every sample: {most[1]} of {most[2]} in {name(most[0])}."
     yield Observation(96, text, ("dead",), (most[0],))
+
+
+def compare_probes(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+    """How differently gradients reach the first layers of models that were probed on the same data."""
+    flows = {at: flow for at, view in enumerate(views) if (flow := list_gradient_flow(view.profile))}
+    firsts = {at: size for at, flow in flows.items() if (size := flow[0].of_weight)}
+    if len(firsts) < 2 or len({view.profile.probe.data for view in views if view.profile.probe}) > 1:
+        return
+    least, most = min(firsts, key=firsts.__getitem__), max(firsts, key=firsts.__getitem__)
+    times = firsts[most] / firsts[least]
+    if times >= NOTABLE_FALL:
+        text = (
+            f"By its size, the first weight of {views[most].name} gets {say_fold(times)} times the gradient of that of "
+        )
+        text += f"{views[least].name} ({firsts[most]:.2g} against {firsts[least]:.2g})."
+        rows = tuple(dict.fromkeys(views[at].row_name(flows[at][0].row) for at in (most, least)))
+        yield WeighedFinding(94, Finding(text, (most, least), ("vanishing",), rows))
 
 
 def say_fold(times: float) -> str:

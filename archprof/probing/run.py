@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from archprof import files
-from archprof.errors import DoesNotFit, UsageError
+from archprof.errors import ArchprofError, DoesNotFit, UsageError
 from archprof.facts.probed import Gradient, LossKind, Probe
 from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PROBE, PROBED_PASS, PassRequest, ProbeRequest
@@ -84,8 +84,13 @@ def _probe_target(
     step = ProbedStep(model, [live.move_batch(each, how.device, dtype) for each in batches], loss)
     try:
         step.run()
+    except ArchprofError:
+        raise
     except torch.cuda.OutOfMemoryError as error:
         raise DoesNotFit(target.name, how.device, request.batch) from error
+    except Exception as error:  # the model's own, or the caller's loss
+        given = f"{target.name} does not come through forward and backward on the {how.device} in {dtype}."
+        raise ArchprofError(given, f"{type(error).__name__}: {error}") from error
     gradients = measure_gradients(list_trainable(model), profile, spec)
     activations, unknown = step.watch.record(profile)
     found = Probe(

@@ -34,8 +34,8 @@ def load_weights(model: nn.Module, path: str) -> None:
     if strange := [name for name in tensors if name not in own]:
         raise UsageError(f"{path} has {_name_few(strange)}, which the model has not.", "The state_dict of the model.")
     if other := [name for name in own if own[name].shape != tensors[name].shape]:
-        shapes = " and ".join("x".join(map(str, each[other[0]].shape)) or "a scalar" for each in (tensors, own))
-        raise UsageError(f"{other[0]} is {shapes} in {path} and in the model.", "The same shapes.")
+        read, held = ("x".join(map(str, each[other[0]].shape)) or "a scalar" for each in (tensors, own))
+        raise UsageError(f"{other[0]} is {read} in {path} and {held} in the model.", "The same shapes.")
     model.load_state_dict(dict(tensors))
 
 

@@ -14,6 +14,7 @@ from archprof.analysis.compare import align, findings, pair_findings, side_by_si
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.side_by_side import divide
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.probe_findings import compare_probes
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
@@ -33,6 +34,7 @@ COMPARISON_RULES = (
     pair_findings.compare_depths,
     pair_findings.compare_memory,
     pair_findings.compare_times,
+    compare_probes,
     findings.find_concentrated_params,
     findings.find_early_activations,
 )
@@ -47,6 +49,7 @@ SUMMARY_MEASURES = (
     METRIC_BY_KEY["depth"].column_of_model(6),
     METRIC_BY_KEY["field"].column_of_model(8),
     METRIC_BY_KEY["top5_error"].column_of_model(10),
+    METRIC_BY_KEY["vanishing"].column_of_model(9),
 )
 """What the summary gives of each model, each with its ratio to the first."""
 

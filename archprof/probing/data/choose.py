@@ -55,10 +55,9 @@ def draw_batches(
     """
     found = list(islice(_iterate(data, target, batch, dtype, seed), batches))
     if len(found) < batches:
-        name = data.name if data is not None else RANDOM
-        raise UsageError(
-            f"{batches} batches were asked for, and {name} has {len(found)} of them.", "Fewer, or smaller."
-        )
+        many = f"{len(data.train)} images" if isinstance(data, ImageData) else f"{len(found)} batches"
+        asked = f"{batches} batch{'es' * (batches != 1)} of {batch}"
+        raise UsageError(f"{asked} cannot be had: {data.name if data else RANDOM} has {many}.", "Fewer, or smaller.")
     return found
 
 
