@@ -17,6 +17,7 @@ from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
+from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
@@ -37,6 +38,7 @@ app.command()(inputs)
 app.command(cls=CommandWithLimits)(fit)
 app.command()(memory)
 app.command()(report)
+app.command()(probe)
 app.command()(epoch)
 app.command()(calibrate)
 app.command(cls=CommandWithLimits)(check)

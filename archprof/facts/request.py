@@ -141,6 +141,42 @@ class MeasureRequest:
 ON_CPU = MeasureRequest("cpu")
 
 
+PROBED_PASS = PassRequest(batch=128, train=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """How real batches go through a model.
+
+    Attributes:
+        device: one of `MEASURED_DEVICES`.
+        batches: whose mean loss is differentiated.
+        weights: a file; `None`: the model's own.
+        optimizer: whose first step is taken, such as "adam(lr=0.001)"; `None`: none.
+        seed: of everything that is random.
+
+    Raises:
+        UsageError: a value that means nothing.
+    """
+
+    device: str = "cpu"
+    batches: int = 1
+    weights: str | None = None
+    optimizer: str | None = "sgd"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device not in MEASURED_DEVICES:
+            raise UsageError(f"Nothing can be probed on {self.device!r}.", _allow(MEASURED_DEVICES))
+        if type(self.batches) is not int or self.batches < 1:
+            raise UsageError(f"{self.batches!r} batches cannot go through a model.", "1 or more.")
+        if type(self.seed) is not int or self.seed < 0:
+            raise UsageError(f"{self.seed!r} is no seed.", "A whole number of 0 or more.")
+
+
+PLAIN_PROBE = ProbeRequest()
+
+
 def request_measurement(
     device: str | None, *, channels_last: bool = False, compiled: bool = False
 ) -> MeasureRequest | None:
