@@ -82,16 +82,23 @@ def _absorb_small(columns: Sequence[PieceColumn], whole: Piece) -> list[PieceCol
     """Columns that do next to nothing stand with a neighbour that is not folded: the one before them, or behind."""
     kept, at = list(columns), 0
     while at < len(kept):
-        column = kept[at]
-        near = [i for i in (at - 1, at + 1) if 0 <= i < len(kept) and kept[i].count == 1]
-        small = not any(_weight(piece, whole) for piece in column.every) and _share(column.every, whole) < SMALL_SHARE
-        if small and near and column.count == 1:
-            first, last = sorted((at, near[0]))
-            kept[first : last + 1] = [_join_columns(kept[first], kept[last])]
-            at = first
+        near = _find_host(kept, at)
+        small = (
+            not any(_weight(piece, whole) for piece in kept[at].every) and _share(kept[at].every, whole) < SMALL_SHARE
+        )
+        if small and near is not None and kept[at].count == 1:
+            at, last = sorted((at, near))
+            kept[at : last + 1] = [_join_columns(kept[at], kept[last])]
         else:
             at += 1
     return kept
+
+
+def _find_host(columns: Sequence[PieceColumn], at: int) -> int | None:
+    """The neighbour that a small column stands with: the one before, if the one behind is no nearer in the model."""
+    near = [i for i in (at - 1, at + 1) if 0 <= i < len(columns) and columns[i].count == 1]
+    mine = columns[at].every[0].path.rpartition(".")[0]
+    return max(near, key=lambda i: columns[i].every[0].path.rpartition(".")[0] == mine, default=None)
 
 
 def _join_columns(one: PieceColumn, other: PieceColumn) -> PieceColumn:

@@ -34,29 +34,46 @@ class Edge(NamedTuple):
         return self.target == self.source + 1
 
 
-def map_ops(columns: Sequence[PieceColumn]) -> dict[int, int]:
-    """The column of each forward op that is in one."""
-    return {op: at for at, column in enumerate(columns) for piece in column.every for op in piece.all_ops()}
+class ColumnOps(NamedTuple):
+    """Which column each forward op is in; `leads` are those before the work that the column is named after."""
+
+    column: Mapping[int, int]
+    leads: frozenset[int]
 
 
-def find_edges(profile: Profile, column_of_op: Mapping[int, int]) -> tuple[Edge, ...]:
-    """What flows between the columns, the largest tensor of each way; weights are no flow."""
-    makers, sizes = dict[int, int](), dict[tuple[int, int], int]()
-    tensors, storages = profile.tensors, profile.storages
+def map_ops(columns: Sequence[PieceColumn]) -> ColumnOps:
+    """The ops of all columns."""
+    found, leads = dict[int, int](), list[int]()
+    for at, column in enumerate(columns):
+        once = len(column.pieces)
+        main = max(range(once), key=lambda i: (column.pieces[i].macs, -i))
+        for i, piece in enumerate(column.every):
+            ops = list(piece.all_ops())
+            found.update(dict.fromkeys(ops, at))
+            leads += ops if i % once < main else []
+    return ColumnOps(found, frozenset(leads))
+
+
+def find_edges(profile: Profile, ops: ColumnOps) -> tuple[Edge, ...]:
+    """What flows between the columns, the largest tensor of each way; weights are no flow.
+
+    What a norm makes that stands before the layer it is merged with is read by others as what goes into it.
+    """
+    makers, sizes = dict[int, tuple[int, int]](), dict[tuple[int, int], int]()
+    nobody = (OUTSIDE, OUTSIDE)
     for index, op in enumerate(profile.ops):
         if op.phase != "forward":
             continue
-        here = column_of_op.get(index)
+        here, first = ops.column.get(index), makers.get(op.inputs[0], nobody) if op.inputs else nobody
         if here is None:  # a view between columns, or an op outside them
-            maker = makers.get(op.inputs[0], OUTSIDE) if op.inputs else OUTSIDE
-            makers.update(dict.fromkeys(op.outputs, maker))
+            makers.update(dict.fromkeys(op.outputs, first))
             continue
         for tensor in op.inputs:
-            source = makers.get(tensor, OUTSIDE)
-            held = source == OUTSIDE and storages[tensors[tensor].storage].role in ("parameter", "buffer", "constant")
-            if source != here and not held:
-                sizes[source, here] = max(sizes.get((source, here), 0), tensors[tensor].spec.numel)
-        makers.update(dict.fromkeys(op.outputs, here))
+            maker, source = makers.get(tensor, nobody)
+            held = source == OUTSIDE and profile.role_of(tensor) in ("parameter", "buffer", "constant")
+            if maker != here and source != here and not held:
+                sizes[source, here] = max(sizes.get((source, here), 0), profile.tensors[tensor].spec.numel)
+        makers.update(dict.fromkeys(op.outputs, (here, first[1] if index in ops.leads else here)))
     return tuple(_drop_small(Edge(*ends, size) for ends, size in sorted(sizes.items())))
 
 

@@ -26,16 +26,18 @@ def name_range(first: str, last: str) -> str:
         return _DIGITS.sub(
             lambda match: f"{match[0]}{RANGE_DASH}{other[at]}" if next(numbers) == at else match[0], first
         )
-    return f"{first} {RANGE_DASH} {_drop_common(first, last)}"
+    return f"{first}{RANGE_DASH}{_drop_common(first, last)}"
 
 
 def _drop_common(first: str, last: str) -> str:
-    """The last words of `last` that differ from those of `first`; all of it where they share none."""
-    words, known = last.split("."), first.split(".")
+    """What `last` has behind the words that both start with."""
     shared = 0
-    while shared < min(len(words), len(known)) - 1 and words[shared] == known[shared]:
-        shared += 1
-    return ".".join(words[shared:])
+    for at, (a, b) in enumerate(zip(first, last, strict=False)):
+        if a != b:
+            break
+        if a in "._":
+            shared = at + 1
+    return last[shared:]
 
 
 def join_names(names: Sequence[str]) -> str:

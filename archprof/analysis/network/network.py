@@ -20,7 +20,7 @@ from archprof.analysis.view import ProfileView
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
-INNER_COLUMNS = 120
+INNER_COLUMNS = 240
 """Columns of all opened blocks together, at most: a page holds every one."""
 
 
@@ -98,14 +98,14 @@ class _Builder:
         made = self._build(self.view.name, columns)
         return self._open_blocks(made, columns, inner)
 
-    def _build(self, title: str, columns: Sequence[PieceColumn]) -> Network:
-        column_of_op = map_ops(columns)
+    def _build(self, title: str, columns: Sequence[PieceColumn], is_inner: bool = False) -> Network:
+        ops = map_ops(columns)
         return Network(
             title=title,
             blocks=tuple(map(self._block, columns, _shorten([self._name(column) for column in columns]))),
-            edges=find_edges(self.profile, column_of_op),
-            lanes=tuple(self._lanes(columns)),
-            live=draw_live_lane(self.profile, self.live, columns, column_of_op, self._peak_name()),
+            edges=find_edges(self.profile, ops),
+            lanes=tuple(self._lanes(columns, is_inner)),
+            live=draw_live_lane(self.profile, self.live, columns, ops.column, self._peak_name()),
         )
 
     def _open_blocks(self, outer: Network, columns: Sequence[PieceColumn], room: int) -> Network:
@@ -117,7 +117,7 @@ class _Builder:
         for at in order:
             found = self._inside(columns[at])
             if 1 < len(found) <= room:
-                inside[at] = found, self._build(outer.blocks[at].name, found)
+                inside[at] = found, self._build(outer.blocks[at].name, found, is_inner=True)
                 room -= len(found)
         blocks = list(outer.blocks)
         for at, (found, network) in inside.items():
@@ -139,7 +139,7 @@ class _Builder:
         return Block(
             name=self._name(column),
             label=label,
-            kind=main.kind or (main.parts[0].kind if main.parts else ""),
+            kind=main.kind or _name_kinds(main),
             count=column.count,
             members=max(len(working), 1) if column.count > 1 else 1,
             layers=sum(piece.layers for piece in column.pieces),
@@ -178,17 +178,16 @@ class _Builder:
         shape = outputs[0].shape
         return shape[1:] if len(shape) > 1 and shape[0] == self.profile.batch else shape
 
-    def _lanes(self, columns: Sequence[PieceColumn]) -> Iterable[Lane]:
-        bounds = self.view.bounds
+    def _lanes(self, columns: Sequence[PieceColumn], is_inner: bool) -> Iterable[Lane]:
+        """Inside a block, shares are of what one of it has."""
         for key in ("macs", "params"):
             values = tuple(sum(getattr(piece, key) for piece in column.every) for column in columns)
-            total = getattr(self.whole, key)
-            yield Lane(key, METRIC_BY_KEY[key].title, "count", values, total, key in bounds)
+            total = sum(values) if is_inner else getattr(self.whole, key)
+            yield Lane(key, METRIC_BY_KEY[key].title, "count", values, total, key in self.view.bounds)
         if self.times is not None:
-            values = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
-            total = self.whole.seconds or 0.0
-            how = self.times
-            yield Lane("latency", "Time", "seconds", values, total, False, how.is_predicted, how.source)
+            seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
+            total = sum(seconds) if is_inner else self.whole.seconds or 0.0
+            yield Lane("latency", "Time", "seconds", seconds, total, False, self.times.is_predicted, self.times.source)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:
@@ -201,3 +200,10 @@ def _shorten(names: Sequence[str]) -> list[str]:
     above = [name.split(".")[:-1] for name in names]
     shared = sum(1 for _ in takewhile(lambda words: len(set(words)) == 1, zip(*above, strict=False)))
     return [".".join(name.split(".")[shared if len(names) > 1 else 0 :]) for name in names]
+
+
+def _name_kinds(run: Piece) -> str:
+    """What a run is made of: "3 InceptionA", "7 blocks"."""
+    working = [piece for piece in run.parts if piece.macs] or run.parts
+    kinds = {piece.kind for piece in working}
+    return f"{len(working):,} {kinds.pop() if len(kinds) == 1 else 'blocks'}"

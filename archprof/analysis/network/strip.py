@@ -6,7 +6,7 @@ Plain values, and the words for them; drawing them does no arithmetic but that o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from archprof import units
@@ -46,8 +46,8 @@ class Block:
 
     @property
     def repeats(self) -> str:
-        """How many it stands for: "35", or "3 × 2" where two take turns."""
-        return f"{self.count} × {self.members}" if self.members > 1 else str(self.count)
+        """How many it stands for: "35", or "3×2" where two take turns."""
+        return f"{self.count}×{self.members}" if self.members > 1 else f"{self.count:,}"
 
     @property
     def words(self) -> str:
@@ -133,16 +133,28 @@ class LiveLane(NamedTuple):
         """What stands behind its title: the peak, where it is, and the weights of it."""
         phase = "" if self.peak_phase == "forward" else f", {self.peak_phase}"
         where = f" in {self.peak_name}{phase}" if self.peak_name else ""
+        if self.peak_name and self.peak_column is None:
+            return f"above the weights; the peak of the model is {phrases.say_bytes(self.peak)}{where}"
         return f"peak {phrases.say_bytes(self.peak)}{where}, of this weights {phrases.say_bytes(self.weights)}"
 
     def most(self, at: int) -> int | None:
         """The most in a column, forward or backward; `None` where no op of it ran."""
         return max([*self.curves[at], *([] if self.backward[at] is None else [self.backward[at] or 0])], default=None)
 
-    def show_above(self, at: int) -> str:
-        """The most in a column above the weights; "" where no op of it ran."""
+    def above(self, at: int) -> int | None:
+        """The most in a column above the weights; `None` where no op of it ran."""
         most = self.most(at)
-        return "" if most is None else f"+{units.show_quantity(max(most - self.weights, 0), 'bytes')}"
+        return None if most is None else max(most - self.weights, 0)
+
+    def show_above(self, at: int) -> str:
+        """The same in words, with one prefix along the lane: "+11.3 MiB"."""
+        above = self.above(at)
+        if above is None:
+            return ""
+        largest = max(self.above(i) or 0 for i in range(len(self.curves)))
+        scale = units.choose_unit_scale([largest], "bytes")
+        scale = replace(scale, digits=0 if largest >= 100 * scale.factor or scale.factor == 1 else 1)
+        return f"+{scale.format(above)} {scale.symbol}"
 
 
 @dataclass(frozen=True, slots=True)

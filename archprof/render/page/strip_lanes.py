@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from archprof.analysis.network.strip import Lane, Network
@@ -10,7 +11,7 @@ from archprof.render.page.markup import coord, escape_text, tag
 from archprof.render.page.strip_layout import ColumnPlace
 from archprof.render.page.text_width import fit_text, measure_text
 
-LANE_TITLE, LANE_LABEL, LANE_BARS, LANE_GAP = 20.0, 14.0, 40.0, 6.0
+LANE_TITLE, LANE_LABEL, LANE_BARS, LANE_GAP = 22.0, 14.0, 40.0, 6.0
 """Heights of a lane: its title, the numbers on its bars, the bars, and the room below."""
 
 MAX_RULES = 48
@@ -131,16 +132,16 @@ def _live_column(network: Network, at: int, place: ColumnPlace, y: float) -> str
     drawn = ""
     if heights:
         step = place.width / len(heights)
-        path = f"M{coord(place.left)} {coord(base)}" + "".join(
-            f"V{coord(base - high)}h{coord(step)}" for high in heights
-        )
-        drawn += tag("path", d=f"{path}V{coord(base)}z", class_="live" if at == live.peak_column else "live less")
+        steps = [(high, len(list(same))) for high, same in groupby(heights)]
+        path = "".join(f"V{coord(base - high)}h{coord(step * count)}" for high, count in steps)
+        kind = "live" if at == live.peak_column else "live less"
+        drawn += tag("path", d=f"M{coord(place.left)} {coord(base)}{path}V{coord(base)}z", class_=kind)
     if scale.floor:
         low = coord(scale.floor)
         drawn += tag(
             "path", d=f"M{coord(place.left)} {coord(base)}v-{low}h{coord(place.width)}v{low}z", class_="weights"
         )
-    if scale.is_cut:
+    if scale.is_cut and at == 0:
         zigzag = f"M{coord(place.left)} {coord(base - 3)}l3-3 3 3 3-3 3 3"
         drawn += tag("path", d=zigzag, class_="cut")
     top = max([*heights, scale.floor, 0.0])

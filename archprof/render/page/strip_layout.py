@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from archprof.analysis.network.flows import OUTSIDE, Edge
 
-STRIP_WIDTH, MIN_COLUMN, MAX_COLUMN = 1190.0, 72.0, 176.0
+STRIP_WIDTH, MIN_COLUMN, MAX_COLUMN = 1190.0, 72.0, 240.0
 COLUMN_GAP, SHEET_OFFSET = 14.0, 3.0
 """Between columns, with room for an arrow; and by what the sheets of a folded block stand behind it."""
 
