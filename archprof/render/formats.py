@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from archprof.analysis.compare.comparison import Comparison
-from archprof.analysis.network.strip import Network
 from archprof.analysis.table import Table
 from archprof.render import latex, plain, text
 from archprof.render.page.markup import escape_text, tag
+
+if TYPE_CHECKING:
+    from archprof.analysis.network.strip import Network
 
 RENDERERS = {
     "csv": plain.render_csv,

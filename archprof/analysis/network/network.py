@@ -57,14 +57,19 @@ def build_network(
     Raises:
         UsageError: for a depth below 1.
     """
-    if depth is not None and depth < 1:
-        raise UsageError(
-            f"A depth of {depth} shows nothing.", "Allowed: 1 and more.", "Leave --depth out to let it fit."
-        )
+    validate_depth(depth)
     view = profile if isinstance(profile, ProfileView) else ProfileView(profile)
     times = times or find_measured_times(view.profile)
     builder = _Builder(view, times, cut_pass(view.profile, _row_seconds(view.profile, times)))
     return builder.build_whole(most, depth, inner)
+
+
+def validate_depth(depth: int | None) -> None:
+    """Raise `UsageError` for a depth below 1."""
+    if depth is not None and depth < 1:
+        raise UsageError(
+            f"A depth of {depth} shows nothing.", "Allowed: 1 and more.", "Left out, it is as deep as fits."
+        )
 
 
 def find_measured_times(profile: Profile) -> CallTimes | None:

@@ -28,8 +28,8 @@ from archprof.version import __version__
 
 PlotlyEmbedding = Literal["inline", "gzip", "none"]
 
-DETAIL_CHARTS = ("stage_", "intensity", "activation")
-"""Pictures, by the start of their keys, that a model has only on a page of its own."""
+DETAIL_CHARTS = ("intensity",)
+"""Pictures, by their keys, that a model has only on a page of its own."""
 
 MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
@@ -125,9 +125,7 @@ def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
     if report.comparison is None:
         return list(model.charts)
     together = {series.key for series in report.charts}
-    return [
-        series for series in model.charts if series.key not in together and not series.key.startswith(DETAIL_CHARTS)
-    ]
+    return [series for series in model.charts if series.key not in together.union(DETAIL_CHARTS)]
 
 
 class _RowAnchors:
