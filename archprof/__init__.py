@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from archprof import files
+from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
@@ -24,6 +25,7 @@ from archprof.version import __version__ as __version__
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
     from archprof.analysis.memory import MemoryAnswer
+    from archprof.analysis.network.strip import Network
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
     from archprof.measuring.calibrate import Calibration
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
-    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
-    "predict_memory", "probe", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
+    "measure", "predict_memory", "probe", "profile", "register_cost", "report", "table", "verify", "whatif",
 ]  # fmt: skip
 
 
@@ -82,8 +84,6 @@ def measure(
 ) -> Profile:  # fmt: skip
     """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
 
-    Ctrl-C ends it early, with what was measured so far.
-
     Args:
         model, inputs, dtype, causal, amp: as for `profile`; a saved profile cannot be run.
         device: "cpu" or "cuda".
@@ -92,7 +92,7 @@ def measure(
         channels_last: images and the weights of convolutions have their channels last in memory.
         compile: run what `torch.compile` makes of it; layers are attributed: see `Latency.attributed`.
         rounds: see `Timing.low`; 7 give an interval of 98.4 %.
-        seconds: for all rounds; warm-up (5 s at most) and building come on top.
+        seconds: for all rounds; warm-up (5 s at most) and building come on top. Ctrl-C ends it early, with what it has.
         progress: called with the fraction done and the seconds that are left.
 
     Raises:
@@ -129,6 +129,21 @@ def table(
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
+
+
+def graph(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, depth: int | None = None,
+) -> Network:  # fmt: skip
+    """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
+    from archprof.analysis.network.network import build_network
+    from archprof.measuring.profiles import count_or_measure
+
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
+    return build_network(count_or_measure(model, inputs, request, how), depth=depth)
 
 
 def compare(
@@ -322,21 +337,6 @@ def load(path: str | Path) -> Profile:
     from archprof.facts import store
 
     return store.load(path)
-
-
-def list_models(pattern: str = "") -> Table:
-    """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
-    from archprof.analysis.tables import model_list
-    from archprof.sources.zoo_names import match_builtins
-
-    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
-
-
-def list_devices(pattern: str = "") -> Table:
-    """The devices whose name contains `pattern` (or matches it, if it has a `*`); one alone with all its figures."""
-    from archprof.analysis.tables.device_list import tabulate_matches
-
-    return tabulate_matches(pattern)
 
 
 def register_cost(name: str) -> Any:
