@@ -32,6 +32,12 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
     return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
 
 
+def describe_fold(rows: int, repeats: bool) -> str:
+    """That a table is folded, and how to see all of it."""
+    alike = "; x n: n equal parts in one row, and what stands below it is summed over them" if repeats else ""
+    return f"Folded from {rows:,} rows{alike}. All of them: --all, or unfolded() in Python."
+
+
 def describe_certainty(profile: Profile) -> str:
     """ "complete", or "lower bound" where an op has no rule or the forward stopped; either may be "on real tensors".
 
