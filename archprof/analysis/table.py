@@ -94,7 +94,7 @@ class Table:
     Attributes:
         folded: what a reader sees in place of many `rows`: equal ones told once. They add up to `total` too.
         outline: the rows as they open and close on a page, with the sums that close them away; none: as they are.
-        fold_note: the line that then stands under it.
+        fold_notes: the lines that then stand under it.
     """
 
     title: str
@@ -104,7 +104,7 @@ class Table:
     notes: tuple[str, ...] = ()
     folded: tuple[Row, ...] = ()
     outline: tuple[OutlinedRow, ...] = ()
-    fold_note: str = ""
+    fold_notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -116,7 +116,7 @@ class Table:
         """The table as a reader first sees it."""
         if not self.folded:
             return self
-        return replace(self, rows=self.folded, folded=(), notes=(self.fold_note, *self.notes))
+        return replace(self, rows=self.folded, folded=(), notes=(*self.fold_notes, *self.notes))
 
     def unfolded(self) -> Table:
         """The table with every row, for a reader too."""

@@ -9,7 +9,7 @@ from typing import Any
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_op, sum_counts
-from archprof.analysis.table import OutlinedRow, Row, Table, Value
+from archprof.analysis.table import Column, OutlinedRow, Row, Table, Value
 from archprof.analysis.tables import notes, stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, TreeLines
 from archprof.analysis.tables.columns import (
@@ -44,7 +44,6 @@ def tabulate_layers(
     sort: str | None = None,
     top: int | None = None,
     all: bool = False,
-    outlined: bool = False,
 ) -> Table:
     """What every layer costs, or every stage, kind or op; the rows that are no subtotals add up to the total.
 
@@ -57,7 +56,6 @@ def tabulate_layers(
         top: show so many rows, and the sum of the others in one: by `sort`, or else the first number among `columns`,
             or else latency or MACs.
         all: show every row to readers too.
-        outlined: say how the rows open and close on a page.
 
     Readers see more than `MAX_SHOWN_ROWS` rows folded, unless a depth, a top or all of them were asked for.
 
@@ -67,11 +65,31 @@ def tabulate_layers(
     """
     validate_table_options(by=by, depth=depth, columns=columns, sort=sort, top=top)
     view = profile if isinstance(profile, ProfileView) else ProfileView(profile)
+    return _tabulate(view, by=by, depth=depth, columns=columns, sort=sort, top=top, all=all)
+
+
+def outline_layers(view: ProfileView, columns: Sequence[str]) -> Table:
+    """The table by layer with these columns, and how its rows open and close on a page."""
+    return _tabulate(view, columns=columns, outlined=True)
+
+
+def _tabulate(
+    view: ProfileView,
+    *,
+    by: str = "layer",
+    depth: int | None = None,
+    columns: Sequence[str] | None = None,
+    sort: str | None = None,
+    top: int | None = None,
+    all: bool = False,
+    outlined: bool = False,
+) -> Table:
     profile, key = view.profile, GROUPINGS[by].key
     keys = _keys(profile, by, columns, sort)
     lines = _lines(view, by, depth, keys, flat=sort is not None or top is not None)
-    weight = choose_weight(profile, by, columns)
-    order = sort or (weight if top is not None or GROUPINGS[by].default_sort else None)
+    order = sort or (choose_weight(profile, by, columns) if top is not None else None)
+    if order is None and GROUPINGS[by].default_sort:
+        order = choose_weight(profile, by, None)
     rest = [] if by == "op" else build_outside_lines(profile, key)
     total = _total(profile, [*lines, *rest])
     rules = LineRules(profile, total, key)
@@ -82,13 +100,10 @@ def tabulate_layers(
         lines = [*lines[:top], _others(lines[top:], rules)]
     elif top is None and depth is None and not all:
         folded = _fold(lines, rules, order, outlined)
-    chosen = [relabel_attributed(profile, COLUMN_BY_KEY[key].column) for key in keys]
-    if columns:
-        chosen = [replace(column, rank=rank) for rank, column in enumerate(chosen)]
     outside = [_row(line, keys, total) for line in rest]
     return Table(
         title=f"{profile.model} by {by}",
-        columns=tuple(chosen),
+        columns=_columns(profile, keys, ranked=bool(columns)),
         rows=(*(_row(line, keys, total) for line in lines), *outside),
         total=_row(_total_line(profile, total), keys, total),
         notes=(
@@ -97,8 +112,14 @@ def tabulate_layers(
         ),
         folded=(*(_row(line, keys, total) for line in folded.shown), *outside) if folded.shown else (),
         outline=_outline(folded.outline, keys, total, outside, len(lines)),
-        fold_note=notes.describe_fold(len(lines), any(" x " in line.name for line in folded.shown)),
+        fold_notes=notes.describe_fold(len(lines), any(" x " in line.name for line in folded.shown)),
     )
+
+
+def _columns(profile: Profile, keys: Sequence[str], ranked: bool) -> tuple[Column, ...]:
+    """Those that were asked for go from the last to the first where the page is too narrow."""
+    chosen = [relabel_attributed(profile, COLUMN_BY_KEY[key].column) for key in keys]
+    return tuple(replace(column, rank=rank) for rank, column in enumerate(chosen)) if ranked else tuple(chosen)
 
 
 def _fold(lines: list[CountedLine], rules: LineRules, order: str | None, outlined: bool) -> Folded[CountedLine]:

@@ -39,7 +39,7 @@ class LineRules:
         return layer and _describe(layer), counts, row.stopped, row.unsized, row.outside
 
     def weigh(self, row: CountedLine) -> float:
-        shares = [getattr(row.counts, key) / (getattr(self.total, key) or 1) for key in WEIGHED_SUMS]
+        shares: list[float] = [getattr(row.counts, key) / (getattr(self.total, key) or 1) for key in WEIGHED_SUMS]
         time, whole = row.counts.latency, self.total.latency
         return max(*shares, time.seconds / whole.seconds if time and whole else 0.0)
 
