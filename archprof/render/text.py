@@ -108,7 +108,7 @@ def _block(printed: PrintedColumn) -> PageColumn:
     head = (printed.header, f"[{printed.symbol}]" if printed.symbol else "")
     width = max(map(cell_len, (*head, total, *printed.cells)))
     least, is_path = MIN_CELLS.get(column.unit), column.unit == "path"
-    return PageColumn(head, printed.cells, total, width, column.rank, column.numeric, least, is_path)
+    return PageColumn(head, printed.cells, total, width, column.rank, printed.right_aligned, least, is_path)
 
 
 def _aligned(printed: PrintedColumn) -> PrintedColumn:

@@ -41,7 +41,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
             all. The drawn pictures are there in each case, and stay where plotly cannot run.
     """
-    script, style, version = _file("page.js"), _file("page.css") + _bar_styles(), __version__
+    script, style, version = _file("tables.js") + _file("page.js"), _file("page.css") + _bar_styles(), __version__
     pictures = dict(_pictures(report))
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
