@@ -18,7 +18,7 @@ COMMANDS = typer.main.get_command(cli.app).commands
 
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
-        "table", "compare", "whatif", "inputs", "fit", "memory", "report", "epoch", "calibrate", "check", "verify",
+        "table", "compare", "whatif", "inputs", "fit", "memory", "report", "probe", "epoch", "calibrate", "check", "verify",
         "models", "devices", "guide",
     }  # fmt: skip
 
