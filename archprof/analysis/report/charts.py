@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from archprof.analysis import elapsed
@@ -148,8 +147,7 @@ def chart_roofline(view: PageView) -> ChartData:
     """How fast each measured layer ran against its arithmetic intensity, under the roof of a device we know."""
     ran = measure_rates(view)[:MAX_POINTS]
     sets, names, title = [ran], [view.name], "How fast each layer ran"
-    ran_in = replace(view.profile, dtype=view.profile.product_dtype)
-    roof = roofline.find_roof(ran_in, view.device)
+    roof = roofline.find_roof(view.profile, view.device)
     if roof is not None and ran:
         line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
         sets.append([(*place, "roof") for place in line])

@@ -131,9 +131,7 @@ def _sustained(precision: str, rates: Rates, constants: Mapping[str, float]) -> 
     return peak * share
 
 
-def _time_product(
-    work: Work, precision: str, rates: Rates, setting: Setting, constants: Mapping[str, float]
-) -> Number:
+def _time_product(work: Work, precision: str, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:
     """A matrix product or convolution, in tensor cores or not; by Winograd's algorithm where that is faster."""
     tensor = is_tensor(precision, rates)
     batch, m, n, k = work.sizes
