@@ -18,7 +18,7 @@ from archprof import files
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
-from archprof.probing.ask import probe as probe
+from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
     "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
-    "predict_memory", "probe", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify", "whatif",
 ]  # fmt: skip
 
 
