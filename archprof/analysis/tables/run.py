@@ -19,6 +19,9 @@ COLUMNS = (
 )
 
 
+STOPPED_NOTE = "Stopped before all epochs were done; the weights of that moment are kept beside."
+
+
 def tabulate_run(run: TrainingRun) -> Table:
     """How far each net came."""
     title = f"{', '.join(dict.fromkeys(model.name for model in run.models))} on {run.data}"
@@ -56,7 +59,5 @@ def describe_run(run: TrainingRun) -> tuple[str, ...]:
         f"Recipe {run.recipe}: {run.optimizer}, batch {run.batch}, {run.epochs} epochs, seed {run.seed}, "
         f"on the {run.ran.device}{threads}{amp}."
     )
-    stopped = (
-        ["Stopped before all epochs were done; the weights of that moment are kept beside."] if run.stopped else []
-    )
+    stopped = (STOPPED_NOTE,) if run.stopped else ()
     return (asked, *stopped, *run.notes)
