@@ -14,8 +14,9 @@ from typing import Literal
 from archprof.errors import UsageError
 
 Unit = Literal[
-    "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte", "number"
-]
+    "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "number",
+]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
@@ -25,11 +26,16 @@ UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "duration": (("s", 1), ("min", 60), ("h", 3600)),
     "share": (("%", 0.01),),
     "flops_per_byte": (("FLOP/B", 1),),
+    "flop_per_second": (("GFLOP/s", 1e9), ("TFLOP/s", 1e12)),
+    "bytes_per_second": (("GB/s", 1e9),),
+    "bits_per_second": (("Gb/s", 1e9),),
+    "hertz": (("MHz", 1e6),),
+    "watts": (("W", 1),),
     "number": (("", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5}
+MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "flop_per_second": 0.5}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.

@@ -278,6 +278,12 @@ class Profile:
         """The per-layer table as a pandas DataFrame with raw values."""
         return self.table(**options).to_frame()
 
+    def graph(self, *, depth: int | None = None) -> Any:
+        """The network along its length, which draws itself in a notebook; `depth`: see `archprof.graph`."""
+        from archprof.analysis import of_profile
+
+        return of_profile.graph(self, depth)
+
     def _repr_html_(self) -> str:
         """What a notebook shows: small, without plotly."""
         from archprof.analysis import of_profile

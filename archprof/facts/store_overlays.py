@@ -104,7 +104,7 @@ def _read_measurement(data: Mapping[str, Any]) -> Measurement:
         "latencies": tuple(_read_latency(latency) for latency in data["latencies"]),
         "memory": tuple(_read_memory(row) for row in data["memory"]),
         "memory_whole": _read_memory(whole) if whole else None,
-        "notes": tuple(data["notes"]),
+        "notes": to_tuples(data["notes"]),
     }
     return Measurement(**{**data, **read})
 
@@ -115,6 +115,6 @@ def _read_latency(data: Mapping[str, Any]) -> Latency:
         "rest": tuple(_read_timing(row) for row in data["rest"]),
         "whole": _read_timing(data["whole"]),
         "kernels": {_read_key(key): tuple(Kernel(*kernel) for kernel in kernels) for key, kernels in data["kernels"]},
-        "notes": tuple(data["notes"]),
+        "notes": to_tuples(data["notes"]),
     }
     return Latency(**{**data, **read})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from archprof.analysis import phrases
-from archprof.analysis.compare.align import AlignedRow
+from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import sum_counts
 from archprof.analysis.view import ProfileView
 
