@@ -9,6 +9,7 @@ from archprof.analysis.probed import list_activation_spread, list_gradient_flow
 from archprof.analysis.view import ProfileView
 from archprof.facts.trained import Epoch, Flow, TrainedModel, TrainingRun
 
+WEIGHT_LABEL = "weight, from the input on"
 GRADIENT_LABEL, SPREAD_LABEL = "|gradient| / |weight|", "standard deviation"
 
 
@@ -50,9 +51,7 @@ def build_probe_charts(views: Sequence[ProfileView], names: Sequence[str]) -> tu
     gradients = tuple(tuple(_follow_gradients(view)) for view, _ in probed)
     spreads = tuple(tuple(_follow_spread(view)) for view, _ in probed)
     return (
-        LineChart(
-            "gradients", "Gradient flow along the depth", "weight, from the input on", GRADIENT_LABEL, said, gradients
-        ),
+        LineChart("gradients", "Gradient flow along the depth", WEIGHT_LABEL, GRADIENT_LABEL, said, gradients),
         LineChart("spread", "Spread of the activations along the depth", "call, in order", SPREAD_LABEL, said, spreads),
     )
 
@@ -79,7 +78,7 @@ CURVES = (
 
 def build_run_charts(run: TrainingRun) -> tuple[LineChart, ...]:
     """The curves of all nets, and the gradients of each before, after one epoch and at the end."""
-    names = tuple(f"{model.name}" for model in run.models)
+    names = tuple(model.name for model in run.models)
     curves = []
     for key, title, field in CURVES:
         lines = tuple(tuple(_follow_epochs(model.epochs, field)) for model in run.models)
@@ -99,8 +98,7 @@ def _follow_epochs(epochs: Sequence[Epoch], field: str) -> Iterator[LinePoint]:
 def _chart_flows(at: int, model: TrainedModel) -> LineChart:
     names = tuple(f"epoch {flow.epoch}" for flow in model.flows)
     lines = tuple(tuple(_follow_flow(flow)) for flow in model.flows)
-    title, label = f"Gradient flow of {model.name}", "weight, from the input on"
-    return LineChart(f"flow{at}", title, label, GRADIENT_LABEL, names, lines)
+    return LineChart(f"flow{at}", f"Gradient flow of {model.name}", WEIGHT_LABEL, GRADIENT_LABEL, names, lines)
 
 
 def _follow_flow(flow: Flow) -> Iterator[LinePoint]:

@@ -16,7 +16,6 @@ from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest, request_measurement
-from archprof.facts.trained import is_run, load_run
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -71,8 +70,8 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
-        if any(map(is_run, models)):
-            write_text(render_run(models, title), output)
+        if any(map(files.is_run_path, models)):
+            write_text(render_run_alone(models, title), output)
             return
         known = None if device is None else devices.resolve_device(device)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
@@ -87,13 +86,13 @@ def report(
         profiles.end_with(ended)
 
 
-def render_run(models: Sequence[str], title: str | None) -> str:
+def render_run_alone(models: Sequence[str], title: str | None) -> str:
     """The page about the run of training in a folder."""
-    from archprof.render.page.run_page import render_run_page
+    from archprof.render.page.run_page import render_run
 
     if len(models) > 1:
         raise UsageError(f"{len(models)} things were named, and a run has a page of its own.", "One folder of a run.")
-    return render_run_page(load_run(models[0]), title)
+    return render_run(models[0], title)
 
 
 def render_report_page(

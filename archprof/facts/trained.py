@@ -13,9 +13,6 @@ from archprof.errors import ArchprofError, UsageError
 from archprof.facts.ran import Ran
 from archprof.facts.store_tables import read_ran, read_table, to_tuples, write_ran, write_table
 
-RUN_FILE = "run.json"
-"""What a folder holds that is one of a run."""
-
 RUN_SCHEMA = 1
 
 
@@ -116,7 +113,7 @@ class TrainingRun:
         """Write the facts of the run into its folder, whole or not at all."""
         data = {field.name: getattr(self, field.name) for field in fields(self)}
         data |= {"schema": RUN_SCHEMA, "ran": write_ran(self.ran), "models": [write_model(one) for one in self.models]}
-        files.write_whole(folder / RUN_FILE, json.dumps(data, indent=1, allow_nan=False) + "\n")
+        files.write_whole(folder / files.RUN_FILE, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def write_model(model: TrainedModel) -> dict[str, Any]:
@@ -144,11 +141,6 @@ def _read_flow(data: Mapping[str, Any]) -> Flow:
     return Flow(data["epoch"], points, to_tuples(data["spread"]))
 
 
-def is_run(path: object) -> bool:
-    """Whether a MODEL is the folder of a run."""
-    return isinstance(path, str | Path) and (Path(path) / RUN_FILE).is_file()
-
-
 def load_run(folder: str | Path) -> TrainingRun:
     """Read the facts of a run, without torch.
 
@@ -156,9 +148,9 @@ def load_run(folder: str | Path) -> TrainingRun:
         UsageError: the folder holds none.
         ArchprofError: it cannot be read.
     """
-    path = Path(folder) / RUN_FILE
+    path = Path(folder) / files.RUN_FILE
     if not path.is_file():
-        raise UsageError(f"{folder} holds no run.", f"A folder that archprof train wrote, with its {RUN_FILE}.")
+        raise UsageError(f"{folder} holds no run.", f"A folder that archprof train wrote, with its {files.RUN_FILE}.")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data.pop("schema") > RUN_SCHEMA:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archprof.facts.records import Profile
 from archprof.facts.request import PassRequest, ProbeRequest, TrainRequest
-from archprof.facts.trained import TrainingRun
+
+if TYPE_CHECKING:
+    from archprof.facts.trained import TrainingRun
 
 
 def probe(

@@ -16,7 +16,7 @@ import torch
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.request import PassRequest, TrainRequest
-from archprof.facts.trained import RUN_FILE, Epoch, Filters, Flow, TrainedModel, TrainingRun, is_run, load_run
+from archprof.facts.trained import Epoch, Filters, Flow, TrainedModel, TrainingRun, load_run
 from archprof.probing import live
 from archprof.probing.data.batches import Batch, DividedData
 from archprof.probing.data.choose import RANDOM, check_classes, find_image_shape
@@ -75,15 +75,15 @@ def prepare_folder(folder: Path, resume: bool) -> None:
         UsageError: it holds a run, and nobody said that it goes on, or the other way round.
         ArchprofError: it cannot be made.
     """
-    if is_run(folder) and not resume:
+    if files.is_run_path(folder) and not resume:
         raise UsageError(f"{folder} holds a run already.", "", "Add --resume to go on with it, or name another folder.")
-    if resume and not is_run(folder):
+    if resume and not files.is_run_path(folder):
         raise UsageError(f"{folder} holds no run to go on with.", "", "Leave --resume out to begin one.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArchprofError(f"{folder} cannot be made: {error.strerror}.", "A run is kept in a folder.") from error
-    files.check_writable(folder / RUN_FILE)
+    files.check_writable(folder / files.RUN_FILE)
 
 
 @dataclasses.dataclass

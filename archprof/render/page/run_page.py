@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
+from pathlib import Path
 from string import Template
 
 from archprof.analysis.depth_charts import build_run_charts
 from archprof.analysis.tables.run import describe_run, tabulate_run
-from archprof.facts.trained import TrainingRun
+from archprof.facts.trained import TrainingRun, load_run
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.filter_png import render_filters
 from archprof.render.page.html_table import render_html_table
@@ -20,6 +21,11 @@ FILTER_STYLE = (
     ".filters{display:flex;flex-wrap:wrap;gap:16px}.filters img{display:block;image-rendering:pixelated}"
     ".filters span{font-size:12px;color:var(--soft)}"
 )
+
+
+def render_run(folder: str | Path, title: str | None = None) -> str:
+    """The page about the run in a folder."""
+    return render_run_page(load_run(folder), title)
 
 
 def render_run_page(run: TrainingRun, title: str | None = None) -> str:
