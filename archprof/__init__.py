@@ -19,7 +19,7 @@ from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
-from archprof.probing.ask import probe as probe
+from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
     "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
-    "measure", "predict_memory", "probe", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "measure", "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify", "whatif",
 ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes.
+        models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`.
         path: of the file, which is written whole or not at all.
         inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
@@ -189,8 +189,11 @@ def report(
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
-    from archprof.render.page import html
+    from archprof.render.page import html, run_page
 
+    if files.is_run_path(models):
+        files.write_whole(path, run_page.render_run(models, title))
+        return
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     facts = page.build_report(profile_several(_as_list(models), inputs, request, how), title=title, device=device)
@@ -314,10 +317,7 @@ def epoch(
 
 
 def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
-    """Count a model, as `profile` takes it, by other means too: torch's own counter, fvcore, and published figures.
-
-    Each difference stands with the ops that explain it; what they leave over is called unexplained.
-    """
+    """Count a model by other means too (torch's counter, fvcore, published figures), each difference with its ops."""
     from archprof.analysis.tables.verify import tabulate_verification
     from archprof.tracing.verify import count_by_sources
 

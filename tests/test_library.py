@@ -37,9 +37,9 @@ KEYWORD = {"input": "inputs", "arg": "inputs", "cuda": "measure"}
 OTHER_DEFAULT = {"arg", "cuda", "cpu", "allow_incomplete"}
 """Options that stand for a value of the keyword, and not for the keyword itself."""
 
-OF_THE_LIBRARY_ONLY = {"path", "folder", "loss"}
-"""Where a page is written (an option says how), where pyproject.toml is looked for (a command runs in a folder), and a
-function."""
+OF_THE_LIBRARY_ONLY = {"path", "folder", "loss", "held_out", "progress"}
+"""Where a page is written (an option says how), where pyproject.toml is looked for (a command runs in a folder), and
+functions and loaders."""
 
 OF_THE_COMMAND_ONLY = {("probe", "columns")}
 """What the answer shows: in Python that is asked of the profile."""

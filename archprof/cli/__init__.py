@@ -22,6 +22,7 @@ from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
+from archprof.cli.train import train
 from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
@@ -41,6 +42,7 @@ app.command(cls=CommandWithLimits)(fit)
 app.command()(memory)
 app.command()(report)
 app.command()(probe)
+app.command()(train)
 app.command()(epoch)
 app.command()(calibrate)
 app.command(cls=CommandWithLimits)(check)

@@ -25,7 +25,12 @@ PLOTLY_EMBEDDINGS = ("gzip", "inline", "none")
 
 
 def report(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="One or more MODELs; see `table --help`.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train."
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE.html", help="The page; it needs no other file and no network."),
@@ -65,6 +70,9 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
+        if any(map(files.is_run_path, models)):
+            write_text(render_run_alone(models, title), output)
+            return
         known = None if device is None else devices.resolve_device(device)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         if known is not None and how is not None:
@@ -76,6 +84,15 @@ def report(
             page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device)
         write_text(page, output)
         profiles.end_with(ended)
+
+
+def render_run_alone(models: Sequence[str], title: str | None) -> str:
+    """The page about the run of training in a folder."""
+    from archprof.render.page.run_page import render_run
+
+    if len(models) > 1:
+        raise UsageError(f"{len(models)} things were named, and a run has a page of its own.", "One folder of a run.")
+    return render_run(models[0], title)
 
 
 def render_report_page(

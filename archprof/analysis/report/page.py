@@ -12,6 +12,7 @@ from typing import Literal
 
 from archprof.analysis.compare.comparison import Comparison, compare_views, validate_comparison
 from archprof.analysis.compare.findings import Finding
+from archprof.analysis.depth_charts import LineChart, build_probe_charts
 from archprof.analysis.network.network import INNER_COLUMNS, build_network
 from archprof.analysis.network.strip import Network
 from archprof.analysis.report import appendix, charts, joint_charts, model_findings, tiles, treemap
@@ -66,6 +67,7 @@ class Report:
         comparison: of all of them; `None` for one.
         charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
         appendix: sections of a title and lines, or the text of a command.
+        probe_charts: gradients and activations along the depth of those models that were probed.
     """
 
     title: str
@@ -75,6 +77,7 @@ class Report:
     comparison: Comparison | None
     charts: tuple[ChartData, ...]
     appendix: tuple[tuple[str, str | tuple[str, ...]], ...]
+    probe_charts: tuple[LineChart, ...] = ()
 
 
 def build_report(
@@ -116,6 +119,7 @@ def build_report(
         comparison=compared,
         charts=joint_charts.build_joint_charts(views, compared) if compared else (),
         appendix=appendix.build_appendix(profiles, command),
+        probe_charts=build_probe_charts(views, [view.name for view in views]),
     )
 
 

@@ -21,6 +21,7 @@ from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.report.tiles import Tile
 from archprof.render.page import figures, treemap_svg
+from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
 from archprof.render.page.strip_section import RenderedStrips, render_strips
@@ -253,9 +254,17 @@ def _shown(value: float | None, unit: str) -> str:
 
 
 def _sections(report: Report) -> str:
-    return (_joint_section(report) if report.comparison else "") + "".join(
-        _model(report, i, model) for i, model in enumerate(report.models)
+    return (
+        (_joint_section(report) if report.comparison else "")
+        + _probe_section(report)
+        + "".join(_model(report, i, model) for i, model in enumerate(report.models))
     )
+
+
+def _probe_section(report: Report) -> str:
+    """What real batches did along the depth, all models in each picture."""
+    drawn = "".join(render_line_chart(chart, f"fig-probe-{chart.key}") for chart in report.probe_charts)
+    return tag("section", tag("h2", "Real batches") + tag("div", drawn, class_="gallery"), id="probe") if drawn else ""
 
 
 def _joint_section(report: Report) -> str:
