@@ -44,7 +44,7 @@ def draw_lanes(
             columns[at] += _bar(lane, at, network.blocks[at].count, place, y, highest, f"{id}-hatch")
         y = _end(y)
     live = network.live
-    ground += _title("Live memory", live.words, y, width) + _baseline(y, width)
+    ground += _title("Live memory", live.words, y, width) + _floor(network, y, width) + _baseline(y, width)
     for at, place in enumerate(places):
         columns[at] += _live_column(network, at, place, y)
     over = _flag(network, places, y)
@@ -61,7 +61,7 @@ def _base(y: float) -> float:
 
 
 def _title(title: str, said: str, y: float, width: float) -> str:
-    start = measure_text(title, 12, bold=True) + 8
+    start = round(measure_text(title, 12, bold=True)) + 8.0
     words = fit_text(said, width - start, 11)
     return tag("text", escape_text(title), x=0, y=y + 16, class_="t") + tag(
         "text", escape_text(words), x=start, y=y + 16
@@ -124,26 +124,29 @@ def choose_live_scale(network: Network) -> LiveScale:
     return LiveScale(live.weights, live.peak, LANE_BARS * (CUT_FLOOR if share > MAX_FLOOR else share))
 
 
+def _floor(network: Network, y: float, width: float) -> str:
+    """The weights, all along; a sign where they are drawn lower than they are."""
+    scale, base = choose_live_scale(network), _base(y)
+    if not scale.floor:
+        return ""
+    low = coord(scale.floor)
+    band = tag("path", d=f"M0 {coord(base)}v-{low}h{coord(width)}v{low}z", class_="weights")
+    cut = tag("path", d=f"M0 {coord(base - 3)}l3-3 3 3 3-3 3 3", class_="cut")
+    return band + (cut if scale.is_cut else "")
+
+
 def _live_column(network: Network, at: int, place: ColumnPlace, y: float) -> str:
-    """Weights as a floor, what is live above them as steps, and the most in words."""
+    """What is live above the weights as steps, and the most in words."""
     live, scale, base = network.live, choose_live_scale(network), _base(y)
     curve, back = live.curves[at], live.backward[at]
     heights = [scale.height(size) for size in curve]
-    drawn = ""
+    drawn, ground = "", base - scale.floor
     if heights:
         step = place.width / len(heights)
         steps = [(high, len(list(same))) for high, same in groupby(heights)]
         path = "".join(f"V{coord(base - high)}h{coord(step * count)}" for high, count in steps)
         kind = "live" if at == live.peak_column else "live less"
-        drawn += tag("path", d=f"M{coord(place.left)} {coord(base)}{path}V{coord(base)}z", class_=kind)
-    if scale.floor:
-        low = coord(scale.floor)
-        drawn += tag(
-            "path", d=f"M{coord(place.left)} {coord(base)}v-{low}h{coord(place.width)}v{low}z", class_="weights"
-        )
-    if scale.is_cut and at == 0:
-        zigzag = f"M{coord(place.left)} {coord(base - 3)}l3-3 3 3 3-3 3 3"
-        drawn += tag("path", d=zigzag, class_="cut")
+        drawn += tag("path", d=f"M{coord(place.left)} {coord(ground)}{path}V{coord(ground)}z", class_=kind)
     top = max([*heights, scale.floor, 0.0])
     if back is not None:
         top = max(top, scale.height(back))

@@ -146,9 +146,9 @@ def _draw(network: Network, id: str, link: LinkColumn, most: Mapping[str, float]
 
 def _column(network: Network, at: int, place: ColumnPlace, inner: str, height: float, link: ColumnLink | None) -> str:
     """One block with its numbers; a link, where it leads somewhere."""
-    said = "\n".join(network.describe_block(at))
+    said = "\n".join(map(escape_text, network.describe_block(at)))
     hit = tag("rect", x=place.left - 3, y=0.0, width=place.width + 6, height=height, class_="hit")
-    drawn = tag("title", escape_text(said)) + hit + inner
+    drawn = tag("title", said) + hit + inner
     if link is None:
         return tag("g", drawn)
     return tag("a", drawn, href=link.address, data_in=link.inside, data_q=link.rows)
