@@ -183,8 +183,11 @@ class _Builder:
         for piece in pieces:
             if piece.row is None:
                 yield from self._row_names(piece.parts)
-            else:
+            elif piece.is_own:
                 yield self.view.row_name(piece.row)
+            else:
+                layer = self.profile.layers[piece.row]
+                yield (layer.path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
 
     def _shape(self, pieces: Sequence[Piece]) -> Shape | None:
         """Of the last that makes a tensor, without the batch."""
