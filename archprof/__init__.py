@@ -108,19 +108,19 @@ def table(
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
     by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
-    sort: str | None = None, top: int | None = None,
+    sort: str | None = None, top: int | None = None, all: bool = False,
 ) -> Table:  # fmt: skip
     """What every layer of one model costs.
 
     Args:
         model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
         measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
-        by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
+        by, depth, columns, sort, top, all: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
     from archprof.analysis.tables import layers
     from archprof.measuring.profiles import count_or_measure
 
-    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top}
+    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top, "all": all}
     layers.validate_table_options(**view)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)

@@ -99,7 +99,8 @@ class Metric:
     @property
     def column(self) -> Column:
         """Its column in the layer tables."""
-        return Column(self.key, self.header, self.unit, self.meaning, self.rank, self.family)
+        adds = self.adds in ("sum", "share")
+        return Column(self.key, self.header, self.unit, self.meaning, self.rank, self.family, is_sum=adds)
 
     def column_of_model(self, rank: int, **other: Any) -> Column:
         """Its column in a table with a row for each model; `other` fields are set as given."""
@@ -254,7 +255,7 @@ METRICS = (
     _fact("layer", "Layer", "path", 0, "path of the module as in state_dict; (own) is what a container's forward did",
           "layer", by_row=_of_layers("path")),
     _fact("stage", "Stage", "text", 0, "spatial size of the outputs in a run of layers", "stage"),
-    _fact("kind", "Kind", "text", 6, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
+    _fact("kind", "Kind", "text", 5, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
     _fact("op", "Op", "text", 0, "aten operator", "op"),
     _fact("call", "Call", "call", 9,
           "0 for the first call of the module, 1 for the next; missing without a call of its own",
@@ -262,7 +263,7 @@ METRICS = (
     _fact("first", "First layer", "path", 7, "first layer of the stage", "stage"),
     _fact("last", "Last layer", "path", 8, "last layer of the stage", "stage"),
     _fact("input", "Input", "shapes", 9, "shapes of the tensors that went in", "layer", by_row=_shapes("inputs")),
-    _fact("output", "Output", "shapes", 3, "shapes of the tensors that came out", "layer", by_row=_shapes("outputs")),
+    _fact("output", "Output", "shapes", 7, "shapes of the tensors that came out", "layer", by_row=_shapes("outputs")),
     _field("rf", "RF", 6, "receptive field: input positions that one output position sees; none if all"),
     _field("rf_stride", "RF step", 9, "effective stride: input positions between neighbouring outputs"),
     _field("rf_padding", "RF pad", 9, "effective padding: positions before the border that the first output sees"),
@@ -271,14 +272,14 @@ METRICS = (
     _peak("peak_reserved", "Reserved", 9, "the same of what the caching allocator held"),
     _sum("calls", "Calls", "count", 5, "how often it was called", of_op=lambda op: 1, by=("stage", "kind", "op"),
          by_row=lambda view: [int(layer.call is not None) for layer in view.profile.layers]),
-    _owned("params", "Params", "count", 2, "parameters, each tensor once, at its first owner",
+    _owned("params", "Params", "count", 3, "parameters, each tensor once, at its first owner",
            name="parameters", whole="parameters"),
     _owned("trainable", "Trainable", "count", 9, "parameters that require a gradient"),
     _owned("buffers", "Buffers", "count", 10, "elements of registered buffers, such as running means"),
     _owned("param_bytes", "Param. bytes", "bytes", 9, "size of the parameters in their own dtypes"),
     _work("macs", "MACs", 1, "multiply-accumulates in convolutions and matrix products, forward",
           _in_phase("forward", "macs"), whole="multiply-accumulates of one forward"),
-    _work("flops", "FLOPs", 4, "floating-point operations, forward: 2 x MACs and all other arithmetic",
+    _work("flops", "FLOPs", 8, "floating-point operations, forward: 2 x MACs and all other arithmetic",
           _in_phase("forward", "flops"), whole="floating-point operations of one forward"),
     _work("backward_macs", "Bwd MACs", 4, "MACs of the backward pass (--train)",
           _in_phase("backward", "macs"), trained=True),
@@ -286,12 +287,12 @@ METRICS = (
           _in_phase("backward", "flops"), trained=True),
     _sum("activation", "Act", "count", 9, "elements of new output storage in the forward pass", bound="stopped",
          **_read_costs(lambda cost, traced: cost.activation_elements)),
-    _activation("activation_bytes", "Act size", 5, "activation memory in the dtype of the pass"),
-    _activation("act_fp32", "Act fp32", 5, "activation memory, had the pass run in float32", "float32"),
-    _activation("act_fp16", "Act fp16", 7, "activation memory, had the pass run in float16", "float16"),
-    _activation("act_bf16", "Act bf16", 7, "activation memory, had the pass run in bfloat16", "bfloat16"),
-    _share("share_macs", "macs", "MACs", 8, "share of the model's MACs", EVERY_GROUPING),
-    _share("share_params", "params", "Params", 8, "share of the model's parameters", BY_ROWS),
+    _activation("activation_bytes", "Act size", 6, "activation memory in the dtype of the pass"),
+    _activation("act_fp32", "Act fp32", 6, "activation memory, had the pass run in float32", "float32"),
+    _activation("act_fp16", "Act fp16", 9, "activation memory, had the pass run in float16", "float16"),
+    _activation("act_bf16", "Act bf16", 6, "activation memory, had the pass run in bfloat16", "bfloat16"),
+    _share("share_macs", "macs", "MACs", 2, "share of the model's MACs", EVERY_GROUPING),
+    _share("share_params", "params", "Params", 3, "share of the model's parameters", BY_ROWS),
     _sum("ops", "Ops", "count", 9, "aten ops that were dispatched", of_op=lambda op: 1, bound="stopped", by=BY_ROWS),
     _sum("bytes_moved", "Moved", "bytes", 9, "bytes that the ops read and wrote, unfused", bound="stopped",
          of_op=lambda op: op.bytes_moved),

@@ -42,7 +42,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
         plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
             pictures are there in each case, and stay where plotly cannot run.
     """
-    names = ("page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
+    names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = "".join(_squeeze(_file(name)) for name in names)
     style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
     pictures, strips = dict(_pictures(report)), _strips(report)

@@ -54,6 +54,7 @@
     }
     for (const link of all(".strip a[data-in]")) link.setAttribute("href", `#${link.dataset.in}`);
     all(".net").forEach(arm);
+    dispatchEvent(new Event("resize")); // what is wider than the window now scrolls by keyboard
     if (location.hash.startsWith("#net")) location.replace(location.hash);
     mark();
   }

@@ -72,6 +72,7 @@ class _Strips:
 
 def _find_common(names: Sequence[str]) -> str:
     """What the table is filtered by to show these rows: the path that all of them start with, or the first of them."""
+    names = [name.split(" ")[0] for name in names]
     paths = [name.split(".") for name in names]
     shared = [words[0] for words in zip(*paths, strict=False) if len(set(words)) == 1]
     return ".".join(shared) + ("." if len(names) > 1 else "") if shared else names[0] if names else ""
