@@ -21,7 +21,7 @@ from archprof.analysis.view import ProfileView
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
-INNER_COLUMNS = 160
+INNER_COLUMNS = 120
 """Columns of all opened blocks together, at most: a page holds every one."""
 
 
@@ -54,7 +54,7 @@ def build_network(
     depth: int | None = None,
     times: CallTimes | None = None,
     most: int = MAX_COLUMNS,
-    inner: int = INNER_COLUMNS,
+    inner: int = INNER_COLUMNS // 2,
 ) -> Network:
     """The network of a profile.
 

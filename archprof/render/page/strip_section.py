@@ -67,7 +67,7 @@ class _Strips:
         """The row of the block in the table, and what is inside it."""
         block = network.blocks[at]
         row = next(filter(None, (self.locate(self.model, name) for name in block.rows)), None)
-        return ColumnLink(f"#{row or id}", f"{id}-{at}" if block.inner is not None else None, _find_common(block.rows))
+        return ColumnLink(f"#{row or id}", block.inner is not None, _find_common(block.rows))
 
 
 def _find_common(names: Sequence[str]) -> str:
