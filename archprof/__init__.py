@@ -172,7 +172,7 @@ def compare(
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
-    title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip", device: str | None = None,
+    title: str | None = None, plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
@@ -184,7 +184,7 @@ def report(
         path: of the file, which is written whole or not at all.
         inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
-        plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
+        plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
         device: draw the roof of this one: a name of the catalogue, or a file that `archprof calibrate` wrote.
     """
     from archprof.analysis.report import page
@@ -196,8 +196,10 @@ def report(
         return
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    facts = page.build_report(profile_several(_as_list(models), inputs, request, how), title=title, device=device)
-    files.write_whole(path, html.render_page(facts, plotly=plotly))
+    profiles = profile_several(_as_list(models), inputs, request, how)
+    facts = page.build_report(profiles, title=title, device=device)
+    embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
+    files.write_whole(path, html.render_page(facts, plotly=embedding))
 
 
 def check(

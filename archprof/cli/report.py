@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from archprof.facts.records import Profile
 
 Plotly = Literal["gzip", "inline", "none"]
-PLOTLY_EMBEDDINGS = ("gzip", "inline", "none")
 
 
 def report(
@@ -37,8 +36,8 @@ def report(
     ],
     title: Annotated[str | None, typer.Option(help="Its title; the names of the models if not given.")] = None,
     plotly: Annotated[
-        str, typer.Option(help="How plotly is embedded: gzip (2 MB), inline (5 MB), or none (drawings only).")
-    ] = "gzip",
+        bool, typer.Option("--plotly", help="Add plotly (2 MB), which zooms; the drawn pictures need none.")
+    ] = False,
     input: options.Input = None,
     settings: options.Lengths = None,
     phase: options.Phase = None,
@@ -65,8 +64,6 @@ def report(
     from archprof.predicting import devices, roofline
 
     with error_boundary(debug):
-        if plotly not in PLOTLY_EMBEDDINGS:
-            raise UsageError(f"Plotly cannot be embedded as {plotly!r}.", f"Allowed: {', '.join(PLOTLY_EMBEDDINGS)}.")
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
@@ -81,7 +78,7 @@ def report(
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how)
         with show_waiting("Drawing the page"):
-            page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device)
+            page = render_report_page(shown, title=title, plotly="gzip" if plotly else "none", device=device)
         write_text(page, output)
         profiles.end_with(ended)
 
@@ -96,7 +93,7 @@ def render_run_alone(models: Sequence[str], title: str | None) -> str:
 
 
 def render_report_page(
-    shown: Sequence[Profile], *, title: str | None = None, plotly: Plotly = "gzip", device: str | None = None
+    shown: Sequence[Profile], *, title: str | None = None, plotly: Plotly = "none", device: str | None = None
 ) -> str:
     """The page about these profiles, which names the command that made it."""
     from archprof.analysis.report import page

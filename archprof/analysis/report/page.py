@@ -109,7 +109,7 @@ def build_report(
         if known and profile.measurement:
             validate_roof(known, profile.measurement.ran)
     views = [PageView(profile, known) for profile in profiles]
-    pages = tuple(_page(view, INNER_COLUMNS // len(views)) for view in views)
+    pages = tuple(_page(view, INNER_COLUMNS // (len(views) + 1)) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),

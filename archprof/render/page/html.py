@@ -1,7 +1,7 @@
 """The report as one HTML file: it asks the network for nothing, and reads without a script.
 
-Everything is there as text, tables and drawn pictures; the script adds sorting, folding and copying, and draws the
-pictures with plotly where that is embedded. Equal reports give equal bytes.
+Everything is there as text, tables and drawn pictures; the script adds sorting, folding, opening and copying. Plotly
+draws the pictures for those who ask for it. Equal reports give equal bytes.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
     """The whole file.
 
     Args:
-        plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
-            all. The drawn pictures are there in each case, and stay where plotly cannot run.
+        plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
+            pictures are there in each case, and stay where plotly cannot run.
     """
-    script = _file("tables.js") + _file("page.js") + _file("pictures.js")
+    names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
+    script = "".join(_squeeze(_file(name)) for name in names)
     style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
     pictures, strips = dict(_pictures(report)), _strips(report)
     library = "" if plotly == "none" else _plotly()
@@ -57,9 +58,9 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         nav=_nav(report),
         tiles=_tiles(report.models),
         findings=_findings(report),
-        strips=strips.shown,
+        strips="" if report.comparison else strips.shown,
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
-        sections=_sections(report),
+        sections=(strips.shown if report.comparison else "") + _sections(report),
         appendix=_appendix(report),
         payload=_pack_insides(strips.packed) + _payload(pictures, library, plotly) + f"<script>{script}</script>",
     )
@@ -67,6 +68,12 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
 
 def _file(name: str) -> str:
     return files("archprof.render.page").joinpath(name).read_text("utf-8")
+
+
+def _squeeze(script: str) -> str:
+    """Without the lines that are comments, and without indentation."""
+    lines = (line.strip() for line in script.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def _bar_styles() -> str:
