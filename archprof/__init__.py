@@ -4,8 +4,7 @@
     profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
     print(profile.table())
 
-There is a function for each command, with the options of the command as keywords. Importing archprof imports neither
-torch nor anything else that is large: each function gets what it needs when it is called.
+There is a function for each command, with its options as keywords. Importing archprof imports nothing that is large.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def measure(
     channels_last: bool = False, compile: bool = False, rounds: int = 7, seconds: float = 20.0,
     amp: str | None = None, progress: Callable[[float, float], None] | None = None,
 ) -> Profile:  # fmt: skip
-    """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
+    """Trace a model, then run a copy of it: the profile also says how long each layer takes. Ctrl-C ends it early.
 
     Args:
         model, inputs, dtype, causal, amp: as for `profile`; a saved profile cannot be run.
@@ -97,7 +96,7 @@ def measure(
 
     Raises:
         DoesNotFit: the device has too little memory for this batch.
-        Others: as for `profile`; `ArchprofError` also when the model does not run on the device.
+        Others: as for `profile`; `ArchprofError` also when it does not run there.
     """
     from archprof.measuring.run import measure_model
 
@@ -185,19 +184,21 @@ def report(
         inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
         plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
-        device: draw the roof of this one: a name of the catalogue, or a file that `archprof calibrate` wrote.
+        device: what they need there, and its roof: of the catalogue, or a file that `archprof calibrate` wrote.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
     from archprof.render.page import html, run_page
+    from archprof.sweeping.trials import try_rewrites
 
     if files.is_run_path(models):
         files.write_whole(path, run_page.render_run(models, title))
         return
-    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    how, several = request_measurement(measure, channels_last=channels_last, compiled=compile), _as_list(models)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    profiles = profile_several(_as_list(models), inputs, request, how)
-    facts = page.build_report(profiles, title=title, device=device)
+    profiles = profile_several(several, inputs, request, how)
+    tried = try_rewrites(several, inputs, profiles, request)
+    facts = page.build_report(profiles, title=title, device=device, tried=tried)
     embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
     files.write_whole(path, html.render_page(facts, plotly=embedding))
 
@@ -335,7 +336,7 @@ def calibrate(device: str = "cuda") -> Calibration:
 
 
 def load(path: str | Path) -> Profile:
-    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where it cannot be read."""
+    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where that cannot be."""
     from archprof.facts import store
 
     return store.load(path)

@@ -19,6 +19,7 @@ from archprof.facts.request import PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
+    from archprof.sweeping.trials import Trial
 
 Plotly = Literal["gzip", "inline", "none"]
 
@@ -62,6 +63,7 @@ def report(
     """One self-contained HTML page about one model, or several side by side."""
     from archprof.facts.ran import Ran
     from archprof.predicting import devices, roofline
+    from archprof.sweeping import trials
 
     with error_boundary(debug):
         if output.suffix != ".html":
@@ -77,8 +79,11 @@ def report(
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how)
+        with show_waiting("Trying out rewrites"):
+            tried = trials.try_rewrites(models, input, shown, request)
         with show_waiting("Drawing the page"):
-            page = render_report_page(shown, title=title, plotly="gzip" if plotly else "none", device=device)
+            embedding: Plotly = "gzip" if plotly else "none"
+            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried)
         write_text(page, output)
         profiles.end_with(ended)
 
@@ -93,12 +98,17 @@ def render_run_alone(models: Sequence[str], title: str | None) -> str:
 
 
 def render_report_page(
-    shown: Sequence[Profile], *, title: str | None = None, plotly: Plotly = "none", device: str | None = None
+    shown: Sequence[Profile],
+    *,
+    title: str | None = None,
+    plotly: Plotly = "none",
+    device: str | None = None,
+    tried: Sequence[Trial] = (),
 ) -> str:
     """The page about these profiles, which names the command that made it."""
     from archprof.analysis.report import page
     from archprof.render.page import html
 
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = page.build_report(shown, command=command, title=title, device=device)
+    facts = page.build_report(shown, command=command, title=title, device=device, tried=tried)
     return str(html.render_page(facts, plotly=plotly))

@@ -57,7 +57,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
         asked=escape_text(" · ".join(report.subtitle)),
         nav=_nav(report),
         tiles=_tiles(report.models),
-        findings=_findings(report),
+        findings=_findings(report) + _savings(report),
         strips="" if report.comparison else strips.shown,
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
         sections=(strips.shown if report.comparison else "") + _sections(report),
@@ -178,6 +178,18 @@ def _findings(report: Report) -> str:
     return tag("ol", "".join(items)) if items else tag("p", "Nothing stands out.")
 
 
+def _savings(report: Report) -> str:
+    """What could be changed in the one model of a page, and what that would save."""
+    if report.comparison or not report.models[0].savings:
+        return ""
+    name = report.models[0].profile.model
+    items = []
+    for saving in report.models[0].savings:
+        how = f" {tag('code', escape_text(f'archprof whatif {name} {saving.option}'))}" if saving.option else ""
+        items.append(tag("li", escape_text(saving.text) + how))
+    return tag("h2", "Where to save") + tag("ol", "".join(items), class_="savings")
+
+
 def _links(found: Sequence[tuple[str, str]]) -> str:
     """Links to the first rows, as many as have room in a line, and how many more there are."""
     shown: list[str] = []
@@ -214,50 +226,45 @@ def _letter(report: Report, i: int) -> str:
 
 
 def _tiles(models: Sequence[ModelPage]) -> str:
-    """Six numbers; of several models, each tile lists them all under one unit."""
+    """The numbers of a model; of several, each tile lists them all under one unit."""
+    keys = dict.fromkeys(tile.key for model in models for tile in model.tiles)
     tiles = []
-    for same in zip(*(model.tiles for model in models), strict=True):
-        values = _values(same, models) if len(same) > 1 else _value(same[0])
-        tiles.append(
-            tag("div", tag("dt", escape_text(same[0].label)) + values, class_="tile", id=f"tile-{same[0].key}")
-        )
-    return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles")
+    for key in keys:
+        same = [next((tile for tile in model.tiles if tile.key == key), None) for model in models]
+        shown = next(tile for tile in same if tile)
+        values = _values(same, models) if len(same) > 1 else _value(shown)
+        tiles.append(tag("div", tag("dt", escape_text(shown.label)) + values, class_="tile", id=f"tile-{key}"))
+    said = " · ".join(models[0].details) if len(models) == 1 else ""
+    line = tag("p", escape_text(said), class_="details") if said else ""
+    return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles") + line
 
 
 def _value(tile: Tile) -> str:
     main = tag("dd", _amount(tile, [tile.value]), class_="value")
-    words = tile.note if tile.value is not None else ""
+    words = tile.note
     if tile.second:
-        words = f"{words}; {_shown(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
+        words = f"{words}; {units.show_quantity(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
     return main + (tag("dd", escape_text(words), class_="beside") if words else "")
 
 
-def _values(tiles: Sequence[Tile], models: Sequence[ModelPage]) -> str:
-    values = [tile.value for tile in tiles]
-    if all(value is None for value in values) and len({tile.note for tile in tiles}) == 1:
-        return tag("dd", _amount(tiles[0], values), class_="value")
-    lines = []
+def _values(tiles: Sequence[Tile | None], models: Sequence[ModelPage]) -> str:
+    values, lines = [tile.value if tile else None for tile in tiles], []
     for letter, tile, model in zip(ascii_uppercase, tiles, models, strict=False):
         who = tag("span", letter, class_="who", title=model.profile.model)
-        lines.append(tag("dd", who + _amount(tile, values), title=tile.note or None))
+        amount = _amount(tile, values) if tile else tag("span", units.MISSING_MARK, class_="none")
+        lines.append(tag("dd", who + amount, title=(tile.note or None) if tile else None))
     return "".join(lines)
 
 
 def _amount(tile: Tile, values: Sequence[float | None]) -> str:
-    """A number with its unit, or the words why there is none."""
-    if tile.value is None:
-        return tag("span", escape_text(tile.note or units.MISSING_MARK), class_="none")
-    if tile.unit == "px":
-        number, symbol = f"{tile.value:,.0f}", "px"
+    """A number with its unit."""
+    if tile.unit == "percent":
+        number, symbol = f"{tile.value:.2f}", "%"
     else:
         scale = units.choose_unit_scale(values, tile.unit)
         number, symbol = scale.format(tile.value, tile.half_interval), scale.symbol
     least = "≥ " if tile.is_lower_bound else ""
     return tag("b", escape_text(least + number), data_v=repr(tile.value)) + tag("small", f" {escape_text(symbol)}")
-
-
-def _shown(value: float | None, unit: str) -> str:
-    return f"{value:,.0f} px" if unit == "px" and value is not None else units.show_quantity(value, unit)
 
 
 def _sections(report: Report) -> str:
