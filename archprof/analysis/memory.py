@@ -100,7 +100,7 @@ class MemoryAnswer:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it fits on the device; `None` without one."""
-        return judge(self.prediction.device_used_bytes, self.device) if self.device else None
+        return judge(self.prediction.needed_bytes, self.device) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
         """The four peaks; their parts; the layers; what would lower them, and the devices, if that was asked for."""

@@ -76,6 +76,16 @@ class ProfileView:
         return TreeLines(self.tree, ROW_COUNTS).rows()
 
     @cached_property
+    def stopped_rows(self) -> frozenset[int]:
+        """The call in which the forward stopped, and all that it did not reach."""
+        return frozenset(self.profile.list_stopped_rows())
+
+    @cached_property
+    def unsized_rows(self) -> frozenset[int]:
+        """The modules that own a parameter without a shape."""
+        return frozenset(self.profile.list_unsized_rows())
+
+    @cached_property
     def stages(self) -> list[Stage]:
         return stages.find_stages(self.profile, self.own_counts, self.rows)
 
@@ -143,12 +153,6 @@ class ProfileView:
     def live_bytes(self) -> list[int]:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
         return liveness.sum_live_bytes(find_steady_storages(self.profile), len(self.profile.ops))
-
-    @cached_property
-    def live_activation_bytes(self) -> list[int]:
-        """The activations among them."""
-        made = (one for one in self.profile.storages if one.role == "activation")
-        return liveness.sum_live_bytes(made, len(self.profile.ops))
 
     @property
     def image_positions(self) -> int | None:

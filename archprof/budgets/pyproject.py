@@ -22,8 +22,11 @@ from typing import Any
 
 from archprof.budgets.limits import LIMITABLE_METRICS, Limit, parse_limit, parse_tolerance
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.files import read_text
 
 SETTINGS_FILE = "pyproject.toml"
+
+LARGEST_FILE_BYTES = 2**24
 
 LIMIT_KEYS = tuple(f"max-{metric}" for metric in LIMITABLE_METRICS)
 
@@ -95,22 +98,21 @@ def read_settings(start: Path) -> Settings:
         ArchprofError: the file cannot be read.
     """
     for folder in (start.resolve(), *start.resolve().parents):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            table = _table(folder / SETTINGS_FILE)
-            if table is not None:
-                return _settings(table, folder)
+        table = _table(folder / SETTINGS_FILE)
+        if table is not None:
+            return _settings(table, folder)
     return Settings()
 
 
 def _table(path: Path) -> Any:
     """`[tool.archprof]` of a file, `None` if it has none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if not path.exists():
+            return None
+        text = read_text(path, LARGEST_FILE_BYTES)
         tool = _toml().loads(text).get("tool") if "archprof" in text else None
         return tool.get("archprof") if isinstance(tool, dict) else None
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:  # of which a decoding error of TOML or of UTF-8 is one
+    except (OSError, ValueError, RecursionError) as error:  # of which a decoding error of TOML is one
         raise ArchprofError(f"{path} cannot be read: {error}.") from error
 
 

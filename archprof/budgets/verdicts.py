@@ -14,7 +14,7 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.metrics import Metric
+from archprof.analysis.metric import Metric
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
@@ -185,7 +185,7 @@ def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
 def _read_total(view: ProfileView, limit: Limit) -> tuple[float, float | None, float | None]:
     """The number that a limit is about, and between what it lies if it is measured or predicted."""
     if limit.metric == MEMORY_KEY:
-        return view.predict_memory(limit.device).device_used_bytes
+        return view.predict_memory(limit.device).needed_bytes
     metric = LIMITABLE_METRICS[limit.metric]
     value = measure_total(metric, view)
     return (value, view.time.low, view.time.high) if metric.measured and view.time else (value, None, None)

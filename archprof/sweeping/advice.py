@@ -31,6 +31,7 @@ class Advice(NamedTuple):
     Attributes:
         change: as it is typed behind the command.
         options: the keywords that say the same in Python.
+        needed: the least memory in which it then goes through, with the context.
         device_used, allocated, live: the peaks with it.
         saved: bytes that less is used of the device.
         more_flops: FLOPs of a sample, forward and backward, that a checkpoint adds, as a share; `None`: it is no other.
@@ -38,6 +39,7 @@ class Advice(NamedTuple):
 
     change: str
     options: dict[str, Any]
+    needed: Estimate
     device_used: Estimate
     allocated: Estimate
     live: Estimate
@@ -70,7 +72,7 @@ def find_advice(
         then = predict_memory(traced, workspaces)
         saved = now.device_used_bytes.value - then.device_used_bytes.value
         if saved >= LEAST_SHARE * now.device_used_bytes.value:
-            peaks = then.device_used_bytes, then.allocated_peak_bytes, then.live_peak_bytes
+            peaks = then.needed_bytes, then.device_used_bytes, then.allocated_peak_bytes, then.live_peak_bytes
             more = None if asked.checkpoint == request.checkpoint else _count_flops(traced) / _count_flops(profile) - 1
             found.append(Advice(words, _name_options(request, asked), *peaks, saved, more))
     return tuple(sorted(found, key=lambda one: -one.saved))

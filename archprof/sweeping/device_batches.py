@@ -57,8 +57,8 @@ def judge_every_device(model: Any, inputs: Any, request: PassRequest, profile: P
     search = _BatchSearch(lambda batch: profile_model(model, inputs, replace(request, batch=batch)), profile, kinds)
     found = []
     for device in sorted(devices, key=find_capacity):
-        used = predict_memory(profile, choose_workspaces(device.name)).device_used_bytes
-        found.append(OnDevice(judge(used, device), search.find_largest(device)))
+        needed = predict_memory(profile, choose_workspaces(device.name)).needed_bytes
+        found.append(OnDevice(judge(needed, device), search.find_largest(device)))
     return tuple(found)
 
 
@@ -79,7 +79,7 @@ class _BatchSearch:
     def _predict(self, batch: int, profile: Profile) -> None:
         self.ops += len(profile.ops)
         self.used[batch] = {
-            kept: predict_memory(profile, workspaces).device_used_bytes.value for kept, workspaces in self.kinds.items()
+            kept: predict_memory(profile, workspaces).needed_bytes.value for kept, workspaces in self.kinds.items()
         }
 
     def find_largest(self, device: Device) -> LargestBatch | None:

@@ -12,6 +12,7 @@ from torch import nn
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
 from archprof.torchside.autocast import PassAutocast, prepare_rules
+from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.tensors import dtype_name, tensors_in
 
 
@@ -29,7 +30,7 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
         if not model.training:
             model.train()
         return
-    modules = list(model.modules())
+    modules = [module for _, module in walk_modules(model)]
     kinds: set[Any] = {type(module) for module in modules}
     if any(kind.train is not nn.Module.train or kind.eval is not nn.Module.eval for kind in kinds):
         model.eval()  # some class does more than set the flag

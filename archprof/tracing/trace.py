@@ -25,7 +25,7 @@ from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
-from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
+from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.tracing import failure_hints, pass_setup
@@ -254,7 +254,7 @@ class _TracedPass:
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         with self.calls.open_backward():
-            torch.autograd.backward(roots, seeds)
+            run_backward(roots, seeds)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 self.recorder.set_role(parameter.grad, "gradient")
