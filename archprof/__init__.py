@@ -1,15 +1,15 @@
 """What a neural-network architecture costs, layer by layer.
 
     import archprof
-    profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
-    print(profile.table())
+    print(archprof.profile("vgg16").table())     # a name, a spec such as "file.py:factory", or an nn.Module
 
-There is a function for each command, with the options of the command as keywords. Importing archprof imports neither
-torch nor anything else that is large: each function gets what it needs when it is called.
+There is a function for each command, with the options of the command as keywords. Importing archprof imports nothing
+that is large, such as torch: each function gets what it needs when it is called.
 """
 
 from __future__ import annotations
 
+import archprof.interrupts  # isort: skip  # noqa: F401  # so that Ctrl-C ends what follows in words
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
