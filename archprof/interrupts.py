@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -54,7 +55,9 @@ def set_started(is_started: bool) -> None:
 def _handle(number: int, frame: FrameType | None) -> None:
     if _State.is_started and not _is_importing(frame):
         raise KeyboardInterrupt
-    os.write(2, b"archprof: interrupted.\n")
+    with suppress(OSError):
+        blanks = " " * (os.get_terminal_size(2).columns - 1) if os.isatty(2) else ""  # over a sign of life
+        os.write(2, f"\r{blanks}\rarchprof: interrupted.\n".encode() if blanks else b"archprof: interrupted.\n")
     os._exit(INTERRUPTED)
 
 
