@@ -1,14 +1,14 @@
 """What a neural-network architecture costs, layer by layer.
 
     import archprof
-    profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
-    print(profile.table())
+    print(archprof.profile("vgg16").table())     # a name, a spec such as "file.py:factory", or an nn.Module
 
 There is a function for each command, with its options as keywords. Importing archprof imports nothing that is large.
 """
 
 from __future__ import annotations
 
+import archprof.interrupts  # isort: skip  # noqa: F401  # so that Ctrl-C ends what follows in words
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
