@@ -18,6 +18,7 @@ from archprof import files
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
+from archprof.predictions import predict as predict
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
     "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
-    "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "predict", "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from archprof.analysis import elapsed
+from archprof.analysis import elapsed, predicted
 from archprof.analysis.table import Column, Value
 from archprof.facts import liveness
 from archprof.facts.records import Cost, Op, Profile
@@ -316,6 +316,7 @@ METRICS = (
            by=BY_ROWS, reads=("eager", "kernel"), value=_launch_bound, measured=True),
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
          measured=True),
+    *(Metric(**{"by": BY_ROWS, **said}) for said in predicted.COLUMNS),
     Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),

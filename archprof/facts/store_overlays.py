@@ -8,6 +8,8 @@ from typing import Any
 
 from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
 from archprof.facts.overlays import Outside, Overlay, RowKey
+from archprof.facts.predicted import LatencyPrediction
+from archprof.facts.store_predicted import read_prediction, write_prediction
 from archprof.facts.store_tables import read_ran, to_tuples, write_ran
 
 Rows = Any
@@ -16,6 +18,8 @@ Rows = Any
 
 def write_overlay(overlay: Overlay) -> dict[str, Any]:
     """An overlay under its kind."""
+    if isinstance(overlay, LatencyPrediction):
+        return {"kind": overlay.kind, **write_prediction(overlay)}
     if not isinstance(overlay, Measurement):
         raise TypeError(f"no overlay of the kind {overlay.kind!r} can be saved")
     return {"kind": overlay.kind, **_write_measurement(overlay)}
@@ -23,6 +27,8 @@ def write_overlay(overlay: Overlay) -> dict[str, Any]:
 
 def read_overlay(data: Mapping[str, Any]) -> Overlay:
     """The overlay that `write_overlay` wrote."""
+    if data["kind"] == LatencyPrediction.kind:
+        return read_prediction(data)
     if data["kind"] != Measurement.kind:
         raise ValueError(f"an overlay of an unknown kind: {data['kind']!r}")
     return _read_measurement({name: value for name, value in data.items() if name != "kind"})

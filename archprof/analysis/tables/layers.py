@@ -8,6 +8,7 @@ from typing import Any
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_op, sum_counts
+from archprof.analysis.predicted import NOT_PREDICTED_NOTE, PREDICTED_KEYS
 from archprof.analysis.table import Row, Table, Value
 from archprof.analysis.tables import notes, stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, TreeLines
@@ -19,6 +20,7 @@ from archprof.analysis.tables.columns import (
     describe_columns,
     list_columns,
     list_measured_columns,
+    list_predicted_columns,
     relabel_attributed,
 )
 from archprof.analysis.view import ProfileView
@@ -59,7 +61,7 @@ def tabulate_layers(
     profile = view.profile
     keys = _keys(profile, by, columns, sort)
     lines = _lines(view, by, depth, keys, flat=sort is not None or top is not None)
-    weight = "macs" if by == "op" or elapsed.find_latency(profile) is None else "latency"
+    weight = "macs" if by == "op" else find_weight(profile)
     order = sort or (weight if top is not None or GROUPINGS[by].default_sort else None)
     rest = [] if by == "op" else build_outside_lines(profile, GROUPINGS[by].key)
     total = _total(profile, [*lines, *rest])
@@ -89,11 +91,20 @@ def tabulate_layers(
     )
 
 
+def find_weight(profile: Profile) -> str:
+    """The column that says how much a row weighs: time where that is known, measured before predicted."""
+    if elapsed.find_latency(profile) is not None:
+        return "latency"
+    return "macs" if profile.prediction is None else "predicted"
+
+
 def _lacking(profile: Profile, keys: Sequence[str]) -> list[str]:
     """Why columns have no values where they have none."""
     shown, notes = [COLUMN_BY_KEY[key] for key in keys], list[str]()
     if profile.measurement is None and any(metric.measured for metric in shown):
         notes.append(NOT_MEASURED_NOTE)
+    if profile.prediction is None and not set(keys).isdisjoint(PREDICTED_KEYS):
+        notes.append(NOT_PREDICTED_NOTE)
     ratios = [metric.header for metric in shown if metric.adds == "ratio" and not metric.measured]
     return notes + ([] if profile.totals.complete else [NO_RATIO_NOTE.format(header) for header in ratios])
 
@@ -141,7 +152,7 @@ def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | 
 
 def _shown(profile: Profile, by: str) -> list[str]:
     """What is shown when no columns are named; shares and bars are of the time where that was measured."""
-    known, more = list_columns(by), list_measured_columns(profile)
+    known, more = list_columns(by), [*list_measured_columns(profile), *list_predicted_columns(profile)]
     hidden = {"act_fp16", "share_macs"} if more else set()
     shown = [key for key in (*GROUPINGS[by].default_columns, *more) if key in known and key not in hidden]
     return [key for key in shown if profile.mode == "train" or not COLUMN_BY_KEY[key].trained]

@@ -1,0 +1,92 @@
+"""`archprof.predict`: how long a model takes on devices that nobody has here.
+
+Importing this imports no torch; a saved profile is predicted without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archprof.errors import UnknownName, UsageError
+from archprof.facts.request import PassRequest
+
+if TYPE_CHECKING:
+    from archprof.analysis.latency import LatencyAnswer
+
+
+def predict(
+    model: Any, inputs: Any = None, *, device: str | Sequence[str], batch: int | str | Iterable[int] = "1",
+    dtype: str | Iterable[str] | None = None, train: bool = False, amp: str | None = None,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    optimizer: str | None = None, captured: bool = False, compile: bool = False, channels_last: bool = False,
+    tf32: bool | None = None, measured: Sequence[str] | None = None, by: str | None = None,
+    price: str | float | Sequence[float] | None = None,
+) -> LatencyAnswer:  # fmt: skip
+    """How long a pass or a training step takes on devices, without them: a prediction for each, with its interval.
+
+    Args:
+        model, inputs, train, amp, set, phase, optimizer: as for `archprof.profile`; a saved profile needs no torch.
+        device: names of the catalogue, or files of `archprof calibrate`: "t4,4090", ["h100", "reports/devices/x.json"].
+        batch, dtype: one or several: 8, "1,32", ["float32", "float16"].
+        context: tokens of a decoder; without a phase both are predicted, the prefill and a token behind it.
+        captured: replayed as a CUDA graph, so that no launch waits for the host.
+        compile: what `torch.compile` makes of it.
+        channels_last: images have their channels last.
+        tf32: float32 products are rounded to TF32, or none are; `None`: convolutions alone, as torch does it.
+        measured: saved measurements, which correct the prediction on their device.
+        by: "layer", "stage" or "kind": the rows of each pass, too.
+        price: of an hour on each device, for what a million samples cost: 1.2, or one for each, "0.35,1.2".
+
+    Raises:
+        UsageError: a device is not known, or what `archprof.profile` raises.
+    """
+    from archprof.analysis.latency import ROW_GROUPINGS, LatencyAnswer
+    from archprof.sweeping import latency
+
+    if by is not None and by not in ROW_GROUPINGS:
+        raise UnknownName("grouping of predictions", by, ROW_GROUPINGS)
+    chosen = latency.choose_devices(device)
+    prices = read_prices(price, [one.device.name for one in chosen])
+    request = PassRequest(1, None, train, "full", set, phase, context, optimizer, amp=amp)
+    requests = [*latency.vary_request(request, read_batches(batch), _read_list(dtype) or [None])]
+    how = latency.RunRequest(captured, compile, channels_last, tf32, tuple(measured or ()))
+    passes = latency.predict_grid(model, inputs, requests, [one.device for one in chosen], how)
+    notes = [one.note for one in chosen if one.note]
+    return LatencyAnswer(latency.order_by_device(passes, chosen), prices, by, tuple(notes))
+
+
+def read_batches(batch: int | str | Iterable[int]) -> list[int]:
+    """Batch sizes from 8, "1,32" or [1, 32]; `UsageError` for what is none."""
+    words = _read_list(batch) if isinstance(batch, str) else [batch] if isinstance(batch, int) else [*batch]
+    try:
+        return [int(word) for word in words]
+    except ValueError:
+        raise UsageError(f"{batch!r} is no batch size.", "A number such as 8, or several such as 1,8,64.") from None
+
+
+def _read_list(words: str | Iterable[str] | None) -> list[Any]:
+    """The words of "a,b", or of a list of them."""
+    if isinstance(words, str):
+        return [word.strip() for word in words.split(",")]
+    return [*(words or ())]
+
+
+def read_prices(price: str | float | Sequence[float] | None, names: Sequence[str]) -> dict[str, float]:
+    """The price of an hour on each device, from one for all or one for each.
+
+    Raises:
+        UsageError: it is no number of 0 or more, or there are not as many as devices.
+    """
+    if price is None:
+        return {}
+    words = price.split(",") if isinstance(price, str) else [price] if isinstance(price, int | float) else [*price]
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if not values or not all(0 <= value < float("inf") for value in values):
+        raise UsageError(f"{price!r} is no price of an hour.", "A number such as 1.2, or one for each device.")
+    if len(values) not in (1, len(names)):
+        raise UsageError(f"{len(values)} prices were given for {len(names)} devices.", "One for all, or one for each.")
+    return dict(zip(names, values * len(names) if len(values) == 1 else values, strict=True))
