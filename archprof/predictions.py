@@ -42,18 +42,20 @@ def predict(
         UsageError: a device is not known, or what `archprof.profile` raises.
     """
     from archprof.analysis.latency import ROW_GROUPINGS, LatencyAnswer
+    from archprof.predicting import runs
     from archprof.sweeping import latency
 
     if by is not None and by not in ROW_GROUPINGS:
         raise UnknownName("grouping of predictions", by, ROW_GROUPINGS)
-    chosen = latency.choose_devices(device)
-    prices = read_prices(price, [one.device.name for one in chosen])
+    chosen = runs.choose_devices(device)
+    prices = read_prices(price, len(chosen))
     request = PassRequest(1, None, train, "full", set, phase, context, optimizer, amp=amp)
-    requests = [*latency.vary_request(request, read_batches(batch), _read_list(dtype) or [None])]
-    how = latency.RunRequest(captured, compile, channels_last, tf32, tuple(measured or ()))
+    requests = latency.vary_request(request, read_batches(batch), _read_list(dtype) or [None])
+    how = runs.RunRequest(captured, compile, channels_last, tf32, tuple(measured or ()))
     passes = latency.predict_grid(model, inputs, requests, [one.device for one in chosen], how)
-    notes = [one.note for one in chosen if one.note]
-    return LatencyAnswer(latency.order_by_device(passes, chosen), prices, by, tuple(notes))
+    notes = tuple(one.note for one in chosen if one.note)
+    each = len(passes) // len(chosen)
+    return LatencyAnswer(passes, tuple(price for price in prices for _ in range(each)), by, notes)
 
 
 def read_batches(batch: int | str | Iterable[int]) -> list[int]:
@@ -72,14 +74,14 @@ def _read_list(words: str | Iterable[str] | None) -> list[Any]:
     return [*(words or ())]
 
 
-def read_prices(price: str | float | Sequence[float] | None, names: Sequence[str]) -> dict[str, float]:
-    """The price of an hour on each device, from one for all or one for each.
+def read_prices(price: str | float | Sequence[float] | None, devices: int) -> list[float]:
+    """The price of an hour on each of so many devices, from one for all or one for each; none without any.
 
     Raises:
         UsageError: it is no number of 0 or more, or there are not as many as devices.
     """
     if price is None:
-        return {}
+        return []
     words = price.split(",") if isinstance(price, str) else [price] if isinstance(price, int | float) else [*price]
     try:
         values = [float(word) for word in words]
@@ -87,6 +89,6 @@ def read_prices(price: str | float | Sequence[float] | None, names: Sequence[str
         values = []
     if not values or not all(0 <= value < float("inf") for value in values):
         raise UsageError(f"{price!r} is no price of an hour.", "A number such as 1.2, or one for each device.")
-    if len(values) not in (1, len(names)):
-        raise UsageError(f"{len(values)} prices were given for {len(names)} devices.", "One for all, or one for each.")
-    return dict(zip(names, values * len(names) if len(values) == 1 else values, strict=True))
+    if len(values) not in (1, devices):
+        raise UsageError(f"{len(values)} prices were given for {devices} devices.", "One for all, or one for each.")
+    return values * devices if len(values) == 1 else values

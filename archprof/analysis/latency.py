@@ -10,13 +10,13 @@ from archprof.analysis.predicted import (
     LIMIT_WORDS,
     PREDICTED_KEYS,
     STANDING_WORDS,
-    add_prediction,
     describe_way,
 )
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables.layers import tabulate_layers
 from archprof.facts.predicted import LatencyPrediction, Seconds, Standing
 from archprof.facts.records import Profile
+from archprof.predicting.runs import add_prediction
 from archprof.units import show_quantity
 
 COLUMNS = (
@@ -43,13 +43,13 @@ class LatencyAnswer:
 
     Attributes:
         passes: the profile of each pass, with its prediction, in the order in which devices, batches and dtypes vary.
-        prices: of an hour on each of the devices, by name; empty where none was given.
+        prices: of an hour on the device of each pass; empty where none were given.
         by: "layer", "stage" or "kind" where the rows of each pass were asked for, too.
         notes: what must be known of the names of the devices.
     """
 
     passes: tuple[tuple[Profile, LatencyPrediction], ...]
-    prices: dict[str, float]
+    prices: tuple[float, ...] = ()
     by: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ class LatencyAnswer:
             replace(column, header=HEADERS_OF_TOKENS.get(column.key, column.header)) if decoding else column
             for column in columns
         ]
-        rows = tuple(self._make_row(*each, [column.key for column in columns]) for each in self.passes)
+        rows = tuple(self._make_row(place, [column.key for column in columns]) for place in range(len(self.passes)))
         return Table(f"Predicted latency of {self.model}", tuple(named), rows, notes=tuple(self.list_notes()))
 
     @property
@@ -85,7 +85,8 @@ class LatencyAnswer:
         """As it was asked for."""
         return self.passes[0][0].model
 
-    def _make_row(self, profile: Profile, prediction: LatencyPrediction, keys: Sequence[str]) -> Row:
+    def _make_row(self, place: int, keys: Sequence[str]) -> Row:
+        profile, prediction = self.passes[place]
         whole = prediction.whole
         cells: dict[str, Any] = {
             "device": prediction.device,
@@ -97,7 +98,7 @@ class LatencyAnswer:
             "high": whole.high,
             "limit": LIMIT_WORDS[prediction.bound],
             "rate": count_samples(profile) / whole.p50 if whole.p50 else None,
-            "cost": self.price_million(profile, prediction),
+            "cost": self.price_million(place),
             "standing": prediction.standing,
         }
         digits = (whole.high - whole.low) / 20
@@ -105,12 +106,12 @@ class LatencyAnswer:
         bounds = frozenset(() if prediction.complete else ("predicted", "low", "high"))
         return Row(tuple(cells[key] for key in keys), half_intervals=within, bounds=bounds)
 
-    def price_million(self, profile: Profile, prediction: LatencyPrediction) -> float | None:
-        """What a million samples cost on the device; `None` where no price of it was given."""
-        price = self.prices.get(prediction.device)
-        if price is None:
+    def price_million(self, place: int) -> float | None:
+        """What a million samples of a pass cost on its device; `None` where no price was given."""
+        if not self.prices:
             return None
-        return prediction.whole.p50 / count_samples(profile) * MILLION / HOUR * price
+        profile, prediction = self.passes[place]
+        return prediction.whole.p50 / count_samples(profile) * MILLION / HOUR * self.prices[place]
 
     def list_notes(self) -> Iterator[str]:
         """What was asked, how it is taken to run, what the interval is, and which numbers are no predictions."""

@@ -9,12 +9,12 @@ from typing import Any
 from archprof.analysis.latency import LatencyAnswer, count_samples
 from archprof.analysis.predicted import (
     PredictedTime,
-    add_prediction,
     collect_outside_predictions,
     collect_row_predictions,
 )
 from archprof.facts.predicted import LatencyPrediction, Seconds
 from archprof.facts.records import Profile
+from archprof.predicting.runs import add_prediction
 
 SAID = ("device", "standing", "batch", "dtype", "autocast", "mode", "eager", "compiled", "channels_last")
 ENDS = ("kernel_seconds", "host_seconds", "roofline_seconds", "complete")
@@ -26,13 +26,14 @@ def write_answer(answer: LatencyAnswer) -> str:
         "schema": 1,
         "model": answer.model,
         "inputs": answer.passes[0][0].inputs,
-        "predictions": [_write_pass(answer, *each) for each in answer.passes],
+        "predictions": [_write_pass(answer, place) for place in range(len(answer.passes))],
         "notes": list(answer.list_notes()),
     }
     return json.dumps(said, indent=1) + "\n"
 
 
-def _write_pass(answer: LatencyAnswer, profile: Profile, prediction: LatencyPrediction) -> dict[str, Any]:
+def _write_pass(answer: LatencyAnswer, place: int) -> dict[str, Any]:
+    profile, prediction = answer.passes[place]
     decoding, whole = profile.decoding, prediction.whole
     rate = count_samples(profile) / whole.p50 if whole.p50 else None
     return {
@@ -44,7 +45,7 @@ def _write_pass(answer: LatencyAnswer, profile: Profile, prediction: LatencyPred
         "bound": prediction.bound,
         "samples_per_second": None if decoding else rate,
         "tokens_per_second": rate if decoding else None,
-        "cost_of_a_million": answer.price_million(profile, prediction),
+        "cost_of_a_million": answer.price_million(place),
         **{name: getattr(prediction, name) for name in ENDS},
         "layers": list(write_layers(profile, prediction)),
         "rest": list(write_rest(profile, prediction)),

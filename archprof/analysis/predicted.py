@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from archprof.facts.overlays import RowKey
@@ -114,12 +114,6 @@ def collect_outside_predictions(profile: Profile) -> dict[RowKey, PredictedTime]
     """What belongs to no call; it closes the sum."""
     found = profile.prediction
     return {row.key: convert_row(row, found.whole) for row in found.rest} if found else {}
-
-
-def add_prediction(profile: Profile, prediction: LatencyPrediction) -> Profile:
-    """The profile with a prediction in the place of any other."""
-    others = (one for one in profile.overlays if not isinstance(one, LatencyPrediction))
-    return replace(profile, overlays=(*others, prediction))
 
 
 def _read(name: str) -> Any:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from archprof.errors import UsageError
-from archprof.facts import store
 from archprof.facts.predicted import LatencyPrediction
 from archprof.facts.records import Profile
 from archprof.facts.request import DECODER_PHASES, PassRequest
-from archprof.predicting.devices import Device, find_devices_called, resolve_device
-from archprof.predicting.latency import predict_latency
+from archprof.predicting.devices import Device
+from archprof.predicting.latency.rates import find_rates
+from archprof.predicting.runs import RunRequest, predict_pass
 from archprof.tracing.profile import profile_model
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """How a pass is taken to run on a device: see `archprof.predicting.latency.predict_latency`.
-
-    Attributes:
-        captured: in a CUDA graph, and not launched op by op.
-        compiled, channels_last: as they are called there.
-        tf32: all products in float32 are rounded to TF32, or none are; `None`: as torch does it.
-        measured: paths of saved profiles with measurements, which correct what is predicted on their device.
-    """
-
-    captured: bool = False
-    compiled: bool = False
-    channels_last: bool = False
-    tf32: bool | None = None
-    measured: tuple[str, ...] = ()
 
 
 class PredictedPass(NamedTuple):
@@ -39,71 +21,6 @@ class PredictedPass(NamedTuple):
 
     profile: Profile
     prediction: LatencyPrediction
-
-
-class ChosenDevice(NamedTuple):
-    """A device, and what must be said of the name that it was asked for by."""
-
-    device: Device
-    note: str = ""
-
-
-def choose_devices(names: str | Sequence[str]) -> list[ChosenDevice]:
-    """The devices that a list names: "t4,l4,4090", ["a100", "calibrated.json"].
-
-    Raises:
-        UsageError: a name is no device's, or that of several chips.
-    """
-    words = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
-    chosen = [choose_device(word) for word in words]
-    return list({one.device.name: one for one in chosen}.values())
-
-
-def choose_device(name: str) -> ChosenDevice:
-    """The device of a name; where several boards of one chip have it, that of servers with the least memory.
-
-    Raises:
-        UsageError: as `choose_devices`.
-    """
-    if name.endswith(".json"):
-        return ChosenDevice(resolve_device(name))
-    found = find_devices_called(name)
-    if len(found) == 1:
-        return ChosenDevice(found[0])
-    if len({_chip_of(device) for device in found}) > 1:
-        return ChosenDevice(resolve_device(name))  # which raises, and names them
-    modules = [device for device in found if "SXM" in device.name] or found
-    device = min(modules, key=lambda one: one.figures["mem_gb"].value)
-    others = ", ".join(other.name for other in found if other is not device)
-    return ChosenDevice(device, f"{name!r} is taken to be the {device.name}; also called so: {others}.")
-
-
-def _chip_of(device: Device) -> tuple[float | None, ...]:
-    """What boards of one chip have in common: multiprocessors and arithmetic."""
-    known = (device.figures.get(name) for name in ("sm", "fp32", "fp16_dense"))
-    return tuple(None if figure is None else figure.value for figure in known)
-
-
-def predict_pass(profile: Profile, device: Device, how: RunRequest | None = None) -> LatencyPrediction:
-    """What a pass should take on a device.
-
-    Raises:
-        UsageError: the device does not say enough, or a saved profile is no measurement.
-    """
-    how = how or RunRequest()
-    return predict_latency(
-        profile, device, eager=not how.captured, compiled=how.compiled, channels_last=how.channels_last,
-        tf32=None if how.tf32 is None else (how.tf32, how.tf32), measured=load_measured(how.measured),
-    )  # fmt: skip
-
-
-def load_measured(paths: Sequence[str]) -> tuple[Profile, ...]:
-    """Saved profiles that hold measurements; `UsageError` for one that does not."""
-    profiles = tuple(store.load(path) for path in paths)
-    for path, profile in zip(paths, profiles, strict=True):
-        if profile.measurement is None:
-            raise UsageError(f"{path} holds no measurement.", "Measured ones are made by: archprof table … --cuda -o")
-    return profiles
 
 
 def vary_request(request: PassRequest, batches: Sequence[int], dtypes: Sequence[str | None]) -> Iterator[PassRequest]:
@@ -116,20 +33,25 @@ def vary_request(request: PassRequest, batches: Sequence[int], dtypes: Sequence[
 
 
 def predict_grid(
-    model: Any, inputs: Any, requests: Sequence[PassRequest], devices: Sequence[Device], how: RunRequest | None = None
-) -> Iterator[PredictedPass]:
-    """A prediction for every request on every device; each pass is traced once.
+    model: Any, inputs: Any, requests: Iterable[PassRequest], devices: Sequence[Device], how: RunRequest | None = None
+) -> tuple[PredictedPass, ...]:
+    """On each device a prediction for every request; each pass is traced once.
 
     Raises:
         UsageError, TraceError, ArchprofError: as `archprof.profile` and `predict_pass`.
     """
-    for request in requests:
-        profile = model if isinstance(model, Profile) else profile_model(model, inputs, request)
-        for device in devices:
-            yield PredictedPass(profile, predict_pass(profile, device, how))
+    for device in devices:
+        find_rates(device)  # raises what is wrong with it, before any work
+    profiles = [_open_profile(model, inputs, request) for request in requests]
+    return tuple(
+        PredictedPass(profile, predict_pass(profile, device, how)) for device in devices for profile in profiles
+    )
 
 
-def order_by_device(passes: Iterator[PredictedPass], chosen: Sequence[ChosenDevice]) -> tuple[PredictedPass, ...]:
-    """The passes of the first device first, and so on."""
-    places = {one.device.name: place for place, one in enumerate(chosen)}
-    return tuple(sorted(passes, key=lambda each: places[each.prediction.device]))
+def _open_profile(model: Any, inputs: Any, request: PassRequest) -> Profile:
+    """The profile of a model; one that is there already is a pass that was traced, and no other."""
+    if not isinstance(model, Profile):
+        return profile_model(model, inputs, request)
+    if changes := [*["input"] * (inputs is not None), *request.list_changes()]:
+        raise UsageError(f"{model.model} was traced already; {', '.join(changes)} cannot change it.")
+    return model

@@ -12,11 +12,12 @@ import pytest
 import archprof
 from archprof.analysis.latency import LatencyAnswer, count_samples
 from archprof.analysis.latency_json import write_layers
-from archprof.analysis.predicted import PredictedTime, add_prediction
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.tables.layers import tabulate_layers
 from archprof.facts.overlays import Outside
 from archprof.facts.predicted import LatencyPrediction, PredictedRow, Seconds
 from archprof.facts.records import Decoding
+from archprof.predicting.runs import add_prediction
 
 MS = 1e-3
 
@@ -45,7 +46,7 @@ def predicted(**changes: object) -> LatencyPrediction:
 
 
 def answer(**changes: object) -> LatencyAnswer:
-    said = {"prices": {}, "by": None, **changes}
+    said = {"prices": (), "by": None, **changes}
     return LatencyAnswer(((builders.profile(), predicted()),), **said)
 
 
@@ -125,7 +126,7 @@ def test_the_json_has_every_pass_with_its_interval_and_layers() -> None:
 def test_the_cost_of_a_million_is_price_by_hours() -> None:
     """10 ms a pass of n samples, at 3.6 an hour: a million take 1e6 / n x 0.01 s, an hour is 3600 s."""
     batch = builders.profile().batch
-    table = answer(prices={"NVIDIA T4": 3.6}).table()
+    table = answer(prices=(3.6,)).table()
     assert table.records()[0]["cost"] == pytest.approx(1e6 / batch * 0.01 / 3600 * 3.6)
     assert "cost" not in {column.key for column in answer().table().columns}
 
@@ -139,7 +140,7 @@ def test_tokens_are_counted_in_a_phase_of_a_decoder() -> None:
 
 
 def test_a_bound_is_called_one() -> None:
-    made = LatencyAnswer(((builders.profile(), predicted(standing="bound", device="AMD MI300X")),), {})
+    made = LatencyAnswer(((builders.profile(), predicted(standing="bound", device="AMD MI300X")),))
     text = str(made)
     assert "A bound, since nothing like it was ever measured: AMD MI300X" in text
     assert made.table().records()[0]["standing"] == "bound"
@@ -148,7 +149,7 @@ def test_a_bound_is_called_one() -> None:
 
 
 def test_what_was_not_counted_makes_times_lower_bounds() -> None:
-    made = LatencyAnswer(((builders.profile(), predicted(complete=False)),), {})
+    made = LatencyAnswer(((builders.profile(), predicted(complete=False)),))
     assert not made.table().complete
     assert "≥" in str(made.table())
     assert any("lower bounds" in note for note in made.table().notes)
@@ -156,7 +157,7 @@ def test_what_was_not_counted_makes_times_lower_bounds() -> None:
 
 def test_every_row_of_every_pass_in_one_table() -> None:
     passes = tuple((builders.profile(), predicted(device=name)) for name in ("NVIDIA T4", "NVIDIA L4"))
-    table = LatencyAnswer(passes, {}, "kind").table()
+    table = LatencyAnswer(passes, (), "kind").table()
     assert [column.key for column in table.columns][:4] == ["device", "batch", "dtype", "kind"]
     rows = table.records()
     assert {one["device"] for one in rows} == {"NVIDIA T4", "NVIDIA L4"}

@@ -9,8 +9,8 @@ from torch import nn
 
 import archprof
 from archprof.predicting.devices import resolve_device
+from archprof.predicting.runs import choose_device, choose_devices
 from archprof.predictions import read_batches, read_prices
-from archprof.sweeping.latency import choose_device, choose_devices
 
 
 def test_one_prediction_for_each_device_batch_and_dtype() -> None:
@@ -88,15 +88,27 @@ def test_batches_and_prices_as_people_write_them() -> None:
     assert read_batches(8) == [8]
     assert read_batches("1, 8,64") == [1, 8, 64]
     assert read_batches([2, 4]) == [2, 4]
-    assert read_prices("1.2", ["a", "b"]) == {"a": 1.2, "b": 1.2}
-    assert read_prices("0.5,1.2", ["a", "b"]) == {"a": 0.5, "b": 1.2}
-    assert read_prices(None, ["a"]) == {}
+    assert read_prices("1.2", 2) == [1.2, 1.2]
+    assert read_prices("0.5,1.2", 2) == [0.5, 1.2]
+    assert read_prices(None, 1) == []
     for wrong in ("cheap", "-1", "nan", "inf", "", "1,2,3"):
         with pytest.raises(archprof.UsageError):
-            read_prices(wrong, ["a", "b"])
+            read_prices(wrong, 2)
     for wrong in ("auto", "", "1,,2", "1.5"):
         with pytest.raises(archprof.UsageError, match="no batch size"):
             read_batches(wrong)
+
+
+def test_what_was_traced_is_not_traced_again() -> None:
+    profile = archprof.profile("lenet5")
+    with pytest.raises(archprof.UsageError, match="batch cannot change it"):
+        archprof.predict(profile, device="t4", batch="1,32")
+
+
+def test_each_device_has_its_price() -> None:
+    rows = archprof.predict("lenet5", device="t4,l4", batch="1,8", price="0.5,2").table().records()
+    for row, price in zip(rows, (0.5, 0.5, 2, 2), strict=True):
+        assert row["cost"] == pytest.approx(row["predicted"] / row["batch"] * 1e6 / 3600 * price)
 
 
 def test_a_wrong_grouping_is_told_before_any_work() -> None:
