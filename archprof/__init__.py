@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from archprof import files
+from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
 from archprof.predictions import predict as predict
+from archprof.probing.ask import probe as probe
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
     from archprof.analysis.memory import MemoryAnswer
+    from archprof.analysis.network.strip import Network
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
     from archprof.measuring.calibrate import Calibration
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
-    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
-    "predict", "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
+    "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "table", "verify", "whatif",
 ]  # fmt: skip
 
 
@@ -40,7 +43,7 @@ def profile(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
 ) -> Profile:  # fmt: skip
     """Trace a model once, without running it, and return what it costs.
 
@@ -59,6 +62,7 @@ def profile(
         optimizer: a class of torch.optim whose step follows the backward pass: "adamw", "sgd(momentum=0.9)".
         accumulate: passes whose gradients are added up before a step; the last of them is traced.
         set_to_none: gradients are dropped after a step, and not set to zero and kept.
+        checkpoint: paths of blocks that run under `torch.utils.checkpoint`, or patterns of them: "layer?.*".
 
     Raises:
         UsageError: the name, its arguments, the inputs or the options do not fit.
@@ -67,7 +71,9 @@ def profile(
     """
     from archprof.tracing.profile import profile_model
 
-    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp)
+    request = PassRequest(
+        batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
     return profile_model(model, inputs, request)
 
 
@@ -79,8 +85,6 @@ def measure(
 ) -> Profile:  # fmt: skip
     """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
 
-    Ctrl-C ends it early, with what was measured so far.
-
     Args:
         model, inputs, dtype, causal, amp: as for `profile`; a saved profile cannot be run.
         device: "cpu" or "cuda".
@@ -89,7 +93,7 @@ def measure(
         channels_last: images and the weights of convolutions have their channels last in memory.
         compile: run what `torch.compile` makes of it; layers are attributed: see `Latency.attributed`.
         rounds: see `Timing.low`; 7 give an interval of 98.4 %.
-        seconds: for all rounds; warm-up (5 s at most) and building come on top.
+        seconds: for all rounds; warm-up (5 s at most) and building come on top. Ctrl-C ends it early, with what it has.
         progress: called with the fraction done and the seconds that are left.
 
     Raises:
@@ -126,6 +130,21 @@ def table(
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
+
+
+def graph(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, depth: int | None = None,
+) -> Network:  # fmt: skip
+    """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
+    from archprof.analysis.network.network import build_network
+    from archprof.measuring.profiles import count_or_measure
+
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
+    return build_network(count_or_measure(model, inputs, request, how), depth=depth)
 
 
 def compare(
@@ -175,30 +194,33 @@ def report(
 
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    profiles = profile_several(_as_list(models), inputs, request, how)
-    facts = page.build_report(profiles, title=title, device=device)
+    facts = page.build_report(profile_several(_as_list(models), inputs, request, how), title=title, device=device)
     files.write_whole(path, html.render_page(facts, plotly=plotly))
 
 
 def check(
     models: Any = (), *, inputs: Any = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
-    measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
+    measure: str | None = None, device: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
     """Hold models against budgets or a baseline: one verdict per model, in order; more is what `check_models` says.
 
     Args:
         models: one or a list of what `profile` takes, with its keywords; none: those that pyproject.toml lists.
         measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
-        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_latency, such as "25M" or "5ms".
+        device: a GPU of the catalogue, whose memory is the most that may be used, as with max_memory.
+        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_memory, max_latency: "25M", "5ms".
     """
     from archprof.budgets.checks import check_models
 
+    request = PassRequest(
+        batch, dtype, train, causal, None, None, None, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
     return check_models(
-        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal, amp=amp),
-        how=request_measurement(measure), baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete,
-        folder=folder,
+        _as_list(models), limits, inputs=inputs, request=request, how=request_measurement(measure), baseline=baseline,
+        tolerance=tolerance, allow_incomplete=allow_incomplete, device=device, folder=folder,
     )  # fmt: skip
 
 
@@ -235,7 +257,7 @@ def inputs(
 
 
 def fit(
-    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None,
+    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None, checkpoint: Sequence[str] = (),
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
@@ -247,36 +269,31 @@ def fit(
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
-    found = fit_to_budgets(
+    request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
+    return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
-        max_memory=max_memory, device=device, inputs=inputs,
-        request=PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp),
-    )  # fmt: skip
-    return tabulate_fit(found)
+        max_memory=max_memory, device=device, inputs=inputs, request=request,
+    ))  # fmt: skip
 
 
 def predict_memory(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, device: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
+    device: str | None = None, advise: bool = False,
 ) -> MemoryAnswer:  # fmt: skip
     """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
 
-    `device` is one of the catalogue, to say whether it fits, or "all"; the rest is as for `profile`.
+    `device` says whether it fits: a name of the catalogue, or "all"; `advise`: what would lower it; else as `profile`.
     """
-    from archprof.analysis import memory
-    from archprof.predicting import devices, workspaces
-    from archprof.predicting.memory import predict_memory as predict
-    from archprof.tracing.profile import profile_model
+    from archprof.analysis.memory import MemoryAnswer
+    from archprof.sweeping.memory import predict_run
 
-    every = device == memory.ALL_DEVICES
-    found = devices.resolve_device(device) if device and not every else None
-    request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp)
-    traced = profile_model(model, inputs, request)
-    return memory.MemoryAnswer(
-        traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found, every
+    request = PassRequest(
+        batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
     )
+    return MemoryAnswer(*predict_run(model, inputs, request, device, advise=advise))
 
 
 def epoch(
@@ -323,21 +340,6 @@ def load(path: str | Path) -> Profile:
     return store.load(path)
 
 
-def list_models(pattern: str = "") -> Table:
-    """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
-    from archprof.analysis.tables import model_list
-    from archprof.sources.zoo_names import match_builtins
-
-    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
-
-
-def list_devices(pattern: str = "") -> Table:
-    """The devices whose name contains `pattern` (or matches it, if it has a `*`); one alone with all its figures."""
-    from archprof.analysis.tables.device_list import tabulate_matches
-
-    return tabulate_matches(pattern)
-
-
 def register_cost(name: str) -> Any:
     """Decorate a function that says what your own op costs; see `archprof.tracing.ops.costs.registry.register_cost`."""
     from archprof.tracing.ops import costs
@@ -346,5 +348,4 @@ def register_cost(name: str) -> Any:
 
 
 def _as_list(models: Any) -> list[Any]:
-    """One model or several, as several."""
     return [*models] if isinstance(models, list | tuple) else [models]

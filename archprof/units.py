@@ -15,7 +15,7 @@ from archprof.errors import UsageError
 
 Unit = Literal[
     "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
-    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number",
 ]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
@@ -32,6 +32,7 @@ UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "hertz": (("MHz", 1e6),),
     "watts": (("W", 1),),
     "money": (("", 1),),
+    "number": (("", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
@@ -84,8 +85,18 @@ class UnitScale:
         return min(self.digits + 1, max(places, -math.floor(math.log10(abs(value) / self.factor))))
 
 
+@dataclass(frozen=True, slots=True)
+class PlainScale(UnitScale):
+    """How numbers of all magnitudes print: three digits, `4.9e-05`, without a prefix."""
+
+    def format(self, value: float | None, within: float = 0.0) -> str:
+        return MISSING_MARK if value is None else f"{value:.3g}"
+
+
 def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     """One scale for all of `values` (base units): the largest reads well and the small ones are not lost."""
+    if unit == "number":
+        return PlainScale("", 1, 3)
     ladder, present = UNIT_LADDERS[unit], [value for value in values if value]
     sizes, whole = [abs(value) for value in present], all(isinstance(value, int) for value in present)
     if not sizes or (whole and ladder[0][1] == 1 and max(sizes) < NO_PREFIX_BELOW):

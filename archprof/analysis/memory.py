@@ -49,9 +49,8 @@ LAYER_COLUMNS = (
 DEVICE_COLUMNS = (
     Column("device", "Device", "path", "its name in the catalogue", 0),
     Column("capacity", "Usable", "bytes", "of its memory", 0),
-    Column("verdict", "Verdict", "text", "by the interval of what is used", 0),
+    Column("verdict", "Verdict", "text", "by the interval of what is needed", 0),
 )
-ALL_DEVICES = "all"
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
@@ -98,7 +97,7 @@ class MemoryAnswer:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it fits on the device; `None` without one."""
-        return judge(self.prediction.device_used_bytes, self.device) if self.device else None
+        return judge(self.prediction.needed_bytes, self.device) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
         """The four peaks; their parts; the layers; the devices, if all were asked for."""
@@ -208,7 +207,7 @@ def tabulate_layers_at_peak(profile: Profile) -> Table:
 def tabulate_verdicts(answer: MemoryAnswer) -> Table:
     """A row for each GPU of the catalogue whose memory is known, the smallest first."""
     known = [device for device in load_catalogue() if device.kind == "gpu" and "mem_gb" in device.figures]
-    verdicts = sorted((judge(answer.device_used_bytes, device) for device in known), key=lambda one: one.capacity)
+    verdicts = sorted((judge(answer.prediction.needed_bytes, device) for device in known), key=lambda one: one.capacity)
     rows = tuple([Row((one.device, one.capacity, one.word)) for one in verdicts])
     return Table(f"{answer.profile.model} on each device", DEVICE_COLUMNS, rows)
 

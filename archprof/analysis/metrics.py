@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from archprof.analysis import elapsed, predicted
+from archprof.analysis import elapsed, predicted, probed
 from archprof.analysis.table import Column, Value
 from archprof.facts import liveness
 from archprof.facts.records import Cost, Op, Profile
@@ -317,9 +317,14 @@ METRICS = (
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
          measured=True),
     *(Metric(**{"by": BY_ROWS, **said}) for said in predicted.COLUMNS),
+    *(_fact(*said, "layer", adds=adds, by_row=by_row) for said, adds, by_row in probed.PROBED_COLUMNS),
+    Metric("vanishing", "First/last grad", "number", "gradient by weight, of the first weight by the last (probe)",
+           whole_value=lambda view: probed.measure_vanishing(view.profile)),
     Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
+    Metric("memory", "Memory", "bytes", "that a GPU would have used, as predicted", adds="maximum", bound="unknown",
+           whole_value=lambda view: view.predict_memory().device_used_bytes.value),
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",

@@ -65,6 +65,17 @@ Optimizer = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
 ]
+Accumulate = Annotated[int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")]
+SetToNone = Annotated[
+    bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
+]
+Checkpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="With --train: paths of blocks that run under torch.utils.checkpoint, as 'layer?.*'. Repeatable.",
+    ),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,

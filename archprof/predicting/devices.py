@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from fnmatch import fnmatchcase
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.files import read_text
 from archprof.predicting import device_names
 
 FIGURE_STATUSES = ("seen", "derived", "measured", "unverified")
@@ -28,6 +30,9 @@ PEAK_FIGURES = {
 
 LISTED_HINT = "All of them: archprof devices"
 SHOWN_NAMES = 8
+
+LARGEST_FILE_BYTES = 2**20
+"""Of a calibration, which has about 2**11."""
 
 
 class Figure(NamedTuple):
@@ -122,18 +127,26 @@ def match_devices(pattern: str) -> list[Device]:
 
 
 def load_calibration(path: Path) -> Device:
-    """The device that a file of `archprof calibrate` is about, with what was measured on it."""
+    """The device that a file of `archprof calibrate` is about, with what was measured on it.
+
+    Raises:
+        ArchprofError: no such file, or no calibration.
+    """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path, LARGEST_FILE_BYTES))
         rates = {
             PEAK_FIGURES[dtype]: rate["p50"]
             for dtype, rate in found["matmul_flop_per_second"].items()
             if dtype in PEAK_FIGURES
         }
         rates["mem_bw"] = found["copy_bytes_per_second"]["p50"]
+        if strange := {figure: rate for figure, rate in rates.items() if not 0 < float(rate) < math.inf}:
+            raise ValueError(f"rates that nothing has: {strange}")
+        if type(found["device"]) is not str:
+            raise TypeError(f"a device cannot be {found['device']!r}")
         figures = {figure: Figure(float(rate), "measured", str(path)) for figure, rate in rates.items()}
         return Device(found["name"], found["device"], re.escape(found["name"]), figures)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ArchprofError(
             f"{path} is no calibration of a device: {error!r}.", "One is made by: archprof calibrate"
         ) from error

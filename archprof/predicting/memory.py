@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from archprof.facts.records import Phase, Profile, Storage
@@ -18,6 +19,7 @@ from archprof.facts.steps import build_step, sum_step_bytes
 from archprof.predicting.allocator import Allocator
 from archprof.predicting.allocator_blocks import Block
 from archprof.predicting.memory_events import Change, Workspaces, is_on_host, list_changes
+from archprof.predicting.memory_room import find_least_room
 
 Category = Literal[
     "weights", "buffers", "constants", "inputs", "gradients", "optimizer state", "activations kept for backward",
@@ -35,6 +37,9 @@ STEPS = 3
 ALLOCATED_SHARES = (0.98, 1.01)
 RESERVED_SHARES = (0.94, 1.10)
 """Between which the measured value lies in nine of ten models of PePR, as shares of the predicted one."""
+
+ROOM_SHARES = (0.99, 1.04)
+"""The same of the least room in which a run goes through, by what is allocated."""
 
 CONTEXT_BYTES = 1_750 * MIB
 CONTEXT_RANGE = (300 * MIB, 2_200 * MIB)
@@ -76,6 +81,7 @@ class MemoryPrediction:
         phases: the peak of each phase.
         timeline: allocated bytes, the most while each op of a later step runs.
         first_step_peak: allocated in the first step of the optimizer's run; `None` without one.
+        profile, workspaces: what was replayed.
     """
 
     live_peak_bytes: Estimate
@@ -86,6 +92,16 @@ class MemoryPrediction:
     phases: tuple[Moment, ...]
     timeline: tuple[int, ...]
     first_step_peak: int | None
+    profile: Profile = field(repr=False, compare=False)
+    workspaces: Workspaces = field(repr=False, compare=False)
+
+    @cached_property
+    def needed_bytes(self) -> Estimate:
+        """The least memory of a device in which the run goes through, with the context: whether it fits."""
+        peaks = self.allocated_peak_bytes.value, self.reserved_peak_bytes.value
+        room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
+        low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
+        return Estimate(room + CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
 
 
 def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction:
@@ -106,6 +122,8 @@ def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction
         phases,
         tuple(replay.timeline),
         replay.first_step_peak if profile.training else None,
+        profile,
+        workspaces,
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a run fits on a device: what it uses against what can be used there."""
+"""Whether a run fits on a device: what it needs against what can be used there."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def find_capacity(device: Device) -> int:
     return int(figure.value / 1e9 * GIB * share)
 
 
-def judge(used: Estimate, device: Device) -> Verdict:
-    """Whether what is used fits, by its interval; `UsageError` as `find_capacity`."""
+def judge(needed: Estimate, device: Device) -> Verdict:
+    """Whether what is needed is there, by its interval; `UsageError` as `find_capacity`."""
     capacity = find_capacity(device)
-    if used.low > capacity:
+    if needed.low > capacity:
         word: VerdictWord = "does not fit"
-    elif used.high is not None and used.high <= capacity:
+    elif needed.high is not None and needed.high <= capacity:
         word = "fits"
     else:
         word = "too close to say"

@@ -7,6 +7,7 @@ optimizer's state is made in the first step and stays; gradients go before the n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -57,8 +58,32 @@ def list_changes(profile: Profile, workspaces: Workspaces, steps: int = 3) -> It
     """The events of so many steps."""
     run = _Run(profile, workspaces)
     yield from run.begin()
+    later = None
     for number in range(steps):
-        yield from run.run_step(number, build_step(profile, "first" if number == 0 else "steady"))
+        if number < 2:  # all steps but the first are alike
+            later = _Schedule(profile, build_step(profile, "first" if number == 0 else "steady"))
+        assert later is not None
+        yield from run.run_step(number, later)
+
+
+class _Schedule:
+    """Which storages are there before a step, and which each of its ops makes and ends, by position."""
+
+    def __init__(self, profile: Profile, step: Step) -> None:
+        self.ops = step.ops
+        self.before: list[int] = []
+        self.made: defaultdict[int, list[int]] = defaultdict(list)
+        self.ends: defaultdict[int, list[int]] = defaultdict(list)
+        for index, first, last, made, dropped in step.lives:
+            storage = profile.storages[index]
+            if is_on_host(storage):
+                continue
+            if made:
+                self.made[first].append(index)
+            elif storage.role == "input":
+                self.before.append(index)
+            if dropped or not _outlives_step(storage, profile):
+                self.ends[last].append(index)
 
 
 class _Run:
@@ -76,26 +101,15 @@ class _Run:
             if storage.born is None and storage.role != "input":
                 yield self._allocate(index, storage, -1, 0)
 
-    def run_step(self, number: int, step: Step) -> Iterator[Change]:
+    def run_step(self, number: int, step: _Schedule) -> Iterator[Change]:
         storages = self.profile.storages
-        count = max(len(step.ops), 1)
-        made: list[list[int]] = [[] for _ in range(count)]
-        ends: list[list[int]] = [[] for _ in range(count)]
-        for life in step.lives:
-            storage = storages[life.storage]
-            if is_on_host(storage):
-                continue
-            if life.made:
-                made[life.first].append(life.storage)
-            elif storage.role == "input":
-                yield self._allocate(life.storage, storage, -1, number)
-            if life.dropped or not _outlives_step(storage, self.profile):
-                ends[life.last].append(life.storage)
+        for index in step.before:
+            yield self._allocate(index, storages[index], -1, number)
         for position, index_of_op in enumerate(step.ops):
-            for index in made[position]:
+            for index in step.made.get(position, ()):
                 yield self._allocate(index, storages[index], position, number)
             yield from self._lend(index_of_op, position, number)
-            for index in ends[position]:
+            for index in step.ends.get(position, ()):
                 yield self._free(index, position, number)
 
     def _allocate(self, index: int, storage: Storage, position: int, step: int) -> Change:

@@ -98,7 +98,7 @@ def fit_to_budgets(
             "depth" (a keyword of the factory; depth of a block spec is the number behind its only repetition).
         max_params, max_macs, max_flops: counts of one forward, such as 25_000_000 or "25M".
         max_activation: bytes, in the dtype of the pass, or a text such as "60MiB".
-        max_memory: bytes of a GPU that the pass may use, as predicted.
+        max_memory: bytes of a GPU in which the pass must go through, as predicted.
         device: in the catalogue; its memory is the most.
 
     Raises:
@@ -148,7 +148,7 @@ def _make_step(value: int, label: str, tried: Attempt, in_memory: bool) -> FitSt
     activation = totals.activation_bytes[tried.profile.dtype]
     costs = {"params": totals.params, "macs": totals.macs, "flops": totals.flops, "activation": activation}
     if in_memory:
-        costs["memory"] = predict_memory(tried.profile, choose_workspaces(None)).device_used_bytes.value
+        costs["memory"] = predict_memory(tried.profile, choose_workspaces(None)).needed_bytes.value
     return FitStep(value, label, costs, totals.complete, tried.problem)
 
 

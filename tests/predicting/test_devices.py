@@ -231,6 +231,15 @@ def test_an_unknown_device_is_no_device():
         devices.resolve_device("NVIDIA H1O0 PCIe")
 
 
+@pytest.mark.parametrize(
+    ("said", "near"), [("h10", "NVIDIA H100 NVL"), ("409", "NVIDIA GeForce RTX 4090"), ("a100 sxn4", "A100 SXM4 80GB")]
+)
+def test_a_word_that_is_nearly_right_names_what_is_near(said, near):
+    with pytest.raises(UnknownName, match="Near it: ") as told:
+        devices.resolve_device(said)
+    assert near in told.value.allowed
+
+
 def test_a_laptop_gpu_is_not_the_card_of_its_name():
     for name in (
         "NVIDIA GeForce RTX 3080 Laptop GPU",

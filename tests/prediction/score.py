@@ -8,24 +8,26 @@ are put together. Nothing is fitted to a row.
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import re
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from timm.layers import set_fused_attn
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import archprof
 from archprof.facts.records import Op, Profile
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.workspaces import CONVOLUTION_BACKWARD_BYTES, choose_workspaces
+from prediction.brackets import score_brackets
+from prediction.halves import halves
+from prediction.language_models import score_llama2, score_recorded
+from prediction.rows import read_rows
 
-DATA = Path(__file__).parent / "data"
 GRID = (90_000_000, 100_000_000, 115_000_000, 130_000_000)
 """What the workspace of a convolution's backward is chosen from."""
 
@@ -62,24 +64,6 @@ class Errors:
 
     def __str__(self) -> str:
         return f"{self.what:<34} {len(self.values):>5} {self.median:>8.2%} {self.p90:>8.2%} {self.under:>12.0%}"
-
-
-def family(model: str) -> str:
-    """The letters with which a model's name begins: resnet50 and resnet101 are of one family."""
-    return re.sub(r"^timm:(legacy_|gluon_|tf_)?([a-z]+).*", r"\2", model)
-
-
-def halves(models: Iterable[str]) -> dict[str, int]:
-    """Every other family in the order of the alphabet, by model."""
-    models = sorted(set(models))
-    families = sorted({family(model) for model in models})
-    return {model: families.index(family(model)) % 2 for model in models}
-
-
-def read_rows(name: str) -> list[dict[str, str]]:
-    path = DATA / name
-    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
-    return list(csv.DictReader(text.splitlines()))
 
 
 def workspace_of(nbytes: int) -> Callable[[Op], int]:
@@ -153,9 +137,17 @@ def main(words: list[str] | None = None) -> None:
     print(f"{'':<34} {'rows':>5} {'median':>8} {'p90':>8} {'under by 2%':>12}")
     for errors in score_pepr(asked.quick):
         print(errors)
-    if not asked.quick:
-        for errors in score_device(asked.every):
-            print(errors)
+    if asked.quick:
+        return
+    for errors in score_device(asked.every):
+        print(errors)
+    print(f"\n{'':<34} {'rows':>5} {'refused':>8} {'caught':>8}")
+    for mode, every in (("train", asked.every), ("infer", 2 * asked.every)):
+        for caught in score_brackets(mode, every):
+            print(caught)
+    print(f"\n{'peak allocated [GB]':<46} {'ours':>8} {'measured':>8} {'error':>7}")
+    for compared in (*score_recorded(), *score_llama2()):
+        print(compared)
 
 
 if __name__ == "__main__":

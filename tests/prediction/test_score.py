@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("timm")
 
 from prediction import score
+from prediction.halves import halves
 
 
 def test_a_sample_of_the_models_of_pepr() -> None:
@@ -20,7 +21,7 @@ def test_a_sample_of_the_models_of_pepr() -> None:
 
 def test_halves_split_families_and_not_models() -> None:
     names = ["timm:resnet50", "timm:resnet101", "timm:resnext50_32x4d", "timm:vgg11", "timm:vgg13(num_classes=7)"]
-    half = score.halves(names)
+    half = halves(names)
     assert half["timm:resnet50"] == half["timm:resnet101"] != half["timm:resnext50_32x4d"]
     assert half["timm:vgg11"] == half["timm:vgg13(num_classes=7)"]
 

@@ -12,6 +12,8 @@ from typing import Literal
 
 from archprof.analysis.compare.comparison import Comparison, compare_views, validate_comparison
 from archprof.analysis.compare.findings import Finding
+from archprof.analysis.network.network import INNER_COLUMNS, build_network
+from archprof.analysis.network.strip import Network
 from archprof.analysis.report import appendix, charts, joint_charts, model_findings, tiles, treemap
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.tiles import Tile
@@ -37,6 +39,7 @@ class ModelPage:
         profile: what all of it is read off.
         tiles: the numbers of the first screen.
         findings: sentences about this model alone; `rows` are names of rows of `table`, `columns` keys of its columns.
+        network: its blocks along its length.
         nodes: its modules as nested boxes.
         table: every layer, as a tree.
         charts: see `archprof.analysis.report.charts.build_charts`.
@@ -45,6 +48,7 @@ class ModelPage:
     profile: Profile
     tiles: tuple[Tile, ...]
     findings: tuple[Finding, ...]
+    network: Network
     nodes: tuple[TreemapNode, ...]
     table: Table
     charts: tuple[ChartData, ...]
@@ -102,7 +106,7 @@ def build_report(
         if known and profile.measurement:
             validate_roof(known, profile.measurement.ran)
     views = [PageView(profile, known) for profile in profiles]
-    pages = tuple(map(_page, views))
+    pages = tuple(_page(view, INNER_COLUMNS // len(views)) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
@@ -115,11 +119,12 @@ def build_report(
     )
 
 
-def _page(view: PageView) -> ModelPage:
+def _page(view: PageView, inner: int) -> ModelPage:
     return ModelPage(
         profile=view.profile,
         tiles=tiles.build_tiles(view),
         findings=model_findings.choose_model_findings(view),
+        network=build_network(view, inner=inner),
         nodes=treemap.build_treemap(view),
         table=view.table,
         charts=charts.build_charts(view),

@@ -9,6 +9,7 @@ from typing import Any
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_op, sum_counts
 from archprof.analysis.predicted import NOT_PREDICTED_NOTE, PREDICTED_KEYS
+from archprof.analysis.probed import PROBED_KEYS
 from archprof.analysis.table import Row, Table, Value
 from archprof.analysis.tables import notes, stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, TreeLines
@@ -28,6 +29,7 @@ from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
 
 NOT_MEASURED_NOTE = "Nothing was measured here, so measured columns are empty: add --measure cpu or --cuda."
+NOT_PROBED_NOTE = "Nothing was probed here, so columns of a probe are empty: see archprof probe."
 NO_RATIO_NOTE = (
     "{} is left out where an op has no cost rule or the forward stopped: a ratio of lower bounds is no bound."
 )
@@ -105,6 +107,8 @@ def _lacking(profile: Profile, keys: Sequence[str]) -> list[str]:
         notes.append(NOT_MEASURED_NOTE)
     if profile.prediction is None and not set(keys).isdisjoint(PREDICTED_KEYS):
         notes.append(NOT_PREDICTED_NOTE)
+    if profile.probe is None and not set(keys).isdisjoint(PROBED_KEYS):
+        notes.append(NOT_PROBED_NOTE)
     ratios = [metric.header for metric in shown if metric.adds == "ratio" and not metric.measured]
     return notes + ([] if profile.totals.complete else [NO_RATIO_NOTE.format(header) for header in ratios])
 

@@ -23,12 +23,13 @@ from archprof.analysis.report.tiles import Tile
 from archprof.render.page import figures, treemap_svg
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.strip_section import RenderedStrips, render_strips
 from archprof.version import __version__
 
 PlotlyEmbedding = Literal["inline", "gzip", "none"]
 
-DETAIL_CHARTS = ("stage_", "intensity", "activation")
-"""Pictures, by the start of their keys, that a model has only on a page of its own."""
+DETAIL_CHARTS = ("intensity",)
+"""Pictures, by their keys, that a model has only on a page of its own."""
 
 MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
@@ -41,8 +42,9 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
             all. The drawn pictures are there in each case, and stay where plotly cannot run.
     """
-    script, style, version = _file("page.js"), _file("page.css") + _bar_styles(), __version__
-    pictures = dict(_pictures(report))
+    script = _file("page.js") + _file("pictures.js")
+    style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
+    pictures, strips = dict(_pictures(report)), _strips(report)
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
         policy=_policy([script, library] if library else [script], style, library != ""),
@@ -54,10 +56,11 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         nav=_nav(report),
         tiles=_tiles(report.models),
         findings=_findings(report),
+        strips=strips.shown,
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
         sections=_sections(report),
         appendix=_appendix(report),
-        payload=_payload(pictures, library, plotly) + f"<script>{script}</script>",
+        payload=_pack_insides(strips.packed) + _payload(pictures, library, plotly) + f"<script>{script}</script>",
     )
 
 
@@ -122,9 +125,7 @@ def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
     if report.comparison is None:
         return list(model.charts)
     together = {series.key for series in report.charts}
-    return [
-        series for series in model.charts if series.key not in together and not series.key.startswith(DETAIL_CHARTS)
-    ]
+    return [series for series in model.charts if series.key not in together.union(DETAIL_CHARTS)]
 
 
 class _RowAnchors:
@@ -181,6 +182,15 @@ def _links(found: Sequence[tuple[str, str]]) -> str:
         shown.append(tag("a", escape_text(short), href=f"#{id}", title=name if short != name else None))
     more = f"and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
     return " ".join(shown) + (f" {tag('span', more)}" if more else "")
+
+
+def _strips(report: Report) -> RenderedStrips:
+    letters = [_letter(report, i).strip() for i in range(len(report.models))]
+    return render_strips([page.network for page in report.models], letters, _RowAnchors(report).find_module_row)
+
+
+def _pack_insides(packed: str) -> str:
+    return f'<script type="application/gzip" id="insides">{_packed(packed)}</script>' if packed else ""
 
 
 def _nav(report: Report) -> str:
