@@ -113,13 +113,14 @@ def table(
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
     by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
-    sort: str | None = None, top: int | None = None,
+    sort: str | None = None, top: int | None = None, device: str | None = None,
 ) -> Table:  # fmt: skip
     """What every layer of one model costs.
 
     Args:
         model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
         measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
+        device: on which to predict its time, too: a name of the catalogue, or a file of `archprof calibrate`.
         by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
     from archprof.analysis.tables import layers
@@ -129,14 +130,15 @@ def table(
     layers.validate_table_options(**view)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
+    return layers.tabulate_layers(count_or_measure(model, inputs, request, how, device), **view)
 
 
 def graph(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    measure: str | None = None, channels_last: bool = False, compile: bool = False, depth: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, device: str | None = None,
+    depth: int | None = None,
 ) -> Network:  # fmt: skip
     """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
     from archprof.analysis.network.network import build_network
@@ -144,14 +146,14 @@ def graph(
 
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    return build_network(count_or_measure(model, inputs, request, how), depth=depth)
+    return build_network(count_or_measure(model, inputs, request, how, device), depth=depth)
 
 
 def compare(
     *models: Any, inputs: Any = None, by: str = "auto",
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    measure: str | None = None, channels_last: bool = False, compile: bool = False,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, device: str | None = None,
 ) -> Comparison:  # fmt: skip
     """Architectures side by side: a summary with ratios to the first, what is worth saying, and aligned rows.
 
@@ -168,7 +170,7 @@ def compare(
     comparison.validate_comparison(len(models), by=by)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    return comparison.compare(profile_several(models, inputs, request, how), by=by)
+    return comparison.compare(profile_several(models, inputs, request, how, device), by=by)
 
 
 def report(
@@ -186,7 +188,7 @@ def report(
         inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
         plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
-        device: draw the roof of this one: a name of the catalogue, or a file that `archprof calibrate` wrote.
+        device: on which to predict times; of what was measured, the one whose roof is drawn, as for `table`.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several

@@ -226,13 +226,13 @@ def _closure(profile: Profile, latency: Latency) -> Iterator[str]:
         yield f"The rows were not timed; the whole model takes {show_with_interval(truth)}."
 
 
-def show_with_interval(elapsed: Elapsed) -> str:
+def show_with_interval(elapsed: Elapsed | PredictedTime) -> str:
     """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`."""
     scale = units.choose_unit_scale([elapsed.high], "seconds")
     return f"{scale.format(elapsed.seconds, elapsed.half_interval)} {show_interval(elapsed)}"
 
 
-def show_interval(elapsed: Elapsed) -> str:
+def show_interval(elapsed: Elapsed | PredictedTime) -> str:
     """The least and greatest of the rounds: `[12.1, 12.6] ms`."""
     scale = units.choose_unit_scale([elapsed.high], "seconds")
     low, high = (scale.format(one, elapsed.half_interval) for one in (elapsed.low, elapsed.high))

@@ -49,15 +49,14 @@ def report(
     compile: options.Compile = False,
     device: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|x.json", help="Draw the roof of this device: of the catalogue, or made by calibrate."
-        ),
+        typer.Option(metavar="NAME|x.json", help="Predict times on this device; of what was measured, draw its roof."),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
     from archprof.facts.ran import Ran
-    from archprof.predicting import devices, roofline
+    from archprof.predicting import roofline
+    from archprof.predicting.runs import choose_one_device
 
     with error_boundary(debug):
         if plotly not in PLOTLY_EMBEDDINGS:
@@ -65,7 +64,7 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
-        known = None if device is None else devices.resolve_device(device)
+        known = None if device is None else choose_one_device(device).device
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         if known is not None and how is not None:
             roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring

@@ -12,6 +12,7 @@ from archprof.facts.predicted import LatencyPrediction
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device, find_devices_called, resolve_device
 from archprof.predicting.latency import predict_latency
+from archprof.predicting.latency.rates import find_rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +104,12 @@ def add_prediction(profile: Profile, prediction: LatencyPrediction) -> Profile:
     return replace(profile, overlays=(*others, prediction))
 
 
-def predict_on(profile: Profile, name: str | None, how: RunRequest | None = None) -> Profile:
-    """The profile with what it should take on the one device of that name; as it is where there is no name.
+def predict_on(profile: Profile, name: str, how: RunRequest | None = None) -> Profile:
+    """The profile with what it should take on the one device of that name.
 
     Raises:
         UsageError: as `choose_device`, or for several names.
     """
-    if name is None:
-        return profile
     device, note = choose_one_device(name)
     prediction = predict_pass(profile, device, how)
     return add_prediction(profile, replace(prediction, notes=(note, *prediction.notes)) if note else prediction)
@@ -121,3 +120,8 @@ def choose_one_device(name: str) -> ChosenDevice:
     if "," in name and not name.endswith(".json"):
         raise UsageError(f"{name!r} names several devices.", "One at a time here; several: archprof predict.")
     return choose_device(name)
+
+
+def validate_device(name: str) -> None:
+    """Raise what `predict_on` would raise for a name, before there is a profile."""
+    find_rates(choose_one_device(name).device)

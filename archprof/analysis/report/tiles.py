@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.report.view import PageView
+from archprof.facts.predicted import LatencyPrediction
 
 FLOPS_NOTE = "2 x MACs and all other arithmetic"
 
@@ -58,11 +60,21 @@ def build_tiles(view: PageView) -> tuple[Tile, ...]:
 def _latency(view: PageView) -> Tile:
     """Of the whole model without marks, with its interval and where it was measured."""
     measurement, time = view.profile.measurement, view.time
+    if time is None and view.profile.prediction is not None:
+        return _predicted_latency(view.profile.prediction)
     if measurement is None or time is None:
         return Tile("latency", None, "seconds", None, False, "not measured")
     where = measurement.device_title
     words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{where}"
     return Tile("latency", time.seconds, "seconds", None, False, words, time.half_interval)
+
+
+def _predicted_latency(found: LatencyPrediction) -> Tile:
+    """Of the whole pass, with its interval, the device and its standing where that makes it a bound."""
+    time = PredictedTime(*found.whole)
+    least = "a bound" if found.standing == "bound" else "predicted"
+    words = f"{elapsed.show_interval(time)}; {least} on {found.device}"
+    return Tile("latency", time.seconds, "seconds", None, not found.complete, words, time.half_interval)
 
 
 def _field(view: PageView) -> Tile:
