@@ -113,7 +113,7 @@ def table(
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
     by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
-    sort: str | None = None, top: int | None = None, device: str | None = None,
+    sort: str | None = None, top: int | None = None, all: bool = False, device: str | None = None,
 ) -> Table:  # fmt: skip
     """What every layer of one model costs.
 
@@ -121,12 +121,12 @@ def table(
         model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
         measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
         device: on which to predict its time, too: a name of the catalogue, or a file of `archprof calibrate`.
-        by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
+        by, depth, columns, sort, top, all: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
     from archprof.analysis.tables import layers
     from archprof.measuring.profiles import count_or_measure
 
-    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top}
+    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top, "all": all}
     layers.validate_table_options(**view)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
@@ -134,11 +134,10 @@ def table(
 
 
 def graph(
-    model: Any, inputs: Any = None, *,
+    model: Any, inputs: Any = None, *, depth: int | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False, device: str | None = None,
-    depth: int | None = None,
 ) -> Network:  # fmt: skip
     """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
     from archprof.analysis.network.network import build_network
@@ -183,12 +182,10 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes.
-        path: of the file, which is written whole or not at all.
-        inputs, batch, dtype, train, …: as for `compare`.
-        title: of the page; the names of the models if not given.
+        models: one or a list of: profiles, or what `profile` takes; the keywords of a pass are as for `compare`.
+        path, title: of the file, which is written whole or not at all; of the page, left out: the names of the models.
         plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
-        device: on which to predict times; of what was measured, the one whose roof is drawn, as for `table`.
+        device: on which to predict times, as for `table`; of what was measured, whose roof is drawn.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several

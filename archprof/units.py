@@ -111,6 +111,15 @@ def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     return UnitScale(symbol, factor, 1 if unit == "share" or max(sizes) >= 1000 * factor else 2)
 
 
+def choose_total_scale(total: float, unit: str) -> UnitScale:
+    """One scale for a total and its parts: the total has from two to four digits before its point, or no prefix."""
+    ladder = UNIT_LADDERS[unit]
+    if abs(total) < NO_PREFIX_BELOW and isinstance(total, int):
+        return UnitScale(*ladder[0], digits=0)
+    symbol, factor = max((step for step in ladder if step[1] * 10 <= abs(total)), key=lambda step: step[1])
+    return UnitScale(symbol, factor, 2 if abs(total) < 100 * factor else 1)
+
+
 def show_quantity(value: float | None, unit: str) -> str:
     """One number with its own prefix: `4.09 G`, `96.00 MiB`, `3.20 ms`."""
     scale = choose_unit_scale([value], unit)

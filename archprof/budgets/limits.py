@@ -10,7 +10,8 @@ from fractions import Fraction
 
 from archprof import units
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
@@ -57,7 +58,7 @@ def measure_total(metric: Metric, view: ProfileView) -> float:
     Raises:
         UsageError: it is measured, and the profile was not.
     """
-    value: float | None = metric.of_model(view)
+    value: float | None = measure_model(metric, view)
     if value is None:
         raise UsageError(
             f"{view.name} was not measured, so its {metric.word} cannot be held against a limit.",

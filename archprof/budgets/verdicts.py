@@ -14,7 +14,7 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.metrics import Metric
+from archprof.analysis.metric import Metric
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes

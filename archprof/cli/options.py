@@ -88,7 +88,10 @@ By = Annotated[str, typer.Option(help="Rows: layer, stage, kind or op.")]
 Depth = Annotated[int | None, typer.Option(help="Fold layers deeper than this.")]
 Columns = Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Columns to show; `help` lists them all.")]
 Sort = Annotated[str | None, typer.Option(metavar="KEY", help="Sort by a column, largest first.")]
-Top = Annotated[int | None, typer.Option(help="Only the largest rows (by MACs, or by --sort).")]
+Top = Annotated[
+    int | None, typer.Option(help="Only the largest rows: by --sort, the first number of --columns, or MACs.")
+]
+All = Annotated[bool, typer.Option("--all", help="Every row: nothing folded, where there are more than 25.")]
 Batches = Annotated[
     str,
     typer.Option(

@@ -294,7 +294,7 @@ class Profile:
         """What a notebook shows: small, without plotly."""
         from archprof.analysis import of_profile
 
-        return str(of_profile.notebook_table(self)._repr_html_())
+        return str(of_profile.table(self)._repr_html_())
 
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all; `archprof.load` reads it back."""

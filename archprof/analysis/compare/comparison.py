@@ -14,7 +14,7 @@ from archprof.analysis.compare import align, findings, pair_findings, predicted_
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.predicted_times import are_alike_predicted, find_predicted_time
 from archprof.analysis.compare.side_by_side import divide
-from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.probe_findings import compare_probes
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
@@ -173,7 +173,7 @@ def _sources(views: Sequence[ProfileView]) -> list[str]:
 
 def _summary(views: Sequence[ProfileView]) -> Table:
     """One row for each model; a measure that no model has gets no column."""
-    values = {column: [METRIC_BY_KEY[column.key].of_model(view) for view in views] for column in SUMMARY_MEASURES}
+    values = {column: [measure_model(METRIC_BY_KEY[column.key], view) for view in views] for column in SUMMARY_MEASURES}
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:

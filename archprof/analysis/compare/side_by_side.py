@@ -16,7 +16,8 @@ from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
 from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines

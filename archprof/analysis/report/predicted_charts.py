@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.counts import compute_intensity
 from archprof.analysis.report.view import PageView
 from archprof.predicting.devices import load_catalogue
 from archprof.predicting.roofline import Roof
@@ -14,10 +14,10 @@ def predict_rates(view: PageView) -> list[RatePoint]:
     """Intensity, FLOP/s and name of the rows that compute, the fastest first."""
     rates = []
     for row, own in enumerate(view.own_counts):
-        intensity, time = METRIC_BY_KEY["intensity"].compute(own), own.predicted
+        intensity, time = compute_intensity(own), own.predicted
         flops = own.flops + (own.backward_flops or 0)
         if intensity and time and flops:
-            rates.append((float(intensity), flops / time.seconds, view.table_row_name(row)))  # type: ignore[arg-type]
+            rates.append((intensity, flops / time.seconds, view.table_row_name(row)))
     return sorted(rates, key=lambda rate: -rate[1])
 
 

@@ -18,6 +18,8 @@ UNCOUNTED_NOTE = (
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
 
+REPEATS_NOTE = "x n: n equal parts in one row; what stands below it is summed over them."
+
 STOPPED_NOTE = (
     "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
 )
@@ -32,6 +34,12 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
     """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
     asked, *phase = describe_pass(profile)
     return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
+
+
+def describe_fold(rows: int, repeats: bool) -> tuple[str, ...]:
+    """That a table is folded, and how to see all of it."""
+    folded = f"Folded from {rows:,} rows; all of them: --all, or unfolded() in Python."
+    return (folded, REPEATS_NOTE) if repeats else (folded,)
 
 
 def describe_certainty(profile: Profile) -> str:

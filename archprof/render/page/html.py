@@ -42,7 +42,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
             all. The drawn pictures are there in each case, and stay where plotly cannot run.
     """
-    script = _file("page.js") + _file("pictures.js")
+    script = _file("tables.js") + _file("page.js") + _file("pictures.js")
     style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
     pictures, strips = dict(_pictures(report)), _strips(report)
     library = "" if plotly == "none" else _plotly()
