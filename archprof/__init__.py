@@ -260,18 +260,16 @@ def fit(
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
+    max_latency: float | str | None = None,
 ) -> Table:  # fmt: skip
-    """The largest setting of a model that stays inside its budgets, beside its neighbours.
-
-    The arguments, and what it raises, are those of `archprof.sweeping.fit.fit_to_budgets`.
-    """
+    """The largest setting inside the budgets, beside its neighbours; see `archprof.sweeping.fit.fit_to_budgets`."""
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
     request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
     return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
-        max_memory=max_memory, device=device, inputs=inputs, request=request,
+        max_memory=max_memory, max_latency=max_latency, device=device, inputs=inputs, request=request,
     ))  # fmt: skip
 
 
