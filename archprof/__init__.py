@@ -4,8 +4,7 @@
     profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
     print(profile.table())
 
-There is a function for each command, with the options of the command as keywords. Importing archprof imports neither
-torch nor anything else that is large: each function gets what it needs when it is called.
+There is a function for each command, with its options as keywords. Importing archprof imports nothing that is large.
 """
 
 from __future__ import annotations
@@ -19,13 +18,12 @@ from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
-from archprof.predictions import predict as predict
-from archprof.probing.ask import probe as probe
+from archprof.predictions import predict, predict_memory
+from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
-    from archprof.analysis.memory import MemoryAnswer
     from archprof.analysis.network.strip import Network
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
@@ -35,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
     "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
-    "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify",
+    "whatif",
 ]  # fmt: skip
 
 
@@ -83,7 +82,7 @@ def measure(
     channels_last: bool = False, compile: bool = False, rounds: int = 7, seconds: float = 20.0,
     amp: str | None = None, progress: Callable[[float, float], None] | None = None,
 ) -> Profile:  # fmt: skip
-    """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
+    """Trace a model, then run a copy of it: the profile also says how long each layer takes. Ctrl-C ends it early.
 
     Args:
         model, inputs, dtype, causal, amp: as for `profile`; a saved profile cannot be run.
@@ -98,7 +97,7 @@ def measure(
 
     Raises:
         DoesNotFit: the device has too little memory for this batch.
-        Others: as for `profile`; `ArchprofError` also when the model does not run on the device.
+        Others: as for `profile`; `ArchprofError` also when it does not run there.
     """
     from archprof.measuring.run import measure_model
 
@@ -174,7 +173,7 @@ def compare(
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
-    title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip", device: str | None = None,
+    title: str | None = None, plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
@@ -182,19 +181,26 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes; the keywords of a pass are as for `compare`.
+        models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`; see `compare`.
         path, title: of the file, which is written whole or not at all; of the page, left out: the names of the models.
-        plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
-        device: on which to predict times, as for `table`; of what was measured, whose roof is drawn.
+        plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
+        device: what they take and need there, as for `table`, and its roof.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
-    from archprof.render.page import html
+    from archprof.render.page import html, run_page
+    from archprof.sweeping.trials import try_rewrites
 
-    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    if files.is_run_path(models):
+        files.write_whole(path, run_page.render_run(models, title))
+        return
+    how, several = request_measurement(measure, channels_last=channels_last, compiled=compile), _as_list(models)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    facts = page.build_report(profile_several(_as_list(models), inputs, request, how), title=title, device=device)
-    files.write_whole(path, html.render_page(facts, plotly=plotly))
+    profiles = profile_several(several, inputs, request, how)
+    tried = try_rewrites(several, inputs, profiles, request)
+    facts = page.build_report(profiles, title=title, device=device, tried=tried)
+    embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
+    files.write_whole(path, html.render_page(facts, plotly=embedding))
 
 
 def check(
@@ -273,26 +279,6 @@ def fit(
     ))  # fmt: skip
 
 
-def predict_memory(
-    model: Any, inputs: Any = None, *,
-    batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
-    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
-    device: str | None = None, advise: bool = False,
-) -> MemoryAnswer:  # fmt: skip
-    """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
-
-    `device` says whether it fits: a name of the catalogue, or "all"; `advise`: what would lower it; else as `profile`.
-    """
-    from archprof.analysis.memory import MemoryAnswer
-    from archprof.sweeping.memory import predict_run
-
-    request = PassRequest(
-        batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
-    )
-    return MemoryAnswer(*predict_run(model, inputs, request, device, advise=advise))
-
-
 def epoch(
     models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
     measure: str = "cpu", channels_last: bool = False, compile: bool = False, amp: str | None = None,
@@ -312,10 +298,7 @@ def epoch(
 
 
 def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
-    """Count a model, as `profile` takes it, by other means too: torch's own counter, fvcore, and published figures.
-
-    Each difference stands with the ops that explain it; what they leave over is called unexplained.
-    """
+    """Count a model by other means too (torch's counter, fvcore, published figures), each difference with its ops."""
     from archprof.analysis.tables.verify import tabulate_verification
     from archprof.tracing.verify import count_by_sources
 
@@ -331,7 +314,7 @@ def calibrate(device: str = "cuda") -> Calibration:
 
 
 def load(path: str | Path) -> Profile:
-    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where it cannot be read."""
+    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where that cannot be."""
     from archprof.facts import store
 
     return store.load(path)

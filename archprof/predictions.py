@@ -1,4 +1,4 @@
-"""`archprof.predict`: how long a model takes on devices that nobody has here.
+"""`archprof.predict` and `predict_memory`: what a model takes on devices that nobody has here.
 
 Importing this imports no torch; a saved profile is predicted without.
 """
@@ -13,6 +13,7 @@ from archprof.facts.request import PassRequest
 
 if TYPE_CHECKING:
     from archprof.analysis.latency import LatencyAnswer
+    from archprof.analysis.memory import MemoryAnswer
 
 
 def predict(
@@ -56,6 +57,26 @@ def predict(
     notes = tuple(one.note for one in chosen if one.note)
     each = len(passes) // len(chosen)
     return LatencyAnswer(passes, tuple(price for price in prices for _ in range(each)), by, notes)
+
+
+def predict_memory(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
+    device: str | None = None, advise: bool = False,
+) -> MemoryAnswer:  # fmt: skip
+    """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
+
+    `device` says whether it fits: a name of the catalogue, or "all"; `advise`: what would lower it; else as `profile`.
+    """
+    from archprof.analysis.memory import MemoryAnswer
+    from archprof.sweeping.memory import predict_run
+
+    request = PassRequest(
+        batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
+    return MemoryAnswer(*predict_run(model, inputs, request, device, advise=advise))
 
 
 def read_batches(batch: int | str | Iterable[int]) -> list[int]:

@@ -15,12 +15,13 @@ from archprof.errors import UsageError
 
 Unit = Literal[
     "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
-    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number", "whole",
 ]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
+    "whole": (("", 1),),
     "bytes": (("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)),
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
     "duration": (("s", 1), ("min", 60), ("h", 3600)),

@@ -1,16 +1,14 @@
 """What is counted and measured: every metric once, with its key, header, unit, meaning and how it adds up.
 
-Tables, charts, limits and comparisons take these from here, and say only which metrics they show and in which order.
-
-A new column of the layer tables is one entry in `METRICS` and one test (`tests/analysis/test_metrics.py` has those of
+Tables, charts, limits and comparisons take these from here, and say only which they show and in which order. A new
+column of the layer tables is one entry in `METRICS` and one test (`tests/analysis/test_metrics.py` has those of
 arithmetic intensity). Its place there is its place in `--columns help`:
 
     _sum("convs", "Convs", "count", 9, "convolutions that ran", of_op=lambda op: int(op.name == "aten.convolution")),
     _ratio("intensity", "Intensity", "flops_per_byte", 9, "…", ("flops", "backward_flops"), ("bytes_moved",)),
 
-`--columns KEY`, `--sort KEY`, every format, the total and the groupings have it then. A sum is made of the ops
-(`of_op`) or read for each row (`by_row`); a ratio is that of the sums of the group, and `None` where one of them is a
-lower bound.
+`--columns KEY`, `--sort KEY`, every format and grouping have it then. A sum is made of the ops (`of_op`) or read for
+each row (`by_row`); a ratio is that of the sums of the group, and `None` where one of them is a lower bound.
 """
 
 from __future__ import annotations
@@ -221,8 +219,8 @@ METRICS = (
     Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
-    Metric("memory", "Memory", "bytes", "that a GPU would have used, as predicted", adds="maximum", bound="unknown",
-           whole_value=lambda view: view.predict_memory().device_used_bytes.value),
+    Metric("memory", "Memory", "bytes", "of a GPU that it needs, as predicted", adds="maximum", bound="unknown",
+           whole_value=lambda view: view.predict_memory().needed_bytes.value),
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",

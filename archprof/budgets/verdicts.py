@@ -193,7 +193,7 @@ def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
 def _read_total(view: ProfileView, limit: Limit) -> tuple[float, float | None, float | None]:
     """The number that a limit is about, and between what it lies if it is measured or predicted."""
     if limit.metric == MEMORY_KEY:
-        return view.predict_memory(limit.device).device_used_bytes
+        return view.predict_memory(limit.device).needed_bytes
     if limit.predicts_latency and view.profile.prediction is not None:
         return view.profile.prediction.whole
     metric = LIMITABLE_METRICS[limit.metric]

@@ -23,6 +23,7 @@ from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
+from archprof.cli.train import train
 from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
@@ -43,6 +44,7 @@ app.command()(memory)
 app.command()(predict)
 app.command()(report)
 app.command()(probe)
+app.command()(train)
 app.command()(epoch)
 app.command()(calibrate)
 app.command(cls=CommandWithLimits)(check)

@@ -291,10 +291,8 @@ class Profile:
         return of_profile.graph(self, depth)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: small, without plotly."""
-        from archprof.analysis import of_profile
-
-        return str(of_profile.table(self)._repr_html_())
+        """What a notebook shows: the network along its length, and the folded table."""
+        return f"{self.graph()._repr_html_()}{self.table()._repr_html_()}"
 
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all; `archprof.load` reads it back."""

@@ -177,6 +177,39 @@ class ProbeRequest:
 PLAIN_PROBE = ProbeRequest()
 
 
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """How nets are trained.
+
+    Attributes:
+        epochs: passes over the data.
+        recipe: by what name it was asked for.
+        optimizer, batch: what it says, or what was asked for in its place.
+        device: one of `MEASURED_DEVICES`.
+        seed: of everything that is random.
+        amp: mixed precision where there is a GPU.
+        resume: a run goes on.
+
+    Raises:
+        UsageError: a value that means nothing.
+    """
+
+    epochs: int
+    recipe: str
+    optimizer: str
+    batch: int
+    device: str = "cpu"
+    seed: int = 0
+    amp: bool = True
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        ProbeRequest(self.device, seed=self.seed)
+        PassRequest(self.batch).check()
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise UsageError(f"{self.epochs!r} epochs cannot be learned.", "1 or more.")
+
+
 def request_measurement(
     device: str | None, *, channels_last: bool = False, compiled: bool = False
 ) -> MeasureRequest | None:

@@ -16,7 +16,7 @@ from archprof.facts.probed import Gradient, LossKind, Probe
 from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PROBE, PROBED_PASS, PassRequest, ProbeRequest
 from archprof.probing import live
-from archprof.probing.data.batches import Batch, ImageData, LoaderData, read_batch
+from archprof.probing.data.batches import Batch, DividedData, LoaderData, read_batch
 from archprof.probing.data.choose import check_classes, draw_batches, open_data
 from archprof.probing.data.images import DATA_ALLOWED
 from archprof.probing.gradients import list_trainable, measure_gradients
@@ -105,7 +105,7 @@ def _probe_target(
         loss_kind=step.kind,
         activations=activations,
         gradients=gradients,
-        notes=(*(opened.notes if isinstance(opened, ImageData) else ()), *_list_notes(step, gradients, len(unknown))),
+        notes=(*(opened.notes if isinstance(opened, DividedData) else ()), *_list_notes(step, gradients, len(unknown))),
     )
     return dataclasses.replace(profile, overlays=(*profile.overlays, found))
 

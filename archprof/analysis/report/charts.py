@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from archprof.analysis import elapsed
@@ -155,8 +154,7 @@ def chart_roofline(view: PageView) -> ChartData:
     measured = elapsed.find_latency(view.profile) is not None
     ran = (measure_rates(view) if measured else predict_rates(view))[:MAX_POINTS]
     sets, names, title = [ran], [view.name], f"How fast each layer {'ran' if measured else 'should run, predicted'}"
-    ran_in = replace(view.profile, dtype=view.profile.product_dtype)
-    roof = roofline.find_roof(ran_in, view.device) if measured else find_predicted_roof(view)
+    roof = roofline.find_roof(view.profile, view.device) if measured else find_predicted_roof(view)
     if roof is not None and ran:
         line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
         sets.append([(*place, "roof") for place in line])
