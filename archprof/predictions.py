@@ -28,7 +28,7 @@ def predict(
 
     Args:
         model, inputs, train, amp, set, phase, optimizer: as for `archprof.profile`; a saved profile needs no torch.
-        device: names of the catalogue, or files of `archprof calibrate`: "t4,4090", ["h100", "reports/devices/x.json"].
+        device: names of the catalogue, files of `archprof calibrate`, or "all" GPUs: "t4,4090", ["h100", "mine.json"].
         batch, dtype: one or several: 8, "1,32", ["float32", "float16"].
         context: tokens of a decoder; without a phase both are predicted, the prefill and a token behind it.
         captured: replayed as a CUDA graph, so that no launch waits for the host.

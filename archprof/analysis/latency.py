@@ -61,7 +61,7 @@ class LatencyAnswer:
     def tables(self) -> tuple[Table, ...]:
         """All passes, a row each; then the rows of each, where they were asked for or there is one pass alone."""
         by = self.by or ("layer" if len(self.passes) == 1 else None)
-        rows = [self._tabulate_rows(*each, by=by) for each in self.passes] if by else []
+        rows = [self.tabulate_rows(*each, by=by) for each in self.passes] if by else []
         return self.tabulate_passes(), *rows
 
     def table(self) -> Table:
@@ -132,7 +132,7 @@ class LatencyAnswer:
     def _list_standings(self) -> list[Standing]:
         return list(dict.fromkeys(prediction.standing for prediction in self.predictions))
 
-    def _tabulate_rows(self, profile: Profile, prediction: LatencyPrediction, by: str) -> Table:
+    def tabulate_rows(self, profile: Profile, prediction: LatencyPrediction, by: str) -> Table:
         """The rows of one pass on one device."""
         made = add_prediction(profile, prediction)
         table = tabulate_layers(made, by=by, columns=_COLUMNS_OF_ROWS[by])
@@ -141,7 +141,7 @@ class LatencyAnswer:
 
     def tabulate_all_rows(self, by: str) -> Table:
         """The rows of all passes in one table, behind the device, the batch and the dtype that they are of."""
-        tables = [self._tabulate_rows(*each, by=by) for each in self.passes]
+        tables = [self.tabulate_rows(*each, by=by) for each in self.passes]
         columns = (*(column for column in COLUMNS if column.key in ("device", "batch", "dtype")), *tables[0].columns)
         rows = []
         for (profile, prediction), table in zip(self.passes, tables, strict=True):

@@ -12,11 +12,13 @@ from archprof.analysis.predicted import (
     collect_outside_predictions,
     collect_row_predictions,
 )
+from archprof.analysis.table import Table
 from archprof.facts.predicted import LatencyPrediction, Seconds
 from archprof.facts.records import Profile
 from archprof.predicting.runs import add_prediction
 
 SAID = ("device", "standing", "batch", "dtype", "autocast", "mode", "eager", "compiled", "channels_last")
+GROUPED = ("stage", "kind")
 ENDS = ("kernel_seconds", "host_seconds", "roofline_seconds", "complete")
 
 
@@ -49,7 +51,14 @@ def _write_pass(answer: LatencyAnswer, place: int) -> dict[str, Any]:
         **{name: getattr(prediction, name) for name in ENDS},
         "layers": list(write_layers(profile, prediction)),
         "rest": list(write_rest(profile, prediction)),
+        **(_write_groups(answer.tabulate_rows(profile, prediction, answer.by)) if answer.by in GROUPED else {}),
     }
+
+
+def _write_groups(table: Table) -> dict[str, Any]:
+    """The rows of a table by stage or kind, under the plural of that."""
+    name = table.columns[0].key
+    return {f"{name}s": [{key: value for key, value in row.items() if key != "complete"} for row in table.records()]}
 
 
 def write_layers(profile: Profile, prediction: LatencyPrediction) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ def predict(
     model: options.Model,
     device: Annotated[
         str,
-        typer.Option(metavar="NAME,…", help="Devices: t4,4090,a100-40 (archprof devices), or files of calibrate."),
+        typer.Option(metavar="NAME,…", help="Devices: t4,4090,a100-40 (archprof devices), files of calibrate, or all."),
     ],
     input: options.Input = None,
     arg: options.Arg = None,

@@ -10,9 +10,11 @@ from archprof.errors import UsageError
 from archprof.facts import store
 from archprof.facts.predicted import LatencyPrediction
 from archprof.facts.records import Profile
-from archprof.predicting.devices import Device, find_devices_called, resolve_device
+from archprof.predicting.devices import Device, find_devices_called, load_catalogue, resolve_device
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.rates import find_rates
+
+ALL_DEVICES = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,13 @@ class ChosenDevice(NamedTuple):
 
 
 def choose_devices(names: str | Sequence[str]) -> list[ChosenDevice]:
-    """The devices that a list names: "t4,l4,4090", ["a100", "calibrated.json"].
+    """The devices that a list names: "t4,l4,4090", ["a100", "calibrated.json"]; "all": every GPU of the catalogue.
 
     Raises:
         UsageError: a name is no device's, or that of several chips.
     """
+    if names == ALL_DEVICES:
+        return [ChosenDevice(device) for device in load_catalogue() if device.kind == "gpu"]
     words = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
     chosen = [choose_device(word) for word in words]
     return [one for place, one in enumerate(chosen) if one.device not in [other.device for other in chosen[:place]]]

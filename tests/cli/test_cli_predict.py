@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from conftest import Command, Process
 
 
@@ -39,6 +40,8 @@ def test_every_format(command: Command, saved: Path) -> None:
     assert r"\begin{" in command(*words, "--format", "latex").stdout
     by_kind = list(csv.DictReader(io.StringIO(command(*words, "--by", "kind", "--format", "csv").stdout)))
     assert {row["kind"] for row in by_kind} >= {"Conv2d", "Linear"}
+    (first, _) = json.loads(command(*words, "--by", "kind", "--format", "json").stdout)["predictions"]
+    assert sum(row["predicted"] for row in first["kinds"]) == pytest.approx(first["latency_seconds"]["p50"])
 
 
 def test_text_fits_a_terminal(command: Command, saved: Path) -> None:

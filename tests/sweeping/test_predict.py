@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 import archprof
-from archprof.predicting.devices import resolve_device
+from archprof.predicting.devices import load_catalogue, resolve_device
 from archprof.predicting.runs import choose_device, choose_devices
 from archprof.predictions import read_batches, read_prices
 
@@ -72,6 +72,19 @@ def test_a_board_is_chosen_where_several_have_the_chip() -> None:
         choose_device("rtx 6000")  # of Turing, and of Ada
     answer = archprof.predict("lenet5", device="a100")
     assert any("'a100' is taken to be" in note for note in answer.table().notes)
+
+
+def test_all_gpus_of_the_catalogue() -> None:
+    answer = archprof.predict("lenet5", device="all")
+    assert len(answer.predictions) == sum(device.kind == "gpu" for device in load_catalogue())
+
+
+def test_a_model_that_does_nothing_takes_no_time() -> None:
+    answer = archprof.predict(nn.Identity(), "8", device="t4", price=1)
+    assert answer.predictions[0].whole.p50 == 0
+    assert answer.table().records()[0]["rate"] is None
+    assert '"layers": []' in answer.to_json()
+    assert str(answer)
 
 
 def test_a_device_named_twice_is_predicted_once() -> None:
