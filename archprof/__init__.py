@@ -18,12 +18,12 @@ from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
+from archprof.predictions import predict, predict_memory
 from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
-    from archprof.analysis.memory import MemoryAnswer
     from archprof.analysis.network.strip import Network
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
     "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
-    "measure", "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify", "whatif",
+    "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify",
+    "whatif",
 ]  # fmt: skip
 
 
@@ -111,13 +112,14 @@ def table(
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
     by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
-    sort: str | None = None, top: int | None = None, all: bool = False,
+    sort: str | None = None, top: int | None = None, all: bool = False, device: str | None = None,
 ) -> Table:  # fmt: skip
     """What every layer of one model costs.
 
     Args:
         model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
         measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
+        device: on which to predict its time, too: a name of the catalogue, or a file of `archprof calibrate`.
         by, depth, columns, sort, top, all: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
     from archprof.analysis.tables import layers
@@ -127,14 +129,14 @@ def table(
     layers.validate_table_options(**view)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
+    return layers.tabulate_layers(count_or_measure(model, inputs, request, how, device), **view)
 
 
 def graph(
-    model: Any, inputs: Any = None, *,
+    model: Any, inputs: Any = None, *, depth: int | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    measure: str | None = None, channels_last: bool = False, compile: bool = False, depth: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, device: str | None = None,
 ) -> Network:  # fmt: skip
     """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
     from archprof.analysis.network.network import build_network
@@ -142,14 +144,14 @@ def graph(
 
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    return build_network(count_or_measure(model, inputs, request, how), depth=depth)
+    return build_network(count_or_measure(model, inputs, request, how, device), depth=depth)
 
 
 def compare(
     *models: Any, inputs: Any = None, by: str = "auto",
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    measure: str | None = None, channels_last: bool = False, compile: bool = False,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, device: str | None = None,
 ) -> Comparison:  # fmt: skip
     """Architectures side by side: a summary with ratios to the first, what is worth saying, and aligned rows.
 
@@ -166,7 +168,7 @@ def compare(
     comparison.validate_comparison(len(models), by=by)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    return comparison.compare(profile_several(models, inputs, request, how), by=by)
+    return comparison.compare(profile_several(models, inputs, request, how, device), by=by)
 
 
 def report(
@@ -179,12 +181,10 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`.
-        path: of the file, which is written whole or not at all.
-        inputs, batch, dtype, train, …: as for `compare`.
-        title: of the page; the names of the models if not given.
+        models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`; see `compare`.
+        path, title: of the file, which is written whole or not at all; of the page, left out: the names of the models.
         plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
-        device: what they need there, and its roof: of the catalogue, or a file that `archprof calibrate` wrote.
+        device: what they take and need there, as for `table`, and its roof.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
@@ -266,39 +266,17 @@ def fit(
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
+    max_latency: float | str | None = None,
 ) -> Table:  # fmt: skip
-    """The largest setting of a model that stays inside its budgets, beside its neighbours.
-
-    The arguments, and what it raises, are those of `archprof.sweeping.fit.fit_to_budgets`.
-    """
+    """The largest setting inside the budgets, beside its neighbours; see `archprof.sweeping.fit.fit_to_budgets`."""
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
     request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
     return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
-        max_memory=max_memory, device=device, inputs=inputs, request=request,
+        max_memory=max_memory, max_latency=max_latency, device=device, inputs=inputs, request=request,
     ))  # fmt: skip
-
-
-def predict_memory(
-    model: Any, inputs: Any = None, *,
-    batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
-    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
-    device: str | None = None, advise: bool = False,
-) -> MemoryAnswer:  # fmt: skip
-    """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
-
-    `device` says whether it fits: a name of the catalogue, or "all"; `advise`: what would lower it; else as `profile`.
-    """
-    from archprof.analysis.memory import MemoryAnswer
-    from archprof.sweeping.memory import predict_run
-
-    request = PassRequest(
-        batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
-    )
-    return MemoryAnswer(*predict_run(model, inputs, request, device, advise=advise))
 
 
 def epoch(

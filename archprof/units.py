@@ -15,7 +15,7 @@ from archprof.errors import UsageError
 
 Unit = Literal[
     "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
-    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "number", "whole",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number", "whole",
 ]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
@@ -32,6 +32,7 @@ UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "bits_per_second": (("Gb/s", 1e9),),
     "hertz": (("MHz", 1e6),),
     "watts": (("W", 1),),
+    "money": (("", 1),),
     "number": (("", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""

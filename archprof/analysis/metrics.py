@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from archprof.analysis import elapsed, probed
+from archprof.analysis import elapsed, predicted, probed
 from archprof.analysis.metric import BY_ROWS, EVERY_GROUPING, Metric, RowValues
 from archprof.analysis.table import Value
 from archprof.facts import liveness
@@ -214,6 +214,7 @@ METRICS = (
            by=BY_ROWS, reads=("eager", "kernel"), value=_launch_bound, measured=True),
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
          measured=True),
+    *(Metric(**{"by": BY_ROWS, **said}) for said in predicted.COLUMNS),
     *(_fact(*said, "layer", adds=adds, by_row=by_row) for said, adds, by_row in probed.PROBED_COLUMNS),
     Metric("vanishing", "First/last grad", "number", "gradient by weight, of the first weight by the last (probe)",
            whole_value=lambda view: probed.measure_vanishing(view.profile)),

@@ -19,6 +19,7 @@ from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
+from archprof.cli.predict import predict
 from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
@@ -42,6 +43,7 @@ app.command()(whatif)
 app.command()(inputs)
 app.command(cls=CommandWithLimits)(fit)
 app.command()(memory)
+app.command()(predict)
 app.command()(report)
 app.command()(probe)
 app.command()(train)

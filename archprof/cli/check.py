@@ -36,7 +36,8 @@ def check(
     max_memory: options.Limit = None,
     max_latency: options.Limit = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The memory of this GPU is a limit: h100, 4090, a100-40.")
+        str | None,
+        typer.Option(metavar="NAME", help="Its memory is a limit, and --max-latency is predicted on it: h100, 4090."),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")

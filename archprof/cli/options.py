@@ -116,6 +116,12 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME|x.json", help="Predict its time on this one, too: t4, 4090, h100 (archprof devices)."
+    ),
+]
 FormatName = Annotated[
     str | None,
     typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),

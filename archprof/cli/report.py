@@ -54,15 +54,14 @@ def report(
     compile: options.Compile = False,
     device: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|x.json", help="Draw the roof of this device: of the catalogue, or made by calibrate."
-        ),
+        typer.Option(metavar="NAME|x.json", help="Predict times on this device; of what was measured, draw its roof."),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
     from archprof.facts.ran import Ran
-    from archprof.predicting import devices, roofline
+    from archprof.predicting import roofline
+    from archprof.predicting.runs import choose_one_device
     from archprof.sweeping import trials
 
     with error_boundary(debug):
@@ -72,12 +71,11 @@ def report(
         if any(map(files.is_run_path, models)):
             write_text(render_run_alone(models, title), output)
             return
-        known = None if device is None else devices.resolve_device(device)
+        known = None if device is None else choose_one_device(device).device
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         if known is not None and how is not None:
             roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
-        lengths = options.parse_lengths(settings)
-        request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
+        request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how)
         with show_waiting("Trying out rewrites"):
             tried = trials.try_rewrites(models, input, shown, request)

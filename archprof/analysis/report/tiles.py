@@ -8,8 +8,10 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.report.view import PageView
 from archprof.facts import liveness
+from archprof.facts.predicted import LatencyPrediction
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
@@ -82,6 +84,16 @@ def _time(view: PageView) -> Iterator[Tile]:
     if measurement is not None and time is not None:
         words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{measurement.device_title}"
         yield Tile("latency", time.seconds, "seconds", None, False, words, time.half_interval)
+    elif view.profile.prediction is not None:
+        yield _predicted_latency(view.profile.prediction)
+
+
+def _predicted_latency(found: LatencyPrediction) -> Tile:
+    """Of the whole pass, with its interval, the device and its standing where that makes it a bound."""
+    time = PredictedTime(*found.whole)
+    least = "a bound" if found.standing == "bound" else "predicted"
+    words = f"{elapsed.show_interval(time)}; {least} on {found.device}"
+    return Tile("latency", time.seconds, "seconds", None, not found.complete, words, time.half_interval)
 
 
 def _hold(view: PageView) -> Iterator[Tile]:
@@ -96,7 +108,7 @@ def _hold(view: PageView) -> Iterator[Tile]:
         yield Tile("fits", used.value, "bytes", None, used.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
     work = profile.totals.macs + (profile.totals.backward_macs or 0)
-    if peak and work:
+    if peak and work and profile.prediction is None:
         words = f"2 x MACs at {units.show_quantity(peak.value, 'count')}FLOP/s of {device.name}"
         yield Tile("bound", 2 * work / peak.value, "seconds", None, False, words)
 
