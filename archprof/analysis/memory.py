@@ -229,7 +229,8 @@ def _write(answer: MemoryAnswer) -> dict[str, Any]:
         "first_step_allocated_peak_bytes": prediction.first_step_peak,
         "peak": _write_moment(prediction.peak),
         "phases": [_write_moment(moment) for moment in prediction.phases],
-        "device": verdict and {
+        "device": verdict
+        and {
             "name": verdict.device,
             "capacity_bytes": verdict.capacity,
             "needed_bytes": prediction.needed_bytes._asdict(),

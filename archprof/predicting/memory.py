@@ -98,7 +98,7 @@ class MemoryPrediction:
     @cached_property
     def needed_bytes(self) -> Estimate:
         """The least memory of a device in which the run goes through, with the context: whether it fits."""
-        peaks = self.allocated_peak_bytes.value, self.reserved_peak_bytes.value
+        peaks = self.live_peak_bytes.value, self.reserved_peak_bytes.value
         room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
         low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
         return Estimate(room + CONTEXT_BYTES, low, high if self.profile.totals.complete else None)

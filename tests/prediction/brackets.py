@@ -16,7 +16,7 @@ from typing import NamedTuple
 from timm.layers import set_fast_norm, set_fused_attn
 
 import archprof
-from archprof.errors import UnknownName
+from archprof.errors import ArchprofError
 from archprof.predicting.memory import Estimate, predict_memory
 from archprof.predicting.workspaces import choose_workspaces
 from prediction.halves import family
@@ -89,7 +89,9 @@ def read_brackets(mode: str, every: int) -> list[Bracket]:
     for row in rows:
         if row["model"] in names:
             fused = row["torch"] not in WITHOUT_FUSED
-            with suppress(UnknownName):  # which timm has no longer
+            with suppress(
+                ArchprofError
+            ):  # timm has it no longer, or its fast norms ask of meta tensors while it is built
                 needs = [
                     find_need(row["model"], int(row["image"]), row["dtype"], int(row[batch]), mode == "train", fused)
                     for batch in ("batch_that_fits", "batch_that_does_not")

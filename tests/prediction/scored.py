@@ -110,8 +110,11 @@ def draw(rows: list[Scored]) -> str:
     ]
     for power, name in ((8, "0.1 GB"), (9, "1 GB"), (10, "10 GB"), (11, "100 GB")):
         at = round(place(10**power))
-        parts.append(f'<text x="{EDGE + at}" y="{SIZE + 16}" text-anchor="middle">{name}</text>')
-        parts.append(f'<text x="{EDGE - 4}" y="{SIZE - at + 12}" text-anchor="end">{name}</text>')
+        parts.append(
+            f'<text x="{EDGE + at}" y="{SIZE + 16}" text-anchor="{"end" if at == SIZE else "start"}">{name}</text>'
+        )
+        if at:
+            parts.append(f'<text x="{EDGE - 4}" y="{SIZE - at + 12}" text-anchor="end">{name}</text>')
     for quantity, ink in INKS.items():
         dots = "".join(
             f"M{EDGE + place(row.measured):.0f} {SIZE - place(row.predicted):.0f}h0"
