@@ -4,8 +4,7 @@
     profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
     print(profile.table())
 
-There is a function for each command, with the options of the command as keywords. Importing archprof imports neither
-torch nor anything else that is large: each function gets what it needs when it is called.
+There is a function for each command, with its options as keywords. Importing archprof imports nothing that is large.
 """
 
 from __future__ import annotations
@@ -15,14 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from archprof import files
+from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
+from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
     from archprof.analysis.memory import MemoryAnswer
+    from archprof.analysis.network.strip import Network
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
     from archprof.measuring.calibrate import Calibration
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
-    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
-    "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
+    "measure", "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify", "whatif",
 ]  # fmt: skip
 
 
@@ -39,7 +41,7 @@ def profile(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
 ) -> Profile:  # fmt: skip
     """Trace a model once, without running it, and return what it costs.
 
@@ -58,6 +60,7 @@ def profile(
         optimizer: a class of torch.optim whose step follows the backward pass: "adamw", "sgd(momentum=0.9)".
         accumulate: passes whose gradients are added up before a step; the last of them is traced.
         set_to_none: gradients are dropped after a step, and not set to zero and kept.
+        checkpoint: paths of blocks that run under `torch.utils.checkpoint`, or patterns of them: "layer?.*".
 
     Raises:
         UsageError: the name, its arguments, the inputs or the options do not fit.
@@ -66,7 +69,9 @@ def profile(
     """
     from archprof.tracing.profile import profile_model
 
-    request = PassRequest(batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp)
+    request = PassRequest(
+        batch, dtype, train, causal, set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
     return profile_model(model, inputs, request)
 
 
@@ -76,9 +81,7 @@ def measure(
     channels_last: bool = False, compile: bool = False, rounds: int = 7, seconds: float = 20.0,
     amp: str | None = None, progress: Callable[[float, float], None] | None = None,
 ) -> Profile:  # fmt: skip
-    """Trace a model, then run a copy of it on random inputs: the profile also says how long each layer takes.
-
-    Ctrl-C ends it early, with what was measured so far.
+    """Trace a model, then run a copy of it: the profile also says how long each layer takes. Ctrl-C ends it early.
 
     Args:
         model, inputs, dtype, causal, amp: as for `profile`; a saved profile cannot be run.
@@ -88,12 +91,12 @@ def measure(
         channels_last: images and the weights of convolutions have their channels last in memory.
         compile: run what `torch.compile` makes of it; layers are attributed: see `Latency.attributed`.
         rounds: see `Timing.low`; 7 give an interval of 98.4 %.
-        seconds: for all rounds; warm-up (5 s at most) and building come on top.
+        seconds: for all rounds; warm-up (5 s at most) and building come on top. Ctrl-C ends it early, with what it has.
         progress: called with the fraction done and the seconds that are left.
 
     Raises:
         DoesNotFit: the device has too little memory for this batch.
-        Others: as for `profile`; `ArchprofError` also when the model does not run on the device.
+        Others: as for `profile`; `ArchprofError` also when it does not run there.
     """
     from archprof.measuring.run import measure_model
 
@@ -108,23 +111,38 @@ def table(
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
     by: str = "layer", depth: int | None = None, columns: Sequence[str] | None = None,
-    sort: str | None = None, top: int | None = None,
+    sort: str | None = None, top: int | None = None, all: bool = False,
 ) -> Table:  # fmt: skip
     """What every layer of one model costs.
 
     Args:
         model, inputs, batch, dtype, train, causal, amp, set, phase, context: as for `profile`.
         measure, channels_last, compile: where to run it too, "cpu" or "cuda", and how, as for `measure`.
-        by, depth, columns, sort, top: see `archprof.analysis.tables.layers.tabulate_layers`.
+        by, depth, columns, sort, top, all: see `archprof.analysis.tables.layers.tabulate_layers`.
     """
     from archprof.analysis.tables import layers
     from archprof.measuring.profiles import count_or_measure
 
-    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top}
+    view: dict[str, Any] = {"by": by, "depth": depth, "columns": columns, "sort": sort, "top": top, "all": all}
     layers.validate_table_options(**view)
     how = request_measurement(measure, channels_last=channels_last, compiled=compile)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
+
+
+def graph(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, depth: int | None = None,
+) -> Network:  # fmt: skip
+    """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
+    from archprof.analysis.network.network import build_network
+    from archprof.measuring.profiles import count_or_measure
+
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
+    return build_network(count_or_measure(model, inputs, request, how), depth=depth)
 
 
 def compare(
@@ -153,7 +171,7 @@ def compare(
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
-    title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip", device: str | None = None,
+    title: str | None = None, plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
@@ -161,43 +179,53 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes.
+        models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`.
         path: of the file, which is written whole or not at all.
         inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
-        plotly: how plotly is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
-        device: draw the roof of this one: a name of the catalogue, or a file that `archprof calibrate` wrote.
+        plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
+        device: what they need there, and its roof: of the catalogue, or a file that `archprof calibrate` wrote.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
-    from archprof.render.page import html
+    from archprof.render.page import html, run_page
+    from archprof.sweeping.trials import try_rewrites
 
-    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    if files.is_run_path(models):
+        files.write_whole(path, run_page.render_run(models, title))
+        return
+    how, several = request_measurement(measure, channels_last=channels_last, compiled=compile), _as_list(models)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
-    profiles = profile_several(_as_list(models), inputs, request, how)
-    facts = page.build_report(profiles, title=title, device=device)
-    files.write_whole(path, html.render_page(facts, plotly=plotly))
+    profiles = profile_several(several, inputs, request, how)
+    tried = try_rewrites(several, inputs, profiles, request)
+    facts = page.build_report(profiles, title=title, device=device, tried=tried)
+    embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
+    files.write_whole(path, html.render_page(facts, plotly=embedding))
 
 
 def check(
     models: Any = (), *, inputs: Any = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
     baseline: str | None = None, tolerance: str | float | None = None, allow_incomplete: bool | None = None,
-    measure: str | None = None, folder: str | Path = ".", **limits: str | int | None,
+    measure: str | None = None, device: str | None = None, folder: str | Path = ".", **limits: str | int | None,
 ) -> tuple[Verdict, ...]:  # fmt: skip
     """Hold models against budgets or a baseline: one verdict per model, in order; more is what `check_models` says.
 
     Args:
         models: one or a list of what `profile` takes, with its keywords; none: those that pyproject.toml lists.
         measure: where to measure a model whose latency has a limit: "cpu" or "cuda".
-        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_latency, such as "25M" or "5ms".
+        device: a GPU of the catalogue, whose memory is the most that may be used, as with max_memory.
+        limits: max_params, max_macs, max_flops, max_activation, max_peak, max_memory, max_latency: "25M", "5ms".
     """
     from archprof.budgets.checks import check_models
 
+    request = PassRequest(
+        batch, dtype, train, causal, None, None, None, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
+    )
     return check_models(
-        _as_list(models), limits, inputs=inputs, request=PassRequest(batch, dtype, train, causal, amp=amp),
-        how=request_measurement(measure), baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete,
-        folder=folder,
+        _as_list(models), limits, inputs=inputs, request=request, how=request_measurement(measure), baseline=baseline,
+        tolerance=tolerance, allow_incomplete=allow_incomplete, device=device, folder=folder,
     )  # fmt: skip
 
 
@@ -234,7 +262,7 @@ def inputs(
 
 
 def fit(
-    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None,
+    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None, checkpoint: Sequence[str] = (),
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
@@ -246,36 +274,31 @@ def fit(
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
-    found = fit_to_budgets(
+    request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
+    return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
-        max_memory=max_memory, device=device, inputs=inputs,
-        request=PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp),
-    )  # fmt: skip
-    return tabulate_fit(found)
+        max_memory=max_memory, device=device, inputs=inputs, request=request,
+    ))  # fmt: skip
 
 
 def predict_memory(
     model: Any, inputs: Any = None, *,
     batch: int = 1, dtype: str | None = None, train: bool = False, amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
-    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, device: str | None = None,
+    optimizer: str | None = None, accumulate: int = 1, set_to_none: bool = True, checkpoint: Sequence[str] = (),
+    device: str | None = None, advise: bool = False,
 ) -> MemoryAnswer:  # fmt: skip
     """How much memory a pass or a training step takes on a GPU: live, allocated, reserved and device used.
 
-    `device` is one of the catalogue, to say whether it fits, or "all"; the rest is as for `profile`.
+    `device` says whether it fits: a name of the catalogue, or "all"; `advise`: what would lower it; else as `profile`.
     """
-    from archprof.analysis import memory
-    from archprof.predicting import devices, workspaces
-    from archprof.predicting.memory import predict_memory as predict
-    from archprof.tracing.profile import profile_model
+    from archprof.analysis.memory import MemoryAnswer
+    from archprof.sweeping.memory import predict_run
 
-    every = device == memory.ALL_DEVICES
-    found = devices.resolve_device(device) if device and not every else None
-    request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp)
-    traced = profile_model(model, inputs, request)
-    return memory.MemoryAnswer(
-        traced, predict(traced, workspaces.choose_workspaces(found and found.name)), found, every
+    request = PassRequest(
+        batch, dtype, train, "full", set, phase, context, optimizer, accumulate, set_to_none, amp, checkpoint=checkpoint
     )
+    return MemoryAnswer(*predict_run(model, inputs, request, device, advise=advise))
 
 
 def epoch(
@@ -297,10 +320,7 @@ def epoch(
 
 
 def verify(model: Any, inputs: Any = None, *, batch: int = 1, dtype: str | None = None) -> Table:
-    """Count a model, as `profile` takes it, by other means too: torch's own counter, fvcore, and published figures.
-
-    Each difference stands with the ops that explain it; what they leave over is called unexplained.
-    """
+    """Count a model by other means too (torch's counter, fvcore, published figures), each difference with its ops."""
     from archprof.analysis.tables.verify import tabulate_verification
     from archprof.tracing.verify import count_by_sources
 
@@ -316,26 +336,10 @@ def calibrate(device: str = "cuda") -> Calibration:
 
 
 def load(path: str | Path) -> Profile:
-    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where it cannot be read."""
+    """Read a profile that `Profile.save` wrote, without torch; `ProfileFileError` where that cannot be."""
     from archprof.facts import store
 
     return store.load(path)
-
-
-def list_models(pattern: str = "") -> Table:
-    """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
-    from archprof.analysis.tables import model_list
-    from archprof.sources.zoo_names import match_builtins
-
-    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
-
-
-def list_devices(pattern: str = "") -> Table:
-    """The devices of the catalogue whose name contains `pattern` (or matches it, if it has a `*`)."""
-    from archprof.analysis.tables import device_list
-    from archprof.predicting.devices import match_devices
-
-    return device_list.tabulate_devices(match_devices(pattern))
 
 
 def register_cost(name: str) -> Any:
@@ -346,5 +350,4 @@ def register_cost(name: str) -> Any:
 
 
 def _as_list(models: Any) -> list[Any]:
-    """One model or several, as several."""
     return [*models] if isinstance(models, list | tuple) else [models]

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, METRICS, Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, METRICS, compute_value
 from archprof.facts.records import Op, Profile
 
 if TYPE_CHECKING:
@@ -79,4 +80,4 @@ def count_op(op: Op, train: bool) -> Counts:
 
 def compute_intensity(counts: Counts) -> float | None:
     """FLOPs for each byte moved; `None` where nothing moves or an op has no rule."""
-    return METRIC_BY_KEY["intensity"].compute(counts)  # type: ignore[return-value]
+    return compute_value(METRIC_BY_KEY["intensity"], counts)  # type: ignore[return-value]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archprof import files
 from archprof.budgets import pyproject, verdicts
-from archprof.budgets.limits import LATENCY_KEY, LIMITABLE_METRICS
+from archprof.budgets.limits import LATENCY_KEY, LIMITABLE_METRICS, limit_to_device
 from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
 from archprof.errors import TraceError, UnknownName, UsageError
@@ -27,6 +28,7 @@ def check_models(
     inputs: Any = None,
     request: PassRequest = PLAIN_PASS,
     how: MeasureRequest | None = None,
+    device: str | None = None,
     folder: str | Path = ".",
 ) -> tuple[Verdict, ...]:
     """Trace each model and hold it against its limits: one verdict per model, in order.
@@ -43,6 +45,7 @@ def check_models(
         inputs: see `archprof.profile`.
         request: of the pass; what differs from the default in it was said.
         how: to measure a model whose latency has a limit.
+        device: of the catalogue, whose memory is a limit, too.
         folder: where to look for pyproject.toml, and above it.
 
     Raises:
@@ -50,8 +53,10 @@ def check_models(
         ArchprofError: a model cannot be traced.
     """
     options = {"input": inputs, **request.list_changes(), "measure": how and how.device}
+    options = {key.replace("_", "-"): value for key, value in options.items()} | {"device": device}
     said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
     jobs = _jobs(models, said | _limits(limits or {}), pyproject.read_settings(Path(folder)))
+    jobs = [replace(job, limits=limit_to_device(job.limits, job.device)) for job in jobs]
     for job in jobs:
         if not job.limits and job.baseline is None:
             raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")

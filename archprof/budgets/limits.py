@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from archprof import units
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
+from archprof.predicting.devices import resolve_device
+from archprof.predicting.memory_capacity import find_capacity
 from archprof.units import Unit
 
 PARSERS: dict[Unit, Callable[[str], float]] = {
@@ -25,6 +28,7 @@ PARSERS: dict[Unit, Callable[[str], float]] = {
 EXAMPLES: dict[Unit, str] = {"count": "25M", "bytes": "60MiB", "seconds": "5ms"}
 
 LATENCY_KEY = "latency"
+MEMORY_KEY = "memory"
 
 LIMITABLE_METRICS = {
     name: METRIC_BY_KEY[key]
@@ -34,6 +38,7 @@ LIMITABLE_METRICS = {
         "flops": "flops",
         "activation": "activation_bytes",
         "peak": "peak",
+        MEMORY_KEY: "memory",
         LATENCY_KEY: "latency",
     }.items()
 }
@@ -53,7 +58,7 @@ def measure_total(metric: Metric, view: ProfileView) -> float:
     Raises:
         UsageError: it is measured, and the profile was not.
     """
-    value: float | None = metric.of_model(view)
+    value: float | None = measure_model(metric, view)
     if value is None:
         raise UsageError(
             f"{view.name} was not measured, so its {metric.word} cannot be held against a limit.",
@@ -78,12 +83,14 @@ class Limit:
         most: in base units; the value itself may be this large.
         source: who set it: "--max-params 25M", "baseline net.json + 1%".
         baseline: the value that the limit was made from, if it was.
+        device: of a limit of memory: the name in the catalogue of the GPU that it is about; `None`: any.
     """
 
     metric: str
     most: float
     source: str
     baseline: float | None = None
+    device: str | None = None
 
 
 def parse_limit(metric: str, most: str, source: str) -> Limit:
@@ -100,6 +107,21 @@ def parse_limit(metric: str, most: str, source: str) -> Limit:
         raise UsageError(f"{source}: {error.given}", error.allowed, error.hint) from error
 
 
+def limit_to_device(limits: Iterable[Limit], name: str | None) -> tuple[Limit, ...]:
+    """The limits, with the memory of the device of that name as one of them, unless less is allowed anyway.
+
+    Raises:
+        UsageError: there is no such device, or its memory is not known.
+    """
+    found = {limit.metric: limit for limit in limits}
+    if name is not None:
+        device = resolve_device(name)
+        own, given = Limit(MEMORY_KEY, find_capacity(device), f"device {name}"), found.get(MEMORY_KEY)
+        least = given if given is not None and given.most < own.most else own
+        found[MEMORY_KEY] = replace(least, device=device.name)
+    return tuple(found.values())
+
+
 def parse_tolerance(text: str | float | Fraction) -> Fraction:
     """`"1%"`, `"0.01"` or `0.01` -> 1/100, exactly; `UsageError` for what is no share of 0 or more."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text), re.ASCII)
@@ -111,9 +133,10 @@ def parse_tolerance(text: str | float | Fraction) -> Fraction:
 
 
 def limits_from_baseline(baseline: Profile, tolerance: str | float | Fraction = 0.0) -> tuple[Limit, ...]:
-    """No counted metric may exceed that of `baseline` by more than `tolerance`, a share of it."""
+    """No counted metric may exceed that of `baseline` by more than `tolerance`, a share of it; predictions are none."""
     share = parse_tolerance(tolerance)
     source = f"baseline {baseline.model}" + (f" + {float(100 * share):g}%" if share else "")
-    view, counted = ProfileView(baseline), {key: one for key, one in LIMITABLE_METRICS.items() if not one.measured}
-    values = {key: measure_total(metric, view) for key, metric in counted.items()}
+    view = ProfileView(baseline)
+    counted = [key for key, metric in LIMITABLE_METRICS.items() if not metric.measured and key != MEMORY_KEY]
+    values = {key: measure_total(LIMITABLE_METRICS[key], view) for key in counted}
     return tuple(Limit(key, math.floor(value * (1 + share)), source, value) for key, value in values.items())

@@ -65,6 +65,17 @@ Optimizer = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
 ]
+Accumulate = Annotated[int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")]
+SetToNone = Annotated[
+    bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
+]
+Checkpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="With --train: paths of blocks that run under torch.utils.checkpoint, as 'layer?.*'. Repeatable.",
+    ),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,
@@ -77,7 +88,10 @@ By = Annotated[str, typer.Option(help="Rows: layer, stage, kind or op.")]
 Depth = Annotated[int | None, typer.Option(help="Fold layers deeper than this.")]
 Columns = Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Columns to show; `help` lists them all.")]
 Sort = Annotated[str | None, typer.Option(metavar="KEY", help="Sort by a column, largest first.")]
-Top = Annotated[int | None, typer.Option(help="Only the largest rows (by MACs, or by --sort).")]
+Top = Annotated[
+    int | None, typer.Option(help="Only the largest rows: by --sort, the first number of --columns, or MACs.")
+]
+All = Annotated[bool, typer.Option("--all", help="Every row: nothing folded, where there are more than 25.")]
 Batches = Annotated[
     str,
     typer.Option(

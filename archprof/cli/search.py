@@ -53,6 +53,7 @@ def fit(
     amp: options.Amp = None,
     train: options.Train = False,
     optimizer: options.Optimizer = None,
+    checkpoint: options.Checkpoint = None,
     format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
@@ -64,6 +65,6 @@ def fit(
             found = archprof.fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
                 max_activation=max_activation, max_memory=max_memory, device=device, batch=batch, dtype=dtype, amp=amp,
-                train=train, optimizer=optimizer,
+                train=train, optimizer=optimizer, checkpoint=checkpoint or (),
             )  # fmt: skip
         write_table(found, form, output)

@@ -45,6 +45,7 @@ def table(
     columns: options.Columns = None,
     sort: options.Sort = None,
     top: options.Top = None,
+    all: options.All = False,
     convention: options.Convention = other_tools.OWN_CONVENTION,
     format: options.FormatName = None,
     output: options.Output = None,
@@ -59,7 +60,7 @@ def table(
             write_text(describe_columns(by), None)
             return
         keys = [key.strip() for key in columns.split(",")] if columns else None
-        view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
+        view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top, "all": all}
         form = choose_format(format, output, PAGE_SUFFIXES)
         layers.validate_table_options(**view)
         other_tools.validate_convention(convention, form, train=train)
@@ -135,6 +136,6 @@ def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path |
         write_table(profile.table(**view), form, output)
         return
     write_text(render_report_page([profile]) if form == "html" else profile.to_json(), output)
-    unused = [f"--{name}" for name, value in view.items() if name != "by" and value is not None]
+    unused = [f"--{name}" for name, value in view.items() if name not in ("by", "all") and value is not None]
     if unused:
         sys.stderr.write(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")

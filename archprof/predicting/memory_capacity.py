@@ -15,7 +15,10 @@ USABLE_SHARE = 0.985
 USABLE_SHARE_WITH_ECC = 0.93
 """Where GDDR memory holds its error-correcting codes, too: 15,109 of 16,384 MiB on a T4, 23,034 of 24,576 on an L4."""
 
-ECC_DEVICES = ("NVIDIA T4", "NVIDIA L4", "NVIDIA L40S", "NVIDIA A10", "NVIDIA A10G")
+ECC_DEVICES = (
+    "NVIDIA P4", "NVIDIA P40", "NVIDIA T4", "NVIDIA A2", "NVIDIA A16 (per GPU)", "NVIDIA A10", "NVIDIA A10G",
+    "NVIDIA A40", "NVIDIA L4", "NVIDIA L40", "NVIDIA L40S",
+)  # fmt: skip
 
 VerdictWord = Literal["fits", "does not fit", "too close to say"]
 

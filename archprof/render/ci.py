@@ -12,18 +12,26 @@ from archprof.render.printed_columns import make_printable
 
 
 def render_annotations(verdicts: Sequence[Verdict]) -> str:
-    """One `::error` line for each limit that is not kept; GitHub shows it, at the model's file where it has one.
+    """One line for each limit that is not kept, and a warning for each that is too close to say.
+
+    GitHub shows it, at the model's file where it has one.
 
     Source: https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
     """
-    return "".join(_annotation(verdict, check) for verdict in verdicts for check in verdict.broken)
+    return "".join(
+        _annotation(verdict, check)
+        for verdict in verdicts
+        for check in verdict.checks
+        if check.is_close or not verdict.passes(check)
+    )
 
 
 def _annotation(verdict: Verdict, check: LimitCheck) -> str:
     file, is_file, _ = verdict.model.partition(".py:")
     place = f"file={_property(file + '.py')}," if is_file else ""
     title = _property(f"archprof: {check.metric.word} of {_cut(verdict.model)} ({check.limit.source})")
-    return f"::error {place}title={title}::{_data(describe_check(check))}\n"
+    level = "warning" if verdict.passes(check) else "error"
+    return f"::{level} {place}title={title}::{_data(describe_check(check))}\n"
 
 
 def _cut(model: str, most: int = 80) -> str:
@@ -99,6 +107,8 @@ def _record(verdict: Verdict, check: LimitCheck) -> dict[str, Any]:
         "metric": check.limit.metric,
         "unit": check.metric.unit,
         "value": check.value,
+        "low": check.low,
+        "high": check.high,
         "complete": not check.is_lower_bound,
         "limit": check.limit.most,
         "baseline": check.limit.baseline,

@@ -14,6 +14,7 @@ from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import find_capacity
+from archprof.predicting.memory_events import Workspaces
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
 
@@ -113,10 +114,11 @@ def fit_to_budgets(
         raise UsageError("There is no budget to fit into.", "Of params, macs, flops, activation, memory: 1 or more.")
     knob = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
+    workspaces = choose_workspaces(resolve_device(device).name if device else None) if "memory" in budgets else None
 
     def at(n: int) -> FitStep:
         tried.append(knob.trace_at(n))
-        return _make_step(n, knob.label_step(n), tried[-1], "memory" in budgets)
+        return _make_step(n, knob.label_step(n), tried[-1], workspaces)
 
     steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
     found, above, below, smallest = steps.search()
@@ -141,14 +143,14 @@ def _read_budget(key: str, limit: int | str) -> int:
     return units.parse_bytes(limit) if key in ("activation", "memory") else units.parse_count(limit)
 
 
-def _make_step(value: int, label: str, tried: Attempt, in_memory: bool) -> FitStep:
+def _make_step(value: int, label: str, tried: Attempt, workspaces: Workspaces | None) -> FitStep:
     if tried.profile is None:
         return FitStep(value, label, None, False, tried.problem)
     totals = tried.profile.totals
     activation = totals.activation_bytes[tried.profile.dtype]
     costs = {"params": totals.params, "macs": totals.macs, "flops": totals.flops, "activation": activation}
-    if in_memory:
-        costs["memory"] = predict_memory(tried.profile, choose_workspaces(None)).needed_bytes.value
+    if workspaces is not None:
+        costs["memory"] = predict_memory(tried.profile, workspaces).needed_bytes.value
     return FitStep(value, label, costs, totals.complete, tried.problem)
 
 

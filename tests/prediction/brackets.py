@@ -89,9 +89,7 @@ def read_brackets(mode: str, every: int) -> list[Bracket]:
     for row in rows:
         if row["model"] in names:
             fused = row["torch"] not in WITHOUT_FUSED
-            with suppress(
-                ArchprofError
-            ):  # timm has it no longer, or its fast norms ask of meta tensors while it is built
+            with suppress(ArchprofError):  # timm has it no longer, or cannot build it on meta with fast norms
                 needs = [
                     find_need(row["model"], int(row["image"]), row["dtype"], int(row[batch]), mode == "train", fused)
                     for batch in ("batch_that_fits", "batch_that_does_not")

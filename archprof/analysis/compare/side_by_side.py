@@ -12,10 +12,11 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
-from archprof.analysis.compare.align import AlignedRow
+from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.analysis.tables.stages import Stage
@@ -80,7 +81,8 @@ def tabulate_layers_by_stage(names: Sequence[str], views: Sequence[ProfileView],
 
 def tabulate_layers_by_path(names: Sequence[str], views: Sequence[ProfileView]) -> Table:
     """Rows of the same path beside each other, under the part of the model that they belong to."""
-    lines = [_named_by_path(views, row) for row in align.align_by_path(views)]
+    counts = [dict(enumerate(view.own_counts)) for view in views]
+    lines = [_named_by_path(views, row, counts) for row in align.align_by_path(views)]
     groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
     parts = [line for group in groups for line in _gathered(group)]
     return _table("Layers by path", "Layer", names, views, [*parts, *_rest(views)])
@@ -113,17 +115,19 @@ def _stages_at(views: Sequence[ProfileView], at: AlignedRow) -> list[Stage | Non
 def _opened(views: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySideRow]:
     """A stage, and its rows below it: a row is named by its kind, for each model has its own path for it."""
     yield replace(_stage(views, at), subtotal=True)
+    counts = [stage.counts_by_row if stage else {} for stage in _stages_at(views, at)]
     for row in align.align_rows_in_stage(views, at):
         kind = next(view.layer(i).kind for view, i in zip(views, row, strict=True) if i is not None)
         paths = [None if i is None else view.row_name(i) for view, i in zip(views, row, strict=True)]
-        counts = [stage.counts_by_row if stage else {} for stage in _stages_at(views, at)]
         yield replace(_row_of(views, row, counts), name=kind, holds=tuple(paths), depth=1)
 
 
-def _named_by_path(views: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
+def _named_by_path(
+    views: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapping[int, Counts]]
+) -> SideBySideRow:
     """A row, named by its path; each model has its own kind and shape for it."""
     name = next(view.row_name(i) for view, i in zip(views, row, strict=True) if i is not None)
-    return replace(_row_of(views, row, [dict(enumerate(view.own_counts)) for view in views]), name=name)
+    return replace(_row_of(views, row, counts), name=name)
 
 
 def _row_of(views: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapping[int, Counts]]) -> SideBySideRow:
@@ -179,8 +183,8 @@ def _lower_bounds(view: ProfileView, counts: Mapping[int, Counts]) -> frozenset[
     """The keys that are lower bounds over these rows, given what each counts."""
     return find_lower_bounds(
         unknown=any(one.unknown for one in counts.values()),
-        stopped=not set(view.profile.list_stopped_rows()).isdisjoint(counts),
-        unsized=not set(view.profile.list_unsized_rows()).isdisjoint(counts),
+        stopped=not view.stopped_rows.isdisjoint(counts),
+        unsized=not view.unsized_rows.isdisjoint(counts),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRICS, find_lower_bounds
+from archprof.analysis.metrics import METRICS, compute_value, find_lower_bounds
 from archprof.analysis.table import Column, Value
 from archprof.errors import UnknownName
 from archprof.facts.overlays import Outside
@@ -29,6 +29,7 @@ class CountedLine:
     """What one row of a table is about: facts by column key, counts, and its place (see `table.Row`).
 
     `stopped` says that the forward came to its end inside, or before; `unsized` that a parameter inside has no shape.
+    `row` is the call that it is about, where it is one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CountedLine:
     stopped: bool = False
     unsized: bool = False
     outside: Outside | None = None
+    row: int | None = None
 
     @property
     def bounds(self) -> frozenset[str]:
@@ -55,7 +57,7 @@ class CountedLine:
         metric = COLUMN_BY_KEY[key]
         if metric.value is None:
             return self.facts.get(key)
-        return metric.compute(self.counts, total, stopped=self.stopped)
+        return compute_value(metric, self.counts, total, stopped=self.stopped)
 
 
 def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
@@ -83,7 +85,11 @@ def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
 
 _BACKWARD = tuple(metric.key for metric in METRICS if metric.trained)
 _WORK = ("macs", "flops", *_BACKWARD)
-_COSTS = ("params", *_WORK, "act_fp32", "act_fp16", "share_macs")
+_ACTIVATIONS = ("act_fp32", "act_fp16")
+_COSTS = ("macs", "share_macs", "params", *_WORK[1:], *_ACTIVATIONS)
+
+ACTIVATION_COLUMNS = {"float32": _ACTIVATIONS, "float16": ("act_fp16",), "bfloat16": ("act_bf16",)}
+"""What is shown of activation memory, by the dtype of the pass: that of the pass first."""
 
 
 class Grouping(NamedTuple):
@@ -103,8 +109,8 @@ class Grouping(NamedTuple):
 GROUPINGS = {
     "layer": Grouping("layer", ("kind", "call", "output", *_COSTS), None),
     "stage": Grouping("stage", ("first", "last", *_COSTS), None),
-    "kind": Grouping("kind", ("calls", *_COSTS), "macs"),
-    "op": Grouping("op", ("calls", *_WORK, "bytes_moved", "share_macs"), "macs"),
+    "kind": Grouping("kind", (*_COSTS, "calls"), "macs"),
+    "op": Grouping("op", ("macs", "share_macs", *_WORK[1:], "bytes_moved", "calls"), "macs"),
 }
 
 
@@ -123,6 +129,15 @@ def list_measured_columns(profile: Profile) -> list[str]:
     shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
     shown += ["n_kernels"] if elapsed.count_kernels(profile) is not None else []
     return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
+
+
+def show_activations(keys: Sequence[str], dtype: str) -> list[str]:
+    """The columns with those of activation memory in the dtype of the pass."""
+    own = ACTIVATION_COLUMNS.get(dtype, ("activation_bytes",))
+    if "act_fp32" not in keys:
+        return list(keys)
+    at = list(keys).index("act_fp32")
+    return [*keys[:at], *own, *(key for key in keys[at:] if key not in _ACTIVATIONS)]
 
 
 def relabel_attributed(profile: Profile, column: Column) -> Column:

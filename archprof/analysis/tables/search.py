@@ -25,7 +25,7 @@ BUDGET_COLUMNS = {
 }
 """What can be limited."""
 
-MEMORY_COLUMN = Column("memory", "Memory", "bytes", "predicted memory of the device: see archprof guide memory", 1)
+MEMORY_COLUMN = METRIC_BY_KEY["memory"].column_of_model(1)
 """Shown where it is limited."""
 
 
