@@ -102,10 +102,10 @@ def _hold(view: PageView) -> Iterator[Tile]:
     if device is None or device.kind == "cpu" or not profile.ops or profile.failure is not None:
         return
     if "mem_gb" in device.figures:
-        used = predict_memory(profile, choose_workspaces(device.name)).device_used_bytes
-        verdict = judge(used, device)
+        needed = predict_memory(profile, choose_workspaces(device.name)).needed_bytes
+        verdict = judge(needed, device)
         words = f"{verdict.word} on {device.name}, predicted"
-        yield Tile("fits", used.value, "bytes", None, used.high is None, words)
+        yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
     work = profile.totals.macs + (profile.totals.backward_macs or 0)
     if peak and work and profile.prediction is None:
