@@ -147,15 +147,6 @@ def count_kernels(profile: Profile) -> dict[RowKey | None, int] | None:
     return {key: sum(kernel.count for kernel in found) for key, found in latency.kernels.items()}
 
 
-def collect_peaks(profile: Profile) -> list[dict[str, int | None]]:
-    """The measured peaks of each row's call, with all that it calls, as facts by the keys of their columns."""
-    found = {one.key: one for one in profile.measurement.memory} if profile.measurement else {}
-    return [
-        {"peak_measured": one.allocated_peak, "peak_reserved": one.reserved_peak} if one else {}
-        for one in (found.get(row.call_index) if row.call_index is not None else None for row in profile.layers)
-    ]
-
-
 def are_comparable(profiles: Sequence[Profile]) -> bool:
     """All were measured, by one method on one device: only then is a ratio of their times about the models."""
     ways = set(map(_comparison_key, profiles))

@@ -140,6 +140,8 @@ def load_calibration(path: Path) -> Device:
             if dtype in PEAK_FIGURES
         }
         rates["mem_bw"] = found["copy_bytes_per_second"]["p50"]
+        if "launch_seconds" in found:
+            rates["launch"] = found["launch_seconds"]["p50"]
         if strange := {figure: rate for figure, rate in rates.items() if not 0 < float(rate) < math.inf}:
             raise ValueError(f"rates that nothing has: {strange}")
         if type(found["device"]) is not str:

@@ -80,6 +80,7 @@ class MemoryPrediction:
         peak: the moment at which most is allocated.
         phases: the peak of each phase.
         timeline: allocated bytes, the most while each op of a later step runs.
+        before_step: allocated before a later step, with its inputs.
         first_step_peak: allocated in the first step of the optimizer's run; `None` without one.
         profile, workspaces: what was replayed.
     """
@@ -91,6 +92,7 @@ class MemoryPrediction:
     peak: Moment
     phases: tuple[Moment, ...]
     timeline: tuple[int, ...]
+    before_step: int
     first_step_peak: int | None
     profile: Profile = field(repr=False, compare=False)
     workspaces: Workspaces = field(repr=False, compare=False)
@@ -121,6 +123,7 @@ def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction
         peak._replace(categories=_with_context(peak.categories, reserved - peak.reserved)),
         phases,
         tuple(replay.timeline),
+        replay.before_step,
         replay.first_step_peak if profile.training else None,
         profile,
         workspaces,
@@ -159,7 +162,7 @@ class _Replay:
         self.timeline = [0] * max(len(self.step.ops), 1)
         self.peaks: dict[Phase, _Peak] = {}
         self.left: dict[int, int] = {}  # allocated after an op, where it freed something
-        self.first_step_peak = 0
+        self.before_step = self.first_step_peak = 0
 
     def run(self) -> None:
         blocks: dict[int, Block] = {}
@@ -174,6 +177,8 @@ class _Replay:
                 self.allocator.free(blocks.pop(change.block))
                 lent.pop(change.block, None)
                 self.left[max(change.position, 0)] = self.allocator.allocated
+            if change.position < 0 or change.step < STEPS - 1:
+                self.before_step = self.allocator.allocated
         self._fill_timeline()
 
     def _fill_timeline(self) -> None:

@@ -133,7 +133,8 @@ def list_measured_columns(profile: Profile) -> list[str]:
     shown += [key for key in ("eager", "kernel") if key in methods and len(methods) > 1]
     shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
     shown += ["n_kernels"] if elapsed.count_kernels(profile) is not None else []
-    return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
+    peaks = ["peak_measured", "peak_predicted", "peak_off"]
+    return shown + (peaks if profile.measurement and profile.measurement.memory else [])
 
 
 def list_predicted_columns(profile: Profile) -> list[str]:

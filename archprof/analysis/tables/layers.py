@@ -205,9 +205,12 @@ def _total(profile: Profile, lines: list[CountedLine]) -> Counts:
 
 
 def _peak(profile: Profile) -> dict[str, Value]:
-    """The measured peaks of the whole pass, which are no sums."""
-    whole = profile.measurement.memory_whole if profile.measurement else None
-    return {"peak_measured": whole.allocated_peak, "peak_reserved": whole.reserved_peak} if whole else {}
+    """The measured and predicted peaks of the whole pass, which are no sums."""
+    if profile.measurement is None:
+        return {}
+    from archprof.analysis.predicted_peaks import collect_whole_peaks
+
+    return {**collect_whole_peaks(profile)}
 
 
 def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | None) -> list[str]:

@@ -15,6 +15,9 @@ from archprof.predicting.latency.works import Work
 Number = Any
 """A number, or an array of them."""
 
+Sizes = tuple[Number, Number, Number, Number]
+"""Batch, m, n and k of a product."""
+
 TILES = ((128, 128), (256, 128), (128, 256), (128, 64), (64, 128), (64, 64), (32, 128), (128, 32))
 """Rows and columns of the result that one multiprocessor works on at a time, in the kernels of cuBLAS and cuDNN."""
 
@@ -87,7 +90,7 @@ def choose_precision(work: Work, rates: Rates, setting: Setting) -> str:
 
 def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> KernelTime:
     """What a kernel that is no view takes on the device itself."""
-    precision = choose_precision(work, rates, setting) if work.macs is not None else work.dtype
+    precision = choose_precision(work, rates, setting)
     memory = _time_bytes(work, rates, setting, constants)
     if work.kind in PRODUCTS:
         arithmetic = _time_product(work, precision, rates, setting, constants)
@@ -98,9 +101,9 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
     else:
         arithmetic = 0.0 * memory
     power = constants["overlap"]
-    both = (arithmetic**power + memory**power) ** (1 / power) + constants["start"]
+    both = (arithmetic**power + memory**power) ** (1 / power)
     roofline = most(2.0 * work.macs / rates.peak(precision), (work.read + work.written) / rates.bandwidth)
-    return KernelTime(arithmetic, memory, both, roofline)
+    return KernelTime(arithmetic, memory, both + constants["start"], roofline)
 
 
 def is_tensor(precision: str, rates: Rates) -> bool:
@@ -110,14 +113,15 @@ def is_tensor(precision: str, rates: Rates) -> bool:
 
 def _sustained(precision: str, rates: Rates, constants: Mapping[str, float]) -> float:
     """FLOP/s that a device sustains of its peak: what power and the generation leave."""
-    peak = rates.peak(precision)
-    if rates.calibrated:
-        return peak / constants["calibrated_arithmetic"]
-    tensor = is_tensor(precision, rates)
+    peak, tensor = rates.peak(precision), is_tensor(precision, rates)
+    if precision in rates.measured:  # by large matrix products
+        return peak * constants["slow_matmul_tensor" if tensor else "slow_matmul_simt"]
     share = constants["tensor"] if tensor else constants["simt"]
     share *= constants.get(f"arithmetic_{rates.generation}", 1.0)
     if rates.is_consumer:
         share *= constants["boost"]
+    if precision == "tf32":  # factors of four bytes take twice the shared memory
+        share *= constants["tf32"]
     if tensor and rates.generation in EARLY_TENSOR_CORES:
         share *= constants["tensor_early"]
     if precision in HALVES and not rates.has_tensor_cores:
@@ -139,6 +143,8 @@ def _time_product(work: Work, precision: str, rates: Rates, setting: Setting, co
         n, k = ceil_to(n, HALF_STEP), ceil_to(k // work.area, HALF_STEP) * work.area
     kind = "tensor" if tensor else "simt"
     rate = _sustained(precision, rates, constants)
+    if tensor and work.kind in CONVOLUTIONS and rates.watts:
+        rate *= (constants["tensor_per_watt"] / rates.peak(precision) * rates.watts) ** constants["convolution_power"]
     best = _time_tiles((batch, m, n, k), rate, kind, rates.sm, constants) * constants[f"slow_{work.kind}_{kind}"]
     if tensor:
         best = best * _slow_layout(work, setting, constants)
@@ -149,7 +155,7 @@ def _time_product(work: Work, precision: str, rates: Rates, setting: Setting, co
 
 def _time_winograd(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
     """16 products over patches; what transforms the factors and the result is in the constant."""
-    sizes = (WINOGRAD_PRODUCTS, work.patches, work.sizes[2], work.sizes[3] / work.area)
+    sizes: Sizes = (WINOGRAD_PRODUCTS, work.patches, work.sizes[2], work.sizes[3] / work.area)
     if work.kind == "wgrad":  # rows of channels in, columns of channels out, over all patches
         sizes = (WINOGRAD_PRODUCTS, work.sizes[1] / work.area, work.sizes[2], work.patches)
     rate = _sustained("float32", rates, constants)
@@ -172,9 +178,7 @@ def _is_winograd(work: Work) -> bool:
     return bool(work.patches) if isinstance(work.patches, int) else bool(work.patches.all())
 
 
-def _time_tiles(
-    sizes: tuple[Number, Number, Number, Number], rate: float, kind: str, sm: int, constants: Mapping[str, float]
-) -> Number:
+def _time_tiles(sizes: Sizes, rate: float, kind: str, sm: int, constants: Mapping[str, float]) -> Number:
     """The best of the tiles: how many fill the multiprocessors how often, and how efficient they are."""
     batch, m, n, k = sizes
     best: Number = None
@@ -191,7 +195,7 @@ def _time_tiles(
 
 def _time_attention(work: Work, precision: str, rates: Rates, constants: Mapping[str, float]) -> Number:
     kind = "tensor" if is_tensor(precision, rates) else "simt"
-    batch, m, n, d = work.sizes
+    _, m, n, d = work.sizes
     padded = ceil_to(m, 64) / m * (ceil_to(n, 64) / n)
     shallow = 1.0 + constants["attention_depth"] / d
     return 2.0 * work.macs * padded / _sustained(precision, rates, constants) * constants[f"attention_{kind}"] * shallow
@@ -210,9 +214,7 @@ def _time_depthwise(work: Work, rates: Rates, setting: Setting, constants: Mappi
 def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:
     nbytes = work.read + work.written + _reread_rows(work, rates, constants)
     bandwidth = rates.bandwidth
-    if rates.calibrated:
-        bandwidth /= constants["calibrated_bandwidth"]
-    else:
+    if "bandwidth" not in rates.measured:
         bandwidth *= constants["bandwidth"] * constants.get(f"bandwidth_{rates.generation}", 1.0)
     hit = 1.0 / (1.0 + nbytes / (constants["cache_share"] * rates.l2))
     slow = constants[f"bytes_{work.kind}"]
@@ -226,7 +228,7 @@ def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
 
 
 def _reread_rows(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
-    """Bytes read again: a norm of rows goes over them twice, a long softmax three times, unless the cache keeps them."""
+    """Bytes read again, where no cache keeps a row: a norm goes over it twice, a long softmax three times."""
     if work.kind not in ("norm", "softmax"):
         return 0.0
     long = work.row > SOFTMAX_ROW if work.kind == "softmax" else work.row > 0

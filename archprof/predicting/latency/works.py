@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 from archprof.facts.ops import Signature, drop_overload
 
 Kind = Literal[
-    "matmul", "bmm", "conv", "conv1x1", "grouped", "depthwise", "dgrad", "wgrad", "grouped_back", "depthwise_back", "attention", "norm", "softmax",
-    "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
+    "matmul", "bmm", "conv", "conv1x1", "grouped", "depthwise", "dgrad", "wgrad", "grouped_back", "depthwise_back",
+    "attention", "norm", "softmax", "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
 ]  # fmt: skip
 """A class of kernels that share their efficiencies. "dgrad" and "wgrad" are the backward of a dense convolution, by its
 input and by its weight; "optimizer" goes over lists of tensors; a "view" runs none, and costs the host alone."""
@@ -51,7 +51,7 @@ class Work(NamedTuple):
 
     @property
     def aligned(self) -> bool:
-        """Whether its channels suit tensor cores: multiples of 8, or the three of an image; a power of two in a group."""
+        """Whether its channels suit tensor cores: multiples of 8, or an image's three; in a group, a power of two."""
         _, _, n, k = self.sizes
         if self.kind in ("grouped", "grouped_back"):
             return n & (n - 1) == 0
@@ -197,7 +197,10 @@ def _list_convolution_backward(signature: Signature) -> tuple[Work, ...]:
         sizes = (groups, m, n, max(macs // max(groups * m * n, 1), 1))
         kind: Kind = "dgrad" if groups == 1 else back
         works.append(
-            Work(kind, grad.dtype, macs, 2 * macs, grad.nbytes + weight.nbytes, image.nbytes, sizes, area, patches=patches)
+            Work(
+                kind, grad.dtype, macs, 2 * macs, grad.nbytes + weight.nbytes, image.nbytes, sizes, area,
+                patches=patches,
+            )
         )  # fmt: skip
     if mask[1]:
         n, m = weight.shape[0] // groups, weight.shape[1] * area
