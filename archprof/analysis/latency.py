@@ -75,7 +75,7 @@ class LatencyAnswer:
         shown = {"phase": decoding, "cost": bool(self.prices)}
         columns = [column for column in COLUMNS if shown.get(column.key, True)]
         named = [
-            replace(column, header=HEADERS_OF_TOKENS.get(column.key, column.header)) if decoding else column
+            replace(column, header=HEADERS_OF_TOKENS.get(column.key) or column.header) if decoding else column
             for column in columns
         ]
         rows = tuple(self._make_row(place, [column.key for column in columns]) for place in range(len(self.passes)))

@@ -157,7 +157,8 @@ def _say_verdict(answer: MemoryAnswer, device: Device) -> str:
     verdict = answer.verdict
     assert verdict is not None
     size = units.show_quantity(verdict.capacity, "bytes")
-    return f"{words[verdict.word]} the {device.name}, of whose memory {size} can be used."
+    needed = units.show_quantity(answer.prediction.needed_bytes.value, "bytes")
+    return f"{words[verdict.word]} the {device.name}, of whose memory {size} can be used: it needs {needed}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:
@@ -229,7 +230,13 @@ def _write(answer: MemoryAnswer) -> dict[str, Any]:
         "first_step_allocated_peak_bytes": prediction.first_step_peak,
         "peak": _write_moment(prediction.peak),
         "phases": [_write_moment(moment) for moment in prediction.phases],
-        "device": verdict and {"name": verdict.device, "capacity_bytes": verdict.capacity, "verdict": verdict.word},
+        "device": verdict
+        and {
+            "name": verdict.device,
+            "capacity_bytes": verdict.capacity,
+            "needed_bytes": prediction.needed_bytes._asdict(),
+            "verdict": verdict.word,
+        },
         "devices": None if answer.devices is None else write_devices(answer.devices),
         "advice": None if answer.advice is None else write_advice(answer.advice),
         "complete": profile.totals.complete,

@@ -19,7 +19,7 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory_capacity import find_capacity
 from archprof.predicting.runs import choose_one_device
-from archprof.units import Unit
+from archprof.units import MOST_SIGNS, Unit
 
 PARSERS: dict[Unit, Callable[[str], float]] = {
     "count": units.parse_count,
@@ -140,6 +140,8 @@ def parse_tolerance(text: str | float | Fraction) -> Fraction:
     """`"1%"`, `"0.01"` or `0.01` -> 1/100, exactly; `UsageError` for what is no share of 0 or more."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text), re.ASCII)
     plain = isinstance(text, Fraction | float | int) and 0 <= text < math.inf
+    if not plain and len(str(text)) > MOST_SIGNS:
+        raise UsageError(f"{str(text)[:MOST_SIGNS]!r}... is no tolerance.", "A share of the baseline: 1% or 0.01.")
     share = Fraction(str(text)) if plain else Fraction(match[1]) / (100 if match[2] else 1) if match else None
     if share is None or (share >= 1 and not (match and match[2])):
         raise UsageError(f"{text!r} is no tolerance.", "A share of the baseline: 1% or 0.01; 1 itself is written 100%.")

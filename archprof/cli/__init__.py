@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import archprof
+from archprof.cli.boundary import CommandGroup
 from archprof.cli.calibrate import calibrate
 from archprof.cli.check import check
 from archprof.cli.compare import compare
@@ -28,6 +29,7 @@ from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
 app = typer.Typer(
+    cls=CommandGroup,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archprof.cli import options, other_tools, profiles
+from archprof.cli.boundary import write_message
 from archprof.cli.output import (
     PAGE_SUFFIXES,
     TABLE_FORMATS,
@@ -145,4 +145,4 @@ def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path |
     write_text(render_report_page([profile]) if form == "html" else profile.to_json(), output)
     unused = [f"--{name}" for name, value in view.items() if name not in ("by", "all") and value is not None]
     if unused:
-        sys.stderr.write(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")
+        write_message(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")

@@ -39,9 +39,9 @@ RESERVED_SHARES = (0.94, 1.10)
 """Between which the measured value lies in nine of ten models of PePR, as shares of the predicted one."""
 
 ROOM_SHARES = (0.99, 1.04)
-"""The same of the least room in which a run goes through, by what is allocated."""
+"""The same for the least room in which a run goes through, by what is allocated and what is lost between blocks."""
 
-CONTEXT_BYTES = 1_750 * MIB
+CONTEXT_BYTES = 1_650 * MIB
 CONTEXT_RANGE = (300 * MIB, 2_200 * MIB)
 """What CUDA and its libraries take: seen on an A100 beside timm's training script, and from lazy to eager loading."""
 
@@ -100,7 +100,7 @@ class MemoryPrediction:
     @cached_property
     def needed_bytes(self) -> Estimate:
         """The least memory of a device in which the run goes through, with the context: whether it fits."""
-        peaks = self.allocated_peak_bytes.value, self.reserved_peak_bytes.value
+        peaks = self.live_peak_bytes.value, self.reserved_peak_bytes.value
         room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
         low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
         return Estimate(room + CONTEXT_BYTES, low, high if self.profile.totals.complete else None)

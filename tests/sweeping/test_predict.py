@@ -8,9 +8,9 @@ import pytest
 from torch import nn
 
 import archprof
+from archprof.library.predictions import read_batches, read_prices
 from archprof.predicting.devices import load_catalogue, resolve_device
 from archprof.predicting.runs import choose_device, choose_devices
-from archprof.predictions import read_batches, read_prices
 
 
 def test_one_prediction_for_each_device_batch_and_dtype() -> None:

@@ -16,7 +16,7 @@ from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
 
-LABELS = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
+NAMES_OF_TILES = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
     "top5_error": "Top-5 error"}  # fmt: skip
 """What stands above numbers that are no metric."""
 
@@ -46,7 +46,7 @@ class Tile(NamedTuple):
     @property
     def label(self) -> str:
         """What stands above the number."""
-        return LABELS.get(self.key) or METRIC_BY_KEY[self.key].title
+        return NAMES_OF_TILES.get(self.key) or METRIC_BY_KEY[self.key].title
 
 
 def build_tiles(view: PageView) -> tuple[Tile, ...]:
@@ -102,10 +102,10 @@ def _hold(view: PageView) -> Iterator[Tile]:
     if device is None or device.kind == "cpu" or not profile.ops or profile.failure is not None:
         return
     if "mem_gb" in device.figures:
-        used = predict_memory(profile, choose_workspaces(device.name)).device_used_bytes
-        verdict = judge(used, device)
+        needed = predict_memory(profile, choose_workspaces(device.name)).needed_bytes
+        verdict = judge(needed, device)
         words = f"{verdict.word} on {device.name}, predicted"
-        yield Tile("fits", used.value, "bytes", None, used.high is None, words)
+        yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
     work = profile.totals.macs + (profile.totals.backward_macs or 0)
     if peak and work and profile.prediction is None:
