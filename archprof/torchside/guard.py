@@ -7,14 +7,17 @@ end. So what must be put back is noted as values, and putting it back is done tw
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 
+from archprof.errors import ArchprofError
 from archprof.torchside.autocast import AutocastState
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.process_tables import ModeStacks, SkippedCode
@@ -44,7 +47,7 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     calls may be nested, which meanwhile is deeper; the collector's thresholds, and objects that it was told to pass
     over.
     """
-    with PROCESS_LOCK:
+    with _hold_process():
         state = _ProcessState(compiling)
         try:
             try:
@@ -55,6 +58,37 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
                 state.restore()
         finally:
             state.restore()
+
+
+@contextmanager
+def _hold_process() -> Iterator[None]:
+    """The lock, which the thread that holds it may take again; a thread of its pass is refused: one waits for it."""
+    if not PROCESS_LOCK.acquire(blocking=False):
+        if HAND_OVERS.is_inside():
+            raise ArchprofError(
+                "A forward that is being profiled profiles another model in a thread of its own.",
+                "One pass at a time can be run: each would wait for the other.",
+                "Profile it before, or in the thread that runs the forward.",
+            )
+        PROCESS_LOCK.acquire()
+    try:
+        yield
+    finally:
+        PROCESS_LOCK.release()
+
+
+def _forget_other_threads() -> None:
+    """A child that was forked has one thread: what another held or watched in the parent is nobody's here."""
+    global PROCESS_LOCK
+    if PROCESS_LOCK.acquire(blocking=False):
+        PROCESS_LOCK.release()
+    else:
+        PROCESS_LOCK = threading.RLock()
+        HAND_OVERS.restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 def _has_deep_stack() -> bool:
