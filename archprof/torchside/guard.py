@@ -19,8 +19,9 @@ import torch
 
 from archprof.errors import ArchprofError
 from archprof.torchside.autocast import AutocastState
+from archprof.torchside.foreign_modes import leave_foreign_modes
 from archprof.torchside.handed_over import HAND_OVERS
-from archprof.torchside.process_tables import ModeStacks, SkippedCode
+from archprof.torchside.process_tables import ImportTraces, ModeStacks, SkippedCode
 
 T = TypeVar("T")
 
@@ -41,13 +42,13 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
 
     Without `compiling`, what was given to torch's compiler, where that is imported, runs as it was written.
 
-    These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
-    of modes and of hooks on saved tensors; autocast and its functions; what its compiler passes
-    over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes, and how deep its
-    calls may be nested, which meanwhile is deeper; the collector's thresholds, and objects that it was told to pass
-    over.
+    These are: what an import of torch's compiler leaves in the environment, in Python's warnings and in torch; random
+    states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks of modes and of
+    hooks on saved tensors; autocast and its functions; what its compiler passes over, which meanwhile is archprof, too;
+    Python's methods that hand work to threads and processes, and how deep its calls may be nested, which meanwhile is
+    deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
     """
-    with _hold_process():
+    with _hold_process(), leave_foreign_modes():
         state = _ProcessState(compiling)
         try:
             try:
@@ -114,9 +115,11 @@ class _ProcessState:
         self.skipped = SkippedCode("archprof") if knows_compiler() else None
         self.recursion_limit = sys.getrecursionlimit()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
+        self.imports = ImportTraces()
 
     def restore(self) -> None:
         HAND_OVERS.restore()
+        self.imports.restore()
         self.modes.restore()
         if self.stance is not None:
             self.stance.__exit__(None, None, None)
