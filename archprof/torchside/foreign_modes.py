@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 
-from archprof.torchside.private import find
-
-list_dispatch_modes: Any = find("utils._python_dispatch._get_current_dispatch_mode_stack") or list
-disable_dispatch_modes: Any = find("utils._python_dispatch._disable_current_modes")
-list_function_modes: Any = find("overrides._get_current_function_mode_stack") or list
-pop_function_mode: Any = find("overrides._pop_mode")
-push_function_mode: Any = find("overrides._push_mode")
+from archprof.torchside.private import (
+    disable_dispatch_modes,
+    give_function_mode,
+    list_dispatch_modes,
+    list_function_modes,
+    take_function_mode,
+)
 
 OWN_PACKAGES = ("archprof", "torch.utils._device")
 """Modes of an outer pass, and `with torch.device(...)`, which is no more than a default."""
@@ -37,21 +36,21 @@ def leave_foreign_modes() -> Iterator[None]:
 @contextmanager
 def _leave_function_modes() -> Iterator[None]:
     modes = list(list_function_modes())
-    if not push_function_mode or not any(map(_is_foreign, modes)):
+    if not (give_function_mode and take_function_mode) or not any(map(_is_foreign, modes)):
         yield
         return
     for _ in modes:
-        pop_function_mode()
+        take_function_mode()
     for mode in modes:
         if not _is_foreign(mode):
-            push_function_mode(mode)
+            give_function_mode(mode)
     try:
         yield
     finally:
         while list_function_modes():
-            pop_function_mode()
+            take_function_mode()
         for mode in modes:
-            push_function_mode(mode)
+            give_function_mode(mode)
 
 
 def _is_foreign(mode: object) -> bool:
