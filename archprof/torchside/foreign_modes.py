@@ -9,10 +9,10 @@ import torch
 
 from archprof.torchside.private import (
     disable_dispatch_modes,
-    give_function_mode,
     list_dispatch_modes,
     list_function_modes,
-    take_function_mode,
+    pop_function_mode,
+    push_function_mode,
 )
 
 OWN_PACKAGES = ("archprof", "torch.utils._device")
@@ -36,21 +36,21 @@ def leave_foreign_modes() -> Iterator[None]:
 @contextmanager
 def _leave_function_modes() -> Iterator[None]:
     modes = list(list_function_modes())
-    if not (give_function_mode and take_function_mode) or not any(map(_is_foreign, modes)):
+    if pop_function_mode is None or not any(map(_is_foreign, modes)):
         yield
         return
     for _ in modes:
-        take_function_mode()
+        pop_function_mode()
     for mode in modes:
         if not _is_foreign(mode):
-            give_function_mode(mode)
+            push_function_mode(mode)
     try:
         yield
     finally:
         while list_function_modes():
-            take_function_mode()
+            pop_function_mode()
         for mode in modes:
-            give_function_mode(mode)
+            push_function_mode(mode)
 
 
 def _is_foreign(mode: object) -> bool:

@@ -222,8 +222,6 @@ mode_stacks = _find_mode_stacks()
 list_dispatch_modes: Any = find("utils._python_dispatch._get_current_dispatch_mode_stack") or list
 disable_dispatch_modes: Any = find("utils._python_dispatch._disable_current_modes")
 list_function_modes: Any = find("overrides._get_current_function_mode_stack") or list
-take_function_mode: Any = find("overrides._pop_mode")
-give_function_mode: Any = find("overrides._push_mode")
 
 mode_notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
 top_saved_hooks: Any = find("_C._autograd._top_saved_tensors_default_hooks") or (lambda _: None)

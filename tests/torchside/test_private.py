@@ -38,8 +38,6 @@ WITH_A_WAY_OUT = [
     "utils._python_dispatch._get_current_dispatch_mode_stack",
     "utils._python_dispatch._disable_current_modes",
     "overrides._get_current_function_mode_stack",
-    "overrides._pop_mode",
-    "overrides._push_mode",
     "_nested_tensor_from_mask_left_aligned",
     "_C.DisableTorchFunction",
     "_C._DisableTorchDispatch",
