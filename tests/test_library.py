@@ -111,14 +111,14 @@ def test_measuring_reaches_the_device_as_it_was_asked(bench: Bench, tmp_path: Pa
     archprof.table("a", batch=2, train=True, **how)
     archprof.compare("a", "b", dtype="float16", **how)
     archprof.report("a", tmp_path / "a.html", causal="half", plotly="none", **how)
-    archprof.epoch("a", 100, batch=8, measure="cuda", channels_last=True, compile=True)
+    archprof.epoch("a", 100, batch=8, amp="bfloat16", **how)
     device = MeasureRequest("cuda", channels_last=True, compiled=True)
     assert [(model, request, how) for model, _, request, how in bench.asked] == [
         ("a", PassRequest(batch=2, train=True), device),
         ("a", PassRequest(dtype="float16"), device),
         ("b", PassRequest(dtype="float16"), device),
         ("a", PassRequest(causal="half"), device),
-        ("a", PassRequest(batch=8, train=True), device),
+        ("a", PassRequest(batch=8, train=True, amp="bfloat16"), device),
     ]
 
 

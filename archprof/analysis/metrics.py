@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from archprof.analysis import elapsed, probed
+from archprof.analysis import elapsed, predicted, probed
 from archprof.analysis.metric import BY_ROWS, EVERY_GROUPING, Metric, RowValues
 from archprof.analysis.table import Value
 from archprof.facts import liveness
@@ -114,13 +114,13 @@ def _launch_bound(counts: Counts, total: Counts) -> float | None:
 
 
 def _field(key: str, header: str, rank: int, meaning: str) -> Metric:
-    """About receptive fields, which are worked out only when asked for."""
     return _fact(key, header, "text", rank, meaning, "layer", by_row=lambda view: [c[key] for c in view.field_cells])
 
 
 def _peak(key: str, header: str, rank: int, meaning: str, **more: Any) -> Metric:
-    by_row = lambda view: [peak.get(key) for peak in elapsed.collect_peaks(view.profile)]  # noqa: E731
-    return _fact(key, header, "bytes", rank, meaning, "layer", adds="maximum", by_row=by_row, measured=True, **more)
+    read: RowValues = lambda view: [peak.get(key) for peak in view.peaks]  # noqa: E731
+    more = {"unit": "bytes", "adds": "maximum", "by": ("layer",), "by_row": read, "measured": True, **more}
+    return Metric(key, header, meaning=meaning, rank=rank, **more)
 
 
 def _shapes(name: str) -> RowValues:
@@ -164,6 +164,8 @@ METRICS = (
     _field("rf_padding", "RF pad", 9, "effective padding: positions before the border that the first output sees"),
     _peak("peak_measured", "Peak meas.", 5, "most bytes allocated while the call ran, above those before the pass",
           whole="most bytes allocated above those before the pass"),
+    _peak("peak_predicted", "Peak pred.", 5, "the same, predicted: live bytes on the CPU, the allocator's on a GPU"),
+    _peak("peak_off", "Pred. off", 6, "predicted less measured peak, as a share of the measured one", unit="share"),
     _peak("peak_reserved", "Reserved", 9, "the same of what the caching allocator held"),
     _sum("calls", "Calls", "count", 5, "how often it was called", of_op=lambda op: 1, by=("stage", "kind", "op"),
          by_row=lambda view: [int(layer.call is not None) for layer in view.profile.layers]),
@@ -212,14 +214,15 @@ METRICS = (
            by=BY_ROWS, reads=("eager", "kernel"), value=_launch_bound, measured=True),
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
          measured=True),
+    *(Metric(**{"by": BY_ROWS, **said}) for said in predicted.COLUMNS),
     *(_fact(*said, "layer", adds=adds, by_row=by_row) for said, adds, by_row in probed.PROBED_COLUMNS),
     Metric("vanishing", "First/last grad", "number", "gradient by weight, of the first weight by the last (probe)",
            whole_value=lambda view: probed.measure_vanishing(view.profile)),
     Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
-    Metric("memory", "Memory", "bytes", "that a GPU would have used, as predicted", adds="maximum", bound="unknown",
-           whole_value=lambda view: view.predict_memory().device_used_bytes.value),
+    Metric("memory", "Memory", "bytes", "of a GPU that it needs, as predicted", adds="maximum", bound="unknown",
+           whole_value=lambda view: view.predict_memory().needed_bytes.value),
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",

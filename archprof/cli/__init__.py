@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import archprof
+from archprof.cli.boundary import CommandGroup
 from archprof.cli.calibrate import calibrate
 from archprof.cli.check import check
 from archprof.cli.compare import compare
@@ -18,6 +19,7 @@ from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
+from archprof.cli.predict import predict
 from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
@@ -27,6 +29,7 @@ from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
 app = typer.Typer(
+    cls=CommandGroup,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -40,6 +43,7 @@ app.command()(whatif)
 app.command()(inputs)
 app.command(cls=CommandWithLimits)(fit)
 app.command()(memory)
+app.command()(predict)
 app.command()(report)
 app.command()(probe)
 app.command()(train)

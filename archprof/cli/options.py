@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
+from archprof.units import parse_whole
 
 Model = Annotated[
     str,
@@ -115,6 +116,12 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME|x.json", help="Predict its time on this one, too: t4, 4090, h100 (archprof devices)."
+    ),
+]
 FormatName = Annotated[
     str | None,
     typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),
@@ -150,9 +157,13 @@ def parse_lengths(settings: list[str] | None) -> dict[str, int] | None:
 
 def _parse_length(text: str) -> tuple[str, int]:
     key, equals, value = text.partition("=")
-    if not equals or not value.strip().isdecimal() or int(value) < 1:
+    try:
+        length = parse_whole(value)
+    except UsageError:
+        length = 0
+    if not equals or length < 1:
         raise UsageError(f"--set {text} cannot be read.", "KEY=N, where N is a whole number of 1 or more.", "seq=4096")
-    return key.strip(), int(value)
+    return key.strip(), length
 
 
 def choose_device(measure: str | None, cuda: bool) -> str | None:
@@ -178,9 +189,11 @@ def parse_batches(text: str) -> list[int | str]:
         UsageError: one of them is no whole number, and not "auto".
     """
     words = [word.strip() for word in text.split(",")]
-    if any(word != "auto" and not word.removeprefix("-").isdecimal() for word in words):
-        raise UsageError(f"{text!r} is no batch size.", "A number such as 8, several such as 1,8,64, or auto.")
-    return [word if word == "auto" else int(word) for word in words]
+    try:
+        return [word if word == "auto" else parse_whole(word) for word in words]
+    except UsageError as error:
+        allowed = "A number such as 8, several such as 1,8,64, or auto."
+        raise UsageError(f"{text!r} is no batch size.", allowed) from error
 
 
 def parse_dtypes(text: str | None) -> list[str | None]:

@@ -21,6 +21,7 @@ import torch
 
 import archprof
 from archprof.analysis.report.page import Report, build_report
+from archprof.facts.liveness import compute_peak_bytes
 from archprof.render.page import html
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
@@ -170,8 +171,8 @@ def test_the_first_screen_needs_no_scrolling(
         box = page.locator(selector).bounding_box()
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800, selector
-    assert page.locator(".tile").count() == 6
-    assert 3 <= page.locator(".findings li").count() <= 7
+    assert 3 <= page.locator(".tile").count() <= 7
+    assert 1 <= page.locator(".findings li").count() <= 7
 
 
 def test_tiles_and_table_are_those_of_the_profile(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
@@ -179,7 +180,8 @@ def test_tiles_and_table_are_those_of_the_profile(opened: Callable[..., Opened],
     one, profile, table = opened(shown), shown.models[0].profile, shown.models[0].table
     values = one.page.eval_on_selector_all(".tile b", "all => all.map(b => Number(b.dataset.v))")
     totals = profile.totals
-    assert values[:4] == [totals.params, totals.macs, totals.flops, totals.activation_bytes["float32"]]
+    peak = compute_peak_bytes(profile)
+    assert values[:4] == [totals.params, totals.macs, peak, totals.activation_bytes["float32"]]
     keys = [column.key for column in table.columns]
     one.page.locator('#m0 [data-do="unfold"]').click()
     for key in ("params", "macs", "flops", "act_fp32"):

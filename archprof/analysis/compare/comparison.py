@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.compare import align, findings, pair_findings, side_by_side
+from archprof.analysis.compare import align, findings, pair_findings, predicted_times, side_by_side
 from archprof.analysis.compare.findings import Finding
+from archprof.analysis.compare.predicted_times import are_alike_predicted, find_predicted_time
 from archprof.analysis.compare.side_by_side import divide
 from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.probe_findings import compare_probes
@@ -34,6 +35,7 @@ COMPARISON_RULES = (
     pair_findings.compare_depths,
     pair_findings.compare_memory,
     pair_findings.compare_times,
+    predicted_times.compare_predicted_times,
     compare_probes,
     findings.find_concentrated_params,
     findings.find_early_activations,
@@ -45,6 +47,7 @@ SUMMARY_MEASURES = (
     METRIC_BY_KEY["flops"].column_of_model(12),
     METRIC_BY_KEY["act_fp32"].column_of_model(4, family="activation"),
     METRIC_BY_KEY["latency"].column_of_model(3),
+    METRIC_BY_KEY["predicted"].column_of_model(3),
     METRIC_BY_KEY["act_fp16"].column_of_model(14, family="activation"),
     METRIC_BY_KEY["depth"].column_of_model(6),
     METRIC_BY_KEY["field"].column_of_model(8),
@@ -179,12 +182,14 @@ def _summary(views: Sequence[ProfileView]) -> Table:
         )
         columns += [column, beside]
     timed = elapsed.are_comparable([view.profile for view in views])
+    apart = set() if timed else {"latency"}
+    apart |= set() if are_alike_predicted([view.profile for view in views]) else {"predicted"}
     keys, rows = frozenset(column.key for column in shown), []
     for i, (letter, view) in enumerate(zip(ascii_uppercase, views, strict=False)):
         cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
-            cells += [own[i], divide(own[i], own[0]) if timed or column.key != "latency" else None]
-        within, _ = elapsed.mark_times({"latency": view.time})
+            cells += [own[i], None if column.key in apart else divide(own[i], own[0])]
+        within, _ = elapsed.mark_times({"latency": view.time, "predicted": find_predicted_time(view)})
         rows.append(
             Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )

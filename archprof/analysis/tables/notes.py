@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from archprof.analysis import elapsed
+from archprof.analysis.predicted import describe_prediction
 from archprof.analysis.tables import decoding
 from archprof.facts.probed import LossKind
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
@@ -73,7 +74,8 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
-    return [*lines, *profile.notes, *timed, *describe_probe(profile)]
+    predicted = () if by == "op" else describe_prediction(profile)
+    return [*lines, *profile.notes, *timed, *predicted, *describe_probe(profile)]
 
 
 LOSS_WORDS: dict[LossKind, str] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Literal, NamedTuple
@@ -11,6 +12,17 @@ from archprof.facts.predicted import Standing
 from archprof.predicting import devices
 from archprof.predicting.devices import Device
 from archprof.predicting.latency.constants import load_constants
+
+GENERATIONS = {
+    "pascal": r"\bP(4|40|100)\b|GTX 10|TITAN Xp?\b|\bP\d000\b", "volta": r"V100|TITAN V\b|Xavier",
+    "turing": r"\bT4\b|RTX 20|TITAN RTX|GTX 16|Quadro RTX|\bT\d+00",
+    "ampere": r"\bA\d+G?\b|RTX 30|RTX A|\bOrin\b", "ada": r"\bL\d+S?\b|RTX 40|\bAda\b", "hopper": r"\bG?H\d00",
+    "blackwell": r"\bG?B\d00|\bGB10\b|RTX 50|Blackwell",
+}  # fmt: skip
+"""NVIDIA's, by the names of their devices."""
+
+USUAL_LAUNCH_SECONDS = 6e-6
+"""From one small op to the next, as `archprof calibrate` measures it, on the hosts of what was fitted; a guess."""
 
 Maker = Literal["nvidia", "amd", "intel", "apple", "other"]
 
@@ -31,7 +43,11 @@ class Rates(NamedTuple):
         sm: multiprocessors, or what stands for them.
         clock: Hz at boost, `None` where it is not known.
         watts: the power it may draw, `None` where it is not known.
-        calibrated: peaks and bandwidth were measured, and hold without a further efficiency.
+        generation: of NVIDIA's architectures; "" of others.
+        has_tensor_cores: or what is like them, with which half precision is several times as fast as float32.
+        is_consumer: a card for desktops, which clocks higher than its datasheet says as long as it is cool.
+        measured: the dtypes whose arithmetic was measured, and "bandwidth": they hold without a further efficiency.
+        host: seconds of the host for a small op as a share of those that are usual.
         standing: see `archprof.facts.predicted.Standing`.
     """
 
@@ -43,11 +59,17 @@ class Rates(NamedTuple):
     sm: int
     clock: float | None
     watts: float | None
-    calibrated: bool
+    generation: str
+    has_tensor_cores: bool
+    is_consumer: bool
+    measured: frozenset[str]
+    host: float
     standing: Standing
 
     def peak(self, dtype: str) -> float:
-        """FLOP/s in a dtype; that of float32, where it has no arithmetic of its own."""
+        """FLOP/s in a dtype; that of float32 where it has no arithmetic of its own, or libraries do not use it."""
+        if dtype in ("float16", "bfloat16") and not self.has_tensor_cores:
+            return self.peaks["float32"]
         own = self.peaks.get(dtype, 0.0)
         return own if dtype == "float64" and own else max(own, self.peaks["float32"])
 
@@ -66,7 +88,10 @@ def find_rates(device: Device) -> Rates:
             f"No time can be predicted on {device.name}: its arithmetic or its bandwidth is not known.",
             "Measure them there: archprof calibrate -o device.json, and name that file as the device.",
         )
-    calibrated = device.figures.get("mem_bw") is not None and device.figures["mem_bw"].status == "measured"
+    generation = _find_generation(device)
+    measured = {dtype for dtype, figure in devices.PEAK_FIGURES.items() if _is_measured(device, figure)}
+    if _is_measured(device, "mem_bw"):
+        measured.add("bandwidth")
     return Rates(
         name=device.name,
         maker=_find_maker(device),
@@ -78,9 +103,29 @@ def find_rates(device: Device) -> Rates:
         sm=int(values.get("sm", TYPICAL_SM)),
         clock=values.get("boost_mhz"),
         watts=values.get("tdp_w"),
-        calibrated=calibrated,
-        standing=_find_standing(known, calibrated=calibrated),
+        generation=generation,
+        has_tensor_cores=_has_tensor_cores(device, values, generation),
+        is_consumer="GeForce" in device.name or "TITAN" in device.name,
+        measured=frozenset(measured),
+        host=values.get("launch", USUAL_LAUNCH_SECONDS) / USUAL_LAUNCH_SECONDS,
+        standing=_find_standing(known, calibrated="bandwidth" in measured),
     )  # fmt: skip
+
+
+def _find_generation(device: Device) -> str:
+    if _find_maker(device) != "nvidia":
+        return ""
+    return next((name for name, words in GENERATIONS.items() if re.search(words, device.name)), "")
+
+
+def _has_tensor_cores(device: Device, values: Mapping[str, float], generation: str) -> bool:
+    """Some cards without them have twice the rate in half precision; libraries do not use it for products."""
+    twice = values.get("fp16_dense", 0.0) > 1.5 * values["fp32"]
+    return twice and generation != "pascal" and "GTX" not in device.name
+
+
+def _is_measured(device: Device, figure: str) -> bool:
+    return figure in device.figures and device.figures[figure].status == "measured"
 
 
 def _find_maker(device: Device) -> Maker:

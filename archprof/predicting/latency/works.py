@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 from archprof.facts.ops import Signature, drop_overload
 
 Kind = Literal[
-    "matmul", "bmm", "conv", "conv1x1", "grouped", "depthwise", "dgrad", "wgrad", "attention", "norm", "softmax",
-    "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
+    "matmul", "bmm", "conv", "conv1x1", "grouped", "depthwise", "dgrad", "wgrad", "grouped_back", "depthwise_back",
+    "attention", "norm", "softmax", "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
 ]  # fmt: skip
 """A class of kernels that share their efficiencies. "dgrad" and "wgrad" are the backward of a dense convolution, by its
 input and by its weight; "optimizer" goes over lists of tensors; a "view" runs none, and costs the host alone."""
@@ -28,10 +28,12 @@ class Work(NamedTuple):
         dtype: of its factors, or of what it reads.
         macs, flops: its arithmetic.
         read, written: bytes.
-        sizes: batch, m, n and k of a product; else zeros.
+        sizes: batch, m, n and k of a product; heads of the batch, queries, keys and size of a head of an attention.
         area: positions of the window of a convolution or pooling, 1 without one.
         tensors: how many it goes over, of a list.
         permuted: it reads or writes with other strides than the plain ones.
+        patches: of 2 x 2 results, where Winograd's algorithm may be used: 3 x 3, dense, stride 1; else 0.
+        row: elements that a softmax or a norm of rows goes over together; 0 of other kinds.
     """
 
     kind: Kind
@@ -44,6 +46,17 @@ class Work(NamedTuple):
     area: int = 1
     tensors: int = 1
     permuted: bool = False
+    patches: int = 0
+    row: int = 0
+
+    @property
+    def aligned(self) -> bool:
+        """Whether its channels suit tensor cores: multiples of 8, or an image's three; in a group, a power of two."""
+        _, _, n, k = self.sizes
+        if self.kind in ("grouped", "grouped_back"):
+            return n & (n - 1) == 0
+        channels = k // self.area
+        return not n % 8 and (not channels % 8 or channels < 5)
 
 
 KINDS_BY_NAME: tuple[tuple[str, Kind], ...] = (
@@ -90,11 +103,29 @@ def _describe_mover(signature: Signature, name: str) -> Work:
         tensors = max(len(signature.inputs), len(signature.outputs), 1)
         written = written or _first_list_bytes(signature)
     permuted = any(spec.strides is not None for spec in (*signature.inputs, *signature.outputs))
-    read = signature.bytes_read
+    read = signature.bytes_read * _count_readings(signature, name)
     return Work(
         kind, _dtype_of(signature), 0, signature.flops or 0, read, written, tensors=tensors, permuted=permuted,
-        area=prod(signature.window.kernel) if signature.window else 1,
+        area=prod(signature.window.kernel) if signature.window else 1, row=_find_row(signature, name),
     )  # fmt: skip
+
+
+def _count_readings(signature: Signature, name: str) -> int:
+    """How often a kernel reads what it reads: statistics that are no longer in the cache take a pass of their own."""
+    if name in ("native_group_norm", "native_batch_norm_backward", "native_group_norm_backward"):
+        return 2
+    return 2 if name == "native_batch_norm" and True in signature.args else 1
+
+
+def _find_row(signature: Signature, name: str) -> int:
+    """Elements that are normalized together: what `native_layer_norm` is told, or the dimension of a softmax."""
+    shape = signature.inputs[0].shape if signature.inputs else ()
+    given = next((argument for argument in signature.args if isinstance(argument, tuple | int)), None)
+    if "layer_norm" in name or "rms_norm" in name:
+        return prod(given) if isinstance(given, tuple) else shape[-1] if shape else 0
+    if "softmax" in name and shape:
+        return shape[given if isinstance(given, int) and given < len(shape) else -1]
+    return 0
 
 
 def _first_list_bytes(signature: Signature) -> int:
@@ -131,8 +162,16 @@ def _describe_convolution(signature: Signature) -> Work:
     kind = _choose_convolution(groups, weight.shape[1], area)
     return Work(
         kind, image.dtype, macs, signature.flops or 0, signature.bytes_read, signature.bytes_written, (*sizes[:3], k),
-        area,
+        area, patches=_count_patches(signature, out.shape),
     )  # fmt: skip
+
+
+def _count_patches(signature: Signature, out: tuple[int, ...]) -> int:
+    """Patches of 2 x 2 of a result, where the convolution is one of those that Winograd's algorithm is used for."""
+    window = signature.window
+    if window is None or window[:2] != ((3, 3), (1, 1)) or window.groups > 1 or window.dilation != (1, 1):
+        return 0
+    return out[0] * -(-out[2] // 2) * -(-out[3] // 2)
 
 
 def _choose_convolution(groups: int, group_channels: int, area: int) -> Kind:
@@ -148,22 +187,38 @@ def _list_convolution_backward(signature: Signature) -> tuple[Work, ...]:
     mask = signature.args[-1] if signature.args and isinstance(signature.args[-1], tuple) else (True, True, False)
     groups = window.groups if window else 1
     area = prod(weight.shape[2:])
-    forward = _choose_convolution(groups, weight.shape[1], area)
+    back: Kind = "depthwise_back" if weight.shape[1] == 1 else "grouped_back"
     shares = max(sum(bool(one) for one in mask[:2]), 1)
     macs = (signature.macs or 0) // shares
+    patches = _count_patches(signature, grad.shape)
     works = []
     if mask[0]:
         m, n = image.shape[0] * prod(image.shape[2:]), image.shape[1] // groups
         sizes = (groups, m, n, max(macs // max(groups * m * n, 1), 1))
-        kind: Kind = "dgrad" if groups == 1 else forward
+        kind: Kind = "dgrad" if groups == 1 else back
         works.append(
-            Work(kind, grad.dtype, macs, 2 * macs, grad.nbytes + weight.nbytes, image.nbytes, sizes, area)
+            Work(
+                kind, grad.dtype, macs, 2 * macs, grad.nbytes + weight.nbytes, image.nbytes, sizes, area,
+                patches=patches,
+            )
         )  # fmt: skip
     if mask[1]:
         n, m = weight.shape[0] // groups, weight.shape[1] * area
         sizes = (groups, m, n, max(macs // max(groups * m * n, 1), 1))
-        kind = "wgrad" if groups == 1 else forward
-        works.append(Work(kind, grad.dtype, macs, 2 * macs, grad.nbytes + image.nbytes, weight.nbytes, sizes, area))
+        kind = "wgrad" if groups == 1 else back
+        works.append(
+            Work(
+                kind,
+                grad.dtype,
+                macs,
+                2 * macs,
+                grad.nbytes + image.nbytes,
+                weight.nbytes,
+                sizes,
+                area,
+                patches=patches,
+            )
+        )
     if len(mask) > 2 and mask[2]:
         works.append(Work("reduce", grad.dtype, 0, grad.numel, grad.nbytes, 0))
     return tuple(works) or (Work("view", ""),)

@@ -52,8 +52,12 @@
       for (const inside of [...box.content.children]) document.getElementById(inside.dataset.of).append(inside);
       held.remove();
     }
-    for (const link of all(".strip a[data-in]")) link.setAttribute("href", `#${link.dataset.in}`);
+    for (const strip of all(".strip")) {
+      const { id } = strip.closest(".inside, .net");
+      all("a", strip).forEach((link, at) => { if ("in" in link.dataset) link.setAttribute("href", `#${id}-${at}`); });
+    }
     all(".net").forEach(arm);
+    dispatchEvent(new Event("resize")); // what is wider than the window now scrolls by keyboard
     if (location.hash.startsWith("#net")) location.replace(location.hash);
     mark();
   }
@@ -61,7 +65,7 @@
   function mark() {
     const open = decodeURIComponent(location.hash).slice(1);
     for (const link of all(".strip a[data-in]")) {
-      const on = open === link.dataset.in || open.startsWith(`${link.dataset.in}-`);
+      const inside = link.getAttribute("href").slice(1), on = open === inside || open.startsWith(`${inside}-`);
       link.classList.toggle("on", on);
       link.setAttribute("aria-expanded", on);
     }

@@ -67,11 +67,12 @@ class _Strips:
         """The row of the block in the table, and what is inside it."""
         block = network.blocks[at]
         row = next(filter(None, (self.locate(self.model, name) for name in block.rows)), None)
-        return ColumnLink(f"#{row or id}", f"{id}-{at}" if block.inner is not None else None, _find_common(block.rows))
+        return ColumnLink(f"#{row or id}", block.inner is not None, _find_common(block.rows))
 
 
 def _find_common(names: Sequence[str]) -> str:
     """What the table is filtered by to show these rows: the path that all of them start with, or the first of them."""
+    names = [name.split(" ")[0] for name in names]
     paths = [name.split(".") for name in names]
     shared = [words[0] for words in zip(*paths, strict=False) if len(set(words)) == 1]
     return ".".join(shared) + ("." if len(names) > 1 else "") if shared else names[0] if names else ""

@@ -89,11 +89,11 @@ def _plot(series: ChartData, sets: list[list[PlotPoint]], x_label: str, y_label:
         x = PlotAxis(min(xs) - 0.6, max(xs) + 0.6, LEFT_MARGIN, CHART_WIDTH - RIGHT_MARGIN, whole_numbers=True)
     marks = "".join(_marks(series, i, dots, x, y) for i, dots in enumerate(sets))
     names = _names(series, sets, x, y) if scatter else ""
-    inner = legend + _frame(x, y, x_label, y_label) + marks + names
+    inner = legend + draw_frame(x, y, x_label, y_label) + marks + names
     return tag("svg", inner, viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(CHART_HEIGHT)}", class_="chart")
 
 
-def _frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
+def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
     """Grid lines, numbers and the names of the axes."""
     across, upwards = [x.pixel_of(tick) for tick in x.ticks(7)], [y.pixel_of(tick) for tick in y.ticks(5)]
     grid = "".join(f"M{coord(x.start)} {coord(at)}H{coord(x.end)}" for at in upwards)

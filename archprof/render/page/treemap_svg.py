@@ -17,6 +17,9 @@ from archprof.render.page.markup import coord, cut_text, escape_text, tag, void_
 from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
 
 DEFAULT_METRIC = "macs"
+DRAWN_METRICS = tuple(metric for metric in ALL_AREA_METRICS if metric != "flops")
+"""FLOPs are about twice the MACs everywhere, and would be the same picture."""
+
 MAP_WIDTH, MAP_HEIGHT, LABEL_HEIGHT, MAP_GAP = 760.0, 400.0, 34.0, 12.0
 
 MAP_CHARACTER_WIDTH = 6.1
@@ -28,7 +31,7 @@ LocateRow = Callable[[int, str], str | None]
 
 def draw_switch(models: Sequence[ModelPage], locate: LocateRow) -> str:
     """The treemaps with the radio buttons that choose among them; nothing for models that have no modules."""
-    shown = [metric for metric in ALL_AREA_METRICS if any(_total(page, metric) for page in models)]
+    shown = [metric for metric in DRAWN_METRICS if any(_total(page, metric) for page in models)]
     if not shown:
         return ""
     first = DEFAULT_METRIC if DEFAULT_METRIC in shown else shown[0]
