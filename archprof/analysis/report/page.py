@@ -119,7 +119,8 @@ def build_report(
     if device is not None:
         profiles = [profile if profile.measurement else predict_on(profile, device) for profile in profiles]
     views = [PageView(profile, known) for profile in profiles]
-    pages = tuple(_page(view, INNER_COLUMNS // (len(views) + 1), tried if len(views) == 1 else ()) for view in views)
+    inner = INNER_COLUMNS // (len(views) + (len(views) > 1))
+    pages = tuple(_page(view, inner, tried if len(views) == 1 else ()) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
