@@ -104,6 +104,14 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
+Title = Annotated[str | None, typer.Option(help="The title of the page; the names of the models if not given.")]
+PageDevice = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|x.json",
+        help="On a page: whether it fits there, the least time, the roof; of the catalogue, or made by calibrate.",
+    ),
+]
 FormatName = Annotated[
     str | None,
     typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),

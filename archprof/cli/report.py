@@ -31,7 +31,7 @@ def report(
         Path,
         typer.Option("-o", "--output", metavar="FILE.html", help="The page; it needs no other file and no network."),
     ],
-    title: Annotated[str | None, typer.Option(help="Its title; the names of the models if not given.")] = None,
+    title: options.Title = None,
     plotly: Annotated[
         str, typer.Option(help="How plotly is embedded: gzip (2 MB), inline (5 MB), or none (drawings only).")
     ] = "gzip",
@@ -48,11 +48,10 @@ def report(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
-    device: Annotated[
+    device: options.PageDevice = None,
+    baseline: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|x.json", help="Draw the roof of this device: of the catalogue, or made by calibrate."
-        ),
+        typer.Option(metavar="x.json", help="A saved profile of the one MODEL before: the page shows what changed."),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
@@ -73,9 +72,12 @@ def report(
             roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
-        shown, ended = profiles.profile_each(models, input, request, how)
+        if baseline is not None and len(models) > 1:
+            raise UsageError(f"A baseline was given for {len(models)} models.", "A baseline is of one model.")
+        named = models if baseline is None else [baseline, *models]
+        shown, ended = profiles.profile_each(named, input, request, how)
         with show_waiting("Trying out rewrites"):
-            tried = trials.try_rewrites(models, input, shown, request)
+            tried = trials.try_rewrites(named, input, shown, request)
         with show_waiting("Drawing the page"):
             page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device, tried=tried)
         write_text(page, output)

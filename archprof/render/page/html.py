@@ -139,7 +139,7 @@ class _RowAnchors:
                     rows.setdefault(name, f"m{i}-{n}")
             self.models.append(rows)
         self.stages: dict[str, str] = {}
-        if report.comparison:
+        if report.comparison and report.comparison.parts is report.comparison.stages:
             for n, row in enumerate(report.comparison.stages.rows):
                 for name in row.stages:
                     self.stages.setdefault(name, f"stages-{n}")
@@ -263,7 +263,7 @@ def _joint_section(report: Report) -> str:
         tag("h2", "Side by side"),
         render_html_table(tables.summary, "summary"),
         _gallery(report.charts, "fig"),
-        render_html_table(tables.stages, "stages"),
+        render_html_table(tables.parts, "changes" if tables.changes else "stages") if tables.parts else "",
         render_html_table(tables.layers, "layers"),
     ]
     return tag("section", "".join(parts), id="together")
