@@ -4,8 +4,7 @@
     profile = archprof.profile("vgg16")      # a name, a spec such as "file.py:factory", or an nn.Module
     print(profile.table())
 
-There is a function for each command, with its options as keywords. Importing archprof imports nothing that is large.
-"""
+There is a function for each command, with its options as keywords; importing archprof imports nothing large."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from archprof import files
+from archprof.catalogue import list_devices, list_models
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
@@ -22,6 +22,7 @@ from archprof.version import __version__ as __version__
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
     from archprof.analysis.memory import MemoryAnswer
+    from archprof.analysis.network.strip import Network
     from archprof.analysis.table import Table
     from archprof.budgets.verdicts import Verdict
     from archprof.measuring.calibrate import Calibration
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
-    "calibrate", "check", "compare", "epoch", "fit", "inputs", "list_devices", "list_models", "load", "measure",
-    "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
+    "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
+    "measure", "predict_memory", "profile", "register_cost", "report", "table", "verify", "whatif",
 ]  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def measure(
         channels_last: images and the weights of convolutions have their channels last in memory.
         compile: run what `torch.compile` makes of it; layers are attributed: see `Latency.attributed`.
         rounds: see `Timing.low`; 7 give an interval of 98.4 %.
-        seconds: for all rounds; warm-up (5 s at most) and building come on top.
+        seconds: for all rounds; warm-up (5 s at most) and building come on top. Ctrl-C ends it early, with what it has.
         progress: called with the fraction done and the seconds that are left.
 
     Raises:
@@ -124,6 +125,21 @@ def table(
     return layers.tabulate_layers(count_or_measure(model, inputs, request, how), **view)
 
 
+def graph(
+    model: Any, inputs: Any = None, *,
+    batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
+    set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
+    measure: str | None = None, channels_last: bool = False, compile: bool = False, depth: int | None = None,
+) -> Network:  # fmt: skip
+    """The network along its length, as deep as fits or is said; it draws itself. The keywords are as for `table`."""
+    from archprof.analysis.network.network import build_network
+    from archprof.measuring.profiles import count_or_measure
+
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
+    return build_network(count_or_measure(model, inputs, request, how), depth=depth)
+
+
 def compare(
     *models: Any, inputs: Any = None, by: str = "auto",
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
@@ -150,7 +166,7 @@ def compare(
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
-    title: str | None = None, plotly: Literal["gzip", "inline", "none"] = "gzip", device: str | None = None,
+    title: str | None = None, plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
@@ -162,7 +178,7 @@ def report(
         path: of the file, which is written whole or not at all.
         inputs, batch, dtype, train, …: as for `compare`.
         title: of the page; the names of the models if not given.
-        plotly: how it is embedded: "gzip" (2 MB), "inline" (5 MB) or "none" (drawings only).
+        plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
         device: what they need there, and its roof: of the catalogue, or a file that `archprof calibrate` wrote.
     """
     from archprof.analysis.report import page
@@ -175,7 +191,8 @@ def report(
     profiles = profile_several(several, inputs, request, how)
     tried = try_rewrites(several, inputs, profiles, request)
     facts = page.build_report(profiles, title=title, device=device, tried=tried)
-    files.write_whole(path, html.render_page(facts, plotly=plotly))
+    embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
+    files.write_whole(path, html.render_page(facts, plotly=embedding))
 
 
 def check(
@@ -319,22 +336,6 @@ def load(path: str | Path) -> Profile:
     from archprof.facts import store
 
     return store.load(path)
-
-
-def list_models(pattern: str = "") -> Table:
-    """The built-in models whose name contains `pattern` (or matches it, if it has a `*`), with what each costs."""
-    from archprof.analysis.tables import model_list
-    from archprof.sources.zoo_names import match_builtins
-
-    return model_list.tabulate_models([(entry, profile(entry.name)) for entry in match_builtins(pattern)])
-
-
-def list_devices(pattern: str = "") -> Table:
-    """The devices of the catalogue whose name contains `pattern` (or matches it, if it has a `*`)."""
-    from archprof.analysis.tables import device_list
-    from archprof.predicting.devices import match_devices
-
-    return device_list.tabulate_devices(match_devices(pattern))
 
 
 def register_cost(name: str) -> Any:

@@ -126,12 +126,6 @@ class ProfileView:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
         return liveness.sum_live_bytes(find_steady_storages(self.profile), len(self.profile.ops))
 
-    @cached_property
-    def live_activation_bytes(self) -> list[int]:
-        """The activations among them."""
-        made = (one for one in self.profile.storages if one.role == "activation")
-        return liveness.sum_live_bytes(made, len(self.profile.ops))
-
     @property
     def image_positions(self) -> int | None:
         """Positions of the image or volume that goes into the model; `None` where its first input is neither."""

@@ -12,6 +12,7 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.devices import devices
 from archprof.cli.epoch import epoch
+from archprof.cli.graph import graph
 from archprof.cli.guide import guide
 from archprof.cli.memory import memory
 from archprof.cli.models import models
@@ -31,6 +32,7 @@ app = typer.Typer(
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 app.command()(table)
+app.command()(graph)
 app.command()(compare)
 app.command()(whatif)
 app.command()(inputs)

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from archprof.sweeping.trials import Trial
 
 Plotly = Literal["gzip", "inline", "none"]
-PLOTLY_EMBEDDINGS = ("gzip", "inline", "none")
 
 
 def report(
@@ -33,8 +32,8 @@ def report(
     ],
     title: options.Title = None,
     plotly: Annotated[
-        str, typer.Option(help="How plotly is embedded: gzip (2 MB), inline (5 MB), or none (drawings only).")
-    ] = "gzip",
+        bool, typer.Option("--plotly", help="Add plotly (2 MB), which zooms; the drawn pictures need none.")
+    ] = False,
     input: options.Input = None,
     settings: options.Lengths = None,
     phase: options.Phase = None,
@@ -61,8 +60,6 @@ def report(
     from archprof.sweeping import trials
 
     with error_boundary(debug):
-        if plotly not in PLOTLY_EMBEDDINGS:
-            raise UsageError(f"Plotly cannot be embedded as {plotly!r}.", f"Allowed: {', '.join(PLOTLY_EMBEDDINGS)}.")
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
@@ -79,7 +76,8 @@ def report(
         with show_waiting("Trying out rewrites"):
             tried = trials.try_rewrites(named, input, shown, request)
         with show_waiting("Drawing the page"):
-            page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device, tried=tried)
+            embedding: Plotly = "gzip" if plotly else "none"
+            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried)
         write_text(page, output)
         profiles.end_with(ended)
 
@@ -88,7 +86,7 @@ def render_report_page(
     shown: Sequence[Profile],
     *,
     title: str | None = None,
-    plotly: Plotly = "gzip",
+    plotly: Plotly = "none",
     device: str | None = None,
     tried: Sequence[Trial] = (),
 ) -> str:

@@ -272,11 +272,15 @@ class Profile:
         """The per-layer table as a pandas DataFrame with raw values."""
         return self.table(**options).to_frame()
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: small, without plotly."""
+    def graph(self, *, depth: int | None = None) -> Any:
+        """The network along its length, which draws itself in a notebook; `depth`: see `archprof.graph`."""
         from archprof.analysis import of_profile
 
-        return str(of_profile.table(self)._repr_html_())
+        return of_profile.graph(self, depth)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the network along its length, and the folded table."""
+        return f"{self.graph()._repr_html_()}{self.table()._repr_html_()}"
 
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all; `archprof.load` reads it back."""

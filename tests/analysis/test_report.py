@@ -336,7 +336,6 @@ def test_rows_that_the_table_leaves_out_are_not_named():
     assert "block (own)" not in {row.name for row in page.table.rows}
     assert page.findings
     assert all(set(finding.rows) <= {row.name for row in page.table.rows} for finding in page.findings)
-    assert drawn(page.charts)["live"].points[0][4][2] == "block (own): copy_"
 
 
 # Pictures
@@ -344,29 +343,28 @@ def test_rows_that_the_table_leaves_out_are_not_named():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_stages_add_up(pages, name):
-    page, series = pages[name], drawn(pages[name].charts)
-    totals = page.profile.totals
+    stages, totals = PageView(pages[name].profile).stages, pages[name].profile.totals
     expected = {"params": totals.params, "macs": totals.macs, "act_fp32": totals.activation_bytes["float32"]}
     for key, total in expected.items():
-        [points] = series[f"stage_{key}"].points
-        assert sum(y for _, y, _ in points) == total
-        assert len({x for x, _, _ in points}) == len(points)
+        assert sum(getattr(stage.counts, key) for stage in stages) == total
+    names = charts.number_repeats(stage.name for stage in stages)
+    assert len(names) == len(set(names))
 
 
 def test_stages_of_one_size_keep_apart():
     """Down and up again: 16x16, 8x8, 16x16."""
     up = traced(conv(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2), conv(4, 8, 3), nn.Upsample(scale_factor=2), conv(8, 4, 3))
-    [points] = drawn(build_report([up]).models[0].charts)["stage_params"].points
-    assert points == (("16x16", 144, "16x16"), ("8x8", 288, "8x8"), ("16x16 (2)", 288, "16x16 (2)"))
+    stages = PageView(up).stages
+    assert charts.number_repeats(stage.name for stage in stages) == ["16x16", "8x8", "16x16 (2)"]
+    assert [stage.counts.params for stage in stages] == [144, 288, 288]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_memory_along_the_pass_has_its_peak(pages, name):
-    everything, activations = drawn(pages[name].charts)["live"].points
-    assert max(y for _, y, _ in everything) == liveness.compute_peak_bytes(pages[name].profile)
-    assert max(len(everything), len(activations)) <= 600
-    assert all(0 <= x < len(pages[name].profile.ops) for x, _, _ in everything)
-    assert max(y for _, y, _ in activations) <= max(y for _, y, _ in everything)
+    live, peak = pages[name].network.live, liveness.compute_peak_bytes(pages[name].profile)
+    assert live.peak == peak == max(max(curve) for curve in live.curves if curve)
+    assert peak in live.curves[live.peak_column]
+    assert live.peak == max(PageView(pages[name].profile).live_bytes)
 
 
 def test_live_bytes_by_hand():
@@ -379,10 +377,7 @@ def test_live_bytes_by_hand():
     )
     ops = tuple(builders.make_op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
     subject = PageView(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
-    everything, activations = charts.chart_live_bytes(subject).points
-    assert [y for _, y, _ in everything] == [110, 130, 130, 160]
-    assert [y for _, y, _ in activations] == [10, 10, 10, 40]
-    assert everything[3] == (3, 160, "(model): op3")
+    assert subject.live_bytes == [110, 130, 130, 160]
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=300), st.integers(4, 60))
@@ -398,13 +393,6 @@ def test_thinning_keeps_the_ends_and_the_extremes(values, most):
         assert kept[-1] == points[-1]
         assert max(y for _, y, _ in kept) == max(values)
         assert min(y for _, y, _ in kept) == min(values)
-
-
-def test_activation_by_layer_is_that_of_the_table(pages):
-    page = pages["resnet18"]
-    [points] = drawn(page.charts)["activation"].points
-    made = {row.name: page.table.record(row)["act_fp32"] for row in page.table.rows if not row.subtotal}
-    assert {name: y for _, y, name in points} == {name: size for name, size in made.items() if size}
 
 
 def test_fields_against_depth(pages):

@@ -12,6 +12,8 @@ from typing import Literal
 
 from archprof.analysis.compare.comparison import Comparison, compare_views, validate_comparison
 from archprof.analysis.compare.findings import Finding
+from archprof.analysis.network.network import INNER_COLUMNS, build_network
+from archprof.analysis.network.strip import Network
 from archprof.analysis.report import appendix, charts, joint_charts, model_findings, savings, tiles, treemap
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.savings import Saving, TriedRewrite
@@ -40,6 +42,7 @@ class ModelPage:
         details: what is known and leads no page.
         savings: what could be changed, and what that would save.
         findings: sentences about this model alone; `rows` are names of rows of `table`, `columns` keys of its columns.
+        network: its blocks along its length.
         nodes: its modules as nested boxes.
         table: every layer, as a tree.
         charts: see `archprof.analysis.report.charts.build_charts`.
@@ -50,6 +53,7 @@ class ModelPage:
     details: tuple[str, ...]
     findings: tuple[Finding, ...]
     savings: tuple[Saving, ...]
+    network: Network
     nodes: tuple[TreemapNode, ...]
     table: Table
     charts: tuple[ChartData, ...]
@@ -108,7 +112,8 @@ def build_report(
         if known and profile.measurement:
             validate_roof(known, profile.measurement.ran)
     views = [PageView(profile, known) for profile in profiles]
-    pages = tuple(_page(view, tried if len(views) == 1 else ()) for view in views)
+    inner = INNER_COLUMNS // (len(views) + 1)
+    pages = tuple(_page(view, inner, tried if len(views) == 1 else ()) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
@@ -121,13 +126,14 @@ def build_report(
     )
 
 
-def _page(view: PageView, tried: Sequence[TriedRewrite]) -> ModelPage:
+def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPage:
     return ModelPage(
         profile=view.profile,
         tiles=tiles.build_tiles(view),
         details=tiles.build_details(view),
         findings=model_findings.choose_model_findings(view),
         savings=savings.rank_savings(view, tried),
+        network=build_network(view, inner=inner),
         nodes=treemap.build_treemap(view),
         table=view.table,
         charts=charts.build_charts(view),

@@ -1,7 +1,7 @@
 """The report as one HTML file: it asks the network for nothing, and reads without a script.
 
-Everything is there as text, tables and drawn pictures; the script adds sorting, folding and copying, and draws the
-pictures with plotly where that is embedded. Equal reports give equal bytes.
+Everything is there as text, tables and drawn pictures; the script adds sorting, folding, opening and copying. Plotly
+draws the pictures for those who ask for it. Equal reports give equal bytes.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ from archprof.analysis.report.tiles import Tile
 from archprof.render.page import figures, treemap_svg
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.strip_section import RenderedStrips, render_strips
 from archprof.version import __version__
 
 PlotlyEmbedding = Literal["inline", "gzip", "none"]
 
-DETAIL_CHARTS = ("stage_", "intensity", "activation")
-"""Pictures, by the start of their keys, that a model has only on a page of its own."""
+DETAIL_CHARTS = ("intensity",)
+"""Pictures, by their keys, that a model has only on a page of its own."""
 
 MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
     """The whole file.
 
     Args:
-        plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
-            all. The drawn pictures are there in each case, and stay where plotly cannot run.
+        plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
+            pictures are there in each case, and stay where plotly cannot run.
     """
-    script, style, version = _file("tables.js") + _file("page.js"), _file("page.css") + _bar_styles(), __version__
-    pictures = dict(_pictures(report))
+    names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
+    script = "".join(_squeeze(_file(name)) for name in names)
+    style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
+    pictures, strips = dict(_pictures(report)), _strips(report)
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
         policy=_policy([script, library] if library else [script], style, library != ""),
@@ -54,15 +57,22 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         nav=_nav(report),
         tiles=_tiles(report.models),
         findings=_findings(report) + _savings(report),
+        strips="" if report.comparison else strips.shown,
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
-        sections=_sections(report),
+        sections=(strips.shown if report.comparison else "") + _sections(report),
         appendix=_appendix(report),
-        payload=_payload(pictures, library, plotly) + f"<script>{script}</script>",
+        payload=_pack_insides(strips.packed) + _payload(pictures, library, plotly) + f"<script>{script}</script>",
     )
 
 
 def _file(name: str) -> str:
     return files("archprof.render.page").joinpath(name).read_text("utf-8")
+
+
+def _squeeze(script: str) -> str:
+    """Without the lines that are comments, and without indentation."""
+    lines = (line.strip() for line in script.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def _bar_styles() -> str:
@@ -122,9 +132,7 @@ def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
     if report.comparison is None:
         return list(model.charts)
     together = {series.key for series in report.charts}
-    return [
-        series for series in model.charts if series.key not in together and not series.key.startswith(DETAIL_CHARTS)
-    ]
+    return [series for series in model.charts if series.key not in together.union(DETAIL_CHARTS)]
 
 
 class _RowAnchors:
@@ -193,6 +201,15 @@ def _links(found: Sequence[tuple[str, str]]) -> str:
         shown.append(tag("a", escape_text(short), href=f"#{id}", title=name if short != name else None))
     more = f"and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
     return " ".join(shown) + (f" {tag('span', more)}" if more else "")
+
+
+def _strips(report: Report) -> RenderedStrips:
+    letters = [_letter(report, i).strip() for i in range(len(report.models))]
+    return render_strips([page.network for page in report.models], letters, _RowAnchors(report).find_module_row)
+
+
+def _pack_insides(packed: str) -> str:
+    return f'<script type="application/gzip" id="insides">{_packed(packed)}</script>' if packed else ""
 
 
 def _nav(report: Report) -> str:
