@@ -151,9 +151,6 @@ def compare(
     Args:
         models: two or more: profiles, or what `profile` takes, with the other keywords as for `table`.
         by: "path" aligns layers by name, "stage" by spatial size, "auto" by name where the models share a family.
-
-    Raises:
-        UsageError: fewer than two models, or what `table` raises.
     """
     from archprof.analysis.compare import comparison
     from archprof.measuring.profiles import profile_several
@@ -166,7 +163,8 @@ def compare(
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
-    title: str | None = None, plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
+    title: str | None = None, date: str | None = None, baseline: Any = None, device: str | None = None,
+    plotly: bool | Literal["gzip", "inline", "none"] = False,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
@@ -174,25 +172,27 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes.
-        path: of the file, which is written whole or not at all.
+        models: one or a list of: profiles, or what `profile` takes. The file is written whole or not at all.
         inputs, batch, dtype, train, …: as for `compare`.
-        title: of the page; the names of the models if not given.
+        title, date: of the page; the names of the models, and the date of the commit of their files, if not given.
+        baseline: what the one model was before, a profile or what `profile` takes: the page shows what changed.
         plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
         device: what they need there, and its roof: of the catalogue, or a file that `archprof calibrate` wrote.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
     from archprof.render.page import html
+    from archprof.sources.provenance import trace_sources
     from archprof.sweeping.trials import try_rewrites
 
-    how, several = request_measurement(measure, channels_last=channels_last, compiled=compile), _as_list(models)
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    several = _as_list(models) if baseline is None else [baseline, *_as_list(models)]
+    date, sources = trace_sources(several, date)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     profiles = profile_several(several, inputs, request, how)
     tried = try_rewrites(several, inputs, profiles, request)
-    facts = page.build_report(profiles, title=title, device=device, tried=tried)
-    embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
-    files.write_whole(path, html.render_page(facts, plotly=embedding))
+    facts = page.build_report(profiles, title=title, device=device, tried=tried, date=date, sources=sources)
+    files.write_whole(path, html.render_page(facts, plotly=plotly))
 
 
 def check(

@@ -31,6 +31,9 @@ TEXT_ONLY = {"guide"}
 WRITING = {"format", "output", "debug", "convention", "layers"}
 """Options that say how an answer is written, and not what it is."""
 
+OF_THE_PAGE = {("compare", "title"), ("compare", "device")}
+"""Options of the page that a comparison is written as: in Python that is `archprof.report`."""
+
 KEYWORD = {"input": "inputs", "arg": "inputs", "cuda": "measure"}
 """The keyword for which an option stands, where it is called otherwise."""
 
@@ -55,7 +58,8 @@ def keywords_of(command: str) -> dict[str, Any]:
     said = inspect.signature(getattr(cli, command)).parameters
     options = {max(each.opts, key=len).lstrip("-").replace("-", "_"): each.name for each in COMMANDS[command].params}
     named = {"device" if (command, name) == ("calibrate", "cpu") else name: own for name, own in options.items()}
-    return {name: said[own].default for name, own in named.items() if name not in WRITING}
+    kept = {name: own for name, own in named.items() if name not in WRITING and (command, name) not in OF_THE_PAGE}
+    return {name: said[own].default for name, own in kept.items()}
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - TEXT_ONLY))

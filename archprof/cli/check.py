@@ -11,6 +11,7 @@ import typer
 
 import archprof
 from archprof.cli import options
+from archprof.cli.completion import complete_model
 from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
@@ -26,7 +27,10 @@ VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text
 
 def check(
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
+        list[str] | None,
+        typer.Argument(
+            autocompletion=complete_model, metavar="[MODEL]...", help="Left out: those that pyproject.toml lists."
+        ),
     ] = None,
     max_params: options.Limit = None,
     max_macs: options.Limit = None,

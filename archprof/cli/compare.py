@@ -9,6 +9,7 @@ import typer
 
 import archprof
 from archprof.cli import options, other_tools, profiles
+from archprof.cli.completion import complete_model
 from archprof.cli.output import (
     PAGE_SUFFIXES,
     choose_format,
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def compare(
-    models: Annotated[list[str], typer.Argument(metavar="A B [C]...", help="Two or more MODELs; see `table --help`.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            autocompletion=complete_model, metavar="A B [C]...", help="Two or more MODELs; see `table --help`."
+        ),
+    ],
     input: options.Input = None,
     settings: options.Lengths = None,
     phase: options.Phase = None,

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from archprof.cli.completion import complete_device, complete_model, complete_words
+from archprof.cli.help import Command
 from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
 
@@ -15,6 +16,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        autocompletion=complete_model,
         help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, file.py:ATTR, "
         "pkg.mod:ATTR, program.pt2, weights.safetensors, blocks such as 'conv3-64 relu pool2', "
         "or a saved .json profile. "
@@ -55,7 +57,13 @@ Phase = Annotated[
 ]
 Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens of the phase; 2048 if not given.")]
 Batch = Annotated[int, typer.Option(help="Batch size, put in front of inputs written without one.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64; the model's own if not given.")]
+complete_dtype = complete_words("float32", "float16", "bfloat16", "float64")
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=complete_dtype, help="float32, float16, bfloat16 or float64; the model's own if not given."
+    ),
+]
 Amp = Annotated[
     str | None,
     typer.Option(metavar="DTYPE", help="Run the forward under autocast to bfloat16 or float16, by CUDA's rules."),
@@ -73,7 +81,10 @@ Convention = Annotated[
         "torchinfo or deepspeed. Text shows it behind the rest; csv, md, json and latex hold it alone.",
     ),
 ]
-By = Annotated[str, typer.Option(help="Rows: layer, stage, kind or op.")]
+By = Annotated[
+    str,
+    typer.Option(autocompletion=complete_words("layer", "stage", "kind", "op"), help="Rows: layer, stage, kind or op."),
+]
 Depth = Annotated[int | None, typer.Option(help="Fold layers deeper than this.")]
 Columns = Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Columns to show; `help` lists them all.")]
 Sort = Annotated[str | None, typer.Option(metavar="KEY", help="Sort by a column, largest first.")]
@@ -109,12 +120,17 @@ PageDevice = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|x.json",
+        autocompletion=complete_device,
         help="On a page: whether it fits there, the least time, the roof; of the catalogue, or made by calibrate.",
     ),
 ]
 FormatName = Annotated[
     str | None,
-    typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),
+    typer.Option(
+        "--format",
+        autocompletion=complete_words(*TABLE_FORMATS),
+        help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile.",
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file; its suffix picks the format.")
@@ -124,7 +140,7 @@ Limit = Annotated[str | None, typer.Option(metavar="MOST")]
 """`--max-NAME`, of a command that is a `CommandWithLimits`: the metrics say what it means."""
 
 
-class CommandWithLimits(TyperCommand):
+class CommandWithLimits(Command):
     """Reads the metrics when its help is shown, so that no other help waits for them."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

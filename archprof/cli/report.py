@@ -12,20 +12,27 @@ import typer
 
 from archprof import files
 from archprof.cli import options, profiles
+from archprof.cli.completion import complete_model
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
-from archprof.facts.request import PassRequest, request_measurement
+from archprof.facts.request import MeasureRequest, PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
+    from archprof.sources.provenance import Provenance
     from archprof.sweeping.trials import Trial
 
 Plotly = Literal["gzip", "inline", "none"]
 
 
 def report(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="One or more MODELs; see `table --help`.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            autocompletion=complete_model, metavar="MODEL...", help="One or more MODELs; see `table --help`."
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE.html", help="The page; it needs no other file and no network."),
@@ -48,6 +55,9 @@ def report(
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
     device: options.PageDevice = None,
+    date: Annotated[
+        str | None, typer.Option(metavar="2026-01-31", help="Its date; that of the model's commit if not given.")
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="x.json", help="A saved profile of the one MODEL before: the page shows what changed."),
@@ -55,31 +65,45 @@ def report(
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
-    from archprof.facts.ran import Ran
-    from archprof.predicting import devices, roofline
+    from archprof.sources import provenance
     from archprof.sweeping import trials
 
     with error_boundary(debug):
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
-        known = None if device is None else devices.resolve_device(device)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
-        if known is not None and how is not None:
-            roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
+        validate_device(device, how)
+        source = provenance.trace_sources([*models, baseline], date)
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
-        if baseline is not None and len(models) > 1:
-            raise UsageError(f"A baseline was given for {len(models)} models.", "A baseline is of one model.")
-        named = models if baseline is None else [baseline, *models]
+        named = put_behind(baseline, models)
         shown, ended = profiles.profile_each(named, input, request, how)
         with show_waiting("Trying out rewrites"):
             tried = trials.try_rewrites(named, input, shown, request)
         with show_waiting("Drawing the page"):
             embedding: Plotly = "gzip" if plotly else "none"
-            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried)
+            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried, source=source)
         write_text(page, output)
         profiles.end_with(ended)
+
+
+def put_behind(baseline: str | None, models: list[str]) -> list[str]:
+    """The one model behind what it was before."""
+    if baseline is not None and len(models) > 1:
+        raise UsageError(f"A baseline was given for {len(models)} models.", "A baseline is of one model.")
+    return models if baseline is None else [baseline, *models]
+
+
+def validate_device(device: str | None, how: MeasureRequest | None) -> None:
+    """Raise what the page would raise for this device, before minutes of measuring."""
+    if device is not None:
+        from archprof.facts.ran import Ran
+        from archprof.predicting import devices, roofline
+
+        known = devices.resolve_device(device)
+        if how is not None:
+            roofline.validate_roof(known, Ran(how.device))
 
 
 def render_report_page(
@@ -89,11 +113,13 @@ def render_report_page(
     plotly: Plotly = "none",
     device: str | None = None,
     tried: Sequence[Trial] = (),
+    source: Provenance | None = None,
 ) -> str:
     """The page about these profiles, which names the command that made it."""
     from archprof.analysis.report import page
     from archprof.render.page import html
 
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = page.build_report(shown, command=command, title=title, device=device, tried=tried)
+    date, lines = source or ("", ())
+    facts = page.build_report(shown, command=command, title=title, device=device, tried=tried, date=date, sources=lines)
     return str(html.render_page(facts, plotly=plotly))

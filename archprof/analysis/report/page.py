@@ -65,7 +65,7 @@ class Report:
 
     Attributes:
         title: its first line.
-        subtitle: what was asked: inputs, dtype, batch and mode.
+        subtitle: what was asked: inputs, dtype, batch and mode; the date, where one is known.
         badge: where the numbers are from.
         models: a part for each.
         comparison: of all of them; `None` for one.
@@ -89,6 +89,8 @@ def build_report(
     title: str | None = None,
     device: str | None = None,
     tried: Sequence[TriedRewrite] = (),
+    date: str = "",
+    sources: Sequence[str] = (),
 ) -> Report:
     """Everything a design review asks of the models.
 
@@ -97,6 +99,7 @@ def build_report(
         command: what makes this page again, for its end.
         title: left out: the names of the models.
         tried: of one model, the rewrites that were tried out on it.
+        date, sources: when and of which files the page is, as `archprof.sources.provenance` tells.
         device: whether the models fit on it and what they take at least, and under whose roof measured layers are
             shown, as `devices.resolve_device` takes it; left out: the one they were measured on.
 
@@ -117,12 +120,12 @@ def build_report(
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
-        subtitle=_asked(profiles),
+        subtitle=(*_asked(profiles), *([date] if date else [])),
         badge="measured" if all(profile.measurement for profile in profiles) else "counted",
         models=pages,
         comparison=compared,
         charts=joint_charts.build_joint_charts(views, compared) if compared else (),
-        appendix=appendix.build_appendix(profiles, command),
+        appendix=appendix.build_appendix(profiles, command, sources),
     )
 
 

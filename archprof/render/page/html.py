@@ -35,13 +35,15 @@ MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none") -> str:
     """The whole file.
 
     Args:
         plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
-            pictures are there in each case, and stay where plotly cannot run.
+            pictures are there in each case, and stay where plotly cannot run. `True` is "gzip".
     """
+    if isinstance(plotly, bool):
+        plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = "".join(_squeeze(_file(name)) for name in names)
     style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
