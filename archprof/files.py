@@ -8,6 +8,9 @@ from pathlib import Path
 
 from archprof.errors import ArchprofError
 
+RUN_FILE = "run.json"
+"""What a folder holds that is one of a run of training."""
+
 
 def check_writable(path: str | Path) -> Path:
     """The path, if a file can be written there; `ArchprofError` if not. Nothing is made or changed.
@@ -32,12 +35,27 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
+def read_text(path: str | Path, most_bytes: int) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark; `ArchprofError` if it cannot be read.
+
+    No more than `most_bytes` are read of it: a file may be larger than the memory, or never end.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(most_bytes + 1)
+        if len(data) > most_bytes:
+            raise ArchprofError(f"{path} has more than {most_bytes >> 20} MiB.")
+        return data.decode("utf-8-sig")
+    except (OSError, ValueError) as error:  # a null byte in the name, bytes that are no text
+        raise ArchprofError(f"{path} cannot be read: {error}.") from error
+
+
 def write_whole(path: str | Path, text: str) -> None:
     """Write `text` to a new file beside `path` and put it in its place in one step; `ArchprofError` if it cannot be."""
     path = check_writable(path)
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
         else:
             _replace_file(path, text)
     except OSError as error:
@@ -48,21 +66,27 @@ def write_whole(path: str | Path, text: str) -> None:
 def _replace_file(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else default_mode())
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
 
 
-def _umask() -> int:
+def default_mode() -> int:
+    """How a new file may be read and written, as the process has it."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
 
 
 def is_profile_path(model: object) -> bool:
     """Whether a MODEL is a saved profile: a .json file, and not a configuration behind `hf:`."""
     return isinstance(model, str) and model.endswith(".json") and not model.startswith("hf:")
+
+
+def is_run_path(model: object) -> bool:
+    """Whether a MODEL is the folder of a run of training."""
+    return isinstance(model, str | Path) and (Path(model) / RUN_FILE).is_file()

@@ -13,20 +13,31 @@ from typing import Literal
 
 from archprof.errors import UsageError
 
-Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte"]
+Unit = Literal[
+    "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number", "whole",
+]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
+    "whole": (("", 1),),
     "bytes": (("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)),
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
     "duration": (("s", 1), ("min", 60), ("h", 3600)),
     "share": (("%", 0.01),),
     "flops_per_byte": (("FLOP/B", 1),),
+    "flop_per_second": (("GFLOP/s", 1e9), ("TFLOP/s", 1e12)),
+    "bytes_per_second": (("GB/s", 1e9),),
+    "bits_per_second": (("Gb/s", 1e9),),
+    "hertz": (("MHz", 1e6),),
+    "watts": (("W", 1),),
+    "money": (("", 1),),
+    "number": (("", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5}
+MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "flop_per_second": 0.5}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.
@@ -75,8 +86,18 @@ class UnitScale:
         return min(self.digits + 1, max(places, -math.floor(math.log10(abs(value) / self.factor))))
 
 
+@dataclass(frozen=True, slots=True)
+class PlainScale(UnitScale):
+    """How numbers of all magnitudes print: three digits, `4.9e-05`, without a prefix."""
+
+    def format(self, value: float | None, within: float = 0.0) -> str:
+        return MISSING_MARK if value is None else f"{value:.3g}"
+
+
 def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     """One scale for all of `values` (base units): the largest reads well and the small ones are not lost."""
+    if unit == "number":
+        return PlainScale("", 1, 3)
     ladder, present = UNIT_LADDERS[unit], [value for value in values if value]
     sizes, whole = [abs(value) for value in present], all(isinstance(value, int) for value in present)
     if not sizes or (whole and ladder[0][1] == 1 and max(sizes) < NO_PREFIX_BELOW):
@@ -107,6 +128,23 @@ def show_quantity(value: float | None, unit: str) -> str:
     return text if value is None or not scale.symbol else f"{text} {scale.symbol}"
 
 
+MOST_SIGNS = 100
+"""Of a number that someone means; Python itself reads no more than 4,300 digits."""
+
+
+def parse_whole(text: str) -> int:
+    """`"12"` -> 12, as a size, a length or a batch is written; `UsageError` for anything else."""
+    digits = text.strip()
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= MOST_SIGNS):
+        raise UsageError(f"{text!r} is no whole number.", "Digits, such as 8.")
+    return int(digits)
+
+
+def show_whole(value: int) -> str:
+    """A whole number that may be too long to be read: 10**30 is "1e+30"."""
+    return str(value) if abs(value) < 10**20 else f"{value:.3g}" if abs(value) < 10**300 else "more than 1e+300"
+
+
 def parse_count(text: str) -> int:
     """`"4.1G"` -> 4100000000; k M G T P are powers of 1000, in either case. Rounded to a whole number."""
     allowed = "A count is a number with k, M, G, T or P behind it or nothing (1 k = 1000), for example 4.1G or 25,000."
@@ -132,7 +170,8 @@ def _parse_quantity(text: str, factors: dict[str, float], allowed: str) -> float
     """The number in `text` times the factor of its suffix; thousands may be set off by `,` or `_`."""
     by_suffix = {suffix.casefold(): factor for suffix, factor in factors.items()}
     match = re.fullmatch(r"\s*(\d{1,3}(?:[,_]\d{3})+|\d+)?(\.\d+)?\s*([a-zA-Z]*)\s*", text, re.ASCII)
-    if match is None or not (match[1] or match[2]) or match[3].casefold() not in by_suffix:
+    is_read = match and (match[1] or match[2]) and match[3].casefold() in by_suffix and len(text) <= MOST_SIGNS
+    if match is None or not is_read:
         raise UsageError(f"{text!r} cannot be read as a number with a unit.", allowed)
     whole, fraction = (match[1] or "0").replace(",", "").replace("_", ""), (match[2] or ".")[1:]
     number = int(whole + fraction) * by_suffix[match[3].casefold()]

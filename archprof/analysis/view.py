@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_rows, sum_counts
@@ -20,6 +21,10 @@ from archprof.facts import liveness
 from archprof.facts.records import Layer, Profile
 from archprof.facts.steps import find_steady_storages
 from archprof.models import registry
+
+if TYPE_CHECKING:
+    from archprof.analysis.predicted_peaks import PeakCells
+    from archprof.predicting.memory import MemoryPrediction
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
 """A container gets a row of its own when its own work has any of these."""
@@ -71,6 +76,16 @@ class ProfileView:
         return TreeLines(self.tree, ROW_COUNTS).rows()
 
     @cached_property
+    def stopped_rows(self) -> frozenset[int]:
+        """The call in which the forward stopped, and all that it did not reach."""
+        return frozenset(self.profile.list_stopped_rows())
+
+    @cached_property
+    def unsized_rows(self) -> frozenset[int]:
+        """The modules that own a parameter without a shape."""
+        return frozenset(self.profile.list_unsized_rows())
+
+    @cached_property
     def stages(self) -> list[Stage]:
         return stages.find_stages(self.profile, self.own_counts, self.rows)
 
@@ -98,6 +113,19 @@ class ProfileView:
     def field_cells(self) -> list[dict[str, str | None]]:
         """The receptive field of each row as the layer table prints it, by column key."""
         return [fields.field_cells(field) for field in self.fields]
+
+    @cached_property
+    def peaks(self) -> list[PeakCells]:
+        """Of each row, measured and predicted."""
+        from archprof.analysis.predicted_peaks import collect_peaks
+
+        return collect_peaks(self.profile)
+
+    def predict_memory(self, device: str | None = None) -> MemoryPrediction:
+        """What it would take on a GPU of that name in the catalogue; `None`: on any."""
+        from archprof.predicting import memory, workspaces  # which few tables ask for
+
+        return memory.predict_memory(self.profile, workspaces.choose_workspaces(device))
 
     @property
     def widest_row(self) -> int | None:

@@ -23,15 +23,16 @@ class _Flow:
         self.storage = [tensor.storage for tensor in profile.tensors]
         roles = [storage.role for storage in profile.storages]
         self.weights = {i for i, role in enumerate(roles) if role == "parameter"}
-        self.fixed = {i for i, role in enumerate(roles) if role in ("buffer", "constant")}
+        self.held = {i for i, role in enumerate(roles) if role in ("parameter", "buffer", "constant")}
         self.depth = [0] * len(roles)
 
     def depth_after(self, op: Op) -> int:
         """The depth after this op; the ops must come in order."""
         read = {self.storage[tensor] for tensor in op.inputs}
         written = {self.storage[tensor] for tensor in op.outputs}
-        if read & self.weights and read <= self.weights | self.fixed:  # a weight that is cast, masked or reshaped
+        if read & self.weights and read <= self.held:  # a weight that is cast, masked or reshaped
             self.weights |= written
+            self.held |= written
             return 0
         before = max((self.depth[at] for at in read - self.weights), default=0)
         after = before + bool(op.macs and read & self.weights)

@@ -22,13 +22,17 @@ from typing import Any
 
 from archprof.budgets.limits import LIMITABLE_METRICS, Limit, parse_limit, parse_tolerance
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.files import read_text
 
 SETTINGS_FILE = "pyproject.toml"
+
+LARGEST_FILE_BYTES = 2**24
 
 LIMIT_KEYS = tuple(f"max-{metric}" for metric in LIMITABLE_METRICS)
 
 SHARED_KEYS = {
     **dict.fromkeys(LIMIT_KEYS, "a text or a whole number"),
+    "device": "a text",
     "tolerance": "a text or a number",
     "allow-incomplete": "true or false",
 }
@@ -41,9 +45,16 @@ TRACING_KEYS = {
     "train": "true or false",
     "causal": "a text",
     "amp": "a text",
+    "optimizer": "a text",
+    "accumulate": "a whole number",
+    "set-to-none": "true or false",
+    "checkpoint": "a text or a list of texts",
     "measure": "a text",
 }
 """How a model is traced, and where it is measured if its latency has a limit, as on the command line."""
+
+OPTION_NAMES = {"input": "inputs", "set-to-none": "set_to_none"}
+"""What those are called in Python that have another name there."""
 
 MODEL_KEYS = {"model": "a text", **TRACING_KEYS, **SHARED_KEYS, "baseline": "a text"}
 """What `[[tool.archprof.check]]` may say of one model."""
@@ -59,6 +70,7 @@ class CheckJob:
         limits: one per metric.
         baseline: path of a saved profile.
         tolerance, allow_incomplete: see `archprof.budgets.verdicts.check_profile`.
+        device: whose memory is a limit, too.
     """
 
     model: Any
@@ -67,6 +79,7 @@ class CheckJob:
     baseline: str | None = None
     tolerance: Fraction = Fraction(0)
     allow_incomplete: bool = False
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +98,21 @@ def read_settings(start: Path) -> Settings:
         ArchprofError: the file cannot be read.
     """
     for folder in (start.resolve(), *start.resolve().parents):
-        with suppress(FileNotFoundError, NotADirectoryError):
-            table = _table(folder / SETTINGS_FILE)
-            if table is not None:
-                return _settings(table, folder)
+        table = _table(folder / SETTINGS_FILE)
+        if table is not None:
+            return _settings(table, folder)
     return Settings()
 
 
 def _table(path: Path) -> Any:
     """`[tool.archprof]` of a file, `None` if it has none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if not path.exists():
+            return None
+        text = read_text(path, LARGEST_FILE_BYTES)
         tool = _toml().loads(text).get("tool") if "archprof" in text else None
         return tool.get("archprof") if isinstance(tool, dict) else None
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:  # of which a decoding error of TOML or of UTF-8 is one
+    except (OSError, ValueError, RecursionError) as error:  # of which a decoding error of TOML is one
         raise ArchprofError(f"{path} cannot be read: {error}.") from error
 
 
@@ -174,7 +186,7 @@ def build_job(model: Any, said: Mapping[str, Any], under: CheckJob, where: str =
             source = f"{where}: {key} = {value}" if where else f"{key} {value}"
             metric = key.removeprefix("max-")
             limits[metric] = parse_limit(metric, str(value), source)
-    options = {"inputs" if key == "input" else key: said[key] for key in TRACING_KEYS if key in said}
+    options = {OPTION_NAMES.get(key, key): said[key] for key in TRACING_KEYS if key in said}
     return CheckJob(
         model=model,
         options={**under.options, **options},
@@ -182,6 +194,7 @@ def build_job(model: Any, said: Mapping[str, Any], under: CheckJob, where: str =
         baseline=said.get("baseline", under.baseline),
         tolerance=parse_tolerance(said["tolerance"]) if "tolerance" in said else under.tolerance,
         allow_incomplete=said.get("allow-incomplete", under.allow_incomplete),
+        device=said.get("device", under.device),
     )
 
 

@@ -14,26 +14,30 @@ from archprof.cli.devices import devices
 from archprof.cli.epoch import epoch
 from archprof.cli.graph import graph
 from archprof.cli.guide import guide
-from archprof.cli.help import PURPOSES, Command, CommandGroup
+from archprof.cli.help import PURPOSES, Command, GroupWithHelp
 from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
+from archprof.cli.predict import predict
+from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
+from archprof.cli.train import train
 from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
 app = typer.Typer(
-    cls=CommandGroup,
+    cls=GroupWithHelp,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 COMMANDS = (
-    table, graph, memory, report, verify, compare, whatif, check, inputs, fit, epoch, calibrate, models, devices, guide,
+    table, graph, memory, predict, probe, report, verify, compare, whatif, check, inputs, fit, epoch, train, calibrate,
+    models, devices, guide,
 )  # fmt: skip
 WITH_LIMITS = (fit, check)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.completion import complete_model
+from archprof.cli.boundary import write_message
 from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
@@ -26,18 +25,18 @@ VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text
 
 
 def check(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(
-            autocompletion=complete_model, metavar="[MODEL]...", help="Left out: those that pyproject.toml lists."
-        ),
-    ] = None,
+    models: options.ListedModels = None,
     max_params: options.Limit = None,
     max_macs: options.Limit = None,
     max_flops: options.Limit = None,
     max_activation: options.Limit = None,
     max_peak: options.Limit = None,
+    max_memory: options.Limit = None,
     max_latency: options.Limit = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its memory is a limit, and --max-latency is predicted on it: h100, 4090."),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,
@@ -52,6 +51,10 @@ def check(
     dtype: options.Dtype = None,
     train: options.Train = False,
     amp: options.Amp = None,
+    optimizer: options.Optimizer = None,
+    accumulate: options.Accumulate = 1,
+    set_to_none: options.SetToNone = True,
+    checkpoint: options.Checkpoint = None,
     causal: options.Causal = "full",
     measure: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Where to measure the latency that is limited: cpu or cuda.")
@@ -69,7 +72,9 @@ def check(
                 models or (), inputs=input or None, batch=batch, dtype=dtype, train=train, causal=causal,
                 amp=amp, baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete or None,
                 measure=options.choose_device(measure, cuda), max_params=max_params, max_macs=max_macs,
-                max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_latency=max_latency,
+                max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_memory=max_memory,
+                max_latency=max_latency, device=device, optimizer=optimizer, accumulate=accumulate,
+                set_to_none=set_to_none, checkpoint=checkpoint or (),
             )  # fmt: skip
         write_text(render_verdicts(verdicts, form, output), output)
         if form == "github":
@@ -108,4 +113,4 @@ def append_step_summary(verdicts: tuple[Verdict, ...]) -> None:
         with open(path, "a", encoding="utf-8") as file:
             file.write(ci.render_step_summary(verdicts))
     except OSError as error:
-        sys.stderr.write(f"The step summary {path} cannot be written: {error.strerror}.\n")
+        write_message(f"The step summary {path} cannot be written: {error.strerror}.\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperOption
+
+from archprof.cli.boundary import CommandGroup
 
 GROUPS = {
     "What goes in, as --input 3x224x224 --batch 8": ("input", "arg", "settings", "phase", "context", "batch", "dtype"),
@@ -24,10 +26,10 @@ GROUPS = {
 OWN_GROUP = "Options"
 
 PURPOSES = {
-    "Look at one model": ("table", "graph", "memory", "report", "verify"),
+    "Look at one model": ("table", "graph", "memory", "predict", "probe", "report", "verify"),
     "Compare and change": ("compare", "whatif", "check"),
     "Ask backwards": ("inputs", "fit"),
-    "Measure": ("epoch", "calibrate"),
+    "Measure": ("epoch", "train", "calibrate"),
     "Look up": ("models", "devices", "guide"),
 }
 """The commands in the order of the help."""
@@ -45,6 +47,9 @@ EXAMPLES = {
     "calibrate": "archprof calibrate -o here.json",
     "check": "archprof check net.py:Net --max-params 25M --max-macs 4.1G",
     "verify": "archprof verify resnet50",
+    "predict": "archprof predict resnet50 --device h100",
+    "probe": "archprof probe resnet18 --batch 8",
+    "train": "archprof train cifar_resnet",
     "models": "archprof models 'resnet*'",
     "devices": "archprof devices a100",
     "guide": "archprof guide tables",
@@ -73,7 +78,7 @@ class Command(TyperCommand):
         return option
 
 
-class CommandGroup(TyperGroup):
+class GroupWithHelp(CommandGroup):
     """All commands, by what they are for."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

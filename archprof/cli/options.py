@@ -11,6 +11,7 @@ from archprof.cli.completion import complete_device, complete_model, complete_wo
 from archprof.cli.help import Command
 from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
+from archprof.units import parse_whole
 
 Model = Annotated[
     str,
@@ -73,6 +74,17 @@ Optimizer = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
 ]
+Accumulate = Annotated[int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")]
+SetToNone = Annotated[
+    bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
+]
+Checkpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="With --train: paths of blocks that run under torch.utils.checkpoint, as 'layer?.*'. Repeatable.",
+    ),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,
@@ -115,13 +127,37 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
-Title = Annotated[str | None, typer.Option(help="The title of the page; the names of the models if not given.")]
-PageDevice = Annotated[
+ListedModels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...", autocompletion=complete_model, help="Left out: those that pyproject.toml lists."
+    ),
+]
+PageModels = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...",
+        autocompletion=complete_model,
+        help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train.",
+    ),
+]
+Date = Annotated[
+    str | None, typer.Option(metavar="2026-01-31", help="Its date; that of the model's commit if not given.")
+]
+Before = Annotated[
     str | None,
     typer.Option(
+        "--baseline", metavar="x.json", help="A saved profile of the one MODEL before: the page shows what changed."
+    ),
+]
+Title = Annotated[str | None, typer.Option(help="The title of the page; the names of the models if not given.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
         metavar="NAME|x.json",
         autocompletion=complete_device,
-        help="On a page: whether it fits there, the least time, the roof; of the catalogue, or made by calibrate.",
+        help="Predict its time on this one, too: t4, 4090, h100 (archprof devices).",
     ),
 ]
 FormatName = Annotated[
@@ -163,9 +199,13 @@ def parse_lengths(settings: list[str] | None) -> dict[str, int] | None:
 
 def _parse_length(text: str) -> tuple[str, int]:
     key, equals, value = text.partition("=")
-    if not equals or not value.strip().isdecimal() or int(value) < 1:
+    try:
+        length = parse_whole(value)
+    except UsageError:
+        length = 0
+    if not equals or length < 1:
         raise UsageError(f"--set {text} cannot be read.", "KEY=N, where N is a whole number of 1 or more.", "seq=4096")
-    return key.strip(), int(value)
+    return key.strip(), length
 
 
 def choose_device(measure: str | None, cuda: bool) -> str | None:
@@ -191,9 +231,11 @@ def parse_batches(text: str) -> list[int | str]:
         UsageError: one of them is no whole number, and not "auto".
     """
     words = [word.strip() for word in text.split(",")]
-    if any(word != "auto" and not word.removeprefix("-").isdecimal() for word in words):
-        raise UsageError(f"{text!r} is no batch size.", "A number such as 8, several such as 1,8,64, or auto.")
-    return [word if word == "auto" else int(word) for word in words]
+    try:
+        return [word if word == "auto" else parse_whole(word) for word in words]
+    except UsageError as error:
+        allowed = "A number such as 8, several such as 1,8,64, or auto."
+        raise UsageError(f"{text!r} is no batch size.", allowed) from error
 
 
 def parse_dtypes(text: str | None) -> list[str | None]:

@@ -12,7 +12,6 @@ import typer
 
 from archprof import files
 from archprof.cli import options, profiles
-from archprof.cli.completion import complete_model
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
@@ -27,12 +26,7 @@ Plotly = Literal["gzip", "inline", "none"]
 
 
 def report(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            autocompletion=complete_model, metavar="MODEL...", help="One or more MODELs; see `table --help`."
-        ),
-    ],
+    models: options.PageModels,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE.html", help="The page; it needs no other file and no network."),
@@ -54,14 +48,9 @@ def report(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
-    device: options.PageDevice = None,
-    date: Annotated[
-        str | None, typer.Option(metavar="2026-01-31", help="Its date; that of the model's commit if not given.")
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="x.json", help="A saved profile of the one MODEL before: the page shows what changed."),
-    ] = None,
+    device: options.Device = None,
+    date: options.Date = None,
+    baseline: options.Before = None,
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
@@ -72,11 +61,13 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
+        if any(map(files.is_run_path, models)):
+            write_text(render_run_alone(models, title), output)
+            return
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
-        validate_device(device, how)
+        validate_roof(device, how)
         source = provenance.trace_sources([*models, baseline], date)
-        lengths = options.parse_lengths(settings)
-        request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
+        request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)
         named = put_behind(baseline, models)
         shown, ended = profiles.profile_each(named, input, request, how)
         with show_waiting("Trying out rewrites"):
@@ -95,15 +86,25 @@ def put_behind(baseline: str | None, models: list[str]) -> list[str]:
     return models if baseline is None else [baseline, *models]
 
 
-def validate_device(device: str | None, how: MeasureRequest | None) -> None:
+def validate_roof(device: str | None, how: MeasureRequest | None) -> None:
     """Raise what the page would raise for this device, before minutes of measuring."""
     if device is not None:
         from archprof.facts.ran import Ran
-        from archprof.predicting import devices, roofline
+        from archprof.predicting import roofline
+        from archprof.predicting.runs import choose_one_device
 
-        known = devices.resolve_device(device)
-        if how is not None:
+        known = choose_one_device(device).device
+        if known is not None and how is not None:
             roofline.validate_roof(known, Ran(how.device))
+
+
+def render_run_alone(models: Sequence[str], title: str | None) -> str:
+    """The page about the run of training in a folder."""
+    from archprof.render.page.run_page import render_run
+
+    if len(models) > 1:
+        raise UsageError(f"{len(models)} things were named, and a run has a page of its own.", "One folder of a run.")
+    return render_run(models[0], title)
 
 
 def render_report_page(

@@ -10,6 +10,7 @@ def check_profile(profile: Profile) -> None:
     _check_tree(profile)
     _check_parameters(profile)
     _check_ops(profile)
+    _check_windows(profile)
     _check_storages(profile)
     _check_sums(profile)
     for overlay in profile.overlays:
@@ -54,10 +55,20 @@ def _check_ops(profile: Profile) -> None:
             raise ValueError(f"op {index} ({op.name}) is charged to call {op.call}, which does not exist")
         if any(not 0 <= tensor < len(profile.tensors) for tensor in op.inputs + op.outputs):
             raise ValueError(f"op {index} ({op.name}) names a tensor that does not exist")
+        told = op.signature.inputs + op.signature.outputs  # nothing, in a profile that was written by hand
+        if told and told != tuple(profile.tensors[tensor].spec for tensor in op.inputs + op.outputs):
+            raise ValueError(f"op {index} ({op.name}) is of other tensors than its signature says")
     for signature in {id(op.signature): op.signature for op in profile.ops}.values():
         if (signature.status == "unknown") != (signature.macs is None or signature.flops is None):
             costs = f"macs {signature.macs} and flops {signature.flops}"
             raise ValueError(f"{signature.name} is {signature.status} with {costs}")
+
+
+def _check_windows(profile: Profile) -> None:
+    for window in {op.window for op in profile.ops if op.window}:
+        dims = {len(part) for part in (window.kernel, window.stride, window.padding, window.dilation)}
+        if len(dims) != 1 or not all((*window.stride, *window.dilation, window.groups)):
+            raise ValueError(f"{window} is no window")
 
 
 def _check_storages(profile: Profile) -> None:
@@ -68,8 +79,13 @@ def _check_storages(profile: Profile) -> None:
             raise ValueError(f"storage {index} died after op {storage.died}, before op {storage.born} made it")
         if storage.born is not None and not 0 <= storage.born < len(profile.ops) + (storage.role != "activation"):
             raise ValueError(f"storage {index} was made by op {storage.born}, which does not exist")
+        if storage.died is not None and storage.died >= max(len(profile.ops), 1):
+            raise ValueError(f"storage {index} died after op {storage.died}, which does not exist")
     if any(not 0 <= tensor.storage < len(profile.storages) for tensor in profile.tensors):
         raise ValueError("a tensor names a storage that does not exist")
+    training = profile.training
+    if training is not None and not training.first <= training.steady <= len(profile.ops):
+        raise ValueError(f"a first step from op {training.first} on, and a later one from op {training.steady} on")
 
 
 def _check_sums(profile: Profile) -> None:

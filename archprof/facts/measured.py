@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from archprof.facts.overlays import RowKey
 from archprof.facts.ran import Ran
@@ -14,6 +14,9 @@ from archprof.facts.ran import Ran
 Method = Literal["cpu", "eager", "gpu", "kernel"]
 """How latency was got: wall clock in hooks; GPU events in hooks, as users run it; GPU events without the gaps of the
 launches (a graph, or a filled queue); the sum of the kernels that a profiler saw."""
+
+Difference = Annotated[int, "less than nothing too"]
+"""Bytes above what there was before, which a pass may also have given back."""
 
 RESOLUTION_IN_MARKS = 3
 """How many times the cost of a mark a row must take to be told from it."""
@@ -124,8 +127,8 @@ class MeasuredMemory(NamedTuple):
     """
 
     key: RowKey
-    allocated_peak: int
-    reserved_peak: int | None = None
+    allocated_peak: Difference
+    reserved_peak: Difference | None = None
 
 
 @dataclass(frozen=True)

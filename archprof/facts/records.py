@@ -15,6 +15,8 @@ from archprof.facts.measured import Measurement
 from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers, sum_columns, sum_owned
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
+from archprof.facts.predicted import LatencyPrediction
+from archprof.facts.probed import Probe
 from archprof.facts.ran import Ran
 from archprof.facts.sums import Cost, Totals, list_lower_bounds, sum_activations, sum_ops
 from archprof.facts.tensors import DTYPES_SHOWN, ITEM_BYTES, Role, Storage, Tensor, TensorSpec
@@ -171,6 +173,16 @@ class Profile:
     def measurement(self) -> Measurement | None:
         """What real passes took, where they were run."""
         return next((one for one in self.overlays if isinstance(one, Measurement)), None)
+
+    @property
+    def prediction(self) -> LatencyPrediction | None:
+        """What a pass should take on a device, where that was asked."""
+        return next((one for one in self.overlays if isinstance(one, LatencyPrediction)), None)
+
+    @property
+    def probe(self) -> Probe | None:
+        """How large activations and gradients were, where real batches went through."""
+        return next((one for one in self.overlays if isinstance(one, Probe)), None)
 
     @cached_property
     def item_bytes(self) -> Mapping[str, int]:

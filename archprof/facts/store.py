@@ -14,8 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archprof.errors import ProfileFileError
-from archprof.facts import store_overlays, store_schema1
+from archprof.errors import ArchprofError, ProfileFileError
+from archprof.facts import fits, store_overlays, store_schema1
 from archprof.facts.records import (
     Call,
     Cost,
@@ -39,13 +39,20 @@ from archprof.facts.store_tables import (
     read_decoding,
     read_ran,
     read_table,
+    to_tuples,
     write_decoding,
     write_ran,
     write_table,
 )
-from archprof.files import write_whole
+from archprof.files import read_text, write_whole
 
 PROFILE_SCHEMA = 2
+
+LARGEST_FILE_BYTES = 2**28
+"""Of a saved profile: one of 20,000 layers has 2**24."""
+
+MALFORMED_ERRORS = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What reading facts raises where they are of another build."""
 
 LATENCY_SUMMARY_KEYS = ("p50", "p90", "low", "high", "samples")
 """What readers of the JSON get of a layer's samples."""
@@ -63,11 +70,9 @@ def load(path: str | Path) -> Profile:
         ProfileFileError: no such file, not a profile, of a newer schema, or not in accord with itself.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # with or without a byte order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileFileError(
-            f"{path} cannot be read: {error}.", "A profile is a .json file made by archprof."
-        ) from error
+        text = read_text(path, LARGEST_FILE_BYTES)
+    except ArchprofError as error:
+        raise ProfileFileError(error.given, "A profile is a .json file made by archprof.") from error
     try:
         return from_json(text)
     except ProfileFileError as error:
@@ -199,10 +204,12 @@ def from_json(text: str) -> Profile:
         )
     try:
         profile = (store_schema1.read_profile if data["schema"] == 1 else _read_profile)(data)
+        fits.check_record(profile)
         profile.check()
         follows = _follows(profile, data)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ProfileFileError(f"This profile is corrupt: {error!r}.", hint="Make the profile again.") from error
+    except (fits.Misfit, *MALFORMED_ERRORS) as error:
+        why = error if isinstance(error, fits.Misfit) else repr(error)
+        raise ProfileFileError(f"This profile is corrupt: {why}.", hint="Make the profile again.") from error
     if not follows:
         raise ProfileFileError(
             "This profile is not in accord with itself: its totals or layers do not follow from its facts."
@@ -235,7 +242,7 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
     failure = data["failure"]
     return Profile(
         model=data["model"],
-        inputs=tuple(data["inputs"]),
+        inputs=to_tuples(data["inputs"]),
         batch=data["batch"],
         mode=data["mode"],
         dtype=data["dtype"],
@@ -246,11 +253,11 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         tensors=tuple(one._replace(spec=specs[one.spec]) for one in read_table(Tensor, data["tensors"])),
         storages=tuple(read_table(Storage, data["storages"])),
         ran=read_ran(data["environment"]),
-        notes=tuple(data["notes"]),
+        notes=to_tuples(data["notes"]),
         failure=Failure(**failure) if failure else None,
         overlays=tuple(store_overlays.read_overlay(overlay) for overlay in data["overlays"]),
         decoding=read_decoding(data["decoding"]) if data.get("decoding") else None,
-        unsized=tuple(data.get("unsized", ())),
+        unsized=to_tuples(data.get("unsized", [])),
         training=Training(**data["training"]) if data.get("training") else None,
         sees_calls=data.get("sees_calls", True),
     )

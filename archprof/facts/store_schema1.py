@@ -51,7 +51,7 @@ def read_profile(data: Mapping[str, Any]) -> Profile:
     failure, measurement, decoding = data["failure"], data.get("measurement"), data.get("decoding")
     return Profile(
         model=data["model"],
-        inputs=tuple(data["inputs"]),
+        inputs=to_tuples(data["inputs"]),
         batch=data["batch"],
         mode=data["mode"],
         dtype=data["dtype"],
@@ -64,7 +64,7 @@ def read_profile(data: Mapping[str, Any]) -> Profile:
         tensors=tensors,
         storages=tuple(read_table(Storage, data["storages"])),
         ran=read_ran(data["environment"]),
-        notes=tuple(data["notes"]),
+        notes=to_tuples(data["notes"]),
         failure=Failure(call_of_row[failure["layer"]], failure["error"], failure["message"]) if failure else None,
         overlays=(_read_measurement(measurement, rows),) if measurement else (),
         decoding=read_decoding(decoding) if decoding else None,
@@ -163,7 +163,7 @@ def _read_measurement(data: Mapping[str, Any], rows: list[Row]) -> Measurement:
         warmup_seconds=data["warmup_seconds"],
         first_call_seconds=data["first_call_seconds"],
         interrupted=data["interrupted"],
-        notes=tuple(data["notes"]),
+        notes=to_tuples(data["notes"]),
     )
 
 
@@ -180,7 +180,7 @@ def _read_latency(data: Mapping[str, Any], keys: OldKeys) -> Latency:
         whole=timing(data["whole"]),
         overhead=data["overhead"],
         kernels={kernels[key]: tuple(Kernel(*one) for one in found) for key, found in data["kernels"].items()},
-        notes=tuple(data["notes"]),
+        notes=to_tuples(data["notes"]),
         attributed=data["attributed"],
     )
 

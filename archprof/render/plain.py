@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Row, Table, Value
-from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
+from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
+from archprof.visible import make_visible
 
 
 def render_csv(table: Table) -> str:
@@ -107,11 +108,11 @@ _MARKDOWN = re.compile(r"[\\`*\[\]|$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
 def _markdown(text: str) -> str:
     """Text that GitHub prints as it is; an underscore inside a word needs no escape there."""
-    return html.escape(_MARKDOWN.sub(r"\\\g<0>", make_printable(text)), quote=False)
+    return html.escape(_MARKDOWN.sub(r"\\\g<0>", make_visible(text)), quote=False)
 
 
 def _html(text: str) -> str:
-    return html.escape(make_printable(text))
+    return html.escape(make_visible(text))
 
 
 def _html_row(tag: str, aligns: list[str], cells: Iterable[str]) -> str:

@@ -85,10 +85,3 @@ def show_shapes(value: Shapes, marks: CellMarks) -> str:
         return marks.missing
     more = f" +{len(value) - 1}" if len(value) > 1 else ""
     return (marks.times.join(map(str, value[0])) or "scalar") + more
-
-
-def make_printable(text: str) -> str:
-    """The text with control and invisible characters spelled out, so that a name cannot steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from archprof.analysis.table import Row, Table
-from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
+from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 from archprof.units import Unit
+from archprof.visible import make_visible
 
 COLUMN_GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 4
@@ -39,9 +40,9 @@ class Glyphs:
     """A full cell first, then the part cells from small to large."""
 
 
-UNICODE_GLYPHS = Glyphs(CellMarks(make_printable), "├─ ", "└─ ", "│  ", "─", "…", "█▏▎▍▌▋▊▉")
+UNICODE_GLYPHS = Glyphs(CellMarks(make_visible), "├─ ", "└─ ", "│  ", "─", "…", "█▏▎▍▌▋▊▉")
 ASCII_GLYPHS = Glyphs(
-    CellMarks(lambda text: make_printable(text).encode("ascii", "backslashreplace").decode(), "-", ">= ", "x"),
+    CellMarks(lambda text: make_visible(text).encode("ascii", "backslashreplace").decode(), "-", ">= ", "x"),
     "|- ", "`- ", "|  ", "-", "~", "#",
 )  # fmt: skip
 

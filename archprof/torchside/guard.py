@@ -18,6 +18,7 @@ import torch
 from archprof.torchside.autocast import AutocastState
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.process_tables import ModeStacks, SkippedCode
+from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
 
@@ -71,8 +72,9 @@ class _ProcessState:
 
     def __init__(self, compiling: bool) -> None:
         self.stance: Any = None if compiling or not knows_compiler() else torch.compiler.set_stance("force_eager")
-        self.numpy = sys.modules.get("numpy.random")
-        self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
+        self.is_restored = False
+        self.random: Any = torch.get_rng_state(), random.getstate()
+        self.numpy = NumpyState()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
         self.autocast = AutocastState()
@@ -82,6 +84,8 @@ class _ProcessState:
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
 
     def restore(self) -> None:
+        if self.is_restored:
+            return
         HAND_OVERS.restore()
         self.modes.restore()
         if self.stance is not None:
@@ -95,9 +99,9 @@ class _ProcessState:
             torch.set_default_device(self.device)
         torch.set_rng_state(self.random[0])
         random.setstate(self.random[1])
-        if self.numpy:
-            self.numpy.set_state(self.random[2])
+        self.numpy.restore()
         sys.setrecursionlimit(self.recursion_limit)
         gc.set_threshold(*self.threshold)
         if not self.frozen and gc.get_freeze_count():
             gc.unfreeze()
+        self.is_restored = True

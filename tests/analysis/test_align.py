@@ -2,6 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
+from unittest.mock import patch
 
 import builders
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import archprof
-from archprof.analysis.compare import align
+from archprof.analysis.compare import align, sequences
 from archprof.analysis.compare.comparison import compare
+from archprof.analysis.compare.sequences import align_sequences
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Layer, Storage, Tensor, TensorSpec
 
@@ -142,14 +144,42 @@ def longest(a, b):
 @given(words, words)
 @settings(deadline=None)
 def test_two_sequences_are_matched_as_well_as_can_be(a, b):
-    merged = align.align_sequences([a, b], lambda x, y: float(x == y))
+    merged = align_sequences([a, b], lambda x, y: float(x == y))
     assert sum(None not in row for row in merged) == longest(a, b)
+
+
+@given(words, words)
+@settings(deadline=None)
+def test_long_sequences_keep_their_order_and_hold_every_part_once(a, b):
+    """What is done for long ones, done for short ones: cut at letters that both have once, little tried between."""
+    with patch.multiple(sequences, EXACT_PAIRS=0, NEAR_PAIRS=1):
+        merged = align_sequences([a, b], lambda x, y: float(x == y), lambda x: x)
+    for model, sequence in enumerate((a, b)):
+        assert [row[model] for row in merged if row[model] is not None] == list(range(len(sequence)))
+    assert all(a[i] == b[j] for i, j in merged if None not in (i, j))
+
+
+@given(st.permutations(range(8)), st.permutations(range(8)))
+@settings(deadline=None)
+def test_long_sequences_of_names_are_matched_as_well_as_can_be(a, b):
+    with patch.multiple(sequences, EXACT_PAIRS=0, NEAR_PAIRS=1):
+        merged = align_sequences([a, b], lambda x, y: float(x == y), lambda x: x)
+    assert sum(None not in row for row in merged) == longest(a, b)
+
+
+def test_names_that_are_equal_by_chance_do_not_lead_astray():
+    """One name at the head of the one and at the end of the other would leave nothing else to match."""
+    a, b = [("x", 0), *(("a", i) for i in range(60))], [*(("b", i) for i in range(60)), ("x", 0)]
+    score = lambda left, right: 1.0 + (left == right) if "x" not in left + right else 0.5 * (left == right)  # noqa: E731
+    with patch.multiple(sequences, EXACT_PAIRS=0, NEAR_PAIRS=600):
+        merged = align_sequences([a, b], score, lambda part: part)
+    assert sum(None not in row for row in merged) == 60
 
 
 @given(st.lists(words, min_size=1, max_size=4))
 @settings(deadline=None)
 def test_merging_keeps_every_order(sequences):
-    merged = align.align_sequences(sequences, lambda x, y: float(x == y))
+    merged = align_sequences(sequences, lambda x, y: float(x == y))
     for model, sequence in enumerate(sequences):
         assert [row[model] for row in merged if row[model] is not None] == list(range(len(sequence)))
 

@@ -242,7 +242,7 @@ def test_a_device_is_held_against_the_model():
     profile = archprof.profile("vgg16")
     tiles = tiles_of(profile, device="NVIDIA L4")
     assert tiles["bound"].value == pytest.approx(2 * 15_470_264_320 / 30.3e12, rel=1e-3)
-    assert tiles["fits"].value == archprof.predict_memory("vgg16").device_used_bytes.value
+    assert tiles["fits"].value == archprof.predict_memory("vgg16").prediction.needed_bytes.value
     assert tiles["fits"].note == "fits on NVIDIA L4, predicted"
     large = archprof.profile("vgg16", batch=4096)
     assert tiles_of(large, device="NVIDIA L4")["fits"].note.startswith("does not fit")
@@ -593,6 +593,7 @@ def test_every_rule_is_used_by_some_model(pages):
         PageView(profile)
         for profile in (builders.stopped(), builders.hostile(), builders.on_gpu(), builders.measured(), unstable())
     ]
+    seen.append(PageView(archprof.probe("lenet5", batch=2)))
     for rule in model_findings.MODEL_RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__
 

@@ -137,7 +137,7 @@ def test_plotly_draws_every_picture_without_the_network(
         figure.scroll_into_view_if_needed()
         figure.locator(".plot svg.main-svg").first.wait_for()
         assert not figure.locator(".pic").is_visible()
-    assert figures.count() >= 8
+    assert figures.count() >= 2
     page.emulate_media(color_scheme="dark")
     until(page, "document.querySelector('.plot .xtick text').style.fill === 'rgb(232, 234, 237)'")
     page.emulate_media(media="print", color_scheme="dark")
@@ -158,6 +158,7 @@ def test_the_drawings_stay_where_the_browser_cannot_unpack(
     page.locator("figure.fig").first.scroll_into_view_if_needed()
     page.wait_for_timeout(200)
     assert errors == []
+    assert page.locator(".net > .pic a").first.get_attribute("href").startswith("#m0-")
     assert page.locator("figure.fig .pic").first.is_visible()
     assert page.locator(LAYERS).first.is_visible()
     context.close()
@@ -168,7 +169,8 @@ def test_the_first_screen_needs_no_scrolling(
     opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
 ) -> None:
     page = opened(made(*names)).page
-    for selector in ("h1", ".badge", ".asked", ".tiles", ".findings", ".maps"):
+    picture = (".findings", ".maps") if len(names) > 1 else (".net", ".findings h2")
+    for selector in ("h1", ".badge", ".asked", ".tiles", *picture):
         box = page.locator(selector).bounding_box()
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800, selector
@@ -330,13 +332,13 @@ def test_the_switch_changes_the_picture(
     assert not page.locator(".by-macs").is_visible()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert page.locator(".by-flops").is_visible()
+    assert page.locator(".by-act_fp32").is_visible()
     assert page.locator(".by:visible").count() == 1
 
 
 def test_a_box_leads_to_its_row(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     page = opened(made("vgg16")).page
-    page.locator(".by-macs [data-r]", has_text="features.12 (Conv2d)").click()
+    page.locator(".by-macs [data-r]").filter(has=page.get_by_text("12", exact=True)).click()
     row = page.locator("tr:target")
     row.wait_for()
     assert row.locator("th").inner_text().strip() == "12"
@@ -347,7 +349,7 @@ def test_everything_is_there_without_a_script(opened: Callable[..., Opened], mad
     for selector in (".tiles", ".findings", ".by-macs svg", "#summary table", "#stages table", "#m1 table", "#method"):
         assert page.locator(selector).first.is_visible(), selector
     assert page.locator(".tools:visible").count() == 0
-    assert page.locator("figure .pic svg:visible").count() == page.locator("figure").count() > 5
+    assert page.locator("figure .pic svg:visible").count() == page.locator("figure").count() > 3
 
 
 def test_dark_is_dark_and_print_is_light(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:

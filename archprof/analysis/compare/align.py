@@ -2,64 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from archprof.analysis.compare.sequences import AlignedRow, align_sequences
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Layer
-
-T = TypeVar("T")
-AlignedRow = tuple["int | None", ...]
-"""One index per model; `None` where a model has nothing there."""
 
 MAX_STAGE_RATIO = 2.0
 """Stages match while one has less than so many times the positions of the other: 55x55 is 56x56, but not 28x28."""
 
 MIN_FAMILY_SHARE = 0.5
 """The share of the smaller model's layers that must be the same in the other for the two to be one family."""
-
-
-def align_sequences(sequences: Sequence[Sequence[T]], score: Callable[[T, T], float]) -> list[AlignedRow]:
-    """One row for each group of parts that belong together; the order of every sequence is kept.
-
-    Args:
-        sequences: the parts of each model, in order.
-        score: how well two parts match; 0 keeps them apart. The sum over all pairs is as large as it can be; a third
-            model is matched with the rows of the first two.
-    """
-    rows: list[AlignedRow] = [(i,) for i in range(len(sequences[0]))]
-    for count, sequence in enumerate(sequences[1:], 1):
-        heads = [next(sequences[model][at] for model, at in enumerate(row) if at is not None) for row in rows]
-        gap: AlignedRow = (None,) * count
-        rows = [(gap if a is None else rows[a]) + (b,) for a, b in _align_pair(heads, sequence, score)]
-    return rows
-
-
-def _align_pair(
-    left: Sequence[T], right: Sequence[T], score: Callable[[T, T], float]
-) -> list[tuple[int | None, int | None]]:
-    """The best alignment of two sequences; what has no partner on the left comes before what has none on the right."""
-    scores = [[score(a, b) for b in right] for a in left]
-    best = [[0.0] * (len(right) + 1) for _ in range(len(left) + 1)]  # best[i][j]: of left[i:] and right[j:]
-    for i in reversed(range(len(left))):
-        row, below, here = best[i], best[i + 1], scores[i]
-        for j in reversed(range(len(right))):
-            together = here[j] + below[j + 1] if here[j] else 0.0
-            row[j] = max(together, below[j], row[j + 1])
-    pairs: list[tuple[int | None, int | None]] = []
-    i = j = 0
-    while i < len(left) and j < len(right):
-        if scores[i][j] and best[i][j] == scores[i][j] + best[i + 1][j + 1]:
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif best[i][j] == best[i + 1][j]:
-            pairs.append((i, None))
-            i += 1
-        else:
-            pairs.append((None, j))
-            j += 1
-    return pairs + [(at, None) for at in range(i, len(left))] + [(None, at) for at in range(j, len(right))]
 
 
 def align_stages(views: Sequence[ProfileView]) -> list[AlignedRow]:
@@ -96,10 +51,8 @@ def _score_stages(left: _Sized, right: _Sized) -> float:
 def align_rows_in_stage(views: Sequence[ProfileView], stage: AlignedRow) -> list[AlignedRow]:
     """The rows of stages that stand beside each other, matched by kind, in order."""
     rows = [() if at is None else view.stages[at].rows for view, at in zip(views, stage, strict=True)]
-    return _indexed(
-        rows,
-        align_sequences([[view.layer(i) for i in own] for view, own in zip(views, rows, strict=True)], _score_layers),
-    )
+    layers = [[view.layer(i) for i in own] for view, own in zip(views, rows, strict=True)]
+    return _indexed(rows, align_sequences(layers, _score_layers, lambda layer: (layer.kind, layer.path, layer.params)))
 
 
 def _score_layers(a: Layer, b: Layer) -> float:
@@ -110,7 +63,7 @@ def _score_layers(a: Layer, b: Layer) -> float:
 def align_by_path(views: Sequence[ProfileView]) -> list[AlignedRow]:
     """Calls of one path beside each other."""
     keys = [[view.call_key(i) for i in view.rows] for view in views]
-    return _indexed([view.rows for view in views], align_sequences(keys, lambda a, b: float(a == b)))
+    return _indexed([view.rows for view in views], align_sequences(keys, lambda a, b: float(a == b), lambda key: key))
 
 
 def _indexed(rows: Sequence[Sequence[int]], merged: list[AlignedRow]) -> list[AlignedRow]:

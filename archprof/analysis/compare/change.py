@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from archprof.analysis import phrases
-from archprof.analysis.compare.align import AlignedRow
 from archprof.analysis.compare.findings import Finding, WeighedFinding
+from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables.fold import MAX_SHOWN_ROWS

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.compare.align import AlignedRow
 from archprof.analysis.compare.findings import Finding, WeighedFinding
+from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.view import ProfileView
 
 NOTABLE_RATIO = 1.25

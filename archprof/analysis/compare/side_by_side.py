@@ -12,13 +12,16 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
-from archprof.analysis.compare.align import AlignedRow
+from archprof.analysis.compare.changed_rows import outline_changes
+from archprof.analysis.compare.predicted_times import are_alike_predicted
+from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
-from archprof.analysis.table import Column, OutlinedRow, Row, Table, Value
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
+from archprof.analysis.predicted import PredictedTime
+from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
-from archprof.analysis.tables.fold import MAX_SHOWN_ROWS
 from archprof.analysis.tables.line_folding import COUNTED_SUMS
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
@@ -40,6 +43,8 @@ class RatioMeasure(NamedTuple):
 ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["macs"], 0, 15), RatioMeasure(METRIC_BY_KEY["params"], 30, 70))
 LATENCY_MEASURE = RatioMeasure(METRIC_BY_KEY["latency"], 0, 14)
 """Shown where one method measured all models on one device."""
+PREDICTED_MEASURE = RatioMeasure(METRIC_BY_KEY["predicted"], 0, 14)
+"""Shown where all models were predicted on one device."""
 
 HOLDS_RANK = 60
 
@@ -82,7 +87,8 @@ def tabulate_layers_by_stage(names: Sequence[str], views: Sequence[ProfileView],
 
 def tabulate_layers_by_path(names: Sequence[str], views: Sequence[ProfileView]) -> Table:
     """Rows of the same path beside each other, under the part of the model that they belong to."""
-    lines = [_named_by_path(views, row) for row in align.align_by_path(views)]
+    counts = [dict(enumerate(view.own_counts)) for view in views]
+    lines = [_named_by_path(views, row, counts) for row in align.align_by_path(views)]
     groups = [list(group) for _, group in groupby(lines, key=lambda line: line.name.partition(".")[0])]
     parts = [line for group in groups for line in _gathered(group)]
     return _table("Layers by path", "Layer", names, views, [*parts, *_rest(views)])
@@ -115,17 +121,19 @@ def _stages_at(views: Sequence[ProfileView], at: AlignedRow) -> list[Stage | Non
 def _opened(views: Sequence[ProfileView], at: AlignedRow) -> Iterator[SideBySideRow]:
     """A stage, and its rows below it: a row is named by its kind, for each model has its own path for it."""
     yield replace(_stage(views, at), subtotal=True)
+    counts = [stage.counts_by_row if stage else {} for stage in _stages_at(views, at)]
     for row in align.align_rows_in_stage(views, at):
         kind = next(view.layer(i).kind for view, i in zip(views, row, strict=True) if i is not None)
         paths = [None if i is None else view.row_name(i) for view, i in zip(views, row, strict=True)]
-        counts = [stage.counts_by_row if stage else {} for stage in _stages_at(views, at)]
         yield replace(_row_of(views, row, counts), name=kind, holds=tuple(paths), depth=1)
 
 
-def _named_by_path(views: Sequence[ProfileView], row: AlignedRow) -> SideBySideRow:
+def _named_by_path(
+    views: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapping[int, Counts]]
+) -> SideBySideRow:
     """A row, named by its path; each model has its own kind and shape for it."""
     name = next(view.row_name(i) for view, i in zip(views, row, strict=True) if i is not None)
-    return replace(_row_of(views, row, [dict(enumerate(view.own_counts)) for view in views]), name=name)
+    return replace(_row_of(views, row, counts), name=name)
 
 
 def _row_of(views: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapping[int, Counts]]) -> SideBySideRow:
@@ -159,8 +167,8 @@ def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
 
 
 def _rest(views: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
-    """What was measured and belongs to no layer."""
-    if not elapsed.are_comparable([view.profile for view in views]):
+    """What was measured or predicted and belongs to no layer."""
+    if not _list_time_measures(views):
         return
     found = [{line.outside: line for line in build_outside_lines(view.profile, "part")} for view in views]
     for outside, line in {key: line for rows in found for key, line in rows.items()}.items():
@@ -181,8 +189,8 @@ def _lower_bounds(view: ProfileView, counts: Mapping[int, Counts]) -> frozenset[
     """The keys that are lower bounds over these rows, given what each counts."""
     return find_lower_bounds(
         unknown=any(one.unknown for one in counts.values()),
-        stopped=not set(view.profile.list_stopped_rows()).isdisjoint(counts),
-        unsized=not set(view.profile.list_unsized_rows()).isdisjoint(counts),
+        stopped=not view.stopped_rows.isdisjoint(counts),
+        unsized=not view.unsized_rows.isdisjoint(counts),
     )
 
 
@@ -212,8 +220,7 @@ def _table(
     title: str, header: str, names: Sequence[str], views: Sequence[ProfileView], lines: Sequence[SideBySideRow]
 ) -> Table:
     letters = ascii_uppercase[: len(names)]
-    timed = elapsed.are_comparable([view.profile for view in views])
-    measures = (*ALIGNED_MEASURES, LATENCY_MEASURE) if timed else ALIGNED_MEASURES
+    measures = (*ALIGNED_MEASURES, *_list_time_measures(views))
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
     rows = tuple(_row(line, columns, measures) for line in lines)
@@ -225,6 +232,13 @@ def _table(
         outline=outline_changes(rows, [_is_changed(line) for line in lines]),
         notes=_legend(lines),
     )
+
+
+def _list_time_measures(views: Sequence[ProfileView]) -> list[RatioMeasure]:
+    """The times that can be set against each other, measured and predicted."""
+    profiles = [view.profile for view in views]
+    measured = [LATENCY_MEASURE] if elapsed.are_comparable(profiles) else []
+    return measured + ([PREDICTED_MEASURE] if are_alike_predicted(profiles) else [])
 
 
 def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[RatioMeasure]) -> tuple[Column, ...]:
@@ -268,7 +282,10 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     named = zip(letters, line.counts, strict=True)
-    within, below = elapsed.mark_times({f"latency_{letter}": one.latency or None for letter, one in named if one})
+    counted = [(letter, one) for letter, one in named if one]
+    times: dict[str, Elapsed | PredictedTime | None] = {f"latency_{letter}": one.latency for letter, one in counted}
+    times |= {f"predicted_{letter}": one.predicted for letter, one in counted}
+    within, below = elapsed.mark_times({key: time or None for key, time in times.items()})
     mark = f"{line.mark} " if line.mark else ""
     return Row(
         cells=tuple(cells),
@@ -285,7 +302,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
 
 def _value(counts: Counts | None, key: str) -> float | None:
     value = None if counts is None else getattr(counts, key)
-    return value.seconds if isinstance(value, Elapsed) else value
+    return value.seconds if isinstance(value, Elapsed | PredictedTime) else value
 
 
 def _value_for_ratio(counts: Counts | None, key: str) -> float | None:
@@ -326,18 +343,3 @@ def _is_changed(line: SideBySideRow) -> bool:
 
 def _list_costs(counts: Counts) -> tuple[int, ...]:
     return tuple(getattr(counts, key) for key in COUNTED_SUMS)
-
-
-def outline_changes(rows: Sequence[Row], changed: Sequence[bool]) -> tuple[OutlinedRow, ...]:
-    """Of many rows, those that changed and what they are part of; the others are closed away. None where few do not."""
-    if len(rows) <= MAX_SHOWN_ROWS:
-        return ()
-    heads = [i for i, row in enumerate(rows) if not row.depth]
-    ends = [*heads[1:], len(rows)]
-    open_heads = {head for head, end in zip(heads, ends, strict=True) if any(changed[head:end])}
-    few = sum(changed) <= MAX_SHOWN_ROWS - len(open_heads)
-    made, head = [], 0
-    for i, row in enumerate(rows):
-        head = head if row.depth else i
-        made.append(OutlinedRow(row, i, hidden=i != head and not (few and head in open_heads and changed[i])))
-    return tuple(made)

@@ -54,13 +54,13 @@ def build_network(
     depth: int | None = None,
     times: CallTimes | None = None,
     most: int = MAX_COLUMNS,
-    inner: int = INNER_COLUMNS // 2,
+    inner: int = INNER_COLUMNS,
 ) -> Network:
     """The network of a profile.
 
     Args:
         depth: calls inside calls that are opened; left out: as many as `most` columns allow.
-        times: left out: what was measured, if anything was.
+        times: left out: what was measured or else predicted, if anything was.
         most: columns.
         inner: columns of all blocks that are opened; 0 for none.
 
@@ -69,7 +69,7 @@ def build_network(
     """
     validate_depth(depth)
     view = profile if isinstance(profile, ProfileView) else ProfileView(profile)
-    times = times or find_measured_times(view.profile)
+    times = times or find_measured_times(view.profile) or find_predicted_times(view.profile)
     builder = _Builder(view, times, cut_pass(view.profile, _row_seconds(view.profile, times)))
     return builder.build_whole(most, depth, inner)
 
@@ -94,6 +94,15 @@ def find_measured_times(profile: Profile) -> CallTimes | None:
     }
     outside = sum(time.seconds for time in elapsed.collect_outside_times(profile).values())
     return CallTimes(seconds, f"measured on {measurement.device_title}", outside=outside)
+
+
+def find_predicted_times(profile: Profile) -> CallTimes | None:
+    """What was predicted for each call; `None` where nothing was."""
+    found = profile.prediction
+    if found is None:
+        return None
+    seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
+    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -207,7 +216,8 @@ class _Builder:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
             total = sum(seconds) if is_inner else (self.whole.seconds or 0.0) + self.times.outside
             source = self.times.source if is_inner else self.times.words
-            yield Lane("latency", "Time", "seconds", seconds, total, False, self.times.is_predicted, source)
+            title = "Predicted" if self.times.is_predicted else "Time"
+            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:

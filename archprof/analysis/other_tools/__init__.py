@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from archprof.analysis.contradictions import refuse_contradictions
 from archprof.analysis.other_tools import deepspeed, flop_counter, fvcore, ptflops, thop, torchinfo
 from archprof.analysis.other_tools.tool_count import Convention, ToolCount, count_by_convention
 from archprof.analysis.other_tools.tool_view import ToolView
@@ -30,6 +31,7 @@ def validate_tool_name(name: str) -> None:
         raise UnknownName("convention", name, [OWN_CONVENTION, *CONVENTIONS])
 
 
+@refuse_contradictions
 def count_as_tool(profile: Profile, name: str) -> ToolCount:
     """What the tool called `name` would print for this model and input.
 

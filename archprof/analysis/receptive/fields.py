@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from archprof.analysis.contradictions import refuse_contradictions
 from archprof.analysis.receptive.position_rules import follow_positions
 from archprof.analysis.receptive.positions import (
     OpStep,
@@ -69,6 +70,7 @@ class LayerFields(tuple[ReceptiveField, ...]):
     widest: ReceptiveField = ReceptiveField()
 
 
+@refuse_contradictions
 def compute_fields(profile: Profile) -> LayerFields:
     """The field of the first output of every layer; the first is the model's own."""
     walk = FieldWalk(profile)

@@ -16,6 +16,7 @@ from archprof.analysis.compare.findings import (
     WeighedFinding,
 )
 from archprof.analysis.counts import compute_intensity, sum_counts
+from archprof.analysis.probe_findings import observe_probe
 from archprof.analysis.report.parts import MIN_PARTS, OuterPart, group_equal_parts
 from archprof.analysis.report.view import PageView
 
@@ -267,8 +268,15 @@ def find_absences(view: PageView) -> Iterator[WeighedFinding]:
         yield WeighedFinding(30 - i, _finding(view, f"{name} {text}.", ()))
 
 
+def find_probed(view: PageView) -> Iterator[WeighedFinding]:
+    """What real batches showed."""
+    for weight, text, columns, rows in observe_probe(view.profile, view.row_name):
+        yield WeighedFinding(weight, _finding(view, text, columns, map(view.table_row_name, rows)))
+
+
 MODEL_RULES: tuple[ModelRule, ...] = (
     find_incomplete_counts,
+    find_probed,
     find_unstable_times,
     find_unread_params,
     find_time_hotspots,

@@ -12,6 +12,7 @@ from typing import Literal
 
 from archprof.analysis.compare.comparison import Comparison, compare_views, validate_comparison
 from archprof.analysis.compare.findings import Finding
+from archprof.analysis.depth_charts import LineChart, build_probe_charts
 from archprof.analysis.network.network import INNER_COLUMNS, build_network
 from archprof.analysis.network.strip import Network
 from archprof.analysis.report import appendix, charts, joint_charts, model_findings, savings, tiles, treemap
@@ -23,13 +24,15 @@ from archprof.analysis.report.view import PageView
 from archprof.analysis.table import Table
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
-from archprof.predicting import devices
 from archprof.predicting.roofline import validate_roof
+from archprof.predicting.runs import choose_one_device, predict_on
 
 __all__ = ["ChartData", "Finding", "ModelPage", "Report", "Saving", "Tile", "TreemapNode", "build_report"]
 
 MIN_FINDINGS = 3
 """Findings that a page has at least, where there is so much to say."""
+
+Badge = Literal["counted", "measured", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,17 @@ class Report:
         comparison: of all of them; `None` for one.
         charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
         appendix: sections of a title and lines, or the text of a command.
+        probe_charts: gradients and activations along the depth of those models that were probed.
     """
 
     title: str
     subtitle: tuple[str, ...]
-    badge: Literal["counted", "measured", "predicted"]
+    badge: Badge
     models: tuple[ModelPage, ...]
     comparison: Comparison | None
     charts: tuple[ChartData, ...]
     appendix: tuple[tuple[str, str | tuple[str, ...]], ...]
+    probe_charts: tuple[LineChart, ...] = ()
 
 
 def build_report(
@@ -100,8 +105,8 @@ def build_report(
         title: left out: the names of the models.
         tried: of one model, the rewrites that were tried out on it.
         date, sources: when and of which files the page is, as `archprof.sources.provenance` tells.
-        device: whether the models fit on it and what they take at least, and under whose roof measured layers are
-            shown, as `devices.resolve_device` takes it; left out: the one they were measured on.
+        device: whether the models fit on it, how long they should take on it, and under whose roof measured layers are
+            shown; left out: the one they were measured on.
 
     Raises:
         UsageError: for no model or more than 26; a device that is not known, or something that was measured on another.
@@ -110,23 +115,34 @@ def build_report(
         raise UsageError("No model was given to report on.", "Name at least one.")
     if len(profiles) > 1:
         validate_comparison(len(profiles))
-    known = devices.resolve_device(device) if device is not None else None
+    known = choose_one_device(device).device if device is not None else None
     for profile in profiles:
         if known and profile.measurement:
             validate_roof(known, profile.measurement.ran)
+    if device is not None:
+        profiles = [profile if profile.measurement else predict_on(profile, device) for profile in profiles]
     views = [PageView(profile, known) for profile in profiles]
-    inner = INNER_COLUMNS // (len(views) + 1)
+    inner = INNER_COLUMNS // (len(views) + (len(views) > 1))
     pages = tuple(_page(view, inner, tried if len(views) == 1 else ()) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
         subtitle=(*_asked(profiles), *([date] if date else [])),
-        badge="measured" if all(profile.measurement for profile in profiles) else "counted",
+        badge=find_badge(profiles),
         models=pages,
         comparison=compared,
         charts=joint_charts.build_joint_charts(views, compared) if compared else (),
         appendix=appendix.build_appendix(profiles, command, sources),
+        probe_charts=build_probe_charts(views, [view.name for view in views]),
     )
+
+
+def find_badge(profiles: Sequence[Profile]) -> Badge:
+    """Where the times are from; what was counted, where not all were measured, or all predicted."""
+    if all(profile.measurement for profile in profiles):
+        return "measured"
+    alone = all(profile.prediction and not profile.measurement for profile in profiles)
+    return "predicted" if alone else "counted"
 
 
 def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPage:

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 from archprof import units
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.report.view import PageView
 from archprof.facts import liveness
+from archprof.facts.predicted import LatencyPrediction
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
 
-LABELS = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
+NAMES_OF_TILES = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
     "top5_error": "Top-5 error"}  # fmt: skip
 """What stands above numbers that are no metric."""
 
@@ -44,7 +46,7 @@ class Tile(NamedTuple):
     @property
     def label(self) -> str:
         """What stands above the number."""
-        return LABELS.get(self.key) or METRIC_BY_KEY[self.key].title
+        return NAMES_OF_TILES.get(self.key) or METRIC_BY_KEY[self.key].title
 
 
 def build_tiles(view: PageView) -> tuple[Tile, ...]:
@@ -72,7 +74,7 @@ def _remember(view: PageView) -> Iterator[Tile]:
         weights = f", {phrases.say_percent(fixed / most)} weights" if fixed else ""
         where = f"at {view.table_row_name(row)}{weights}, in {profile.dtype}"
         yield Tile("peak", most, "bytes", None, "act_fp32" in view.bounds, where)
-    made = METRIC_BY_KEY["activation_bytes"].of_model(view)
+    made = measure_model(METRIC_BY_KEY["activation_bytes"], view)
     yield Tile("activation", made, "bytes", None, "act_fp32" in view.bounds, f"made by a forward, in {profile.dtype}")
 
 
@@ -82,6 +84,16 @@ def _time(view: PageView) -> Iterator[Tile]:
     if measurement is not None and time is not None:
         words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{measurement.device_title}"
         yield Tile("latency", time.seconds, "seconds", None, False, words, time.half_interval)
+    elif view.profile.prediction is not None:
+        yield _predicted_latency(view.profile.prediction)
+
+
+def _predicted_latency(found: LatencyPrediction) -> Tile:
+    """Of the whole pass, with its interval, the device and its standing where that makes it a bound."""
+    time = PredictedTime(*found.whole)
+    least = "a bound" if found.standing == "bound" else "predicted"
+    words = f"{elapsed.show_interval(time)}; {least} on {found.device}"
+    return Tile("latency", time.seconds, "seconds", None, not found.complete, words, time.half_interval)
 
 
 def _hold(view: PageView) -> Iterator[Tile]:
@@ -90,13 +102,13 @@ def _hold(view: PageView) -> Iterator[Tile]:
     if device is None or device.kind == "cpu" or not profile.ops or profile.failure is not None:
         return
     if "mem_gb" in device.figures:
-        used = predict_memory(profile, choose_workspaces(device.name)).device_used_bytes
-        verdict = judge(used, device)
+        needed = predict_memory(profile, choose_workspaces(device.name)).needed_bytes
+        verdict = judge(needed, device)
         words = f"{verdict.word} on {device.name}, predicted"
-        yield Tile("fits", used.value, "bytes", None, used.high is None, words)
+        yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
     work = profile.totals.macs + (profile.totals.backward_macs or 0)
-    if peak and work:
+    if peak and work and profile.prediction is None:
         words = f"2 x MACs at {units.show_quantity(peak.value, 'count')}FLOP/s of {device.name}"
         yield Tile("bound", 2 * work / peak.value, "seconds", None, False, words)
 

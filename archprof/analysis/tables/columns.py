@@ -9,7 +9,8 @@ from typing import NamedTuple
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRICS, find_lower_bounds
+from archprof.analysis.metrics import METRICS, compute_value, find_lower_bounds
+from archprof.analysis.predicted import NO_TIME, PREDICTED_KEYS, PredictedTime, collect_outside_predictions
 from archprof.analysis.table import Column, Value
 from archprof.errors import UnknownName
 from archprof.facts.overlays import Outside
@@ -48,8 +49,8 @@ class CountedLine:
         return find_lower_bounds(unknown=bool(self.counts.unknown), stopped=self.stopped, unsized=self.unsized)
 
     @property
-    def times(self) -> dict[str, Elapsed | None]:
-        """What was measured, by column key."""
+    def times(self) -> dict[str, Elapsed | PredictedTime | None]:
+        """What was measured or predicted, by column key."""
         return {metric.key: getattr(self.counts, metric.reads[0]) for metric in TIMED}
 
     def value(self, key: str, total: Counts) -> Value:
@@ -57,15 +58,18 @@ class CountedLine:
         metric = COLUMN_BY_KEY[key]
         if metric.value is None:
             return self.facts.get(key)
-        return metric.compute(self.counts, total, stopped=self.stopped)
+        return compute_value(metric, self.counts, total, stopped=self.stopped)
 
 
 def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
-    """What was measured, took time and belongs to no layer, a line each, named in the column `key`."""
+    """What was measured or predicted, took time and belongs to no layer, a line each, named in the column `key`."""
     found, kernels = (
         [elapsed.collect_outside_times(profile, method) for method in COLUMN_OF_METHOD],
         elapsed.count_kernels(profile),
     )
+    predicted = collect_outside_predictions(profile)
+    taking = [one for rows in found for one, time in rows.items() if time]
+    taking += [one for one, time in predicted.items() if time]
     return [
         CountedLine(
             name,
@@ -74,11 +78,12 @@ def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
                 eager=found[1].get(outside, Elapsed()),
                 kernel=found[2].get(outside, Elapsed()),
                 n_kernels=None if kernels is None else kernels.get(outside, 0),
+                predicted=predicted.get(outside, NO_TIME),
             ),
             {key: name},
             outside=outside,
         )
-        for outside in dict.fromkeys(one for rows in found for one, elapsed in rows.items() if elapsed)
+        for outside in dict.fromkeys(taking)
         if isinstance(outside, Outside) and (name := f"({outside.value})")
     ]
 
@@ -128,7 +133,13 @@ def list_measured_columns(profile: Profile) -> list[str]:
     shown += [key for key in ("eager", "kernel") if key in methods and len(methods) > 1]
     shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
     shown += ["n_kernels"] if elapsed.count_kernels(profile) is not None else []
-    return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
+    peaks = ["peak_measured", "peak_predicted", "peak_off"]
+    return shown + (peaks if profile.measurement and profile.measurement.memory else [])
+
+
+def list_predicted_columns(profile: Profile) -> list[str]:
+    """The predicted columns that a table shows when none are named: all of them where something was predicted."""
+    return [*PREDICTED_KEYS] if profile.prediction is not None else []
 
 
 def show_activations(keys: Sequence[str], dtype: str) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_op, sum_counts
+from archprof.analysis.predicted import NOT_PREDICTED_NOTE, PREDICTED_KEYS
+from archprof.analysis.probed import PROBED_KEYS
 from archprof.analysis.table import Column, OutlinedRow, Row, Table, Value
 from archprof.analysis.tables import notes, stages
 from archprof.analysis.tables.call_tree import OWN_LABEL, TreeLines
@@ -20,6 +22,7 @@ from archprof.analysis.tables.columns import (
     describe_columns,
     list_columns,
     list_measured_columns,
+    list_predicted_columns,
     relabel_attributed,
     show_activations,
 )
@@ -30,6 +33,7 @@ from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
 
 NOT_MEASURED_NOTE = "Nothing was measured here, so measured columns are empty: add --measure cpu or --cuda."
+NOT_PROBED_NOTE = "Nothing was probed here, so columns of a probe are empty: see archprof probe."
 NO_RATIO_NOTE = (
     "{} is left out where an op has no cost rule or the forward stopped: a ratio of lower bounds is no bound."
 )
@@ -149,7 +153,14 @@ def _total_line(profile: Profile, total: Counts) -> CountedLine:
 def choose_weight(profile: Profile, by: str, columns: Sequence[str] | None) -> str:
     """What rows are ranked by where nothing is said of it: the first number asked for; else the time, or the MACs."""
     asked = (key for key in columns or () if COLUMN_BY_KEY[key].unit in units.UNIT_LADDERS)
-    return next(asked, "macs" if by == "op" or elapsed.find_latency(profile) is None else "latency")
+    return next(asked, "macs" if by == "op" else find_weight(profile))
+
+
+def find_weight(profile: Profile) -> str:
+    """The column that says how much a row weighs: time where that is known, measured before predicted."""
+    if elapsed.find_latency(profile) is not None:
+        return "latency"
+    return "macs" if profile.prediction is None else "predicted"
 
 
 def _lacking(profile: Profile, keys: Sequence[str]) -> list[str]:
@@ -157,6 +168,10 @@ def _lacking(profile: Profile, keys: Sequence[str]) -> list[str]:
     shown, notes = [COLUMN_BY_KEY[key] for key in keys], list[str]()
     if profile.measurement is None and any(metric.measured for metric in shown):
         notes.append(NOT_MEASURED_NOTE)
+    if profile.prediction is None and not set(keys).isdisjoint(PREDICTED_KEYS):
+        notes.append(NOT_PREDICTED_NOTE)
+    if profile.probe is None and not set(keys).isdisjoint(PROBED_KEYS):
+        notes.append(NOT_PROBED_NOTE)
     ratios = [metric.header for metric in shown if metric.adds == "ratio" and not metric.measured]
     return notes + ([] if profile.totals.complete else [NO_RATIO_NOTE.format(header) for header in ratios])
 
@@ -190,9 +205,12 @@ def _total(profile: Profile, lines: list[CountedLine]) -> Counts:
 
 
 def _peak(profile: Profile) -> dict[str, Value]:
-    """The measured peaks of the whole pass, which are no sums."""
-    whole = profile.measurement.memory_whole if profile.measurement else None
-    return {"peak_measured": whole.allocated_peak, "peak_reserved": whole.reserved_peak} if whole else {}
+    """The measured and predicted peaks of the whole pass, which are no sums."""
+    if profile.measurement is None:
+        return {}
+    from archprof.analysis.predicted_peaks import collect_whole_peaks
+
+    return {**collect_whole_peaks(profile)}
 
 
 def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | None) -> list[str]:
@@ -205,7 +223,8 @@ def _keys(profile: Profile, by: str, columns: Sequence[str] | None, sort: str | 
 
 def _shown(profile: Profile, by: str) -> list[str]:
     """What is shown when no columns are named; shares and bars are of the time where that was measured."""
-    known, more = list_columns(by), [key for key in list_measured_columns(profile) if key in list_columns(by)]
+    times = [*list_measured_columns(profile), *list_predicted_columns(profile)]
+    known, more = list_columns(by), [key for key in times if key in list_columns(by)]
     hidden = {"act_fp16", "share_macs"} if more else set()
     keys = show_activations(GROUPINGS[by].default_columns, profile.dtype)
     at = next(i for i, key in enumerate(keys) if COLUMN_BY_KEY[key].unit in units.UNIT_LADDERS)

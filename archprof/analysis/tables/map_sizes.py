@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import prod
 from typing import NamedTuple
 
+from archprof.analysis.contradictions import refuse_contradictions
 from archprof.facts.records import Op, Profile
 
 Size = tuple[int, ...]
@@ -47,6 +48,7 @@ class Labelled(NamedTuple):
     guessed: bool = False
 
 
+@refuse_contradictions
 def measure_maps(profile: Profile, dependent: Sequence[bool]) -> list[Size | None]:
     """The size of the map of which each op's first output is; `None` where it makes none.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -61,11 +61,11 @@ def find_stage_runs(profile: Profile, own: Sequence[Counts], rows: Sequence[int]
 
 def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[int]) -> list[CountedLine]:
     """One line for each stage."""
-    layers, failed, sizeless = profile.layers, profile.list_stopped_rows(), profile.list_unsized_rows()
+    failed, sizeless = frozenset(profile.list_stopped_rows()), frozenset(profile.list_unsized_rows())
     lines = []
     for run in _uncrossed(find_stage_runs(profile, own, rows)):
         ends = run.parts[0].row, max(part.row for part in run.parts)
-        first, last = (layers[row].path or ROOT_LABEL for row in ends)
+        first, last = (profile.layers[row].path or ROOT_LABEL for row in ends)
         facts = {"stage": run.name, "first": first, "last": last}
         stopped, unsized = (any(part.row in rows and part.is_main for part in run.parts) for rows in (failed, sizeless))
         lines.append(CountedLine(name=run.name, counts=run.counts, facts=facts, stopped=stopped, unsized=unsized))
@@ -117,7 +117,9 @@ def _uncrossed(runs: Sequence[StageRun]) -> list[StageRun]:
     for run in runs:
         if len(kept) > 2 and (kept[-3].name, kept[-2].name) == (kept[-1].name, run.name):
             early, shortcut, late = kept[-3:]
-            kept[-3:] = [StageRun(late.size, early.parts + late.parts), StageRun(run.size, shortcut.parts + run.parts)]
+            early.parts += late.parts
+            shortcut.parts += run.parts
+            kept[-3:] = [replace(early, size=late.size), replace(shortcut, size=run.size)]
         else:
             kept.append(run)
     return kept

@@ -20,7 +20,8 @@ from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.report.tiles import Tile
-from archprof.render.page import figures, treemap_svg
+from archprof.render.page import figures, memory_svg, treemap_svg
+from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
 from archprof.render.page.strip_section import RenderedStrips, render_strips
@@ -269,9 +270,17 @@ def _amount(tile: Tile, values: Sequence[float | None]) -> str:
 
 
 def _sections(report: Report) -> str:
-    return (_joint_section(report) if report.comparison else "") + "".join(
-        _model(report, i, model) for i, model in enumerate(report.models)
+    return (
+        (_joint_section(report) if report.comparison else "")
+        + _probe_section(report)
+        + "".join(_model(report, i, model) for i, model in enumerate(report.models))
     )
+
+
+def _probe_section(report: Report) -> str:
+    """What real batches did along the depth, all models in each picture."""
+    drawn = "".join(render_line_chart(chart, f"fig-probe-{chart.key}") for chart in report.probe_charts)
+    return tag("section", tag("h2", "Real batches") + tag("div", drawn, class_="gallery"), id="probe") if drawn else ""
 
 
 def _joint_section(report: Report) -> str:
@@ -293,6 +302,7 @@ def _model(report: Report, i: int, model: ModelPage) -> str:
     heading = tag("h2", escape_text(f"{_letter(report, i)}{name}") if report.comparison else "Layers")
     body = render_html_table(model.table, f"m{i}", f"Every call of every layer of {name}")
     pictures = _gallery(_charts_of_model(report, model), f"fig-m{i}")
+    pictures += memory_svg.render_memory_figure(model.profile, f"fig-m{i}-memory") if not report.comparison else ""
     if report.comparison or not pictures:
         return tag("section", heading + body + pictures, id=f"model-{i}")
     return tag("section", heading + body, id=f"model-{i}") + tag(

@@ -54,12 +54,12 @@ def _write_lines(block: Block, width: float, y: float, lines: int) -> Iterator[s
         yield tag("text", escape_text(_fit_shape(block.shape, room)), x=x, y=y + 2 * LINE_HEIGHT, class_="s")
 
 
-def _break_label(label: str, room: float) -> tuple[str, str]:
+def _break_label(text: str, room: float) -> tuple[str, str]:
     """The label on two lines: the longest end that has room, from behind a dot, a dash or an underscore on."""
-    for at, sign in enumerate(label):
-        if sign in "._– " and measure_text(label[at + 1 :], NAME_SIZE, bold=True) <= room:
-            return label[: at + (sign != ".")].rstrip(), label[at + 1 :]
-    above, _, last = label.rpartition(".")
+    for at, sign in enumerate(text):
+        if sign in "._– " and measure_text(text[at + 1 :], NAME_SIZE, bold=True) <= room:
+            return text[: at + (sign != ".")].rstrip(), text[at + 1 :]
+    above, _, last = text.rpartition(".")
     return above, last
 
 

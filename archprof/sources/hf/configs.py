@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.files import read_text
 from archprof.sources.hf import library
 from archprof.sources.recipe import make_unknown_keyword_error
 
 READY_FILE = Path(__file__).parents[2] / "data" / "transformers.csv"
+
+LARGEST_FILE_BYTES = 2**24
 
 PREFERRED_TASKS = ("SPEECH_SEQ_2_SEQ", "SEQ_TO_SEQ_CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "CAUSAL_LM")
 """Tasks whose architecture is meant when only a configuration is named, in this order. A type that is also made for
@@ -120,8 +123,8 @@ def _choose_from_file(path: Path, kwargs: Mapping[str, Any]) -> ConfigChoice:
     """The choice of a config.json; `architectures` in it names the class."""
     file = path / "config.json" if path.is_dir() else path
     try:
-        data = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
+        data = json.loads(read_text(file, LARGEST_FILE_BYTES))
+    except (ArchprofError, ValueError, RecursionError) as error:
         raise ArchprofError(f"{file} cannot be read: {error}", "A config.json of a transformers model.") from error
     if not isinstance(data, dict) or "model_type" not in data:
         raise ArchprofError(f"{file} is no configuration of transformers: it names no model_type.")

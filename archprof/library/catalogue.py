@@ -18,8 +18,7 @@ def list_models(pattern: str = "") -> Table:
 
 
 def list_devices(pattern: str = "") -> Table:
-    """The devices of the catalogue whose name contains `pattern` (or matches it, if it has a `*`)."""
-    from archprof.analysis.tables import device_list
-    from archprof.predicting.devices import match_devices
+    """The devices whose name contains `pattern` (or matches it, if it has a `*`); one alone with all its figures."""
+    from archprof.analysis.tables.device_list import tabulate_matches
 
-    return device_list.tabulate_devices(match_devices(pattern))
+    return tabulate_matches(pattern)
