@@ -54,7 +54,7 @@ def build_network(
     depth: int | None = None,
     times: CallTimes | None = None,
     most: int = MAX_COLUMNS,
-    inner: int = INNER_COLUMNS // 2,
+    inner: int = INNER_COLUMNS,
 ) -> Network:
     """The network of a profile.
 
