@@ -8,6 +8,8 @@ import os
 import sys
 from contextlib import suppress
 
+from archprof import interrupts
+
 
 def main() -> None:
     """Run one command and leave at once.
@@ -15,6 +17,7 @@ def main() -> None:
     The process lives for one command and holds nothing that needs an orderly end: the collector would only
     walk through torch's own objects (0.2 s), and so would the interpreter on its way out (0.3 s).
     """
+    interrupts.watch()
     gc.disable()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # signs that the terminal's encoding lacks are spelled out

@@ -35,7 +35,7 @@ class UnknownName(UsageError):
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "", near: Iterable[str] = ()) -> None:
         self.name, self.known = name, sorted(known)
         spelled = {known.lower(): known for known in self.known}
-        close = difflib.get_close_matches(name.lower(), spelled, n=4, cutoff=0.5)
+        close = difflib.get_close_matches(name[:100].lower(), spelled, n=4, cutoff=0.5)
         near = [*near] or [spelled[word] for word in close]
         more = f" and {len(self.known) - 24} more" if len(self.known) > 24 else ""
         allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(self.known[:24])}{more}."

@@ -15,12 +15,13 @@ from archprof.errors import UsageError
 
 Unit = Literal[
     "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
-    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "number",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number", "whole",
 ]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
+    "whole": (("", 1),),
     "bytes": (("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)),
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
     "duration": (("s", 1), ("min", 60), ("h", 3600)),
@@ -31,6 +32,7 @@ UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "bits_per_second": (("Gb/s", 1e9),),
     "hertz": (("MHz", 1e6),),
     "watts": (("W", 1),),
+    "money": (("", 1),),
     "number": (("", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
@@ -110,11 +112,37 @@ def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     return UnitScale(symbol, factor, 1 if unit == "share" or max(sizes) >= 1000 * factor else 2)
 
 
+def choose_total_scale(total: float, unit: str) -> UnitScale:
+    """One scale for a total and its parts: the total has from two to four digits before its point, or no prefix."""
+    ladder = UNIT_LADDERS[unit]
+    if abs(total) < NO_PREFIX_BELOW and isinstance(total, int):
+        return UnitScale(*ladder[0], digits=0)
+    symbol, factor = max((step for step in ladder if step[1] * 10 <= abs(total)), key=lambda step: step[1])
+    return UnitScale(symbol, factor, 2 if abs(total) < 100 * factor else 1)
+
+
 def show_quantity(value: float | None, unit: str) -> str:
     """One number with its own prefix: `4.09 G`, `96.00 MiB`, `3.20 ms`."""
     scale = choose_unit_scale([value], unit)
     text = scale.format(value)
     return text if value is None or not scale.symbol else f"{text} {scale.symbol}"
+
+
+MOST_SIGNS = 100
+"""Of a number that someone means; Python itself reads no more than 4,300 digits."""
+
+
+def parse_whole(text: str) -> int:
+    """`"12"` -> 12, as a size, a length or a batch is written; `UsageError` for anything else."""
+    digits = text.strip()
+    if not (digits.isdecimal() and digits.isascii() and len(digits) <= MOST_SIGNS):
+        raise UsageError(f"{text!r} is no whole number.", "Digits, such as 8.")
+    return int(digits)
+
+
+def show_whole(value: int) -> str:
+    """A whole number that may be too long to be read: 10**30 is "1e+30"."""
+    return str(value) if abs(value) < 10**20 else f"{value:.3g}" if abs(value) < 10**300 else "more than 1e+300"
 
 
 def parse_count(text: str) -> int:
@@ -142,7 +170,8 @@ def _parse_quantity(text: str, factors: dict[str, float], allowed: str) -> float
     """The number in `text` times the factor of its suffix; thousands may be set off by `,` or `_`."""
     by_suffix = {suffix.casefold(): factor for suffix, factor in factors.items()}
     match = re.fullmatch(r"\s*(\d{1,3}(?:[,_]\d{3})+|\d+)?(\.\d+)?\s*([a-zA-Z]*)\s*", text, re.ASCII)
-    if match is None or not (match[1] or match[2]) or match[3].casefold() not in by_suffix:
+    is_read = match and (match[1] or match[2]) and match[3].casefold() in by_suffix and len(text) <= MOST_SIGNS
+    if match is None or not is_read:
         raise UsageError(f"{text!r} cannot be read as a number with a unit.", allowed)
     whole, fraction = (match[1] or "0").replace(",", "").replace("_", ""), (match[2] or ".")[1:]
     number = int(whole + fraction) * by_suffix[match[3].casefold()]

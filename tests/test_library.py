@@ -31,15 +31,18 @@ TEXT_ONLY = {"guide"}
 WRITING = {"format", "output", "debug", "convention", "layers"}
 """Options that say how an answer is written, and not what it is."""
 
+OF_THE_PAGE = {("compare", "title")}
+"""Options of the page that a comparison is written as: in Python that is `archprof.report`."""
+
 KEYWORD = {"input": "inputs", "arg": "inputs", "cuda": "measure"}
 """The keyword for which an option stands, where it is called otherwise."""
 
 OTHER_DEFAULT = {"arg", "cuda", "cpu", "allow_incomplete"}
 """Options that stand for a value of the keyword, and not for the keyword itself."""
 
-OF_THE_LIBRARY_ONLY = {"path", "folder", "loss"}
-"""Where a page is written (an option says how), where pyproject.toml is looked for (a command runs in a folder), and a
-function."""
+OF_THE_LIBRARY_ONLY = {"path", "folder", "loss", "held_out", "progress"}
+"""Where a page is written (an option says how), where pyproject.toml is looked for (a command runs in a folder), and
+functions and loaders."""
 
 OF_THE_COMMAND_ONLY = {("probe", "columns")}
 """What the answer shows: in Python that is asked of the profile."""
@@ -60,7 +63,7 @@ def keywords_of(command: str) -> dict[str, Any]:
     options = {max(each.opts, key=len).lstrip("-").replace("-", "_"): each.name for each in COMMANDS[command].params}
     on_device = {("calibrate", "cpu"), ("probe", "cuda"), ("train", "cuda")}
     named = {"device" if (command, name) in on_device else name: own for name, own in options.items()}
-    written = WRITING | {name for at, name in OF_THE_COMMAND_ONLY if at == command}
+    written = WRITING | {name for at, name in OF_THE_COMMAND_ONLY | OF_THE_PAGE if at == command}
     return {name: said[own].default for name, own in named.items() if name not in written}
 
 
@@ -111,14 +114,14 @@ def test_measuring_reaches_the_device_as_it_was_asked(bench: Bench, tmp_path: Pa
     archprof.table("a", batch=2, train=True, **how)
     archprof.compare("a", "b", dtype="float16", **how)
     archprof.report("a", tmp_path / "a.html", causal="half", plotly="none", **how)
-    archprof.epoch("a", 100, batch=8, measure="cuda", channels_last=True, compile=True)
+    archprof.epoch("a", 100, batch=8, amp="bfloat16", **how)
     device = MeasureRequest("cuda", channels_last=True, compiled=True)
     assert [(model, request, how) for model, _, request, how in bench.asked] == [
         ("a", PassRequest(batch=2, train=True), device),
         ("a", PassRequest(dtype="float16"), device),
         ("b", PassRequest(dtype="float16"), device),
         ("a", PassRequest(causal="half"), device),
-        ("a", PassRequest(batch=8, train=True), device),
+        ("a", PassRequest(batch=8, train=True, amp="bfloat16"), device),
     ]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from archprof.analysis import phrases
-from archprof.analysis.compare.align import AlignedRow
 from archprof.analysis.compare.findings import Finding, WeighedFinding
+from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.probed import (
     find_row_activations,
     list_activation_spread,

@@ -23,6 +23,7 @@ from archprof.facts.steps import find_steady_storages
 from archprof.models import registry
 
 if TYPE_CHECKING:
+    from archprof.analysis.predicted_peaks import PeakCells
     from archprof.predicting.memory import MemoryPrediction
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
@@ -112,6 +113,13 @@ class ProfileView:
     def field_cells(self) -> list[dict[str, str | None]]:
         """The receptive field of each row as the layer table prints it, by column key."""
         return [fields.field_cells(field) for field in self.fields]
+
+    @cached_property
+    def peaks(self) -> list[PeakCells]:
+        """Of each row, measured and predicted."""
+        from archprof.analysis.predicted_peaks import collect_peaks
+
+        return collect_peaks(self.profile)
 
     def predict_memory(self, device: str | None = None) -> MemoryPrediction:
         """What it would take on a GPU of that name in the catalogue; `None`: on any."""

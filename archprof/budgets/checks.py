@@ -14,6 +14,7 @@ from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
 from archprof.errors import TraceError, UnknownName, UsageError
 from archprof.facts import store
+from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring.profiles import count_or_measure
 
@@ -45,7 +46,8 @@ def check_models(
         inputs: see `archprof.profile`.
         request: of the pass; what differs from the default in it was said.
         how: to measure a model whose latency has a limit.
-        device: of the catalogue, whose memory is a limit, too.
+        device: of the catalogue, whose memory is a limit, too, and on which a limited latency is predicted, unless it
+            is to be measured.
         folder: where to look for pyproject.toml, and above it.
 
     Raises:
@@ -56,17 +58,29 @@ def check_models(
     options = {key.replace("_", "-"): value for key, value in options.items()} | {"device": device}
     said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
     jobs = _jobs(models, said | _limits(limits or {}), pyproject.read_settings(Path(folder)))
-    jobs = [replace(job, limits=limit_to_device(job.limits, job.device)) for job in jobs]
+    jobs = [replace(job, limits=limit_to_device(job.limits, job.device, predicts=_predicts(job))) for job in jobs]
     for job in jobs:
         if not job.limits and job.baseline is None:
             raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")
-        if _limits_latency(job) and "measure" not in job.options and not _saved(job):
+        if _limits_latency(job) and "measure" not in job.options and not _saved(job) and not _predicts(job):
             raise UsageError(
                 f"A limit of latency needs a measured profile, and {_name(job)} is only counted.",
-                "It can be measured on the CPU or on a GPU.",
-                "Add --measure cpu or --cuda, or name a profile saved with it.",
+                "It can be measured on the CPU or on a GPU, or predicted on a device.",
+                "Add --measure cpu, --cuda or --device t4, or name a profile saved with it.",
             )
     return tuple([_verdict(job) for job in jobs])
+
+
+def hold_by_settings(profile: Profile, folder: str | Path = ".") -> tuple[Verdict, ...]:
+    """A profile against the limits that pyproject.toml sets its model, or all models; none where it sets none."""
+    found = pyproject.read_settings(Path(folder))
+    listed = [job for job in found.jobs if job.model == profile.model] or [found.shared]
+    held = [[limit for limit in job.limits if limit.metric != LATENCY_KEY or profile.measurement] for job in listed]
+    return tuple(
+        verdicts.check_profile(profile, limits, allow_incomplete=job.allow_incomplete)
+        for job, limits in zip(listed, held, strict=True)
+        if limits
+    )
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,6 +132,11 @@ def _limits_latency(job: CheckJob) -> bool:
     return any(limit.metric == LATENCY_KEY for limit in job.limits)
 
 
+def _predicts(job: CheckJob) -> bool:
+    """Its latency is that predicted on its device: one is named, and nothing is to be measured."""
+    return _limits_latency(job) and job.device is not None and "measure" not in job.options
+
+
 def _saved(job: CheckJob) -> bool:
     return files.is_profile_path(job.model)
 
@@ -127,9 +146,10 @@ def _verdict(job: CheckJob) -> Verdict:
     baseline = None if job.baseline is None else store.load(job.baseline)
     options = {"inputs": None, "measure": None, **job.options}
     inputs, device = options.pop("inputs"), options.pop("measure")
-    how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) else None
+    predicts = _predicts(job)
+    how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) and not predicts else None
     try:
-        profile = count_or_measure(job.model, inputs, PassRequest(**options), how)
+        profile = count_or_measure(job.model, inputs, PassRequest(**options), how, job.device if predicts else None)
     except TraceError as error:
         if baseline is not None or not all(LIMITABLE_METRICS[limit.metric].bound == "unsized" for limit in job.limits):
             raise

@@ -10,13 +10,16 @@ from fractions import Fraction
 
 from archprof import units
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.view import ProfileView
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Profile
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory_capacity import find_capacity
-from archprof.units import Unit
+from archprof.predicting.runs import choose_one_device
+from archprof.units import MOST_SIGNS, Unit
 
 PARSERS: dict[Unit, Callable[[str], float]] = {
     "count": units.parse_count,
@@ -57,7 +60,7 @@ def measure_total(metric: Metric, view: ProfileView) -> float:
     Raises:
         UsageError: it is measured, and the profile was not.
     """
-    value: float | None = metric.of_model(view)
+    value: float | None = measure_model(metric, view)
     if value is None:
         raise UsageError(
             f"{view.name} was not measured, so its {metric.word} cannot be held against a limit.",
@@ -70,7 +73,7 @@ def measure_total(metric: Metric, view: ProfileView) -> float:
 def split_by_layer(metric: Metric, view: ProfileView) -> list[float]:
     """What each layer contributes to it, in the order of `Profile.layers`."""
     values = metric.by_row(view) if metric.by_row else ()
-    return [value.seconds if isinstance(value, Elapsed) else value or 0 for value in values]
+    return [value.seconds if isinstance(value, Elapsed | PredictedTime) else value or 0 for value in values]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class Limit:
         most: in base units; the value itself may be this large.
         source: who set it: "--max-params 25M", "baseline net.json + 1%".
         baseline: the value that the limit was made from, if it was.
-        device: of a limit of memory: the name in the catalogue of the GPU that it is about; `None`: any.
+        device: of a limit of memory, or of predicted latency: the name of the device that it is about; `None`: any.
     """
 
     metric: str
@@ -90,6 +93,11 @@ class Limit:
     source: str
     baseline: float | None = None
     device: str | None = None
+
+    @property
+    def predicts_latency(self) -> bool:
+        """It is about a time predicted on a device, and no measured one."""
+        return self.metric == LATENCY_KEY and self.device is not None
 
 
 def parse_limit(metric: str, most: str, source: str) -> Limit:
@@ -106,15 +114,22 @@ def parse_limit(metric: str, most: str, source: str) -> Limit:
         raise UsageError(f"{source}: {error.given}", error.allowed, error.hint) from error
 
 
-def limit_to_device(limits: Iterable[Limit], name: str | None) -> tuple[Limit, ...]:
+def limit_to_device(limits: Iterable[Limit], name: str | None, *, predicts: bool = False) -> tuple[Limit, ...]:
     """The limits, with the memory of the device of that name as one of them, unless less is allowed anyway.
+
+    `predicts`: the limit of latency is about what is predicted on it; then its memory is one where that is known.
 
     Raises:
         UsageError: there is no such device, or its memory is not known.
     """
     found = {limit.metric: limit for limit in limits}
-    if name is not None:
-        device = resolve_device(name)
+    if name is None:
+        return tuple(found.values())
+    device = choose_one_device(name).device if predicts else resolve_device(name)
+    if predicts:
+        limit = found[LATENCY_KEY]
+        found[LATENCY_KEY] = replace(limit, device=device.name, source=f"{limit.source}, device {name}")
+    if not predicts or "mem_gb" in device.figures:
         own, given = Limit(MEMORY_KEY, find_capacity(device), f"device {name}"), found.get(MEMORY_KEY)
         least = given if given is not None and given.most < own.most else own
         found[MEMORY_KEY] = replace(least, device=device.name)
@@ -125,6 +140,8 @@ def parse_tolerance(text: str | float | Fraction) -> Fraction:
     """`"1%"`, `"0.01"` or `0.01` -> 1/100, exactly; `UsageError` for what is no share of 0 or more."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", str(text), re.ASCII)
     plain = isinstance(text, Fraction | float | int) and 0 <= text < math.inf
+    if not plain and len(str(text)) > MOST_SIGNS:
+        raise UsageError(f"{str(text)[:MOST_SIGNS]!r}... is no tolerance.", "A share of the baseline: 1% or 0.01.")
     share = Fraction(str(text)) if plain else Fraction(match[1]) / (100 if match[2] else 1) if match else None
     if share is None or (share >= 1 and not (match and match[2])):
         raise UsageError(f"{text!r} is no tolerance.", "A share of the baseline: 1% or 0.01; 1 itself is written 100%.")

@@ -14,8 +14,10 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.metrics import Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.phrases import tenths_of_percent
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
@@ -65,9 +67,14 @@ class LimitCheck:
         return LIMITABLE_METRICS[self.limit.metric]
 
     @property
+    def word(self) -> str:
+        """Its name inside a sentence; a predicted time has another one than a measured one."""
+        return f"predicted {self.metric.word}" if self.limit.predicts_latency else self.metric.word
+
+    @property
     def is_close(self) -> bool:
         """It is predicted, and its interval reaches to both sides of the limit."""
-        return bool(self.interval) and not self.metric.measured
+        return bool(self.interval) and (self.limit.predicts_latency or not self.metric.measured)
 
     @property
     def over(self) -> float | None:
@@ -174,6 +181,7 @@ def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
     metric, profile = LIMITABLE_METRICS[limit.metric], view.profile
     value, low, high = _read_total(view, limit)
     bound = metric.key in view.bounds or (metric.measured and profile.failure is not None)
+    bound = bound or (limit.predicts_latency and not profile.totals.complete)
     between = _say_interval(view, limit, low, high)
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", (), between, low, high)
@@ -185,7 +193,9 @@ def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
 def _read_total(view: ProfileView, limit: Limit) -> tuple[float, float | None, float | None]:
     """The number that a limit is about, and between what it lies if it is measured or predicted."""
     if limit.metric == MEMORY_KEY:
-        return view.predict_memory(limit.device).device_used_bytes
+        return view.predict_memory(limit.device).needed_bytes
+    if limit.predicts_latency and view.profile.prediction is not None:
+        return view.profile.prediction.whole
     metric = LIMITABLE_METRICS[limit.metric]
     value = measure_total(metric, view)
     return (value, view.time.low, view.time.high) if metric.measured and view.time else (value, None, None)
@@ -195,6 +205,8 @@ def _say_interval(view: ProfileView, limit: Limit, low: float | None, high: floa
     """Where the limit lies inside it: `[1.36, 3.40] GiB`."""
     if low is None or high is None or not low <= limit.most < high:
         return ""
+    if limit.predicts_latency:
+        return elapsed.show_interval(PredictedTime(high, low, high))
     if limit.metric != MEMORY_KEY:
         return elapsed.show_interval(view.time) if view.time and low < limit.most else ""
     scale = units.choose_unit_scale([high], "bytes")
@@ -212,10 +224,15 @@ def _largest(view: ProfileView, limit: Limit) -> tuple[tuple[str, float], ...]:
 def _sum_by_path(view: ProfileView, limit: Limit) -> dict[str, float]:
     """All calls of a layer together."""
     sums: dict[str, float] = {}
-    for layer, value in zip(view.profile.layers, split_by_layer(LIMITABLE_METRICS[limit.metric], view), strict=True):
+    for layer, value in zip(view.profile.layers, split_by_layer(_find_metric(limit), view), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
     return sums
+
+
+def _find_metric(limit: Limit) -> Metric:
+    """What a limit is about: of a predicted latency, that."""
+    return METRIC_BY_KEY["predicted"] if limit.predicts_latency else LIMITABLE_METRICS[limit.metric]
 
 
 def _same_pass(profile: Profile, baseline: Profile) -> None:
@@ -241,7 +258,7 @@ def _asked(profile: Profile) -> tuple[str, str, str]:
 def _row(check: LimitCheck, keys: list[str]) -> Row:
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
     cells = {
-        "metric": check.metric.word,
+        "metric": check.word,
         "value": f"at least {value}" if check.is_lower_bound else value,
         "limit": most,
         "over": _over(check),
@@ -262,7 +279,7 @@ def _over(check: LimitCheck) -> str | None:
 
 def _improved(checks: Iterable[LimitCheck]) -> list[str]:
     """A line for what is below its baseline."""
-    below = [(check.metric.word, check.change) for check in checks if check.status == "ok" and check.change]
+    below = [(check.word, check.change) for check in checks if check.status == "ok" and check.change]
     better = [f"{header} {tenths_of_percent(change)}" for header, change in below if change < 0]
     return [f"Below the baseline: {', '.join(better)}: update the baseline?"] if better else []
 
@@ -270,7 +287,7 @@ def _improved(checks: Iterable[LimitCheck]) -> list[str]:
 def describe_check(check: LimitCheck) -> str:
     """How the value stands to its limit and, where that is broken, by how much and where it sits."""
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
-    text = f"{check.metric.word}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
+    text = f"{check.word}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
     if check.interval:
         advice = "too close to say" if check.is_close else "measure again to be sure"
         text += f" inside its interval {check.interval}: {advice}"

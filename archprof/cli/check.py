@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 import archprof
 from archprof.cli import options
+from archprof.cli.boundary import write_message
 from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
@@ -25,9 +25,7 @@ VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text
 
 
 def check(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
-    ] = None,
+    models: options.ListedModels = None,
     max_params: options.Limit = None,
     max_macs: options.Limit = None,
     max_flops: options.Limit = None,
@@ -36,7 +34,8 @@ def check(
     max_memory: options.Limit = None,
     max_latency: options.Limit = None,
     device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The memory of this GPU is a limit: h100, 4090, a100-40.")
+        str | None,
+        typer.Option(metavar="NAME", help="Its memory is a limit, and --max-latency is predicted on it: h100, 4090."),
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
@@ -114,4 +113,4 @@ def append_step_summary(verdicts: tuple[Verdict, ...]) -> None:
         with open(path, "a", encoding="utf-8") as file:
             file.write(ci.render_step_summary(verdicts))
     except OSError as error:
-        sys.stderr.write(f"The step summary {path} cannot be written: {error.strerror}.\n")
+        write_message(f"The step summary {path} cannot be written: {error.strerror}.\n")

@@ -9,6 +9,7 @@ import typer
 from archprof.cli import options, profiles
 from archprof.cli.output import TABLE_SUFFIXES, choose_format, error_boundary, write_table, write_text
 from archprof.facts.request import PassRequest, request_measurement
+from archprof.measuring.profiles import validate_device
 
 GRAPH_SUFFIXES = {**TABLE_SUFFIXES, ".svg": "svg"}
 
@@ -29,6 +30,7 @@ def graph(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
+    device: options.Device = None,
     depth: Annotated[
         int | None, typer.Option(metavar="N", help="Open blocks to this depth; as far as they fit if not given.")
     ] = None,
@@ -42,10 +44,11 @@ def graph(
     with error_boundary(debug):
         form = choose_format(format, output, GRAPH_SUFFIXES)
         validate_depth(depth)
+        validate_device(device)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
-        profile, ended = profiles.profile_one(model, options.add_arguments(input, arg), request, how)
+        profile, ended = profiles.profile_one(model, options.add_arguments(input, arg), request, how, device)
         network = build_network(profile, depth=depth)
         if form == "svg":
             write_text(network.to_svg(), output)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from archprof import files
+from archprof.cli.boundary import error_boundary as error_boundary  # where commands look for it
+from archprof.cli.boundary import write_message
 from archprof.errors import ArchprofError, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def write_text(text: str, output: Path | None) -> None:
             sys.stdout.flush()
         else:
             files.write_whole(output, text)
-            sys.stderr.write(f"Wrote {output}\n")
+            write_message(f"Wrote {output}\n")
     except BrokenPipeError:  # the reader (head, a pager) has seen enough
         raise typer.Exit from None
     except OSError as error:
@@ -95,18 +96,3 @@ def wants_colour() -> bool:
 def terminal_width() -> int | None:
     """Columns of the terminal, or of `COLUMNS`; `None` in a pipe: as wide as it needs to be."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
-
-
-@contextmanager
-def error_boundary(debug: bool) -> Iterator[None]:
-    """Errors end the command with what was given, what is allowed and what to try, and with their exit code."""
-    try:
-        yield
-    except ArchprofError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"archprof: {error}\n")
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt:
-        sys.stderr.write("archprof: interrupted.\n")
-        raise typer.Exit(130) from None

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 
+from archprof.visible import make_visible
+
 PATIENCE_SECONDS = 1.0
 """Seconds after which the wait is worth a word."""
 
@@ -103,5 +105,5 @@ class _Bar:
 
 
 def _write(line: str) -> None:
-    sys.stderr.write(f"\r{line}")
+    sys.stderr.write(f"\r{make_visible(line)}")
     sys.stderr.flush()

@@ -7,12 +7,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from archprof.errors import UsageError
+from archprof.units import show_whole
 
 CAUSAL_COUNTS = ("full", "half")
 PASS_DTYPES = ("float32", "float16", "bfloat16", "float64")
 AMP_DTYPES = ("bfloat16", "float16")
 DECODER_PHASES = ("prefill", "decode")
 MEASURED_DEVICES = ("cpu", "cuda")
+
+LARGEST_SIZE = 2**40
+"""Of a batch, a length or a layer: more than any memory holds, and few enough for torch to count their elements."""
 
 AUTO_BATCH = "auto"
 """Said in the place of a batch: the largest that fits where the pass is measured."""
@@ -76,8 +80,8 @@ class PassRequest:
             raise UsageError(f"Causal attention cannot be counted as {self.causal!r}.", _allow(CAUSAL_COUNTS))
         if type(self.batch) is not int:
             raise UsageError(f"A batch cannot be {self.batch!r}.", 'A whole number or, to measure, "auto".')
-        if self.batch < 1:
-            raise UsageError(f"A batch of {self.batch} cannot be run.", "1 or more.")
+        if not 1 <= self.batch <= LARGEST_SIZE:
+            raise UsageError(f"A batch of {show_whole(self.batch)} cannot be run.", f"1 or more, up to {LARGEST_SIZE}.")
         if self.dtype is not None and self.dtype not in PASS_DTYPES:
             raise UsageError(f"A pass cannot run in {self.dtype!r}.", f"Dtypes: {', '.join(PASS_DTYPES)}.")
         if self.amp is not None and self.amp not in AMP_DTYPES:
@@ -94,16 +98,20 @@ class PassRequest:
 
     def _check_sequence(self) -> None:
         for key, length in (self.lengths or {}).items():
-            if type(length) is not int or length < 1:
-                raise UsageError(f"The length {key} cannot be {length!r}.", "A whole number of 1 or more.")
+            if type(length) is not int or not 1 <= length <= LARGEST_SIZE:
+                given = show_whole(length) if type(length) is int else repr(length)
+                raise UsageError(
+                    f"The length {key} cannot be {given}.", f"A whole number of 1 or more, up to {LARGEST_SIZE}."
+                )
         if self.context is not None and self.phase is None:
             raise UsageError("A context is that of a phase.", "Phases: prefill, decode.", "Try: --phase decode")
         if self.lengths and self.phase:
             raise UsageError("The phases of a decoder have one setting, their context.", "", "Try: --context 4096")
         if self.phase is not None and self.phase not in DECODER_PHASES:
             raise UsageError(f"There is no phase {self.phase!r}.", f"Phases: {', '.join(DECODER_PHASES)}.")
-        if self.context is not None and (type(self.context) is not int or self.context < 1):
-            raise UsageError(f"A context of {self.context} tokens cannot be.", "1 or more.")
+        if self.context is not None and (type(self.context) is not int or not 1 <= self.context <= LARGEST_SIZE):
+            given = show_whole(self.context) if type(self.context) is int else repr(self.context)
+            raise UsageError(f"A context of {given} tokens cannot be.", f"1 or more, up to {LARGEST_SIZE}.")
 
 
 PLAIN_PASS = PassRequest()
@@ -175,6 +183,39 @@ class ProbeRequest:
 
 
 PLAIN_PROBE = ProbeRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """How nets are trained.
+
+    Attributes:
+        epochs: passes over the data.
+        recipe: by what name it was asked for.
+        optimizer, batch: what it says, or what was asked for in its place.
+        device: one of `MEASURED_DEVICES`.
+        seed: of everything that is random.
+        amp: mixed precision where there is a GPU.
+        resume: a run goes on.
+
+    Raises:
+        UsageError: a value that means nothing.
+    """
+
+    epochs: int
+    recipe: str
+    optimizer: str
+    batch: int
+    device: str = "cpu"
+    seed: int = 0
+    amp: bool = True
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        ProbeRequest(self.device, seed=self.seed)
+        PassRequest(self.batch).check()
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise UsageError(f"{self.epochs!r} epochs cannot be learned.", "1 or more.")
 
 
 def request_measurement(

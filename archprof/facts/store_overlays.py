@@ -8,7 +8,9 @@ from typing import Any
 
 from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
 from archprof.facts.overlays import Outside, Overlay, RowKey
+from archprof.facts.predicted import LatencyPrediction
 from archprof.facts.probed import Activation, Gradient, Probe
+from archprof.facts.store_predicted import read_prediction, write_prediction
 from archprof.facts.store_tables import read_ran, read_table, to_tuples, write_ran, write_table
 
 Rows = Any
@@ -19,6 +21,8 @@ def write_overlay(overlay: Overlay) -> dict[str, Any]:
     """An overlay under its kind."""
     if isinstance(overlay, Measurement):
         return {"kind": overlay.kind, **_write_measurement(overlay)}
+    if isinstance(overlay, LatencyPrediction):
+        return {"kind": overlay.kind, **write_prediction(overlay)}
     if isinstance(overlay, Probe):
         return {"kind": overlay.kind, **_write_probe(overlay)}
     raise TypeError(f"no overlay of the kind {overlay.kind!r} can be saved")
@@ -29,6 +33,8 @@ def read_overlay(data: Mapping[str, Any]) -> Overlay:
     own = {name: value for name, value in data.items() if name != "kind"}
     if data["kind"] == Measurement.kind:
         return _read_measurement(own)
+    if data["kind"] == LatencyPrediction.kind:
+        return read_prediction(own)
     if data["kind"] == Probe.kind:
         return _read_probe(own)
     raise ValueError(f"an overlay of an unknown kind: {data['kind']!r}")

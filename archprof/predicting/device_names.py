@@ -39,8 +39,12 @@ def _holds_all(name: Sequence[str], words: Sequence[str]) -> bool:
 
 def _holds_run(name: Sequence[str], words: Sequence[str]) -> bool:
     """Words of the name that stand behind each other are the words wanted, however these are set apart."""
-    runs = ("".join(name[first:last]) for first, last in combinations(range(len(name) + 1), 2))
-    return "".join(words) in runs
+    return "".join(words) in _list_runs(name)
+
+
+def _list_runs(words: Sequence[str]) -> list[str]:
+    """Words that stand behind each other, in one word."""
+    return ["".join(words[first:last]) for first, last in combinations(range(len(words) + 1), 2)]
 
 
 def _begins_all(name: Sequence[str], words: Sequence[str]) -> bool:
@@ -69,6 +73,13 @@ def list_near_names(text: str, names: Iterable[str]) -> list[str]:
 
 
 def _compare_words(wanted: Sequence[str], words: Sequence[str]) -> float:
-    """How like each wanted word is to the nearest of the others, on average: 1 where all are there."""
-    best = [max(difflib.SequenceMatcher(None, word, other).ratio() for other in words) for word in wanted]
-    return sum(best) / len(best) if best else 0.0
+    """How like each wanted word is to the nearest of the others, on average, or all in one are: 1 where they are."""
+    if not wanted:
+        return 0.0
+    each = sum(_find_likeness(word, words) for word in wanted) / len(wanted)
+    return max(each, _find_likeness("".join(wanted), _list_runs(words)))
+
+
+def _find_likeness(word: str, others: Sequence[str]) -> float:
+    """How like a word is to the most like of some others."""
+    return max(difflib.SequenceMatcher(None, word, other).ratio() for other in others)

@@ -120,9 +120,10 @@ def find_devices_called(name: str) -> list[Device]:
 
 
 def match_devices(pattern: str) -> list[Device]:
-    """The devices whose name contains `pattern`, or matches it, if it has a `*`; capitals or not."""
+    """The devices whose name contains `pattern` or its words, or matches it, if it has a `*`; capitals or not."""
     wanted = pattern.casefold() if "*" in pattern else f"*{pattern.casefold()}*"
-    return [device for device in load_catalogue() if fnmatchcase(device.name.casefold(), wanted)]
+    holding = [] if "*" in pattern else device_names.find_by_words(pattern, [one.name for one in load_catalogue()])
+    return [one for one in load_catalogue() if one.name in holding or fnmatchcase(one.name.casefold(), wanted)]
 
 
 def load_calibration(path: Path) -> Device:

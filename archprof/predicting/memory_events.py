@@ -26,11 +26,13 @@ class Workspaces(NamedTuple):
         lend: bytes that an op's kernel borrows while it runs.
         keeps: whether an op is a product, for the first of which in a thread a workspace is made that stays.
         kept_bytes: its size.
+        spares: whether an op has kernels that borrow nothing, which run where memory is short.
     """
 
     lend: Callable[[Op], int] = lambda op: 0
     keeps: Callable[[Op], bool] = lambda op: False
     kept_bytes: int = 0
+    spares: Callable[[Op], bool] = lambda op: False
 
 
 NO_WORKSPACES = Workspaces()
@@ -45,6 +47,7 @@ class Change(NamedTuple):
         position: of the op in its step; -1 before the first.
         step: from 0.
         is_workspace: it holds no tensor.
+        is_spared: where memory is short, the op does without.
     """
 
     block: int
@@ -52,6 +55,7 @@ class Change(NamedTuple):
     position: int
     step: int
     is_workspace: bool = False
+    is_spared: bool = False
 
 
 def list_changes(profile: Profile, workspaces: Workspaces, steps: int = 3) -> Iterator[Change]:
@@ -130,7 +134,8 @@ class _Run:
         nbytes = self.workspaces.lend(op)
         if nbytes:
             self.count += 1
-            yield Change(self.count, nbytes, position, step, is_workspace=True)
+            spared = self.workspaces.spares(op)
+            yield Change(self.count, nbytes, position, step, is_workspace=True, is_spared=spared)
             yield Change(self.count, None, position, step)
 
 

@@ -1,7 +1,7 @@
 """The least memory in which the steps of a run go through.
 
 It is less than what they reserve where there is plenty: short of memory, the allocator first gives back the segments
-that it keeps unused.
+that it keeps unused, and convolutions run with kernels that borrow nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ PRECISION = 0.005
 """How near to the least room the answer is, as a share of it."""
 
 
-def find_least_room(changes: Iterable[Change], allocated: int, reserved: int) -> int:
-    """The bytes, between the most that is allocated and what is reserved where there is plenty."""
+def find_least_room(changes: Iterable[Change], live: int, reserved: int) -> int:
+    """The bytes, between the most that tensors hold and what is reserved where there is plenty."""
     changes = tuple(changes)
-    low, high = allocated - 1, reserved
+    low, high = live - 1, reserved
     while high - low > high * PRECISION:
         middle = (low + high) // 2
         low, high = (low, middle) if goes_through(changes, middle) else (middle, high)
@@ -30,12 +30,13 @@ def goes_through(changes: Sequence[Change], capacity: int) -> bool:
     """Whether the allocator serves all of it from so many bytes."""
     allocator = Allocator(AllocatorSettings(capacity=capacity))
     blocks: dict[int, Block] = {}
-    try:
-        for change in changes:
-            if change.nbytes is not None:
+    for change in changes:
+        if change.nbytes is not None:
+            try:
                 blocks[change.block] = allocator.allocate(change.nbytes)
-            elif change.block in blocks:
-                allocator.free(blocks.pop(change.block))
-    except OutOfMemory:
-        return False
+            except OutOfMemory:
+                if not change.is_spared:
+                    return False
+        elif change.block in blocks:
+            allocator.free(blocks.pop(change.block))
     return True

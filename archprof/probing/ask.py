@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from archprof.facts.records import Profile
-from archprof.facts.request import PassRequest, ProbeRequest
+from archprof.facts.request import PassRequest, ProbeRequest, TrainRequest
+
+if TYPE_CHECKING:
+    from archprof.facts.trained import TrainingRun
 
 
 def probe(
@@ -40,3 +44,40 @@ def probe(
 
     request = PassRequest(batch, dtype, train=True)
     return probe_model(model, data, inputs, request, ProbeRequest(device, batches, weights, optimizer, seed), loss)
+
+
+def train(
+    models: Any, path: str | Path, inputs: Any = None, *, data: Any, epochs: int = 10, recipe: str = "lecture",
+    optimizer: str | None = None, batch: int | None = None, device: str = "cpu", seed: int = 0, amp: bool = True,
+    resume: bool = False, held_out: Any = None, loss: Callable[[Any, Any], Any] | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> TrainingRun:  # fmt: skip
+    """Train copies of several models side by side by the same recipe, and keep what is seen in a folder.
+
+    The folder holds run.json (losses and accuracies, gradients after epochs 0, 1 and the last, the first filters) and
+    the weights of each model. Ctrl-C ends it early and keeps what was learned; a run that was killed goes on from its
+    last whole epoch, on a CPU bit for bit.
+
+    Args:
+        models: one or a list of what `profile` takes.
+        path: the folder.
+        inputs: another size of the images than a model's own: "3x24x24".
+        data, device, seed, loss: as for `probe`; random data teach nothing. A loader is read once an epoch.
+        recipe: "lecture": Adam at 0.001 in batches of 128.
+        optimizer, batch: in the place of what the recipe says.
+        amp: on a GPU, the forward runs under autocast to bfloat16.
+        resume: go on with the run that the folder holds.
+        held_out: beside a loader, one of samples that are only asked.
+        progress: called with the fraction done and the seconds that are left.
+
+    Raises:
+        UsageError: the data do not fit a model; the folder holds a run, or none to go on with.
+        ArchprofError: there is no such device, or what is needed is not installed.
+    """
+    from archprof.probing.training.recipes import find_recipe
+    from archprof.probing.training.session import TrainingData, train_models
+
+    known = find_recipe(recipe)
+    how = TrainRequest(epochs, recipe, optimizer or known.optimizer, batch or known.batch, device, seed, amp, resume)
+    listed = [*models] if isinstance(models, list | tuple) else [models]
+    return train_models(listed, Path(path), TrainingData(data, held_out, inputs), how, loss, progress)

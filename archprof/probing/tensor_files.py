@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from archprof import files
 from archprof.errors import ArchprofError, UsageError
 
 
@@ -54,6 +55,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], texts: Mappin
             file.write(packed)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else files.default_mode())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -14,8 +14,8 @@ from archprof.sources.saved_files import PICKLE_SUFFIXES
 
 WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
-MODEL_PREFIX = "model."
-"""Where a checkpoint of training has the weights of the model, beside the optimizer's state."""
+MODEL_PREFIX, OPTIMIZER_PREFIX = "model.", "optimizer."
+"""Under which a checkpoint of training has the weights of the model, and the optimizer's state."""
 
 MAX_NAMES_SAID = 3
 
@@ -51,7 +51,7 @@ def read_weights(path: str) -> Mapping[str, torch.Tensor]:
     of_model = {
         name.removeprefix(MODEL_PREFIX): each for name, each in tensors.items() if name.startswith(MODEL_PREFIX)
     }
-    is_checkpoint = of_model and all(name.startswith((MODEL_PREFIX, "optimizer.")) for name in tensors)
+    is_checkpoint = of_model and all(name.startswith((MODEL_PREFIX, OPTIMIZER_PREFIX)) for name in tensors)
     return of_model if is_checkpoint else tensors
 
 

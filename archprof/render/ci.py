@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from archprof.budgets.verdicts import LimitCheck, Verdict, describe_check
-from archprof.render.printed_columns import make_printable
+from archprof.visible import make_visible
 
 
 def render_annotations(verdicts: Sequence[Verdict]) -> str:
@@ -29,7 +29,7 @@ def render_annotations(verdicts: Sequence[Verdict]) -> str:
 def _annotation(verdict: Verdict, check: LimitCheck) -> str:
     file, is_file, _ = verdict.model.partition(".py:")
     place = f"file={_property(file + '.py')}," if is_file else ""
-    title = _property(f"archprof: {check.metric.word} of {_cut(verdict.model)} ({check.limit.source})")
+    title = _property(f"archprof: {check.word} of {_cut(verdict.model)} ({check.limit.source})")
     level = "warning" if verdict.passes(check) else "error"
     return f"::{level} {place}title={title}::{_data(describe_check(check))}\n"
 
@@ -65,13 +65,13 @@ def render_junit(verdicts: Sequence[Verdict]) -> str:
     """A JUnit report: a suite a model, a case a limit, a failure where it is not kept."""
     root = ElementTree.Element("testsuites", _totals("archprof", verdicts))
     for verdict in verdicts:
-        suite = ElementTree.SubElement(root, "testsuite", _totals(make_printable(verdict.model), [verdict]))
+        suite = ElementTree.SubElement(root, "testsuite", _totals(make_visible(verdict.model), [verdict]))
         for check in verdict.checks:
-            name = make_printable(f"{check.metric.word}, {check.limit.source}")
-            names = {"classname": make_printable(verdict.model), "name": name}
+            name = make_visible(f"{check.word}, {check.limit.source}")
+            names = {"classname": make_visible(verdict.model), "name": name}
             case = ElementTree.SubElement(suite, "testcase", names)
             if not verdict.passes(check):
-                said = make_printable(describe_check(check))
+                said = make_visible(describe_check(check))
                 failure = ElementTree.SubElement(case, "failure", {"message": said, "type": check.status})
                 failure.text = said
     ElementTree.indent(root)
@@ -103,7 +103,8 @@ def render_verdicts_json(verdicts: Sequence[Verdict]) -> str:
 
 
 def _record(verdict: Verdict, check: LimitCheck) -> dict[str, Any]:
-    return {
+    predicted = {"predicted_on": check.limit.device} if check.limit.predicts_latency else {}
+    return predicted | {
         "metric": check.limit.metric,
         "unit": check.metric.unit,
         "value": check.value,

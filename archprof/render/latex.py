@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.table import Table
-from archprof.render.printed_columns import CellMarks, PrintedColumn, make_printable, to_printed_columns
+from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
+from archprof.visible import make_visible
 
 NEEDS = r"% Needs \usepackage{booktabs} in the preamble."
 
@@ -24,7 +25,7 @@ _ESCAPES = str.maketrans(
 
 def render_latex(table: Table) -> str:
     """One table with its label; the title is its caption, and the notes are comments."""
-    return _join([NEEDS, *_write_table(table)])
+    return _join([NEEDS, *_write_table(table.shown)])
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -40,7 +41,7 @@ def _write_table(table: Table) -> list[str]:
     body = [_write_row(cells) for cells in zip(*(strip.cells for strip in columns), strict=True)]
     total = [r"\midrule", _write_row(strip.total or "" for strip in columns)] if table.total is not None else []
     return [
-        *(f"% {_spell_out(make_printable(note))}" for note in table.notes),
+        *(f"% {_spell_out(make_visible(note))}" for note in table.notes),
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_escape(table.title)}}}",
@@ -71,7 +72,7 @@ def _write_row(cells: Iterable[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    return _spell_out(make_printable(text).translate(_ESCAPES), r"\textbackslash{}")
+    return _spell_out(make_visible(text).translate(_ESCAPES), r"\textbackslash{}")
 
 
 def _spell_out(text: str, backslash: str = "\\") -> str:

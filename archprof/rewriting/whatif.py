@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
-from archprof.facts.request import PLAIN_PASS, PassRequest
+from archprof.facts.request import LARGEST_SIZE, PLAIN_PASS, PassRequest
 from archprof.rewriting.add_bn import ADD_BN, NO_CONVOLUTION_TO_NORMALISE, add_batch_norms
 from archprof.rewriting.draft import Change, Draft, Net, Refusal
 from archprof.rewriting.folding import fold_sequentials
@@ -105,12 +105,17 @@ def whatif(
     return Rewritten(before, after, rewritten, net.graph, tuple(net.changes), tuple(net.refusals))
 
 
+WIDEST = 2**20
+"""The most by which widths may be multiplied."""
+
+
 def _validate_options(stack3x3: bool, middle: int | None, width: float | None, num_classes: int | None) -> None:
     if middle is not None and not stack3x3:
         raise UsageError(f"middle is {middle}, and nothing is stacked.", "It says how wide stack3x3 is in the middle.")
-    for name, value in (("middle", middle), ("width", width), ("num_classes", num_classes)):
-        if value is not None and value <= 0:
-            raise UsageError(f"{name} is {value}.", "More than 0.")
+    sizes = (("middle", middle, LARGEST_SIZE), ("width", width, WIDEST), ("num_classes", num_classes, LARGEST_SIZE))
+    for name, value, most in sizes:
+        if value is not None and not 0 < value <= most:
+            raise UsageError(f"{name} is {value:.6g}.", f"More than 0, at most {most}.")
 
 
 def _apply_rewrite(net: Draft, name: str, nothing: str, rewrite: Callable[[Draft], None]) -> None:

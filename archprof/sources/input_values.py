@@ -6,7 +6,9 @@ import math
 
 import torch
 
+from archprof.errors import UsageError
 from archprof.sources.input_spec import InputSpec, is_floating_dtype
+from archprof.units import show_whole
 
 MAX_REAL_INPUT_ELEMENTS = 2**20
 """Elements up to which integer and bool tensors stay real on a meta pass: code may read masks and token ids."""
@@ -25,6 +27,8 @@ def make_tensor(spec: InputSpec, device: str, batch: int, dtype: str, generator:
     """
     shape, name = spec.full_shape(batch), spec.dtype or dtype
     kind: torch.dtype = getattr(torch, name)
+    if math.prod(shape) * kind.itemsize > MAX_INT64:
+        raise UsageError(f"An input of {'x'.join(map(show_whole, shape))} is larger than any memory.")
     if device == "meta" and (is_floating_dtype(name) or math.prod(shape) > MAX_REAL_INPUT_ELEMENTS):
         return torch.empty(shape, dtype=kind, device="meta")
     if spec.values is not None:

@@ -50,6 +50,8 @@ def resolve(
         ArchprofError: what was named exists, and cannot be imported or built.
     """
     request.check()
+    if isinstance(spec, str) and "\0" in spec:
+        raise UsageError(f"{spec!r} names no model.", "No name and no path has a null byte in it.")
     batch = request.batch
     if inputs is not None:
         normalise_inputs(inputs)  # said before a model is built: it may take long

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import Profile
 from archprof.facts.request import PassRequest
@@ -10,6 +10,10 @@ from archprof.predicting.devices import Device, resolve_device
 from archprof.predicting.memory import MemoryPrediction, predict_memory
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.tracing.profile import profile_model
+
+if TYPE_CHECKING:
+    from archprof.sweeping.advice import Advice
+    from archprof.sweeping.device_batches import OnDevice
 
 ALL_DEVICES = "all"
 
@@ -20,7 +24,8 @@ class MemoryRun(NamedTuple):
     profile: Profile
     prediction: MemoryPrediction
     device: Device | None
-    every_device: bool
+    devices: tuple[OnDevice, ...] | None = None
+    advice: tuple[Advice, ...] | None = None
 
 
 def predict_run(
@@ -30,5 +35,15 @@ def predict_run(
     every = device == ALL_DEVICES
     found = resolve_device(device) if device and not every else None
     profile = profile_model(model, inputs, request)
-    prediction = predict_memory(profile, choose_workspaces(found and found.name))
-    return MemoryRun(profile, prediction, found, every)
+    workspaces = choose_workspaces(found and found.name)
+    prediction = predict_memory(profile, workspaces)
+    run = MemoryRun(profile, prediction, found)
+    if every:
+        from archprof.sweeping.device_batches import judge_every_device
+
+        run = run._replace(devices=judge_every_device(model, inputs, request, profile))
+    if advise:
+        from archprof.sweeping.advice import find_advice
+
+        run = run._replace(advice=find_advice(model, inputs, request, profile, prediction, workspaces))
+    return run

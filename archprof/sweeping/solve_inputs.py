@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.records import Layer, Op, Profile, Window
-from archprof.facts.request import PLAIN_PASS, PassRequest
+from archprof.facts.request import LARGEST_SIZE, PLAIN_PASS, PassRequest
 from archprof.sweeping.axes import Attempt, ResizableModel
+from archprof.units import show_whole
 
 MAX_LISTED_SIZES = 1024
 """Input sizes that one answer may list; each is traced."""
@@ -101,8 +102,9 @@ def find_input_sizes(
     conditions = tuple(map(parse_condition, [where] if isinstance(where, str) else where))
     if not conditions:
         raise UsageError("There is no condition.", "One or several of PATH=HEIGHTxWIDTH.", "Try: features.0=55x55")
-    if not 1 <= lo <= hi:
-        raise UsageError(f"Sizes from {lo} to {hi} cannot be looked for.", "1 <= lo <= hi.")
+    if not 1 <= lo <= hi <= LARGEST_SIZE:
+        sizes = f"{show_whole(lo)} to {show_whole(hi)}"
+        raise UsageError(f"Sizes from {sizes} cannot be looked for.", f"1 <= lo <= hi <= {LARGEST_SIZE}.")
     search = _InputSearch(ResizableModel(model, inputs, request), conditions, range(lo, hi + 1))
     if square is None:
         square = all(height == width for _, (height, width) in conditions)
@@ -140,14 +142,17 @@ class _InputSearch:
 
     def find_squares(self) -> list[SizePair]:
         """The sizes n for which n x n meets every condition."""
-        left: Iterable[int] = self.candidates
+        left: Sequence[int] = self.candidates
         for index, (_, wanted) in enumerate(self.conditions):
             rows, columns = (self._solve_side(index, side, wanted[side], lambda n: (n, n)) for side in (0, 1))
             if rows is not None and columns is not None:
-                left = [n for n in left if n in rows and n in columns]
+                both = _intersect_ranges(rows, columns)
+                left = _intersect_ranges(left, both) if isinstance(left, range) else [n for n in left if n in both]
             else:
+                _check_number(len(left), "input sizes would have to be traced", "can be")
                 left = [n for n in left if self.trace_size((n, n)).layer_sizes[index] == wanted]
-        return self._refuse_too_many([(n, n) for n in left], len([*left]))
+        _check_number(len(left), "input sizes meet this", "can be listed")
+        return [(n, n) for n in left]
 
     def find_pairs(self) -> list[SizePair]:
         """The heights and widths that meet every condition, solved apart; each pair is then traced."""
@@ -159,7 +164,8 @@ class _InputSearch:
             if rows is None or columns is None:
                 raise _make_entangled_error()
             heights, widths = _intersect_ranges(heights, rows), _intersect_ranges(widths, columns)
-        found = self._refuse_too_many([(h, w) for h in heights for w in widths], len(heights) * len(widths))
+        _check_number(len(heights) * len(widths), "input sizes meet this", "can be listed")
+        found = [(h, w) for h in heights for w in widths]
         if any(self.trace_size(size).layer_sizes != tuple(wanted for _, wanted in self.conditions) for size in found):
             raise _make_entangled_error()
         return found
@@ -180,13 +186,6 @@ class _InputSearch:
 
         first, stop = (bisect_left(self.candidates, value, key=output) for value in (wanted, wanted + 1))
         return self.candidates[first:stop] if self.op_paths[index] else None
-
-    def _refuse_too_many(self, found: list[SizePair], count: int) -> list[SizePair]:
-        if count > MAX_LISTED_SIZES:
-            raise UsageError(
-                f"{count:,} input sizes meet this.", f"{MAX_LISTED_SIZES:,} can be listed.", "Narrow --lo and --hi."
-            )
-        return found
 
     def find_near(self, found: list[SizePair]) -> list[SizePair]:
         """The sizes on either side of what was found, or of where it would have been; then the default."""
@@ -217,6 +216,11 @@ class _InputSearch:
             _list_returned_shapes(tried),
             tried.problem,
         )
+
+
+def _check_number(count: int, what: str, can_be: str) -> None:
+    if count > MAX_LISTED_SIZES:
+        raise UsageError(f"{count:,} {what}.", f"{MAX_LISTED_SIZES:,} {can_be}.", "Narrow --lo and --hi.")
 
 
 def _make_entangled_error() -> ArchprofError:

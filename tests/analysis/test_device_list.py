@@ -6,7 +6,7 @@ import pytest
 
 import archprof
 from archprof.analysis.tables.device_list import show_figure
-from archprof.predicting.devices import resolve_device
+from archprof.predicting.devices import match_devices, resolve_device
 
 
 def test_rates_are_those_of_the_datasheet() -> None:
@@ -50,6 +50,11 @@ def test_names_rates_and_standing_fit_into_a_terminal(width: int) -> None:
     one = archprof.list_devices("h100 nvl").to_text(width)
     assert max(map(len, one.splitlines())) <= width
     assert all(head in one for head in ("Figure", "Value", "Standing", "Source"))
+
+
+@pytest.mark.parametrize(("said", "count"), [("jetson orin", 3), ("2080ti", 1), ("a100 80", 2), ("RTX 40*", 0)])
+def test_words_are_found_as_people_type_them(said: str, count: int) -> None:
+    assert len(match_devices(said)) == count
 
 
 def test_no_device_is_said() -> None:

@@ -15,7 +15,7 @@ from archprof import cli
 from archprof.budgets.pyproject import SETTINGS_FILE
 from archprof.budgets.verdicts import describe_check
 from archprof.cli.check import EXIT_BUDGET_BROKEN
-from archprof.predicting.memory import CONTEXT_BYTES, CONTEXT_RANGE, RESERVED_SHARES
+from archprof.predicting.memory import CONTEXT_BYTES, CONTEXT_RANGE, ROOM_SHARES
 from archprof.predicting.memory_capacity import GIB
 from archprof.render import ci
 
@@ -24,7 +24,7 @@ RESERVED = 2 * 16 * MIB
 """A ReLU of 16 images of 1 MiB: what goes in and what comes out, each in a segment of its own."""
 
 USED = CONTEXT_BYTES + RESERVED
-LOW, HIGH = (int(RESERVED * share) + context for share, context in zip(RESERVED_SHARES, CONTEXT_RANGE, strict=True))
+LOW, HIGH = (int(RESERVED * share) + context for share, context in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
 
 
 def check_relu(most: int | None = None, **options: object) -> archprof.budgets.verdicts.LimitCheck:
@@ -55,7 +55,7 @@ def test_the_interval_stands_in_every_form() -> None:
     (verdict,) = archprof.check([nn.ReLU()], inputs="262144", batch=16, max_memory=f"{USED}B")
     row = verdict.table.records()[0]
     assert row["verdict"] == "ok, too close to say"
-    assert "memory: 1.74 GiB, limit 1.74 GiB inside its interval [0.32, 2.18] GiB: too close to say." in (
+    assert "memory: 1.64 GiB, limit 1.64 GiB inside its interval [0.32, 2.18] GiB: too close to say." in (
         verdict.table.notes
     )
     written = json.loads(ci.render_verdicts_json([verdict]))["verdicts"][0]["checks"][0]

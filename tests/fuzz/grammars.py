@@ -13,10 +13,18 @@ from collections.abc import Callable, Iterator
 
 from fuzz.run import say
 
+import archprof
+from archprof.budgets.limits import parse_limit, parse_tolerance
+from archprof.cli import options
 from archprof.errors import UsageError
 from archprof.models.block_grammar import looks_like_blocks, parse_blocks
+from archprof.predicting.devices import resolve_device
 from archprof.sources.input_grammar import parse_argument, parse_input
 from archprof.sources.model_grammar import parse_model
+from archprof.sources.optimizer_grammar import parse_optimizer
+from archprof.sweeping.solve_inputs import parse_condition
+
+LAYERS = archprof.profile("conv3-4 relu", "3x8x8")
 
 GOOD = {
     "model": [
@@ -29,6 +37,16 @@ GOOD = {
         "(int(5), 0.5, 'text', [3,], {})", "[]", "x=[[3,8,8], [3,6,6]]", "float16:3x4", "[,]", "-inf",
     ],
     "arg": ["use_cache=False", "scale=0.5", "mode='nearest'", "size=(7, 7)", "x={'a': [1, None]}"],
+    "set": ["seq=4096", "decoder_seq=1", " frames = 7 "],
+    "batch": ["8", "1,8,64", "auto", "1, auto"],
+    "where": ["features.0=55x55", "=1x1"],
+    "limit": ["25M", "4.1G", "25,000", ".5k"],
+    "size limit": ["60MiB", "1.5GB", "200 KiB"],
+    "time limit": ["3ms", "0.5 s"],
+    "tolerance": ["1%", "0.01", "150%"],
+    "optimizer": ["adamw", "sgd(momentum=0.9)", "adamw(betas=(0.9, 0.99), foreach=False)"],
+    "device": ["h100", "rtx 4090", "a100 sxm4 80gb", "nvidia h200"],
+    "columns": ["params,macs", "kind", "macs, flops"],
 }  # fmt: skip
 """Where mutations start."""
 
@@ -44,6 +62,18 @@ def read_model(text: str) -> None:
 
 
 READ: dict[str, Callable[[str], object]] = {"model": read_model, "input": parse_input, "arg": parse_argument}
+READ |= {
+    "set": lambda text: options.parse_lengths([text]),
+    "batch": options.parse_batches,
+    "where": parse_condition,
+    "limit": lambda text: parse_limit("macs", text, "--max-macs"),
+    "size limit": lambda text: parse_limit("peak", text, "--max-peak"),
+    "time limit": lambda text: parse_limit("latency", text, "--max-latency"),
+    "tolerance": parse_tolerance,
+    "optimizer": parse_optimizer,
+    "device": resolve_device,
+    "columns": lambda text: LAYERS.table(columns=text.split(",")),
+}
 
 
 def texts(grammar: str, count: int, seed: int) -> Iterator[str]:
@@ -94,16 +124,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+    asked = parser.parse_args()
     wrong = 0
     for grammar in READ:
         start = time.perf_counter()
-        found, good = broken(grammar, options.count, options.seed)
+        found, good = broken(grammar, asked.count, asked.seed)
         for text, error in found:
             say(f"{grammar} {text[:200]!r}, {len(text)} characters\n{error}")
         wrong += len(found)
         seconds = time.perf_counter() - start
-        say(f"{grammar}: {options.count} texts, {good} read, {len(found)} with a traceback, {seconds:.0f} s")
+        say(f"{grammar}: {asked.count} texts, {good} read, {len(found)} with a traceback, {seconds:.0f} s")
     return 1 if wrong else 0
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 import archprof
-from archprof.predicting.memory_events import Change
+from archprof.predicting.memory_events import Change, list_changes
 from archprof.predicting.memory_room import PRECISION, find_least_room, goes_through
+from archprof.predicting.workspaces import CUBLAS_BYTES, choose_workspaces
 
 MIB = 1 << 20
 
@@ -30,9 +33,28 @@ def test_a_segment_in_use_is_not() -> None:
     assert goes_through(changes, 50 * MIB)
 
 
-def test_what_a_run_needs_lies_between_what_is_allocated_and_what_is_reserved() -> None:
+def test_a_convolution_does_without_what_it_would_borrow() -> None:
+    """30 MiB of weights, and 100 that a kernel borrows while others, which borrow nothing, would do."""
+    weights, borrowed, back = (
+        Change(1, 30 * MIB, 0, 0),
+        Change(2, 100 * MIB, 1, 0, is_workspace=True),
+        Change(2, None, 1, 0),
+    )
+    assert not goes_through([weights, borrowed, back], 129 * MIB)
+    assert goes_through([weights, borrowed._replace(is_spared=True), back], 30 * MIB)
+
+
+def test_only_convolutions_have_other_kernels() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.Flatten(2), nn.Linear(36, 4))
+    profile = archprof.profile(net, (8, 3, 8, 8), train=True)
+    lent = [one for one in list_changes(profile, choose_workspaces(None), 1) if one.is_workspace and one.nbytes]
+    assert [one.is_spared for one in lent] == [one.nbytes != CUBLAS_BYTES for one in lent]
+    assert {True, False} == {one.is_spared for one in lent}
+
+
+def test_what_a_run_needs_lies_between_what_is_live_and_what_is_reserved() -> None:
     found = archprof.predict_memory("resnet18", batch=64, train=True, optimizer="sgd").prediction
     context = found.device_used_bytes.value - found.reserved_peak_bytes.value
     room = found.needed_bytes.value - context
-    assert found.allocated_peak_bytes.value <= room < found.reserved_peak_bytes.value
+    assert found.live_peak_bytes.value <= room < found.reserved_peak_bytes.value
     assert found.needed_bytes.low < found.needed_bytes.value < (found.needed_bytes.high or 0)

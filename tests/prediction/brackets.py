@@ -1,8 +1,8 @@
 """Whether it fits: the largest batches that ran on a GPU, and the next ones, which did not.
 
 They are of timm's benchmark script, under autocast, with cudnn.benchmark on. A failure may have had another cause, such
-as a tensor of more than 2^31 elements. The context is fitted on one half of the families and read on the other: the
-largest with which at most one in a hundred of the batches that ran is refused.
+as a tensor of more than 2^31 elements. Nothing is fitted on them: the context is that of the package, which comes of
+the memory of another GPU.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import NamedTuple
 from timm.layers import set_fast_norm, set_fused_attn
 
 import archprof
-from archprof.errors import UnknownName
-from archprof.predicting.memory import CONTEXT_BYTES, predict_memory
+from archprof.errors import ArchprofError
+from archprof.predicting.memory import Estimate, predict_memory
 from archprof.predicting.workspaces import choose_workspaces
-from prediction.halves import family, halves
+from prediction.halves import family
 from prediction.rows import read_rows
+from prediction.scored import Scored
 
 MIB = 1 << 20
-CONTEXTS = tuple(range(300 * MIB, 2_200 * MIB, 50 * MIB))
-MOST_REFUSED = 0.01
 CHANGED = {"tresnet": "had InPlaceABN, which keeps one tensor where a batch norm and its activation keep two"}
 """Families that timm has changed since they were measured, and how."""
 
@@ -33,31 +32,41 @@ WITHOUT_FUSED = ("pt112", "pt113")
 
 
 class Bracket(NamedTuple):
-    """Bytes that two batches need, without a context, and what there is."""
+    """What two batches need, and the bytes that are there."""
 
-    model: str
-    ran: int
-    failed: int
+    what: str
+    ran: Estimate
+    failed: Estimate
     there: int
 
 
 @dataclass(frozen=True)
 class Caught:
-    """How many of the batches that ran were refused, and how many of the next were caught."""
+    """How many of the batches that ran were refused, and how many of the next were caught: by the value, by a whole
+    interval that lies on one side, and, of the next, how many were not said to fit.
+    """
 
     what: str
     rows: int
     refused: int
     caught: int
+    surely_refused: int
+    surely_caught: int
+    doubted: int
 
     def __str__(self) -> str:
-        refused, caught = self.refused / self.rows, self.caught / self.rows
-        return f"{self.what:<34} {self.rows:>5} {refused:>8.1%} {caught:>8.0%}"
+        counts = (self.refused, self.caught, self.surely_refused, self.surely_caught, self.doubted)
+        return f"{self.what:<34} {self.rows:>5}" + "".join(f" {count / self.rows:>11.1%}" for count in counts)
+
+
+HEAD = f"{'':<34} {'rows':>5}" + "".join(
+    f" {word:>11}" for word in ("refused", "caught", "surely ref.", "surely c.", "not 'fits'")
+)
 
 
 @cache
-def find_need(model: str, image: int, dtype: str, batch: int, train: bool, fused: bool) -> int:
-    """Bytes without a context, in which the steps of timm's script go through."""
+def find_need(model: str, image: int, dtype: str, batch: int, train: bool, fused: bool) -> Estimate:
+    """The bytes in which the steps of timm's script go through."""
     set_fused_attn(fused)
     set_fast_norm(not train)  # those of inference are not to be explained without
     amp = dtype.removeprefix("amp ") if dtype.startswith("amp ") else None
@@ -68,8 +77,7 @@ def find_need(model: str, image: int, dtype: str, batch: int, train: bool, fused
         )  # fmt: skip
     finally:
         set_fast_norm(False)
-    found = predict_memory(profile, choose_workspaces("NVIDIA GeForce RTX 3090", benchmark=True))
-    return found.needed_bytes.value - CONTEXT_BYTES
+    return predict_memory(profile, choose_workspaces("NVIDIA GeForce RTX 3090", benchmark=True)).needed_bytes
 
 
 def read_brackets(mode: str, every: int) -> list[Bracket]:
@@ -81,33 +89,30 @@ def read_brackets(mode: str, every: int) -> list[Bracket]:
     for row in rows:
         if row["model"] in names:
             fused = row["torch"] not in WITHOUT_FUSED
-            with suppress(UnknownName):  # which timm has no longer
+            with suppress(ArchprofError):  # timm has it no longer, or cannot build it on meta with fast norms
                 needs = [
                     find_need(row["model"], int(row["image"]), row["dtype"], int(row[batch]), mode == "train", fused)
                     for batch in ("batch_that_fits", "batch_that_does_not")
                 ]
-                found.append(Bracket(row["model"], *needs, int(row["device_mib"]) * MIB))
+                what = f"{row['model']} {row['image']}, {row['device']}, {row['torch']}, {row['layout']}"
+                found.append(Bracket(what, *needs, int(row["device_mib"]) * MIB))
     return found
 
 
-def count(what: str, brackets: list[Bracket], context: int) -> Caught:
-    refused = sum(one.ran + context > one.there for one in brackets)
-    return Caught(what, len(brackets), refused, sum(one.failed + context > one.there for one in brackets))
+def count(what: str, brackets: list[Bracket]) -> Caught:
+    return Caught(
+        what,
+        len(brackets),
+        refused=sum(one.ran.value > one.there for one in brackets),
+        caught=sum(one.failed.value > one.there for one in brackets),
+        surely_refused=sum(one.ran.low > one.there for one in brackets),
+        surely_caught=sum(one.failed.low > one.there for one in brackets),
+        doubted=sum(one.failed.high is None or one.failed.high > one.there for one in brackets),
+    )
 
 
-def fit_context(brackets: list[Bracket]) -> int:
-    allowed = [one for one in CONTEXTS if count("", brackets, one).refused <= MOST_REFUSED * len(brackets)]
-    return max(allowed, default=CONTEXTS[0])
-
-
-def score_brackets(mode: str, every: int) -> Iterator[Caught]:
-    """By a context that is fitted on the other half, and by that of the package."""
-    found = read_brackets(mode, every)
-    half = halves(one.model for one in found)
-    parts = []
-    for of in (0, 1):
-        own, others = ([one for one in found if half[one.model] == part] for part in (of, 1 - of))
-        parts.append(count("", own, fit_context(others)))
-    refused, caught = sum(part.refused for part in parts), sum(part.caught for part in parts)
-    yield Caught(f"fits, {mode}", len(found), refused, caught)
-    yield count(f"fits, {mode}, the package's context", found, CONTEXT_BYTES)
+def list_needs(mode: str, every: int) -> Iterator[Scored]:
+    """What the batches need that ran, and those that failed, against what there is."""
+    for one in read_brackets(mode, every):
+        yield Scored(f"ran, {mode}", one.what, one.ran.value, one.there)
+        yield Scored(f"failed, {mode}", one.what, one.failed.value, one.there)

@@ -13,11 +13,11 @@ from torch import nn
 
 import archprof
 from archprof.errors import UsageError
-from archprof.probing.data.batches import ImageData, iterate_shuffled
+from archprof.probing.data.batches import DividedData
 from archprof.probing.data.images import open_images
 
 
-def digits(*shape: int) -> ImageData:
+def digits(*shape: int) -> DividedData:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     return open_images("digits", shape)
 
@@ -52,7 +52,7 @@ def test_every_sample_comes_once_in_an_order_of_the_seed() -> None:
     data = digits(1, 8, 8)
 
     def order(seed: int) -> list[float]:
-        batches = iterate_shuffled(data.train, 100, torch.Generator().manual_seed(seed))
+        batches = data.train.iterate(100, torch.Generator().manual_seed(seed))
         return torch.cat([each.args[0] for each in batches]).sum((1, 2, 3)).tolist()
 
     assert order(0) == order(0) != order(1)
@@ -147,7 +147,7 @@ def test_an_empty_folder_and_few_images_are_said(tmp_path: Path, pictures: Path)
     with pytest.raises(UsageError, match="holds no images by class"):
         archprof.probe("cifar_vgg", data=f"folder:{tmp_path / 'none'}", batch=2)
     (tmp_path / "none").rmdir()
-    with pytest.raises(UsageError, match=r"2 batches of 8 cannot be had: folder:.* has 8 images"):
+    with pytest.raises(UsageError, match=r"2 batches of 8 cannot be had: folder:.* has 1 of them"):
         archprof.probe("cifar_vgg", data=f"folder:{pictures}", batch=8, batches=2)
 
 

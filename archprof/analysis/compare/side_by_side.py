@@ -12,12 +12,17 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
+from archprof.analysis.compare.changed_rows import outline_changes
+from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
+from archprof.analysis.tables.line_folding import COUNTED_SUMS
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.overlays import Outside
@@ -35,9 +40,11 @@ class RatioMeasure(NamedTuple):
     ratio_rank: int
 
 
-ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["params"], 30, 70), RatioMeasure(METRIC_BY_KEY["macs"], 0, 15))
+ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["macs"], 0, 15), RatioMeasure(METRIC_BY_KEY["params"], 30, 70))
 LATENCY_MEASURE = RatioMeasure(METRIC_BY_KEY["latency"], 0, 14)
 """Shown where one method measured all models on one device."""
+PREDICTED_MEASURE = RatioMeasure(METRIC_BY_KEY["predicted"], 0, 14)
+"""Shown where all models were predicted on one device."""
 
 HOLDS_RANK = 60
 
@@ -160,8 +167,8 @@ def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
 
 
 def _rest(views: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
-    """What was measured and belongs to no layer."""
-    if not elapsed.are_comparable([view.profile for view in views]):
+    """What was measured or predicted and belongs to no layer."""
+    if not _list_time_measures(views):
         return
     found = [{line.outside: line for line in build_outside_lines(view.profile, "part")} for view in views]
     for outside, line in {key: line for rows in found for key, line in rows.items()}.items():
@@ -213,30 +220,41 @@ def _table(
     title: str, header: str, names: Sequence[str], views: Sequence[ProfileView], lines: Sequence[SideBySideRow]
 ) -> Table:
     letters = ascii_uppercase[: len(names)]
-    timed = elapsed.are_comparable([view.profile for view in views])
-    measures = (*ALIGNED_MEASURES, LATENCY_MEASURE) if timed else ALIGNED_MEASURES
+    measures = (*ALIGNED_MEASURES, *_list_time_measures(views))
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
+    rows = tuple(_row(line, columns, measures) for line in lines)
     return Table(
         title=f"{title}: {legend}",
         columns=columns,
-        rows=tuple(_row(line, columns, measures) for line in lines),
+        rows=rows,
         total=_row(_total(views, lines), columns, measures),
+        outline=outline_changes(rows, [_is_changed(line) for line in lines]),
         notes=_legend(lines),
     )
 
 
+def _list_time_measures(views: Sequence[ProfileView]) -> list[RatioMeasure]:
+    """The times that can be set against each other, measured and predicted."""
+    profiles = [view.profile for view in views]
+    measured = [LATENCY_MEASURE] if elapsed.are_comparable(profiles) else []
+    return measured + ([PREDICTED_MEASURE] if are_alike_predicted(profiles) else [])
+
+
 def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[RatioMeasure]) -> tuple[Column, ...]:
-    columns = [
-        Column("part", header, "path", "+ is not in the first model, - is missing in another", 0),
-        Column(
-            "holds", " | ".join(letters), "path", "what each model has there, once where all have the same", HOLDS_RANK
-        ),
-    ]
+    columns = [Column("part", header, "path", "+ is not in the first model, - is missing in another", 0)]
     for metric, rank, ratio_rank in measures:
         key, word = metric.key, metric.short_word
         columns += [
-            Column(f"{key}_{letter.lower()}", f"{letter} {word}", metric.unit, f"{word} of {name}", rank + i, key)
+            Column(
+                f"{key}_{letter.lower()}",
+                f"{letter} {word}",
+                metric.unit,
+                f"{word} of {name}",
+                rank + i,
+                key,
+                is_sum=True,
+            )
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
@@ -250,19 +268,24 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             )
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
-    return tuple(columns)
+    meaning = "what each model has there, once where all have the same"
+    return (*columns, Column("holds", " | ".join(letters), "path", meaning, HOLDS_RANK))
 
 
 def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure]) -> Row:
-    cells: list[Value] = [line.name, _joined(line.holds)]
+    cells: list[Value] = [line.name]
     for measure in measures:
         values = [_value(counts, measure.metric.key) for counts in line.counts]
         told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
         cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
+    cells.append(_joined(line.holds))
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     named = zip(letters, line.counts, strict=True)
-    within, below = elapsed.mark_times({f"latency_{letter}": one.latency or None for letter, one in named if one})
+    counted = [(letter, one) for letter, one in named if one]
+    times: dict[str, Elapsed | PredictedTime | None] = {f"latency_{letter}": one.latency for letter, one in counted}
+    times |= {f"predicted_{letter}": one.predicted for letter, one in counted}
+    within, below = elapsed.mark_times({key: time or None for key, time in times.items()})
     mark = f"{line.mark} " if line.mark else ""
     return Row(
         cells=tuple(cells),
@@ -279,7 +302,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
 
 def _value(counts: Counts | None, key: str) -> float | None:
     value = None if counts is None else getattr(counts, key)
-    return value.seconds if isinstance(value, Elapsed) else value
+    return value.seconds if isinstance(value, Elapsed | PredictedTime) else value
 
 
 def _value_for_ratio(counts: Counts | None, key: str) -> float | None:
@@ -311,3 +334,12 @@ def _legend(lines: Sequence[SideBySideRow]) -> tuple[str, ...]:
     meanings = {"-": "- is in A and missing in another model", "+": "+ is not in A"}
     used = [meaning for mark, meaning in meanings.items() if any(line.mark == mark for line in lines)]
     return (f"{'; '.join(used)}.",) if used else ()
+
+
+def _is_changed(line: SideBySideRow) -> bool:
+    """The models do not hold the same there, or it does not cost the same."""
+    return len(set(line.holds)) > 1 or len({counts and _list_costs(counts) for counts in line.counts}) > 1
+
+
+def _list_costs(counts: Counts) -> tuple[int, ...]:
+    return tuple(getattr(counts, key) for key in COUNTED_SUMS)

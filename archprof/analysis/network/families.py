@@ -31,11 +31,11 @@ def find_op_family(name: str) -> str:
 
 
 def find_row_families(profile: Profile) -> list[str]:
-    """The kind of work of each row of the profile: that of its op with most MACs, or most FLOPs where none has any."""
-    found, most = [OTHER_FAMILY] * len(profile.layers), [(-1, -1)] * len(profile.layers)
+    """The kind of work of each row of the profile: that of its op with most MACs, FLOPs or bytes, in this order."""
+    found, most = [OTHER_FAMILY] * len(profile.layers), [(0, 0, 0)] * len(profile.layers)
     for op in profile.forward_ops:
-        row, weight = profile.call_rows[op.call], (op.macs or 0, op.flops or 0)
-        if op.status != "zero" and weight > most[row]:
+        row, weight = profile.call_rows[op.call], (op.macs or 0, op.flops or 0, op.bytes_moved)
+        if weight > most[row]:
             found[row], most[row] = find_op_family(op.name), weight
     return found
 

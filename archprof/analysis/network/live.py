@@ -12,7 +12,7 @@ from archprof.facts.liveness import sum_live_bytes
 from archprof.facts.records import Op, Profile
 from archprof.facts.steps import build_step, sum_step_bytes
 
-CURVE_POINTS = 12
+CURVE_POINTS = 8
 """A column shows so many moments of its forward at most, the highest of each stretch."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import NamedTuple
 
+from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.columns import MAX_COLUMNS, PieceColumn, arrange_pieces, choose_columns
@@ -20,7 +21,7 @@ from archprof.analysis.view import ProfileView
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
-INNER_COLUMNS = 240
+INNER_COLUMNS = 120
 """Columns of all opened blocks together, at most: a page holds every one."""
 
 
@@ -31,11 +32,20 @@ class CallTimes(NamedTuple):
         seconds: by index into `Profile.calls`.
         source: "measured on …", or the device they are predicted for.
         is_predicted: no clock told them.
+        outside: seconds of the pass that belong to no call.
     """
 
     seconds: Mapping[int, float]
     source: str
     is_predicted: bool = False
+    outside: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """Where they are from, and what is in no block."""
+        if not self.outside:
+            return self.source
+        return f"{units.show_quantity(self.outside, 'seconds')} of it in no layer, {self.source}"
 
 
 def build_network(
@@ -50,7 +60,7 @@ def build_network(
 
     Args:
         depth: calls inside calls that are opened; left out: as many as `most` columns allow.
-        times: left out: what was measured, if anything was.
+        times: left out: what was measured or else predicted, if anything was.
         most: columns.
         inner: columns of all blocks that are opened; 0 for none.
 
@@ -59,7 +69,7 @@ def build_network(
     """
     validate_depth(depth)
     view = profile if isinstance(profile, ProfileView) else ProfileView(profile)
-    times = times or find_measured_times(view.profile)
+    times = times or find_measured_times(view.profile) or find_predicted_times(view.profile)
     builder = _Builder(view, times, cut_pass(view.profile, _row_seconds(view.profile, times)))
     return builder.build_whole(most, depth, inner)
 
@@ -82,7 +92,18 @@ def find_measured_times(profile: Profile) -> CallTimes | None:
         for layer, time in zip(profile.layers, rows, strict=True)
         if time is not None and layer.call_index is not None
     }
-    return CallTimes(seconds, f"measured on {measurement.device_title}")
+    outside = sum(time.seconds for time in elapsed.collect_outside_times(profile).values())
+    return CallTimes(seconds, f"measured on {measurement.device_title}", outside=outside)
+
+
+def find_predicted_times(profile: Profile) -> CallTimes | None:
+    """What was predicted for each call; `None` where nothing was."""
+    found = profile.prediction
+    if found is None:
+        return None
+    seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
+    outside = sum(row.seconds.p50 for row in found.rest)
+    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True, outside=outside)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -172,8 +193,11 @@ class _Builder:
         for piece in pieces:
             if piece.row is None:
                 yield from self._row_names(piece.parts)
-            else:
+            elif piece.is_own:
                 yield self.view.row_name(piece.row)
+            else:
+                layer = self.profile.layers[piece.row]
+                yield (layer.path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
 
     def _shape(self, pieces: Sequence[Piece]) -> Shape | None:
         """Of the last that makes a tensor, without the batch."""
@@ -191,8 +215,10 @@ class _Builder:
             yield Lane(key, METRIC_BY_KEY[key].title, "count", values, total, key in self.view.bounds)
         if self.times is not None:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
-            total = sum(seconds) if is_inner else self.whole.seconds or 0.0
-            yield Lane("latency", "Time", "seconds", seconds, total, False, self.times.is_predicted, self.times.source)
+            total = sum(seconds) if is_inner else (self.whole.seconds or 0.0) + self.times.outside
+            source = self.times.source if is_inner else self.times.words
+            title = "Predicted" if self.times.is_predicted else "Time"
+            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:

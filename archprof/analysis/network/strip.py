@@ -53,7 +53,7 @@ class Block:
     def words(self) -> str:
         """What it is: "35 equal: Bottleneck, 9 layers"."""
         many = f"{self.repeats} equal: " if self.count > 1 else ""
-        layers = f", {self.layers:,} layer{'' if self.layers == 1 else 's'}" if self.layers else ""
+        layers = f", {self.layers:,} layers" if self.layers > 1 else ""
         return f"{many}{self.kind}{layers}"
 
 
@@ -190,12 +190,12 @@ class Network:
         yield block.name
         yield block.words
         if block.shape is not None:
-            yield f"makes {show_shape(block.shape)}"
+            yield f"to {show_shape(block.shape)}"
         for lane in self.lanes:
             if lane.total:
                 yield f"{lane.title} {lane.show(at)} ({lane.show_share(at)})"
         if live is not None:
-            yield f"Live memory up to {phrases.say_bytes(live)}"
+            yield f"Live up to {phrases.say_bytes(live)}"
 
     def table(self) -> Table:
         """The blocks as rows: the same numbers for every other format."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import compute_intensity
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.report.predicted_charts import find_predicted_roof, predict_rates
 from archprof.analysis.report.view import PageView
 from archprof.facts.records import Window
 from archprof.predicting import roofline
@@ -77,9 +77,14 @@ def build_charts(view: PageView) -> tuple[ChartData, ...]:
     windows = chart_windows(view)
     made = (
         windows if any(windows.points) else chart_fields(view),
-        chart_roofline(view) if elapsed.find_latency(view.profile) else chart_intensity(view),
+        chart_roofline(view) if has_times(view) else chart_intensity(view),
     )
     return tuple(series for series in made if any(series.points))
+
+
+def has_times(view: PageView) -> bool:
+    """Whether its layers were measured, or predicted."""
+    return elapsed.find_latency(view.profile) is not None or view.profile.prediction is not None
 
 
 def number_repeats(names: Iterable[str]) -> list[str]:
@@ -145,16 +150,16 @@ def chart_intensity(view: PageView) -> ChartData:
 
 
 def chart_roofline(view: PageView) -> ChartData:
-    """How fast each measured layer ran against its arithmetic intensity, under the roof of a device we know."""
-    ran = measure_rates(view)[:MAX_POINTS]
-    sets, names, title = [ran], [view.name], "How fast each layer ran"
-    ran_in = replace(view.profile, dtype=view.profile.product_dtype)
-    roof = roofline.find_roof(ran_in, view.device)
+    """How fast each layer ran, or should run, against its arithmetic intensity, under the roof of a device we know."""
+    measured = elapsed.find_latency(view.profile) is not None
+    ran = (measure_rates(view) if measured else predict_rates(view))[:MAX_POINTS]
+    sets, names, title = [ran], [view.name], f"How fast each layer {'ran' if measured else 'should run, predicted'}"
+    roof = roofline.find_roof(view.profile, view.device) if measured else find_predicted_roof(view)
     if roof is not None and ran:
         line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
         sets.append([(*place, "roof") for place in line])
         names.append(f"roof of {roof.device}")
-        title = f"Roofline: {roof.describe()}"
+        title = f"{'Roofline' if measured else 'Roofline, predicted'}: {roof.describe()}"
     points, axes = tuple(map(tuple, sets)), (INTENSITY.whole, "FLOP/s")
     return ChartData("roofline", title, *axes, tuple(names), points, "scatter", joined=(False, True))
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from archprof.analysis import elapsed
+from archprof.analysis.predicted import describe_prediction
 from archprof.analysis.tables import decoding
 from archprof.facts.probed import LossKind
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
@@ -16,6 +17,8 @@ UNCOUNTED_NOTE = (
     "Shares and ratios are of what was counted."
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
+
+REPEATS_NOTE = "x n: n equal parts in one row; what stands below it is summed over them."
 
 STOPPED_NOTE = (
     "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
@@ -31,6 +34,12 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
     """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
     asked, *phase = describe_pass(profile)
     return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
+
+
+def describe_fold(rows: int, repeats: bool) -> tuple[str, ...]:
+    """That a table is folded, and how to see all of it."""
+    folded = f"Folded from {rows:,} rows; all of them: --all, or unfolded() in Python."
+    return (folded, REPEATS_NOTE) if repeats else (folded,)
 
 
 def describe_certainty(profile: Profile) -> str:
@@ -65,7 +74,8 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
-    return [*lines, *profile.notes, *timed, *describe_probe(profile)]
+    predicted = () if by == "op" else describe_prediction(profile)
+    return [*lines, *profile.notes, *timed, *predicted, *describe_probe(profile)]
 
 
 LOSS_WORDS: dict[LossKind, str] = {

@@ -24,34 +24,53 @@ class Batch(NamedTuple):
 
 
 class Samples(Protocol):
-    """Labelled images, scaled to one size."""
+    """Samples with their classes."""
 
-    def __len__(self) -> int: ...
+    def count_batches(self, batch: int) -> int:
+        """How many batches of so many samples there are in an epoch."""
+
+    def iterate(self, batch: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
+        """Every sample once, in its order or in one that is drawn; the last batch may be smaller."""
+
+
+class IndexedSamples:
+    """Samples that can be had in any order."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
 
     def take(self, indices: Sequence[int]) -> Batch:
-        """These samples as one batch of float32 images and int64 labels."""
+        """These samples as one batch."""
+        raise NotImplementedError
+
+    def count_batches(self, batch: int) -> int:
+        return -(-len(self) // batch)
+
+    def iterate(self, batch: int, shuffle: torch.Generator | None = None) -> Iterator[Batch]:
+        order = range(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle).tolist()
+        return (self.take(order[start : start + batch]) for start in range(0, len(order), batch))
 
 
 @dataclass(frozen=True)
-class ImageData:
-    """A set of labelled images in two parts.
+class DividedData:
+    """Labelled samples in two parts.
 
     Attributes:
         name: as it was asked for.
-        train, held_out: the parts: what is learned, and what is only asked.
-        classes: how many.
-        notes: what was done to the images.
+        train, held_out: what is learned, and what is only asked; `None`: nothing is.
+        classes: how many; 0 where that is not known.
+        notes: what was done to the samples.
     """
 
     name: str
     train: Samples
-    held_out: Samples
+    held_out: Samples | None
     classes: int
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class TensorSamples:
+class TensorSamples(IndexedSamples):
     """Images in memory.
 
     Attributes:
@@ -77,18 +96,6 @@ class TensorSamples:
             images = functional.interpolate(images, self.shape[1:], mode="bilinear", align_corners=False)
         images = images.expand(-1, self.shape[0], -1, -1).contiguous()
         return Batch((images,), labels=self.labels[chosen])
-
-
-def iterate_shuffled(samples: Samples, batch: int, generator: torch.Generator) -> Iterator[Batch]:
-    """Every sample once, in an order that the generator draws; the last batch may be smaller."""
-    order = torch.randperm(len(samples), generator=generator).tolist()
-    return iterate_in_order(samples, batch, order)
-
-
-def iterate_in_order(samples: Samples, batch: int, order: Sequence[int] | None = None) -> Iterator[Batch]:
-    order = range(len(samples)) if order is None else order
-    for start in range(0, len(order), batch):
-        yield samples.take(order[start : start + batch])
 
 
 class LoaderData(NamedTuple):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
 
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
-from archprof.probing.data.batches import Batch, ImageData, ImageShape, LoaderData, iterate_shuffled
+from archprof.probing.data.batches import Batch, DividedData, ImageShape, LoaderData
 from archprof.probing.data.images import open_images
 from archprof.sources.input_spec import InputSpec, is_floating_dtype
 from archprof.sources.inputs import make_input_tensors
@@ -18,7 +18,7 @@ from archprof.sources.target import Target
 RANDOM = "random"
 
 
-def open_data(data: str | LoaderData, target: Target) -> ImageData | LoaderData | None:
+def open_data(data: str | LoaderData, target: Target) -> DividedData | LoaderData | None:
     """What is meant by `data`: images by name, scaled for the model, or batches; `None` for random inputs.
 
     Raises:
@@ -46,7 +46,7 @@ def find_image_shape(target: Target, data: str) -> ImageShape:
 
 
 def draw_batches(
-    data: ImageData | LoaderData | None, target: Target, batch: int, batches: int, dtype: str, seed: int
+    data: DividedData | LoaderData | None, target: Target, batch: int, batches: int, dtype: str, seed: int
 ) -> list[Batch]:
     """The batches of a probe: of images as a generator of this seed draws them, of a loader the first.
 
@@ -55,18 +55,20 @@ def draw_batches(
     """
     found = list(islice(_iterate(data, target, batch, dtype, seed), batches))
     if len(found) < batches:
-        many = f"{len(data.train)} images" if isinstance(data, ImageData) else f"{len(found)} batches"
+        many = f"{len(found)} of them"
         asked = f"{batches} batch{'es' * (batches != 1)} of {batch}"
         raise UsageError(f"{asked} cannot be had: {data.name if data else RANDOM} has {many}.", "Fewer, or smaller.")
     return found
 
 
-def _iterate(data: ImageData | LoaderData | None, target: Target, batch: int, dtype: str, seed: int) -> Iterator[Batch]:
+def _iterate(
+    data: DividedData | LoaderData | None, target: Target, batch: int, dtype: str, seed: int
+) -> Iterator[Batch]:
     if isinstance(data, LoaderData):
         yield from data.batches
         return
     if data is not None:
-        shuffled = iterate_shuffled(data.train, batch, torch.Generator().manual_seed(seed))
+        shuffled = data.train.iterate(batch, torch.Generator().manual_seed(seed))
         yield from (each for each in shuffled if each.labels is not None and len(each.labels) == batch)
         return
     while True:
@@ -78,14 +80,27 @@ def _iterate(data: ImageData | LoaderData | None, target: Target, batch: int, dt
         seed += 1
 
 
-def check_classes(data: ImageData | LoaderData | None, profile: Profile) -> None:
-    """Raise `UsageError` where a model has fewer outputs than there are classes."""
+def draw_labels(batches: Sequence[Batch], batch: int, classes: int, seed: int) -> list[Batch]:
+    """The same inputs, each with a class that is drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    return [each._replace(labels=torch.randint(classes, (batch,), generator=generator)) for each in batches]
+
+
+def count_classes(profile: Profile) -> int | None:
+    """Scores that a model returns for each sample; `None` where it returns something else."""
     outputs = profile.calls[0].outputs if profile.calls else ()
-    if not isinstance(data, ImageData) or not outputs or len(outputs[0].shape) != 2:
-        return
-    if outputs[0].shape[1] < data.classes:
+    if not outputs or not is_floating_dtype(outputs[0].dtype) or len(outputs[0].shape) != 2:
+        return None
+    samples, classes = outputs[0].shape
+    return classes if samples == profile.batch and classes > 1 else None
+
+
+def check_classes(data: DividedData | LoaderData | None, profile: Profile) -> None:
+    """Raise `UsageError` where a model has fewer outputs than there are classes."""
+    classes = count_classes(profile)
+    if isinstance(data, DividedData) and classes is not None and classes < data.classes:
         raise UsageError(
-            f"{data.name} has {data.classes} classes, and {profile.model} tells {outputs[0].shape[1]} apart.",
+            f"{data.name} has {data.classes} classes, and {profile.model} tells {classes} apart.",
             "At least as many outputs as classes.",
             f"Try: '{profile.model.partition('(')[0]}(num_classes={data.classes})'",
         )

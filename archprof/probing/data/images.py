@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from archprof.errors import ArchprofError, UsageError
-from archprof.probing.data.batches import Batch, ImageData, ImageShape, TensorSamples
+from archprof.probing.data.batches import Batch, DividedData, ImageShape, IndexedSamples, TensorSamples
 
 DATA_ALLOWED = "digits, cifar10:PATH, folder:PATH, random, or in Python a loader."
 
@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """What torchvision's own models are trained with (torchvision/transforms/_presets.py)."""
 
 
-def open_images(data: str, shape: ImageShape) -> ImageData:
+def open_images(data: str, shape: ImageShape) -> DividedData:
     """The images that a name stands for, scaled to what a model takes.
 
     Raises:
@@ -37,7 +37,7 @@ def open_images(data: str, shape: ImageShape) -> ImageData:
     return READERS[name](path, shape)
 
 
-def _open_digits(_: str, shape: ImageShape) -> ImageData:
+def _open_digits(_: str, shape: ImageShape) -> DividedData:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -52,10 +52,10 @@ def _open_digits(_: str, shape: ImageShape) -> ImageData:
         TensorSamples(images[part], labels[part], mean.float(), std.float(), shape) for part in (train, held_out)
     )
     note = f"1,797 digits of 8x8 pixels, scaled to {_say(shape)}; {len(held_out)} are held out."
-    return ImageData("digits", learned, asked, classes=10, notes=(note,))
+    return DividedData("digits", learned, asked, classes=10, notes=(note,))
 
 
-def _open_cifar10(path: str, shape: ImageShape) -> ImageData:
+def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
     from torchvision.datasets import CIFAR10
 
     _check_colours(f"cifar10:{path}", shape)
@@ -75,10 +75,10 @@ def _open_cifar10(path: str, shape: ImageShape) -> ImageData:
         TensorSamples(each, torch.tensor(part.targets), mean, std, shape)
         for each, part in zip(images, (train, test), strict=True)
     )
-    return ImageData(f"cifar10:{path}", learned, asked, classes=10)
+    return DividedData(f"cifar10:{path}", learned, asked, classes=10)
 
 
-def _open_folder(path: str, shape: ImageShape) -> ImageData:
+def _open_folder(path: str, shape: ImageShape) -> DividedData:
     _check_colours(f"folder:{path}", shape)
     root = Path(path).expanduser()
     if not root.is_dir():
@@ -93,7 +93,7 @@ def _open_folder(path: str, shape: ImageShape) -> ImageData:
         sets = [_read_folder(root)]
         learned, asked = (FolderSamples(sets[0], part, shape) for part in _split(len(sets[0])))
     note = f"Images scaled to {_say(shape)}, with torchvision's usual mean and deviation of each channel."
-    return ImageData(f"folder:{path}", learned, asked, classes=len(sets[0].classes), notes=(note,))
+    return DividedData(f"folder:{path}", learned, asked, classes=len(sets[0].classes), notes=(note,))
 
 
 def _read_folder(root: Path) -> Any:
@@ -108,7 +108,7 @@ def _read_folder(root: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class FolderSamples:
+class FolderSamples(IndexedSamples):
     """Images that are read when they are needed.
 
     Attributes:
@@ -156,7 +156,7 @@ def _say(shape: ImageShape) -> str:
     return "x".join(map(str, shape))
 
 
-READERS: dict[str, Callable[[str, ImageShape], ImageData]] = {
+READERS: dict[str, Callable[[str, ImageShape], DividedData]] = {
     "digits": _open_digits,
     "cifar10": _open_cifar10,
     "folder": _open_folder,

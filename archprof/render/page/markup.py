@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from archprof.render.printed_columns import make_printable
+from archprof.visible import make_visible
 
 EMPTY_SVG_ELEMENTS = frozenset({"path", "rect", "line"})
 """Elements of SVG that hold nothing; they end in themselves."""
@@ -21,7 +21,7 @@ _BARE = re.compile(r"[A-Za-z0-9_.#-]+")
 
 def escape_text(text: object) -> str:
     """A text as it may stand between tags or inside a quoted attribute."""
-    return html.escape(make_printable(str(text)))
+    return html.escape(make_visible(str(text)))
 
 
 def tag(name: str, content: str = "", /, **attributes: object) -> str:

@@ -9,9 +9,7 @@
   document.body.append(tip);
   function take(root) {
     for (const title of all(".pic svg title", root)) {
-      const owner = title.parentNode;
-      said.set(owner, title.textContent);
-      if (owner.tagName === "a") owner.setAttribute("aria-label", title.textContent.replaceAll("\n", ", "));
+      said.set(title.parentNode, title.textContent);
       title.remove();
     }
   }
@@ -45,15 +43,22 @@
   }
 
   async function fill() {
-    const held = document.getElementById("insides");
+    const held = window.DecompressionStream && document.getElementById("insides");
     if (held) {
       const box = document.createElement("template");
       box.innerHTML = await unpack(held);
       for (const inside of [...box.content.children]) document.getElementById(inside.dataset.of).append(inside);
       held.remove();
     }
-    for (const link of all(".strip a[data-in]")) link.setAttribute("href", `#${link.dataset.in}`);
+    for (const strip of all(".strip")) {
+      const { id } = strip.closest(".inside, .net");
+      all("a", strip).forEach((link, at) => {
+        if (document.getElementById(`${id}-${at}`)) link.setAttribute("href", `#${id}-${at}`);
+        else delete link.dataset.in;
+      });
+    }
     all(".net").forEach(arm);
+    dispatchEvent(new Event("resize")); // what is wider than the window now scrolls by keyboard
     if (location.hash.startsWith("#net")) location.replace(location.hash);
     mark();
   }
@@ -61,7 +66,7 @@
   function mark() {
     const open = decodeURIComponent(location.hash).slice(1);
     for (const link of all(".strip a[data-in]")) {
-      const on = open === link.dataset.in || open.startsWith(`${link.dataset.in}-`);
+      const inside = link.getAttribute("href").slice(1), on = open === inside || open.startsWith(`${inside}-`);
       link.classList.toggle("on", on);
       link.setAttribute("aria-expanded", on);
     }
@@ -105,7 +110,7 @@
 
   function alone(svg) {
     const copy = svg.cloneNode(true), box = svg.getBoundingClientRect();
-    const from = all("*", svg), to = all("*", copy);
+    const from = [svg, ...all("*", svg)], to = [copy, ...all("*", copy)];
     from.forEach((element, i) => {
       const style = getComputedStyle(element);
       to[i].removeAttribute("class");

@@ -18,37 +18,30 @@ NAME_SIZE, WORD_SIZE = 12.0, 11.0
 
 def count_lines(blocks: Sequence[Block], places: Sequence[ColumnPlace]) -> int:
     """Lines of text in a box: name, kind and shape, and above the name where it lies if not all names fit."""
-    return 3 if all(_fits(block, place) for block, place in zip(blocks, places, strict=True)) else 4
+    return 3 if all(_fits(block, place.width) for block, place in zip(blocks, places, strict=True)) else 4
 
 
 def measure_height(lines: int) -> float:
     return LINE_HEIGHT * lines + 11
 
 
-def _fits(block: Block, place: ColumnPlace) -> bool:
-    return measure_text(block.label, NAME_SIZE, bold=True) <= place.width - 2 * BOX_PAD
+def _fits(block: Block, width: float) -> bool:
+    return measure_text(block.label, NAME_SIZE, bold=True) <= width - 2 * BOX_PAD
 
 
-def draw_box(block: Block, place: ColumnPlace, top: float, lines: int) -> str:
-    """The block itself; sheets behind it where it stands for several."""
+def draw_box(block: Block, width: float, top: float, lines: int) -> str:
+    """The block itself, from x = 0 on; sheets behind it where it stands for several."""
+    high = measure_height(lines)
     drawn = "".join(
-        tag(
-            "rect",
-            x=place.left + shift,
-            y=top + shift,
-            width=place.width,
-            height=measure_height(lines),
-            rx="6",
-            class_="box",
-        )
+        tag("rect", x=shift or None, y=top + shift, width=width, height=high, rx="6", class_="box")
         for shift in ([2 * SHEET_OFFSET, SHEET_OFFSET, 0.0] if block.count > 1 else [0.0])
     )
-    return drawn + "".join(_write_lines(block, place, top + 15, lines))
+    return drawn + "".join(_write_lines(block, width, top + 15, lines))
 
 
-def _write_lines(block: Block, place: ColumnPlace, y: float, lines: int) -> Iterator[str]:
-    room, x = place.width - 2 * BOX_PAD, place.left + BOX_PAD
-    above, last = ("", block.label) if _fits(block, place) else _break_label(block.label, room)
+def _write_lines(block: Block, width: float, y: float, lines: int) -> Iterator[str]:
+    room, x = width - 2 * BOX_PAD, BOX_PAD
+    above, last = ("", block.label) if _fits(block, width) else _break_label(block.label, room)
     if above:
         yield tag("text", escape_text(fit_path(above, room, WORD_SIZE)), x=x, y=y)
     y += LINE_HEIGHT * (lines - 3)
@@ -61,12 +54,12 @@ def _write_lines(block: Block, place: ColumnPlace, y: float, lines: int) -> Iter
         yield tag("text", escape_text(_fit_shape(block.shape, room)), x=x, y=y + 2 * LINE_HEIGHT, class_="s")
 
 
-def _break_label(label: str, room: float) -> tuple[str, str]:
+def _break_label(text: str, room: float) -> tuple[str, str]:
     """The label on two lines: the longest end that has room, from behind a dot, a dash or an underscore on."""
-    for at, sign in enumerate(label):
-        if sign in "._– " and measure_text(label[at + 1 :], NAME_SIZE, bold=True) <= room:
-            return label[: at + (sign != ".")].rstrip(), label[at + 1 :]
-    above, _, last = label.rpartition(".")
+    for at, sign in enumerate(text):
+        if sign in "._– " and measure_text(text[at + 1 :], NAME_SIZE, bold=True) <= room:
+            return text[: at + (sign != ".")].rstrip(), text[at + 1 :]
+    above, _, last = text.rpartition(".")
     return above, last
 
 
@@ -75,10 +68,9 @@ def _fit_shape(shape: Shape, room: float) -> str:
     whole = show_shape(shape)
     if measure_text(whole, WORD_SIZE) <= room:
         return whole
-    powers = [(size, len(list(same))) for size, same in groupby(shape[1:])]
-    short = "×".join(
-        [str(shape[0]), *(f"{size}{'' if count == 1 else '²³⁴⁵⁶'[count - 2 : count - 1]}" for size, count in powers)]
-    )
+    runs = [(str(size), len(list(same))) for size, same in groupby(shape[1:])]
+    powers = [f"{size}{'²³⁴'[count - 2]}" if 1 < count < 5 else "×".join([size] * count) for size, count in runs]
+    short = "×".join([str(shape[0]), *powers])
     return fit_text(short, room, WORD_SIZE)
 
 

@@ -41,12 +41,12 @@ def draw_lanes(
             ground += _hatching(f"{id}-hatch")
         ground += _title(lane.title, lane.words, y, width) + _baseline(y, width)
         for at, place in enumerate(places):
-            columns[at] += _bar(lane, at, network.blocks[at].count, place, y, highest, f"{id}-hatch")
+            columns[at] += _bar(lane, at, network.blocks[at].count, place.width, y, highest, f"{id}-hatch")
         y = _end(y)
     live = network.live
-    ground += _title("Live memory", live.words, y, width) + _baseline(y, width)
+    ground += _title("Live memory", live.words, y, width) + _floor(network, y, width) + _baseline(y, width)
     for at, place in enumerate(places):
-        columns[at] += _live_column(network, at, place, y)
+        columns[at] += _live_column(network, at, place.width, y)
     over = _flag(network, places, y)
     return DrawnLanes(ground, tuple(columns), over), _end(y) - LANE_GAP + 2
 
@@ -61,34 +61,32 @@ def _base(y: float) -> float:
 
 
 def _title(title: str, said: str, y: float, width: float) -> str:
-    start = measure_text(title, 12, bold=True) + 8
+    start = round(measure_text(title, 12, bold=True)) + 8.0
     words = fit_text(said, width - start, 11)
-    return tag("text", escape_text(title), x=0, y=y + 16, class_="t") + tag(
-        "text", escape_text(words), x=start, y=y + 16
-    )
+    return tag("text", escape_text(title), y=y + 16, class_="t") + tag("text", escape_text(words), x=start, y=y + 16)
 
 
 def _baseline(y: float, width: float) -> str:
     return tag("path", d=f"M0 {coord(_base(y))}H{coord(width)}", class_="base")
 
 
-def _bar(lane: Lane, at: int, count: int, place: ColumnPlace, y: float, highest: float, hatch: str) -> str:
+def _bar(lane: Lane, at: int, count: int, width: float, y: float, highest: float, hatch: str) -> str:
     """A bar with its share on top, divided into its repeats; hatched where no clock told it."""
     value, base = lane.values[at], _base(y)
     high = max(LANE_BARS * value / highest, 0.75) if value and highest else 0.0
     largest = bool(value) and value == max(lane.values)
     text = tag(
-        "text", escape_text(lane.show_share(at)), x=place.left, y=base - high - 4, class_="b" if largest else None
+        "text", escape_text(lane.show_share(at)), y=float(round(base - high - 4)), class_="b" if largest else None
     )
     if not high:
         return text
-    shape = f"M{coord(place.left)} {coord(base)}v-{coord(high)}h{coord(place.width)}v{coord(high)}z"
-    drawn = tag("path", d=shape, class_=lane.key if largest else f"{lane.key} less")
+    shape = f"M0 {coord(base)}v-{coord(high)}h{coord(width)}v{coord(high)}z"
+    drawn = tag("path", d=shape, class_=f"{lane.key} most" if largest else lane.key)
     if lane.is_predicted:
         drawn += tag("path", d=shape, fill=f"url(#{hatch})")
     if 1 < count <= MAX_RULES and high > 2:
-        step = place.width / count
-        rules = "".join(f"M{coord(place.left + i * step)} {coord(base)}v-{coord(high)}" for i in range(1, count))
+        step = width / count
+        rules = "".join(f"M{coord(i * step)} {coord(base)}v-{coord(high)}" for i in range(1, count))
         drawn += tag("path", d=rules, class_="rule")
     return drawn + text
 
@@ -124,36 +122,35 @@ def choose_live_scale(network: Network) -> LiveScale:
     return LiveScale(live.weights, live.peak, LANE_BARS * (CUT_FLOOR if share > MAX_FLOOR else share))
 
 
-def _live_column(network: Network, at: int, place: ColumnPlace, y: float) -> str:
-    """Weights as a floor, what is live above them as steps, and the most in words."""
+def _floor(network: Network, y: float, width: float) -> str:
+    """The weights, all along; a sign where they are drawn lower than they are."""
+    scale, base = choose_live_scale(network), _base(y)
+    if not scale.floor:
+        return ""
+    low = coord(scale.floor)
+    band = tag("path", d=f"M0 {coord(base)}v-{low}h{coord(width)}v{low}z", class_="weights")
+    cut = tag("path", d=f"M0 {coord(base - 3)}l3-3 3 3 3-3 3 3", class_="cut")
+    return band + (cut if scale.is_cut else "")
+
+
+def _live_column(network: Network, at: int, width: float, y: float) -> str:
+    """What is live above the weights as steps, and the most in words."""
     live, scale, base = network.live, choose_live_scale(network), _base(y)
-    curve, back = live.curves[at], live.backward[at]
+    curve, back, is_peak = live.curves[at], live.backward[at], at == live.peak_column
     heights = [scale.height(size) for size in curve]
-    drawn = ""
+    drawn, ground = "", base - scale.floor
     if heights:
-        step = place.width / len(heights)
+        step = width / len(heights)
         steps = [(high, len(list(same))) for high, same in groupby(heights)]
         path = "".join(f"V{coord(base - high)}h{coord(step * count)}" for high, count in steps)
-        kind = "live" if at == live.peak_column else "live less"
-        drawn += tag("path", d=f"M{coord(place.left)} {coord(base)}{path}V{coord(base)}z", class_=kind)
-    if scale.floor:
-        low = coord(scale.floor)
-        drawn += tag(
-            "path", d=f"M{coord(place.left)} {coord(base)}v-{low}h{coord(place.width)}v{low}z", class_="weights"
-        )
-    if scale.is_cut and at == 0:
-        zigzag = f"M{coord(place.left)} {coord(base - 3)}l3-3 3 3 3-3 3 3"
-        drawn += tag("path", d=zigzag, class_="cut")
+        d = f"M0 {coord(ground)}{path}V{coord(ground)}z"
+        drawn += tag("path", d=d, class_="live most" if is_peak else "live")
     top = max([*heights, scale.floor, 0.0])
     if back is not None:
         top = max(top, scale.height(back))
-        drawn += tag(
-            "path", d=f"M{coord(place.left)} {coord(base - scale.height(back))}h{coord(place.width)}", class_="back"
-        )
-    said = fit_text(live.show_above(at), place.width, 11, bold=at == live.peak_column)
-    label = tag(
-        "text", escape_text(said), x=place.left, y=base - top - 4, class_="b" if at == live.peak_column else None
-    )
+        drawn += tag("path", d=f"M0 {coord(base - scale.height(back))}h{coord(width)}", class_="back")
+    said = fit_text(live.show_above(at), width, 11, bold=is_peak)
+    label = tag("text", escape_text(said), y=float(round(base - top - 4)), class_="b" if is_peak else None)
     return drawn + (label if said else "")
 
 
@@ -164,6 +161,6 @@ def _flag(network: Network, places: Sequence[ColumnPlace], y: float) -> str:
         return ""
     place = places[at]
     x, top = place.right - 6, _base(y) - LANE_BARS
-    return tag("path", d=f"M{coord(x)} {coord(top)}v-12l6 3-6 3", class_="live") + tag(
+    return tag("path", d=f"M{coord(x)} {coord(top)}v-12l6 3-6 3", class_="live most") + tag(
         "path", d=f"M{coord(x)} {coord(top)}v-12", class_="flow"
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from archprof.analysis.network.flows import OUTSIDE, Edge
 
-STRIP_WIDTH, MIN_COLUMN, MAX_COLUMN = 1190.0, 72.0, 240.0
+STRIP_WIDTH, MIN_COLUMN, MAX_COLUMN = 1176.0, 72.0, 240.0
 COLUMN_GAP, SHEET_OFFSET = 14.0, 3.0
 """Between columns, with room for an arrow; and by what the sheets of a folded block stand behind it."""
 
@@ -47,7 +47,7 @@ class Bus(NamedTuple):
 def place_columns(count: int, entry: float = 0.0) -> tuple[ColumnPlace, ...]:
     """Columns of one width, as wide as they have room for; a strip of many is wider."""
     room = (STRIP_WIDTH - entry - 2 * SHEET_OFFSET - COLUMN_GAP * (count - 1)) / max(count, 1)
-    width = min(max(room, MIN_COLUMN), MAX_COLUMN)
+    width = float(int(min(max(room, MIN_COLUMN), MAX_COLUMN)))  # whole pixels: sharp edges, and short in the file
     return tuple(ColumnPlace(entry + i * (width + COLUMN_GAP), width) for i in range(count))
 
 

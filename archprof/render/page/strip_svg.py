@@ -27,10 +27,10 @@ FOLD_WORDS = "the network along its length; equal blocks are folded"
 
 
 class ColumnLink(NamedTuple):
-    """Where a column leads: an address, the id of what is inside it, and what its rows in the table have in common."""
+    """Where a column leads: an address, whether it opens, and what its rows in the table have in common."""
 
     address: str
-    inside: str | None
+    opens: bool
     rows: str
 
 
@@ -139,19 +139,20 @@ def _draw(network: Network, id: str, link: LinkColumn, most: Mapping[str, float]
     flows += "".join(strip_boxes.draw_bus(bus, places, top, step, top + high / 2) for bus in buses)
     columns = []
     for at, (block, place) in enumerate(zip(network.blocks, places, strict=True)):
-        box = strip_boxes.draw_box(block, place, top, lines)
+        box = strip_boxes.draw_box(block, place.width, top, lines)
         columns.append(_column(network, at, place, box + lanes.columns[at], height, link(at)))
     return DrawnStrip(lanes.ground + flows + "".join(columns) + lanes.over, width, height, places)
 
 
 def _column(network: Network, at: int, place: ColumnPlace, inner: str, height: float, link: ColumnLink | None) -> str:
     """One block with its numbers; a link, where it leads somewhere."""
-    said = "\n".join(network.describe_block(at))
-    hit = tag("rect", x=place.left - 3, y=0.0, width=place.width + 6, height=height, class_="hit")
-    drawn = tag("title", escape_text(said)) + hit + inner
+    said = "\n".join(map(escape_text, network.describe_block(at)))
+    hit = tag("rect", x=-3, width=place.width + 6, height=height, class_="hit")
+    drawn = tag("title", said) + hit + inner
+    moved = f"translate({coord(place.left)})" if place.left else None
     if link is None:
-        return tag("g", drawn)
-    return tag("a", drawn, href=link.address, data_in=link.inside, data_q=link.rows)
+        return tag("g", drawn, transform=moved)
+    return tag("a", drawn, href=link.address, data_in=link.opens, data_q=link.rows, transform=moved)
 
 
 def find_largest(networks: Sequence[Network]) -> dict[str, float]:

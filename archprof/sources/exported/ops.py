@@ -12,6 +12,7 @@ from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.sources.exported.archive import DTYPE_BY_NUMBER
+from archprof.sources.exported.checked_ops import MOST_ELEMENTS, is_on_values, is_too_large, may_run_on_values
 from archprof.torchside.private import OVERLOAD, argument_names, has_kernel
 
 ALLOWED_NAMESPACES = frozenset({"aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao"})
@@ -99,7 +100,22 @@ def run_op(node: Mapping[str, Any], values: ValueLookup) -> Any:
     args = [_read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") != 2]
     kwargs = {each["name"]: _read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") == 2}
     takes_graph = any(isinstance(arg, SubGraph) for arg in args)
-    return _find_function(node["target"], takes_graph=takes_graph)(*args, **kwargs)
+    function = _find_function(node["target"], takes_graph=takes_graph)
+    if node["target"] not in SIZE_FUNCTIONS and is_on_values(args, kwargs):
+        _refuse_unchecked(node["target"], function, args, kwargs)
+    return function(*args, **kwargs)
+
+
+def _refuse_unchecked(target: str, op: Any, args: Any, kwargs: Any) -> None:
+    """Raise for an op that might read or write beside its tensors, or fill the memory, with what a file gives it."""
+    if not may_run_on_values(op):
+        raise ArchprofError(
+            f"The exported program calls {target} with values, and its kernel does not check them.",
+            "From a file it is run without values alone, where its inputs are on meta.",
+            "Profile the module itself: net.py:Net",
+        )
+    if is_too_large(op, args, kwargs):
+        raise ArchprofError(f"The exported program calls {target} for more than {MOST_ELEMENTS} elements with values.")
 
 
 def _find_function(target: str, *, takes_graph: bool) -> Any:

@@ -1,0 +1,27 @@
+"""Text that shows what it is: no name may steer a terminal, or give orders to the CI that reads a log."""
+
+from __future__ import annotations
+
+import re
+
+COMMAND_SIGNS = re.compile(r"^(\s*)::|##(?=\w*\[)")
+"""How a line of a log becomes a command: `::error::` of GitHub at its start, `##[error]` and `##vso[...]` anywhere.
+
+Source: https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
+"""
+
+
+def make_visible(text: str) -> str:
+    """The text in one line, with control and invisible characters and the signs of commands spelled out."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+    return COMMAND_SIGNS.sub(_spell_first_sign, text)
+
+
+def make_lines_visible(text: str) -> str:
+    """The same for a text of several lines, which stay apart."""
+    return "\n".join(map(make_visible, text.split("\n")))
+
+
+def _spell_first_sign(found: re.Match[str]) -> str:
+    return "#\\x23" if found[0] == "##" else f"{found[1]}\\x3a:"

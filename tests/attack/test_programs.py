@@ -1,0 +1,76 @@
+"""A crafted `.pt2` is refused or profiled: it does not crash the process, nor leave it by another way than in words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from attack.crafted_programs import Whole
+
+import archprof
+from archprof.errors import ArchprofError
+
+TESTS = Path(__file__).parents[1]
+GIBIBYTES = 2**30
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a program that is traced on meta, and one that needs values."""
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("plain", "chooses"):
+        with warnings.catch_warnings(action="ignore"):
+            program = torch.export.export(Whole(name == "chooses").eval(), (torch.zeros(2, 3, 8, 8),))
+        torch.export.save(program, folder / f"{name}.pt2")
+    return folder
+
+
+def attack(folder: Path, first: int, count: int) -> None:
+    place = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, "-m", "attack.crafted_programs", str(folder), str(first), str(count)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1200, env=os.environ | {"PYTHONPATH": place})
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, f"program {lines[-1] if lines else first}: {done.returncode}\n{done.stderr[-3000:]}"
+    _, refused, _, profiled = lines[-1].split()
+    assert int(refused) > count // 10
+    assert int(profiled) > count // 20
+
+
+def test_whole_programs_are_profiled(programs: Path) -> None:
+    for name in ("plain", "chooses"):
+        assert archprof.profile(str(programs / f"{name}.pt2")).totals.macs > 0
+
+
+def test_crafted_programs_do_no_harm(programs: Path) -> None:
+    attack(programs, 0, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(10))
+def test_ten_thousand_crafted_programs(programs: Path, part: int) -> None:
+    attack(programs, 1_000 * (part + 1), 1_000)
+
+
+def test_an_op_that_does_not_check_its_indices_runs_on_meta_alone(tmp_path: Path) -> None:
+    class Backward(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.ops.aten.max_pool2d_with_indices_backward(
+                x, x.repeat_interleave(2, 2).repeat_interleave(2, 3), [2, 2], [2, 2], [0, 0], [1, 1], False, x.long()
+            )
+
+    program = torch.export.export(Backward(), (torch.zeros(1, 1, 2, 2),))
+    torch.export.save(program, tmp_path / "x.pt2")
+    assert archprof.profile(str(tmp_path / "x.pt2")).layers
+
+    class OnValues(Backward):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[super().forward(x).sum((1, 2, 3)) < 1]
+
+    torch.export.save(torch.export.export(OnValues(), (torch.zeros(1, 1, 2, 2),)), tmp_path / "y.pt2")
+    with pytest.raises(ArchprofError, match="does not check"):
+        archprof.profile(str(tmp_path / "y.pt2"))
