@@ -30,12 +30,13 @@ class UsageError(ArchprofError):
 
 
 class UnknownName(UsageError):
-    """A name that nothing here answers to; the nearest names are offered."""
+    """A name that nothing here answers to; the nearest names are offered, or those that are said to be `near`."""
 
-    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "", near: Iterable[str] = ()) -> None:
         self.name, self.known = name, sorted(known)
         spelled = {known.lower(): known for known in self.known}
-        near = [spelled[word] for word in difflib.get_close_matches(name[:100].lower(), spelled, n=4, cutoff=0.5)]
+        close = difflib.get_close_matches(name[:100].lower(), spelled, n=4, cutoff=0.5)
+        near = [*near] or [spelled[word] for word in close]
         more = f" and {len(self.known) - 24} more" if len(self.known) > 24 else ""
         allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(self.known[:24])}{more}."
         super().__init__(f"There is no {what} called {name!r}.", allowed, hint)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from archprof.errors import ArchprofError
 
+RUN_FILE = "run.json"
+"""What a folder holds that is one of a run of training."""
+
 
 def check_writable(path: str | Path) -> Path:
     """The path, if a file can be written there; `ArchprofError` if not. Nothing is made or changed.
@@ -65,19 +68,25 @@ def _replace_file(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask())
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else default_mode())
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
 
 
-def _umask() -> int:
+def default_mode() -> int:
+    """How a new file may be read and written, as the process has it."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    return 0o666 & ~mask
 
 
 def is_profile_path(model: object) -> bool:
     """Whether a MODEL is a saved profile: a .json file, and not a configuration behind `hf:`."""
     return isinstance(model, str) and model.endswith(".json") and not model.startswith("hf:")
+
+
+def is_run_path(model: object) -> bool:
+    """Whether a MODEL is the folder of a run of training."""
+    return isinstance(model, str | Path) and (Path(model) / RUN_FILE).is_file()

@@ -13,20 +13,31 @@ from typing import Literal
 
 from archprof.errors import UsageError
 
-Unit = Literal["text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte"]
+Unit = Literal[
+    "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
+    "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number", "whole",
+]  # fmt: skip
 """What values are: words, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),
+    "whole": (("", 1),),
     "bytes": (("B", 1), ("KiB", 2**10), ("MiB", 2**20), ("GiB", 2**30), ("TiB", 2**40)),
     "seconds": (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)),
     "duration": (("s", 1), ("min", 60), ("h", 3600)),
     "share": (("%", 0.01),),
     "flops_per_byte": (("FLOP/B", 1),),
+    "flop_per_second": (("GFLOP/s", 1e9), ("TFLOP/s", 1e12)),
+    "bytes_per_second": (("GB/s", 1e9),),
+    "bits_per_second": (("Gb/s", 1e9),),
+    "hertz": (("MHz", 1e6),),
+    "watts": (("W", 1),),
+    "money": (("", 1),),
+    "number": (("", 1),),
 }
 """The prefixes of each unit, from small to large, with how many base units one of them is."""
 
-MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5}
+MAX_BLURRED_SHARE = {"count": 0.1, "bytes": 0.5, "seconds": 0.5, "duration": 0.5, "flop_per_second": 0.5}
 """The share of a column that may fall below 0.1 of its prefix before the next smaller prefix is taken.
 
 A count is checked against a figure, so few may; bytes and times are read for their large values.
@@ -75,8 +86,18 @@ class UnitScale:
         return min(self.digits + 1, max(places, -math.floor(math.log10(abs(value) / self.factor))))
 
 
+@dataclass(frozen=True, slots=True)
+class PlainScale(UnitScale):
+    """How numbers of all magnitudes print: three digits, `4.9e-05`, without a prefix."""
+
+    def format(self, value: float | None, within: float = 0.0) -> str:
+        return MISSING_MARK if value is None else f"{value:.3g}"
+
+
 def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     """One scale for all of `values` (base units): the largest reads well and the small ones are not lost."""
+    if unit == "number":
+        return PlainScale("", 1, 3)
     ladder, present = UNIT_LADDERS[unit], [value for value in values if value]
     sizes, whole = [abs(value) for value in present], all(isinstance(value, int) for value in present)
     if not sizes or (whole and ladder[0][1] == 1 and max(sizes) < NO_PREFIX_BELOW):
@@ -89,6 +110,15 @@ def choose_unit_scale(values: Iterable[float | None], unit: str) -> UnitScale:
     if whole and factor == 1:
         return UnitScale(symbol, factor, 0)
     return UnitScale(symbol, factor, 1 if unit == "share" or max(sizes) >= 1000 * factor else 2)
+
+
+def choose_total_scale(total: float, unit: str) -> UnitScale:
+    """One scale for a total and its parts: the total has from two to four digits before its point, or no prefix."""
+    ladder = UNIT_LADDERS[unit]
+    if abs(total) < NO_PREFIX_BELOW and isinstance(total, int):
+        return UnitScale(*ladder[0], digits=0)
+    symbol, factor = max((step for step in ladder if step[1] * 10 <= abs(total)), key=lambda step: step[1])
+    return UnitScale(symbol, factor, 2 if abs(total) < 100 * factor else 1)
 
 
 def show_quantity(value: float | None, unit: str) -> str:

@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from models.lectures import ROWS
@@ -18,14 +19,24 @@ from models.lectures import ROWS
 import archprof
 
 FOLDER = Path(__file__).parent.parent / "examples"
-SCRIPTS = ("alexnet_layer_by_layer", "cifar_ladder", "five_by_five", "vgg16_parameters", "winners")
+SCRIPTS = (
+    "alexnet_layer_by_layer", "cifar_ladder", "degradation", "five_by_five", "vanishing_gradients", "vgg16_parameters",
+    "winners",
+)  # fmt: skip
+ARGUMENTS = {"degradation": ["--nets", "cifar_vgg,cifar_vgg_bn", "--epochs", "1"]}
+"""Of scripts that take minutes without."""
+
+NEED_DIGITS = {"degradation", "vanishing_gradients"}
 WIDTH = 100
 
 
 @cache
 def printed(script: str) -> str:
     """What the script prints when it is run as a program."""
-    with redirect_stdout(StringIO()) as text:
+    if script in NEED_DIGITS:
+        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+        pytest.importorskip("safetensors", reason="safetensors is not installed")
+    with redirect_stdout(StringIO()) as text, mock.patch.object(sys, "argv", [script, *ARGUMENTS.get(script, [])]):
         runpy.run_path(str(FOLDER / f"{script}.py"), run_name="__main__")
     return text.getvalue()
 
@@ -48,7 +59,7 @@ N = r"([\d,]+)"
 
 SHAPE = r"([\dx]+)"
 
-ALEXNET, LADDER, SMALL, VGG16, WINNERS = SCRIPTS
+ALEXNET, LADDER, DEGRADATION, SMALL, VANISHING, VGG16, WINNERS = SCRIPTS
 EXAMPLE = r"^The lecture's example.*\n\n.*\n"
 SUITE = ("vgg_a", "vgg_a_lrn", "vgg_b", "vgg_c", "vgg_d", "vgg_e")
 ENTRIES = (".* 2010", ".* 2011", "alexnet_2012", "zfnet", "vgg19", ".*googlenet", "resnet152")
@@ -106,8 +117,8 @@ ELSEWHERE = {
     "K5": "a table, below",
     "K7": "needs a measured step: `archprof epoch`",
     "K8": "needs trained weights",
-    "R7": "needs gradients of a real pass",
-    "R8": "needs activations of a real pass",
+    "R7": "orders of magnitude, below",
+    "R8": "orders of magnitude, below",
     "R9": "additions, below",
 }
 
@@ -216,6 +227,56 @@ def test_accuracies_are_those_of_the_published_runs() -> None:
 
 def _ladder() -> Iterator[str]:
     yield from (f"cifar_{net}" for net in ("alexnet", "vgg", "vgg_bn", "vgg_bn_deep", "resnet", "resnet_deep"))
+
+
+E = r"([\d.]+e[+-]\d+)"
+"""A number of any magnitude."""
+
+
+def magnitudes(where: str) -> list[float]:
+    found = re.search(where, printed(VANISHING), re.MULTILINE)
+    assert found, where
+    return [float(group) for group in found.groups()]
+
+
+def test_r2_and_r7_gradients_vanish() -> None:
+    """What is printed is of the lecture's orders of magnitude, which stand beside it."""
+    assert "first-layer |grad| 4.9e-5 against head 1.3e-2" in ROWS["R2"].note
+    assert "4.9e-05 in the first layer, 1.3e-02 in the head" in printed(VANISHING)
+    assert "about 1e-5 .. 1e-4; last about 1e-2 or more" in ROWS["R7"].expected
+    first, head, first_share, head_share = magnitudes(rf"^cifar_vgg +{E} +{E} +{E} +{E}$")
+    assert 1e-5 < first < 1e-4
+    assert first / 10 < 4.9e-5 < first * 10
+    assert 1.3e-2 / 2 < head < 1.3e-2 * 2
+    assert 1e-5 <= first_share <= 1e-4
+    assert head_share > 5e-3
+    *_, healthy, _ = magnitudes(rf"^cifar_vgg_bn +{E} +{E} +{E} +{E}$")
+    assert healthy > 0.1
+
+
+def test_r7_over_five_seeds() -> None:
+    """The median of five lies between the least and the greatest; all are far below one in a thousand."""
+    *seeds, median, low, high = magnitudes(rf"^{', '.join([E] * 5)}: median {E}, between {E} and {E}\.")
+    assert (sorted(seeds)[2], min(seeds), max(seeds)) == (median, low, high)
+    assert high < 1e-3
+
+
+def test_r8_half_are_zeros_and_the_spread_shrinks() -> None:
+    rows = re.findall(r"^features\.\d+ +(\d+)% zeros, std ([\d.]+)$", printed(VANISHING), re.MULTILINE)
+    assert len(rows) == 9
+    assert all(abs(int(zeros) - ROWS["R8"].numbers[0]) < 10 for zeros, _ in rows)
+    assert float(rows[0][1]) > 10 * float(rows[-1][1])
+    assert "0.55 -> 0.013" in ROWS["R8"].note
+    assert "shrinks from 0.55 to 0.013" in printed(VANISHING)
+
+
+def test_the_ladder_learned_stands_beside_the_lecture() -> None:
+    for claim, net in (("R2", "cifar_vgg"), ("R3", "cifar_vgg_bn")):
+        found = re.search(rf"^{net} +([\d.]+)% .* ([\d.]+)%   \d", printed(DEGRADATION), re.MULTILINE)
+        assert found
+        assert f"published run: {found[2]}%" in ROWS[claim].note
+    (before, after) = figures(DEGRADATION, r"^cifar_vgg_bn .*%   (\d+) (\d+)$")
+    assert after > before
 
 
 def test_these_are_all_the_scripts() -> None:

@@ -37,12 +37,16 @@ KEYWORD = {"input": "inputs", "arg": "inputs", "cuda": "measure"}
 OTHER_DEFAULT = {"arg", "cuda", "cpu", "allow_incomplete"}
 """Options that stand for a value of the keyword, and not for the keyword itself."""
 
-OF_THE_LIBRARY_ONLY = {"path", "folder"}
-"""Where a page is written (an option says how), and where pyproject.toml is looked for (a command runs in a folder)."""
+OF_THE_LIBRARY_ONLY = {"path", "folder", "loss", "held_out", "progress"}
+"""Where a page is written (an option says how), where pyproject.toml is looked for (a command runs in a folder), and
+functions and loaders."""
+
+OF_THE_COMMAND_ONLY = {("probe", "columns")}
+"""What the answer shows: in Python that is asked of the profile."""
 
 PASS_OPTIONS = {"batch", "dtype", "train", "causal", "set", "phase", "context", "amp"}
 
-STEP_OPTIONS = {"optimizer", "accumulate", "set_to_none"}
+STEP_OPTIONS = {"optimizer", "accumulate", "set_to_none", "checkpoint"}
 """Of whole training steps, which predicting memory needs alone."""
 
 
@@ -54,8 +58,10 @@ def keywords_of(command: str) -> dict[str, Any]:
     """The keyword for which each option and argument of a command stands, with its default."""
     said = inspect.signature(getattr(cli, command)).parameters
     options = {max(each.opts, key=len).lstrip("-").replace("-", "_"): each.name for each in COMMANDS[command].params}
-    named = {"device" if (command, name) == ("calibrate", "cpu") else name: own for name, own in options.items()}
-    return {name: said[own].default for name, own in named.items() if name not in WRITING}
+    on_device = {("calibrate", "cpu"), ("probe", "cuda"), ("train", "cuda")}
+    named = {"device" if (command, name) in on_device else name: own for name, own in options.items()}
+    written = WRITING | {name for at, name in OF_THE_COMMAND_ONLY if at == command}
+    return {name: said[own].default for name, own in named.items() if name not in written}
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - TEXT_ONLY))
@@ -105,14 +111,14 @@ def test_measuring_reaches_the_device_as_it_was_asked(bench: Bench, tmp_path: Pa
     archprof.table("a", batch=2, train=True, **how)
     archprof.compare("a", "b", dtype="float16", **how)
     archprof.report("a", tmp_path / "a.html", causal="half", plotly="none", **how)
-    archprof.epoch("a", 100, batch=8, measure="cuda", channels_last=True, compile=True)
+    archprof.epoch("a", 100, batch=8, amp="bfloat16", **how)
     device = MeasureRequest("cuda", channels_last=True, compiled=True)
     assert [(model, request, how) for model, _, request, how in bench.asked] == [
         ("a", PassRequest(batch=2, train=True), device),
         ("a", PassRequest(dtype="float16"), device),
         ("b", PassRequest(dtype="float16"), device),
         ("a", PassRequest(causal="half"), device),
-        ("a", PassRequest(batch=8, train=True), device),
+        ("a", PassRequest(batch=8, train=True, amp="bfloat16"), device),
     ]
 
 

@@ -7,13 +7,23 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, METRICS, Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, METRICS, compute_value
+from archprof.analysis.predicted import NO_TIME, PredictedTime
 from archprof.facts.records import Op, Profile
 
 if TYPE_CHECKING:
     from archprof.analysis.view import ProfileView
 
 SUMS = tuple(metric for metric in METRICS if metric.adds == "sum")
+
+
+def _nothing_of(metric: Metric) -> Any:
+    """What a sum starts from."""
+    if metric.unit != "seconds":
+        return 0
+    return Elapsed() if metric.measured else NO_TIME
+
 
 if TYPE_CHECKING:
 
@@ -40,12 +50,13 @@ if TYPE_CHECKING:
         eager: Elapsed | None = Elapsed()
         kernel: Elapsed | None = Elapsed()
         n_kernels: int | None = 0
+        predicted: PredictedTime | None = PredictedTime()
 
 else:
     Counts = namedtuple(
         "Counts",
         [metric.key for metric in SUMS],
-        defaults=[Elapsed() if metric.unit == "seconds" else 0 for metric in SUMS],
+        defaults=[_nothing_of(metric) for metric in SUMS],
     )
 
 
@@ -79,4 +90,4 @@ def count_op(op: Op, train: bool) -> Counts:
 
 def compute_intensity(counts: Counts) -> float | None:
     """FLOPs for each byte moved; `None` where nothing moves or an op has no rule."""
-    return METRIC_BY_KEY["intensity"].compute(counts)  # type: ignore[return-value]
+    return compute_value(METRIC_BY_KEY["intensity"], counts)  # type: ignore[return-value]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from archprof import units
 from archprof.analysis.ran_words import describe_threads
 from archprof.facts.measured import MAX_SPREAD, Latency, Measurement, Timing
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.records import Profile
+
+if TYPE_CHECKING:
+    from archprof.analysis.predicted import PredictedTime
 
 NOTHING_MEASURED = "Interrupted before anything was measured."
 
@@ -78,7 +82,7 @@ class Elapsed:
         return self.high <= MAX_SPREAD * self.low
 
 
-def mark_times(times: Mapping[str, Elapsed | None]) -> tuple[dict[str, float], dict[str, float]]:
+def mark_times(times: Mapping[str, Elapsed | PredictedTime | None]) -> tuple[dict[str, float], dict[str, float]]:
     """How sure times are, given by column key: `half_intervals` and `below_resolution` of their `Row`."""
     known = {key: one for key, one in times.items() if one is not None}
     within = {key: one.half_interval for key, one in known.items() if one.half_interval}
@@ -141,15 +145,6 @@ def count_kernels(profile: Profile) -> dict[RowKey | None, int] | None:
     if latency is None or latency.attributed:
         return None
     return {key: sum(kernel.count for kernel in found) for key, found in latency.kernels.items()}
-
-
-def collect_peaks(profile: Profile) -> list[dict[str, int | None]]:
-    """The measured peaks of each row's call, with all that it calls, as facts by the keys of their columns."""
-    found = {one.key: one for one in profile.measurement.memory} if profile.measurement else {}
-    return [
-        {"peak_measured": one.allocated_peak, "peak_reserved": one.reserved_peak} if one else {}
-        for one in (found.get(row.call_index) if row.call_index is not None else None for row in profile.layers)
-    ]
 
 
 def are_comparable(profiles: Sequence[Profile]) -> bool:
@@ -222,13 +217,13 @@ def _closure(profile: Profile, latency: Latency) -> Iterator[str]:
         yield f"The rows were not timed; the whole model takes {show_with_interval(truth)}."
 
 
-def show_with_interval(elapsed: Elapsed) -> str:
+def show_with_interval(elapsed: Elapsed | PredictedTime) -> str:
     """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`."""
     scale = units.choose_unit_scale([elapsed.high], "seconds")
     return f"{scale.format(elapsed.seconds, elapsed.half_interval)} {show_interval(elapsed)}"
 
 
-def show_interval(elapsed: Elapsed) -> str:
+def show_interval(elapsed: Elapsed | PredictedTime) -> str:
     """The least and greatest of the rounds: `[12.1, 12.6] ms`."""
     scale = units.choose_unit_scale([elapsed.high], "seconds")
     low, high = (scale.format(one, elapsed.half_interval) for one in (elapsed.low, elapsed.high))

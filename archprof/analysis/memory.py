@@ -6,17 +6,23 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from archprof import units
+from archprof.analysis.memory_changes import tabulate_advice, write_advice
+from archprof.analysis.memory_devices import tabulate_devices, write_devices
 from archprof.analysis.table import Column, Row, Table
 from archprof.facts.liveness import compute_peak_bytes, split_peak_by_layer
 from archprof.facts.records import Profile
 from archprof.facts.steps import find_steady_storages
-from archprof.predicting.devices import Device, load_catalogue
+from archprof.predicting.devices import Device
 from archprof.predicting.memory import Category, Estimate, MemoryPrediction, Moment
 from archprof.predicting.memory_capacity import Verdict, judge
 from archprof.predicting.workspaces import find_attention_backend
+
+if TYPE_CHECKING:
+    from archprof.sweeping.advice import Advice
+    from archprof.sweeping.device_batches import OnDevice
 
 PEAKS = ("live_peak_bytes", "allocated_peak_bytes", "reserved_peak_bytes", "device_used_bytes")
 SHORT = {name: name.removesuffix("_bytes").replace("_", " ") for name in PEAKS}
@@ -46,12 +52,6 @@ LAYER_COLUMNS = (
     Column("bytes", "Live bytes", "bytes", "at the live peak: weights, buffers, and what its ops had made", 0),
     Column("share", "Share", "share", "of all live bytes", 1),
 )
-DEVICE_COLUMNS = (
-    Column("device", "Device", "path", "its name in the catalogue", 0),
-    Column("capacity", "Usable", "bytes", "of its memory", 0),
-    Column("verdict", "Verdict", "text", "by the interval of what is used", 0),
-)
-ALL_DEVICES = "all"
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
@@ -71,13 +71,15 @@ class MemoryAnswer:
         profile: of the pass.
         prediction: the peaks and their parts.
         device: whose memory it is held against; `None`: none.
-        every_device: it is held against that of each device of the catalogue.
+        devices: every GPU of the catalogue, with the largest batch there; `None`: not asked.
+        advice: what would lower it, the best first; `None`: not asked.
     """
 
     profile: Profile
     prediction: MemoryPrediction
     device: Device | None = None
-    every_device: bool = False
+    devices: tuple[OnDevice, ...] | None = None
+    advice: tuple[Advice, ...] | None = None
 
     @property
     def live_peak_bytes(self) -> Estimate:
@@ -98,16 +100,23 @@ class MemoryAnswer:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it fits on the device; `None` without one."""
-        return judge(self.prediction.device_used_bytes, self.device) if self.device else None
+        return judge(self.prediction.needed_bytes, self.device) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
-        """The four peaks; their parts; the layers; the devices, if all were asked for."""
-        devices = (tabulate_verdicts(self),) if self.every_device else ()
-        return tabulate_peaks(self), tabulate_categories(self), tabulate_layers_at_peak(self.profile), *devices
+        """The four peaks; their parts; the layers; what would lower them, and the devices, if that was asked for."""
+        advised = () if self.advice is None else (self._tabulate_advice(self.advice),)
+        devices = () if self.devices is None else (tabulate_devices(self.devices, self.profile),)
+        layers = tabulate_layers_at_peak(self.profile)
+        return tabulate_peaks(self), tabulate_categories(self), layers, *advised, *devices
 
     def table(self) -> Table:
-        """The devices, if all were asked for, else the parts by category and phase."""
-        return tabulate_verdicts(self) if self.every_device else tabulate_categories(self)
+        """The devices or what would lower it, if that was asked for, else the parts by category and phase."""
+        if self.devices is not None:
+            return tabulate_devices(self.devices, self.profile)
+        return tabulate_categories(self) if self.advice is None else self._tabulate_advice(self.advice)
+
+    def _tabulate_advice(self, advice: tuple[Advice, ...]) -> Table:
+        return tabulate_advice(advice, self.device_used_bytes.value, self.device)
 
     def to_json(self) -> str:
         return json.dumps(_write(self), indent=1) + "\n"
@@ -148,7 +157,8 @@ def _say_verdict(answer: MemoryAnswer, device: Device) -> str:
     verdict = answer.verdict
     assert verdict is not None
     size = units.show_quantity(verdict.capacity, "bytes")
-    return f"{words[verdict.word]} the {device.name}, of whose memory {size} can be used."
+    needed = units.show_quantity(answer.prediction.needed_bytes.value, "bytes")
+    return f"{words[verdict.word]} the {device.name}, of whose memory {size} can be used: it needs {needed}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:
@@ -205,14 +215,6 @@ def tabulate_layers_at_peak(profile: Profile) -> Table:
     return Table("The layers behind it", LAYER_COLUMNS, tuple(rows), notes=(f"The {len(rows)} largest.",))
 
 
-def tabulate_verdicts(answer: MemoryAnswer) -> Table:
-    """A row for each GPU of the catalogue whose memory is known, the smallest first."""
-    known = [device for device in load_catalogue() if device.kind == "gpu" and "mem_gb" in device.figures]
-    verdicts = sorted((judge(answer.device_used_bytes, device) for device in known), key=lambda one: one.capacity)
-    rows = tuple([Row((one.device, one.capacity, one.word)) for one in verdicts])
-    return Table(f"{answer.profile.model} on each device", DEVICE_COLUMNS, rows)
-
-
 def _write(answer: MemoryAnswer) -> dict[str, Any]:
     profile, prediction = answer.profile, answer.prediction
     training = profile.training._asdict() if profile.training else None
@@ -228,8 +230,15 @@ def _write(answer: MemoryAnswer) -> dict[str, Any]:
         "first_step_allocated_peak_bytes": prediction.first_step_peak,
         "peak": _write_moment(prediction.peak),
         "phases": [_write_moment(moment) for moment in prediction.phases],
-        "device": verdict and {"name": verdict.device, "capacity_bytes": verdict.capacity, "verdict": verdict.word},
-        "devices": tabulate_verdicts(answer).records() if answer.every_device else None,
+        "device": verdict
+        and {
+            "name": verdict.device,
+            "capacity_bytes": verdict.capacity,
+            "needed_bytes": prediction.needed_bytes._asdict(),
+            "verdict": verdict.word,
+        },
+        "devices": None if answer.devices is None else write_devices(answer.devices),
+        "advice": None if answer.advice is None else write_advice(answer.advice),
         "complete": profile.totals.complete,
         "notes": profile.notes,
     }

@@ -1,27 +1,25 @@
 """What is counted and measured: every metric once, with its key, header, unit, meaning and how it adds up.
 
-Tables, charts, limits and comparisons take these from here, and say only which metrics they show and in which order.
-
-A new column of the layer tables is one entry in `METRICS` and one test (`tests/analysis/test_metrics.py` has those of
+Tables, charts, limits and comparisons take these from here, and say only which they show and in which order. A new
+column of the layer tables is one entry in `METRICS` and one test (`tests/analysis/test_metrics.py` has those of
 arithmetic intensity). Its place there is its place in `--columns help`:
 
     _sum("convs", "Convs", "count", 9, "convolutions that ran", of_op=lambda op: int(op.name == "aten.convolution")),
     _ratio("intensity", "Intensity", "flops_per_byte", 9, "…", ("flops", "backward_flops"), ("bytes_moved",)),
 
-`--columns KEY`, `--sort KEY`, every format, the total and the groupings have it then. A sum is made of the ops
-(`of_op`) or read for each row (`by_row`); a ratio is that of the sums of the group, and `None` where one of them is a
-lower bound.
+`--columns KEY`, `--sort KEY`, every format and grouping have it then. A sum is made of the ops (`of_op`) or read for
+each row (`by_row`); a ratio is that of the sums of the group, and `None` where one of them is a lower bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from archprof.analysis import elapsed
-from archprof.analysis.table import Column, Value
+from archprof.analysis import elapsed, predicted, probed
+from archprof.analysis.metric import BY_ROWS, EVERY_GROUPING, Metric, RowValues
+from archprof.analysis.table import Value
 from archprof.facts import liveness
 from archprof.facts.records import Cost, Op, Profile
 from archprof.units import Unit
@@ -29,108 +27,6 @@ from archprof.units import Unit
 if TYPE_CHECKING:
     from archprof.analysis.counts import Counts
     from archprof.analysis.view import ProfileView
-
-AddsUp = Literal["sum", "part", "maximum", "ratio", "share", "fact"]
-Bound = Literal["", "unsized", "stopped", "unknown"]
-CountsValue = Callable[["Counts", "Counts"], Value]
-RowValues = Callable[["ProfileView"], Sequence[Any]]
-
-EVERY_GROUPING = ("layer", "stage", "kind", "op")
-BY_ROWS = ("layer", "stage", "kind")
-"""The groupings of rows: what is known of a module call, and not of an op."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One thing that is counted, measured or said.
-
-    Attributes:
-        key: its name in `--columns`, in JSON and in CSV.
-        header: its name at the head of a column.
-        unit: of the raw values.
-        meaning: of the value of a row, in one line.
-        rank: see `Column`; of the layer tables.
-        adds: how a group is made of its parts: "sum", "part" (of such a sum, as its interval), "maximum" (of a call
-            with all that it calls), "ratio" of two sums of the group, "share" of the model's sum, or "fact" (of one
-            row, which no group has).
-        family: columns of one family are read against each other, and print with one prefix.
-        name: in a sentence; left out: the header.
-        label: where the dtype is said elsewhere; left out: the header.
-        whole: its meaning for a whole model; left out: `meaning`.
-        bound: what makes it a lower bound: an op that is "unknown" or a forward that "stopped", the last alone, a
-            parameter that is "unsized", or none of these.
-        by: the groupings that have it as a column.
-        reads: the sums that it is made of.
-        value: of a line, from its sums and those of the model; a fact has none.
-        of_op: what an op adds to the sum.
-        of_cost: the sum read off what some ops cost together, given the dtype of the pass.
-        by_row: the value of each row of a profile, in the order of `Profile.layers`.
-        whole_value: of a whole model, where that is not the sum over its rows.
-        measured: it needs a measurement.
-        trained: it is that of a backward pass, and `None` without one.
-    """
-
-    key: str
-    header: str
-    unit: Unit
-    meaning: str
-    rank: int = 9
-    adds: AddsUp = "fact"
-    family: str = ""
-    name: str = ""
-    label: str = ""
-    whole: str = ""
-    bound: Bound = ""
-    by: tuple[str, ...] = ()
-    reads: tuple[str, ...] = ()
-    value: CountsValue | None = None
-    of_op: Callable[[Op], int] | None = None
-    of_cost: Callable[[Cost, str], Any] | None = None
-    by_row: RowValues | None = None
-    whole_value: Callable[[ProfileView], Any] | None = None
-    measured: bool = False
-    trained: bool = False
-
-    @property
-    def short_label(self) -> str:
-        """Its name where the dtype is said elsewhere."""
-        return self.label or self.header
-
-    @property
-    def column(self) -> Column:
-        """Its column in the layer tables."""
-        return Column(self.key, self.header, self.unit, self.meaning, self.rank, self.family)
-
-    def column_of_model(self, rank: int, **other: Any) -> Column:
-        """Its column in a table with a row for each model; `other` fields are set as given."""
-        said = {"key": self.key, "header": self.header, "unit": self.unit, "meaning": self.whole or self.meaning}
-        return Column(**{**said, "rank": rank, **other})
-
-    @property
-    def short_word(self) -> str:
-        """Its header as it stands inside a line: "params", "MACs"."""
-        return self.header if self.header[1:2].isupper() else self.header.lower()
-
-    @property
-    def word(self) -> str:
-        """Its name inside a sentence: "parameters", "MACs"."""
-        return self.name or self.short_word
-
-    @property
-    def title(self) -> str:
-        """Its name at the start of a line: "Parameters", "MACs"."""
-        return self.word[:1].upper() + self.word[1:]
-
-    def of_model(self, view: ProfileView) -> Any:
-        """The number of a whole model; `None` where it has none."""
-        return self.whole_value(view) if self.whole_value else self.compute(view.total)
-
-    def compute(self, counts: Counts, total: Counts | None = None, *, stopped: bool = False) -> Value:
-        """The value for these sums; `None` for a ratio that rests on a lower bound, for that is no bound."""
-        unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
-        if self.value is None or (self.adds == "ratio" and not unsure.isdisjoint(self.reads)):
-            return None
-        return self.value(counts, counts if total is None else total)
 
 
 def _fact(key: str, header: str, unit: Unit, rank: int, meaning: str, *by: str, **more: Any) -> Metric:
@@ -218,13 +114,13 @@ def _launch_bound(counts: Counts, total: Counts) -> float | None:
 
 
 def _field(key: str, header: str, rank: int, meaning: str) -> Metric:
-    """About receptive fields, which are worked out only when asked for."""
     return _fact(key, header, "text", rank, meaning, "layer", by_row=lambda view: [c[key] for c in view.field_cells])
 
 
 def _peak(key: str, header: str, rank: int, meaning: str, **more: Any) -> Metric:
-    by_row = lambda view: [peak.get(key) for peak in elapsed.collect_peaks(view.profile)]  # noqa: E731
-    return _fact(key, header, "bytes", rank, meaning, "layer", adds="maximum", by_row=by_row, measured=True, **more)
+    read: RowValues = lambda view: [peak.get(key) for peak in view.peaks]  # noqa: E731
+    more = {"unit": "bytes", "adds": "maximum", "by": ("layer",), "by_row": read, "measured": True, **more}
+    return Metric(key, header, meaning=meaning, rank=rank, **more)
 
 
 def _shapes(name: str) -> RowValues:
@@ -254,7 +150,7 @@ METRICS = (
     _fact("layer", "Layer", "path", 0, "path of the module as in state_dict; (own) is what a container's forward did",
           "layer", by_row=_of_layers("path")),
     _fact("stage", "Stage", "text", 0, "spatial size of the outputs in a run of layers", "stage"),
-    _fact("kind", "Kind", "text", 6, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
+    _fact("kind", "Kind", "text", 5, "class of the module", "layer", "kind", by_row=_of_layers("kind")),
     _fact("op", "Op", "text", 0, "aten operator", "op"),
     _fact("call", "Call", "call", 9,
           "0 for the first call of the module, 1 for the next; missing without a call of its own",
@@ -262,23 +158,25 @@ METRICS = (
     _fact("first", "First layer", "path", 7, "first layer of the stage", "stage"),
     _fact("last", "Last layer", "path", 8, "last layer of the stage", "stage"),
     _fact("input", "Input", "shapes", 9, "shapes of the tensors that went in", "layer", by_row=_shapes("inputs")),
-    _fact("output", "Output", "shapes", 3, "shapes of the tensors that came out", "layer", by_row=_shapes("outputs")),
+    _fact("output", "Output", "shapes", 7, "shapes of the tensors that came out", "layer", by_row=_shapes("outputs")),
     _field("rf", "RF", 6, "receptive field: input positions that one output position sees; none if all"),
     _field("rf_stride", "RF step", 9, "effective stride: input positions between neighbouring outputs"),
     _field("rf_padding", "RF pad", 9, "effective padding: positions before the border that the first output sees"),
     _peak("peak_measured", "Peak meas.", 5, "most bytes allocated while the call ran, above those before the pass",
           whole="most bytes allocated above those before the pass"),
+    _peak("peak_predicted", "Peak pred.", 5, "the same, predicted: live bytes on the CPU, the allocator's on a GPU"),
+    _peak("peak_off", "Pred. off", 6, "predicted less measured peak, as a share of the measured one", unit="share"),
     _peak("peak_reserved", "Reserved", 9, "the same of what the caching allocator held"),
     _sum("calls", "Calls", "count", 5, "how often it was called", of_op=lambda op: 1, by=("stage", "kind", "op"),
          by_row=lambda view: [int(layer.call is not None) for layer in view.profile.layers]),
-    _owned("params", "Params", "count", 2, "parameters, each tensor once, at its first owner",
+    _owned("params", "Params", "count", 3, "parameters, each tensor once, at its first owner",
            name="parameters", whole="parameters"),
     _owned("trainable", "Trainable", "count", 9, "parameters that require a gradient"),
     _owned("buffers", "Buffers", "count", 10, "elements of registered buffers, such as running means"),
     _owned("param_bytes", "Param. bytes", "bytes", 9, "size of the parameters in their own dtypes"),
     _work("macs", "MACs", 1, "multiply-accumulates in convolutions and matrix products, forward",
           _in_phase("forward", "macs"), whole="multiply-accumulates of one forward"),
-    _work("flops", "FLOPs", 4, "floating-point operations, forward: 2 x MACs and all other arithmetic",
+    _work("flops", "FLOPs", 8, "floating-point operations, forward: 2 x MACs and all other arithmetic",
           _in_phase("forward", "flops"), whole="floating-point operations of one forward"),
     _work("backward_macs", "Bwd MACs", 4, "MACs of the backward pass (--train)",
           _in_phase("backward", "macs"), trained=True),
@@ -286,12 +184,12 @@ METRICS = (
           _in_phase("backward", "flops"), trained=True),
     _sum("activation", "Act", "count", 9, "elements of new output storage in the forward pass", bound="stopped",
          **_read_costs(lambda cost, traced: cost.activation_elements)),
-    _activation("activation_bytes", "Act size", 5, "activation memory in the dtype of the pass"),
-    _activation("act_fp32", "Act fp32", 5, "activation memory, had the pass run in float32", "float32"),
-    _activation("act_fp16", "Act fp16", 7, "activation memory, had the pass run in float16", "float16"),
-    _activation("act_bf16", "Act bf16", 7, "activation memory, had the pass run in bfloat16", "bfloat16"),
-    _share("share_macs", "macs", "MACs", 8, "share of the model's MACs", EVERY_GROUPING),
-    _share("share_params", "params", "Params", 8, "share of the model's parameters", BY_ROWS),
+    _activation("activation_bytes", "Act size", 6, "activation memory in the dtype of the pass"),
+    _activation("act_fp32", "Act fp32", 6, "activation memory, had the pass run in float32", "float32"),
+    _activation("act_fp16", "Act fp16", 9, "activation memory, had the pass run in float16", "float16"),
+    _activation("act_bf16", "Act bf16", 6, "activation memory, had the pass run in bfloat16", "bfloat16"),
+    _share("share_macs", "macs", "MACs", 2, "share of the model's MACs", EVERY_GROUPING),
+    _share("share_params", "params", "Params", 3, "share of the model's parameters", BY_ROWS),
     _sum("ops", "Ops", "count", 9, "aten ops that were dispatched", of_op=lambda op: 1, bound="stopped", by=BY_ROWS),
     _sum("bytes_moved", "Moved", "bytes", 9, "bytes that the ops read and wrote, unfused", bound="stopped",
          of_op=lambda op: op.bytes_moved),
@@ -316,9 +214,15 @@ METRICS = (
            by=BY_ROWS, reads=("eager", "kernel"), value=_launch_bound, measured=True),
     _sum("n_kernels", "Launches", "count", 7, "GPU kernels that it runs in a pass", by_row=_count_kernels,
          measured=True),
+    *(Metric(**{"by": BY_ROWS, **said}) for said in predicted.COLUMNS),
+    *(_fact(*said, "layer", adds=adds, by_row=by_row) for said, adds, by_row in probed.PROBED_COLUMNS),
+    Metric("vanishing", "First/last grad", "number", "gradient by weight, of the first weight by the last (probe)",
+           whole_value=lambda view: probed.measure_vanishing(view.profile)),
     Metric("peak", "Peak", "bytes", "most bytes live at once", adds="maximum", name="peak memory", bound="stopped",
            by_row=lambda view: liveness.split_peak_by_layer(view.profile),
            whole_value=lambda view: liveness.compute_peak_bytes(view.profile)),
+    Metric("memory", "Memory", "bytes", "of a GPU that it needs, as predicted", adds="maximum", bound="unknown",
+           whole_value=lambda view: view.predict_memory().needed_bytes.value),
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",
@@ -345,3 +249,16 @@ def find_model_bounds(profile: Profile) -> frozenset[str]:
     """The metrics of a whole model that are lower bounds."""
     unknown = profile.lacks_calls or any(op.status == "unknown" for op in profile.ops)
     return find_lower_bounds(unknown=unknown, stopped=profile.failure is not None, unsized=bool(profile.unsized))
+
+
+def compute_value(metric: Metric, counts: Counts, total: Counts | None = None, *, stopped: bool = False) -> Value:
+    """The value for these sums; `None` for a ratio that rests on a lower bound, for that is no bound."""
+    unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
+    if metric.value is None or (metric.adds == "ratio" and not unsure.isdisjoint(metric.reads)):
+        return None
+    return metric.value(counts, counts if total is None else total)
+
+
+def measure_model(metric: Metric, view: ProfileView) -> Any:
+    """The number of a whole model; `None` where it has none."""
+    return metric.whole_value(view) if metric.whole_value else compute_value(metric, view.total)

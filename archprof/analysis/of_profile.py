@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archprof.analysis.receptive import fields
 from archprof.analysis.table import Table
 from archprof.analysis.tables import layers
-from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile
 
-NOTEBOOK_ROWS = 60
-"""A notebook cell shows no more rows than this."""
+if TYPE_CHECKING:
+    from archprof.analysis.network.strip import Network
 
 
 def table(profile: Profile, **options: Any) -> Table:
@@ -19,12 +18,11 @@ def table(profile: Profile, **options: Any) -> Table:
     return layers.tabulate_layers(profile, **options)
 
 
-def notebook_table(profile: Profile) -> Table:
-    """The table of a notebook cell: of the outer layers, or the largest ones, where there are too many."""
-    view = ProfileView(profile)
-    tables = (layers.tabulate_layers(view, depth=depth) for depth in (None, 2))
-    fits = (shown for shown in tables if len(shown.rows) <= NOTEBOOK_ROWS)
-    return next(fits, None) or layers.tabulate_layers(view, top=NOTEBOOK_ROWS - 1)
+def graph(profile: Profile, depth: int | None = None) -> Network:
+    """The network along its length; the options are those of `archprof.analysis.network.network.build_network`."""
+    from archprof.analysis.network.network import build_network
+
+    return build_network(profile, depth=depth)
 
 
 def receptive_fields(profile: Profile) -> list[dict[str, Any]]:

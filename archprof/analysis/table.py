@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
 
 from archprof import units
 from archprof.units import Unit
@@ -29,6 +29,7 @@ class Column:
         rank: the highest is the first to go when the page is too narrow; 0 always stays.
         family: columns of one family print with the same prefix; "" = a family of its own.
         is_ratio: it sets other columns against each other.
+        is_sum: its values add up to its total, so that each is a share of that.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Column:
     rank: int = 1
     family: str = ""
     is_ratio: bool = False
+    is_sum: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -72,12 +74,27 @@ class Row:
     stages: tuple[str, ...] = ()
 
 
+class OutlinedRow(NamedTuple):
+    """A row of a table that opens and closes: see `archprof.analysis.tables.fold.OutlineRow`."""
+
+    row: Row
+    at: int | None
+    hidden: bool = False
+    small: bool = False
+    times: int = 1
+
+
 @dataclass(frozen=True)
 class Table:
     """The answer to one question. `notes` are the lines to print under it.
 
     The rows that are no subtotals add up to `total`; only they go into data formats (CSV, JSON, a frame),
     so that the sum of a column there is its total.
+
+    Attributes:
+        folded: what a reader sees in place of many `rows`: equal ones told once. They add up to `total` too.
+        outline: the rows as they open and close on a page, with the sums that close them away; none: as they are.
+        fold_notes: the lines that then stand under it.
     """
 
     title: str
@@ -85,11 +102,25 @@ class Table:
     rows: tuple[Row, ...]
     total: Row | None = None
     notes: tuple[str, ...] = ()
+    folded: tuple[Row, ...] = ()
+    outline: tuple[OutlinedRow, ...] = ()
+    fold_notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """No value is a lower bound."""
         return not any(row.bounds for row in self.lines())
+
+    @property
+    def shown(self) -> Table:
+        """The table as a reader first sees it."""
+        if not self.folded:
+            return self
+        return replace(self, rows=self.folded, folded=(), notes=(*self.fold_notes, *self.notes))
+
+    def unfolded(self) -> Table:
+        """The table with every row, for a reader too."""
+        return replace(self, folded=())
 
     def lines(self) -> Iterator[Row]:
         """Every row, then the total."""
@@ -111,13 +142,22 @@ class Table:
     def scales(self) -> list[units.UnitScale | None]:
         """How each column prints, `None` for one that holds no numbers: one prefix for rows and total."""
         values: dict[str, list[Any]] = {}
+        totals: dict[str, list[Any]] = {}
         for i, column in enumerate(self.columns):
-            printed = [row.below_resolution.get(column.key, row.cells[i]) for row in self.lines()]
-            values.setdefault(column.family or column.key, []).extend(printed)
-        return [
-            units.choose_unit_scale(values[column.family or column.key], column.unit) if column.numeric else None
-            for column in self.columns
-        ]
+            family = column.family or column.key
+            values.setdefault(family, []).extend(
+                row.below_resolution.get(column.key, row.cells[i]) for row in self.lines()
+            )
+            totals.setdefault(family, []).append(self.total.cells[i] if self.total and column.is_sum else None)
+        return [self._scale(column, values, totals) if column.numeric else None for column in self.columns]
+
+    def _scale(self, column: Column, values: dict[str, list[Any]], totals: dict[str, list[Any]]) -> units.UnitScale:
+        """By the largest total of its family, where what it holds adds up."""
+        family = column.family or column.key
+        largest = max((total for total in totals[family] if total), default=None)
+        if largest is None or column.unit not in ("count", "bytes"):
+            return units.choose_unit_scale(values[family], column.unit)
+        return units.choose_total_scale(largest, column.unit)
 
     def to_frame(self) -> Any:
         """The rows that add up as a pandas DataFrame, raw; shapes are tuples, and what is missing stays `None`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts, count_rows, sum_counts
@@ -20,6 +21,10 @@ from archprof.facts import liveness
 from archprof.facts.records import Layer, Profile
 from archprof.facts.steps import find_steady_storages
 from archprof.models import registry
+
+if TYPE_CHECKING:
+    from archprof.analysis.predicted_peaks import PeakCells
+    from archprof.predicting.memory import MemoryPrediction
 
 ROW_COUNTS = ("params", "buffers", "macs", "flops", "activation", "unknown")
 """A container gets a row of its own when its own work has any of these."""
@@ -109,6 +114,19 @@ class ProfileView:
         """The receptive field of each row as the layer table prints it, by column key."""
         return [fields.field_cells(field) for field in self.fields]
 
+    @cached_property
+    def peaks(self) -> list[PeakCells]:
+        """Of each row, measured and predicted."""
+        from archprof.analysis.predicted_peaks import collect_peaks
+
+        return collect_peaks(self.profile)
+
+    def predict_memory(self, device: str | None = None) -> MemoryPrediction:
+        """What it would take on a GPU of that name in the catalogue; `None`: on any."""
+        from archprof.predicting import memory, workspaces  # which few tables ask for
+
+        return memory.predict_memory(self.profile, workspaces.choose_workspaces(device))
+
     @property
     def widest_row(self) -> int | None:
         """The layer where most is seen before anything sees all; `None` when nothing has a field."""
@@ -135,12 +153,6 @@ class ProfileView:
     def live_bytes(self) -> list[int]:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
         return liveness.sum_live_bytes(find_steady_storages(self.profile), len(self.profile.ops))
-
-    @cached_property
-    def live_activation_bytes(self) -> list[int]:
-        """The activations among them."""
-        made = (one for one in self.profile.storages if one.role == "activation")
-        return liveness.sum_live_bytes(made, len(self.profile.ops))
 
     @property
     def image_positions(self) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from archprof import files
 from archprof.budgets import pyproject, verdicts
-from archprof.budgets.limits import LATENCY_KEY, LIMITABLE_METRICS
+from archprof.budgets.limits import LATENCY_KEY, LIMITABLE_METRICS, limit_to_device
 from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
 from archprof.errors import TraceError, UnknownName, UsageError
@@ -27,6 +28,7 @@ def check_models(
     inputs: Any = None,
     request: PassRequest = PLAIN_PASS,
     how: MeasureRequest | None = None,
+    device: str | None = None,
     folder: str | Path = ".",
 ) -> tuple[Verdict, ...]:
     """Trace each model and hold it against its limits: one verdict per model, in order.
@@ -43,6 +45,8 @@ def check_models(
         inputs: see `archprof.profile`.
         request: of the pass; what differs from the default in it was said.
         how: to measure a model whose latency has a limit.
+        device: of the catalogue, whose memory is a limit, too, and on which a limited latency is predicted, unless it
+            is to be measured.
         folder: where to look for pyproject.toml, and above it.
 
     Raises:
@@ -50,16 +54,18 @@ def check_models(
         ArchprofError: a model cannot be traced.
     """
     options = {"input": inputs, **request.list_changes(), "measure": how and how.device}
+    options = {key.replace("_", "-"): value for key, value in options.items()} | {"device": device}
     said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
     jobs = _jobs(models, said | _limits(limits or {}), pyproject.read_settings(Path(folder)))
+    jobs = [replace(job, limits=limit_to_device(job.limits, job.device, predicts=_predicts(job))) for job in jobs]
     for job in jobs:
         if not job.limits and job.baseline is None:
             raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")
-        if _limits_latency(job) and "measure" not in job.options and not _saved(job):
+        if _limits_latency(job) and "measure" not in job.options and not _saved(job) and not _predicts(job):
             raise UsageError(
                 f"A limit of latency needs a measured profile, and {_name(job)} is only counted.",
-                "It can be measured on the CPU or on a GPU.",
-                "Add --measure cpu or --cuda, or name a profile saved with it.",
+                "It can be measured on the CPU or on a GPU, or predicted on a device.",
+                "Add --measure cpu, --cuda or --device t4, or name a profile saved with it.",
             )
     return tuple([_verdict(job) for job in jobs])
 
@@ -113,6 +119,11 @@ def _limits_latency(job: CheckJob) -> bool:
     return any(limit.metric == LATENCY_KEY for limit in job.limits)
 
 
+def _predicts(job: CheckJob) -> bool:
+    """Its latency is that predicted on its device: one is named, and nothing is to be measured."""
+    return _limits_latency(job) and job.device is not None and "measure" not in job.options
+
+
 def _saved(job: CheckJob) -> bool:
     return files.is_profile_path(job.model)
 
@@ -122,9 +133,10 @@ def _verdict(job: CheckJob) -> Verdict:
     baseline = None if job.baseline is None else store.load(job.baseline)
     options = {"inputs": None, "measure": None, **job.options}
     inputs, device = options.pop("inputs"), options.pop("measure")
-    how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) else None
+    predicts = _predicts(job)
+    how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) and not predicts else None
     try:
-        profile = count_or_measure(job.model, inputs, PassRequest(**options), how)
+        profile = count_or_measure(job.model, inputs, PassRequest(**options), how, job.device if predicts else None)
     except TraceError as error:
         if baseline is not None or not all(LIMITABLE_METRICS[limit.metric].bound == "unsized" for limit in job.limits):
             raise

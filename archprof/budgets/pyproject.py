@@ -32,6 +32,7 @@ LIMIT_KEYS = tuple(f"max-{metric}" for metric in LIMITABLE_METRICS)
 
 SHARED_KEYS = {
     **dict.fromkeys(LIMIT_KEYS, "a text or a whole number"),
+    "device": "a text",
     "tolerance": "a text or a number",
     "allow-incomplete": "true or false",
 }
@@ -44,9 +45,16 @@ TRACING_KEYS = {
     "train": "true or false",
     "causal": "a text",
     "amp": "a text",
+    "optimizer": "a text",
+    "accumulate": "a whole number",
+    "set-to-none": "true or false",
+    "checkpoint": "a text or a list of texts",
     "measure": "a text",
 }
 """How a model is traced, and where it is measured if its latency has a limit, as on the command line."""
+
+OPTION_NAMES = {"input": "inputs", "set-to-none": "set_to_none"}
+"""What those are called in Python that have another name there."""
 
 MODEL_KEYS = {"model": "a text", **TRACING_KEYS, **SHARED_KEYS, "baseline": "a text"}
 """What `[[tool.archprof.check]]` may say of one model."""
@@ -62,6 +70,7 @@ class CheckJob:
         limits: one per metric.
         baseline: path of a saved profile.
         tolerance, allow_incomplete: see `archprof.budgets.verdicts.check_profile`.
+        device: whose memory is a limit, too.
     """
 
     model: Any
@@ -70,6 +79,7 @@ class CheckJob:
     baseline: str | None = None
     tolerance: Fraction = Fraction(0)
     allow_incomplete: bool = False
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +186,7 @@ def build_job(model: Any, said: Mapping[str, Any], under: CheckJob, where: str =
             source = f"{where}: {key} = {value}" if where else f"{key} {value}"
             metric = key.removeprefix("max-")
             limits[metric] = parse_limit(metric, str(value), source)
-    options = {"inputs" if key == "input" else key: said[key] for key in TRACING_KEYS if key in said}
+    options = {OPTION_NAMES.get(key, key): said[key] for key in TRACING_KEYS if key in said}
     return CheckJob(
         model=model,
         options={**under.options, **options},
@@ -184,6 +194,7 @@ def build_job(model: Any, said: Mapping[str, Any], under: CheckJob, where: str =
         baseline=said.get("baseline", under.baseline),
         tolerance=parse_tolerance(said["tolerance"]) if "tolerance" in said else under.tolerance,
         allow_incomplete=said.get("allow-incomplete", under.allow_incomplete),
+        device=said.get("device", under.device),
     )
 
 

@@ -1,7 +1,8 @@
 """Whether a model costs no more than it may: limits and a baseline against a profile.
 
 All counts and sizes are whole numbers and a tolerance is a fraction, so a value on its limit is on it exactly. A
-latency is held against its limit by its median; the interval is said where the limit lies inside it.
+latency is held against its limit by its median, predicted memory by its value; where the limit lies inside the interval
+of either, that is said.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ from typing import Literal
 
 from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.metrics import Metric
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.phrases import tenths_of_percent
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
-from archprof.budgets.limits import LIMITABLE_METRICS, Limit, limits_from_baseline, measure_total, split_by_layer
+from archprof.budgets.limits import (
+    LIMITABLE_METRICS,
+    MEMORY_KEY,
+    Limit,
+    limits_from_baseline,
+    measure_total,
+    split_by_layer,
+)
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.units import Unit
@@ -38,8 +48,9 @@ class LimitCheck:
         value: what is; a lower bound if `bound`.
         is_lower_bound: the profile does not hold everything that counts.
         status: a value that is a lower bound under its limit is neither kept nor broken.
-        largest_layers: the layers that contribute most, by path, where the limit is not kept.
-        interval: the interval of a measured value, where the limit lies inside it.
+        largest_layers: the layers that contribute most, by path, where the limit is not kept; of memory, categories.
+        interval: the interval of a measured or predicted value, where the limit lies inside it.
+        low, high: of such a value, wherever the limit lies, in base units; `None`: of a counted one, and not known.
     """
 
     limit: Limit
@@ -48,10 +59,22 @@ class LimitCheck:
     status: Status
     largest_layers: tuple[tuple[str, float], ...] = ()
     interval: str = ""
+    low: float | None = None
+    high: float | None = None
 
     @property
     def metric(self) -> Metric:
         return LIMITABLE_METRICS[self.limit.metric]
+
+    @property
+    def word(self) -> str:
+        """Its name inside a sentence; a predicted time has another one than a measured one."""
+        return f"predicted {self.metric.word}" if self.limit.predicts_latency else self.metric.word
+
+    @property
+    def is_close(self) -> bool:
+        """It is predicted, and its interval reaches to both sides of the limit."""
+        return bool(self.interval) and (self.limit.predicts_latency or not self.metric.measured)
 
     @property
     def over(self) -> float | None:
@@ -118,7 +141,7 @@ COLUMNS = (
     Column("over", "Over by", "text", "value - limit where the limit is broken, and as a share of the limit", 0),
     Column("change", "Change", "text", "the value against the baseline, as a share of it", 1),
     Column("source", "Set by", "text", "where the limit comes from", 2),
-    Column("verdict", "Verdict", "text", "ok, broken, or unknown where the value is a lower bound", 0),
+    Column("verdict", "Verdict", "text", "ok, broken, or unknown where the value is a lower bound; how sure", 0),
 )
 """Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `LimitCheck`."""
 
@@ -156,29 +179,60 @@ def check_profile(
 
 def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
     metric, profile = LIMITABLE_METRICS[limit.metric], view.profile
-    value = measure_total(metric, view)
+    value, low, high = _read_total(view, limit)
     bound = metric.key in view.bounds or (metric.measured and profile.failure is not None)
-    between = _between(view, limit) if metric.measured else ""
+    bound = bound or (limit.predicts_latency and not profile.totals.complete)
+    between = _say_interval(view, limit, low, high)
     if value <= limit.most and not bound:
-        return LimitCheck(limit, value, bound, "ok", interval=between)
+        return LimitCheck(limit, value, bound, "ok", (), between, low, high)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
-    return LimitCheck(limit, value, bound, status, _largest(view, metric) if status == "broken" else (), between)
+    largest = _largest(view, limit) if status == "broken" else ()
+    return LimitCheck(limit, value, bound, status, largest, between, low, high)
 
 
-def _between(view: ProfileView, limit: Limit) -> str:
-    time = view.time
-    return elapsed.show_interval(time) if time and time.low < limit.most < time.high else ""
+def _read_total(view: ProfileView, limit: Limit) -> tuple[float, float | None, float | None]:
+    """The number that a limit is about, and between what it lies if it is measured or predicted."""
+    if limit.metric == MEMORY_KEY:
+        return view.predict_memory(limit.device).needed_bytes
+    if limit.predicts_latency and view.profile.prediction is not None:
+        return view.profile.prediction.whole
+    metric = LIMITABLE_METRICS[limit.metric]
+    value = measure_total(metric, view)
+    return (value, view.time.low, view.time.high) if metric.measured and view.time else (value, None, None)
 
 
-def _largest(view: ProfileView, metric: Metric) -> tuple[tuple[str, float], ...]:
-    """The layers that contribute most, all calls of one together."""
+def _say_interval(view: ProfileView, limit: Limit, low: float | None, high: float | None) -> str:
+    """Where the limit lies inside it: `[1.36, 3.40] GiB`."""
+    if low is None or high is None or not low <= limit.most < high:
+        return ""
+    if limit.predicts_latency:
+        return elapsed.show_interval(PredictedTime(high, low, high))
+    if limit.metric != MEMORY_KEY:
+        return elapsed.show_interval(view.time) if view.time and low < limit.most else ""
+    scale = units.choose_unit_scale([high], "bytes")
+    return f"[{scale.format(low)}, {scale.format(high)}] {scale.symbol}"
+
+
+def _largest(view: ProfileView, limit: Limit) -> tuple[tuple[str, float], ...]:
+    """What contributes most: layers, or categories of memory, most of which may be no layer's."""
+    is_memory = limit.metric == MEMORY_KEY
+    sums = view.predict_memory(limit.device).peak.categories if is_memory else _sum_by_path(view, limit)
+    found = sorted(((name, value) for name, value in sums.items() if value), key=lambda item: -item[1])
+    return tuple(found[:MAX_NAMED_LAYERS])
+
+
+def _sum_by_path(view: ProfileView, limit: Limit) -> dict[str, float]:
+    """All calls of a layer together."""
     sums: dict[str, float] = {}
-    for layer, value in zip(view.profile.layers, split_by_layer(metric, view), strict=True):
+    for layer, value in zip(view.profile.layers, split_by_layer(_find_metric(limit), view), strict=True):
         path = layer.path or "(model)"
         sums[path] = sums.get(path, 0) + value
-    return tuple(
-        sorted(((path, value) for path, value in sums.items() if value), key=lambda item: -item[1])[:MAX_NAMED_LAYERS]
-    )
+    return sums
+
+
+def _find_metric(limit: Limit) -> Metric:
+    """What a limit is about: of a predicted latency, that."""
+    return METRIC_BY_KEY["predicted"] if limit.predicts_latency else LIMITABLE_METRICS[limit.metric]
 
 
 def _same_pass(profile: Profile, baseline: Profile) -> None:
@@ -204,13 +258,13 @@ def _asked(profile: Profile) -> tuple[str, str, str]:
 def _row(check: LimitCheck, keys: list[str]) -> Row:
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
     cells = {
-        "metric": check.metric.word,
+        "metric": check.word,
         "value": f"at least {value}" if check.is_lower_bound else value,
         "limit": most,
         "over": _over(check),
         "change": None if check.change is None else tenths_of_percent(check.change, signed=True),
         "source": check.limit.source,
-        "verdict": check.status,
+        "verdict": f"{check.status}, too close to say" if check.is_close else check.status,
     }
     return Row(tuple(cells[key] for key in keys), bounds=frozenset({"value", "over"} if check.is_lower_bound else ()))
 
@@ -225,7 +279,7 @@ def _over(check: LimitCheck) -> str | None:
 
 def _improved(checks: Iterable[LimitCheck]) -> list[str]:
     """A line for what is below its baseline."""
-    below = [(check.metric.word, check.change) for check in checks if check.status == "ok" and check.change]
+    below = [(check.word, check.change) for check in checks if check.status == "ok" and check.change]
     better = [f"{header} {tenths_of_percent(change)}" for header, change in below if change < 0]
     return [f"Below the baseline: {', '.join(better)}: update the baseline?"] if better else []
 
@@ -233,9 +287,10 @@ def _improved(checks: Iterable[LimitCheck]) -> list[str]:
 def describe_check(check: LimitCheck) -> str:
     """How the value stands to its limit and, where that is broken, by how much and where it sits."""
     value, most = _amounts(check.value, check.limit.most, check.metric.unit)
-    text = f"{check.metric.word}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
+    text = f"{check.word}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
     if check.interval:
-        text += f" inside its interval {check.interval}: measure again to be sure"
+        advice = "too close to say" if check.is_close else "measure again to be sure"
+        text += f" inside its interval {check.interval}: {advice}"
     if check.status == "ok":
         return f"{text}."
     if check.over is None:

@@ -13,14 +13,18 @@ from archprof.cli.check import check
 from archprof.cli.compare import compare
 from archprof.cli.devices import devices
 from archprof.cli.epoch import epoch
+from archprof.cli.graph import graph
 from archprof.cli.guide import guide
 from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import write_text
+from archprof.cli.predict import predict
+from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
 from archprof.cli.table import table
+from archprof.cli.train import train
 from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
@@ -33,12 +37,16 @@ app = typer.Typer(
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 app.command()(table)
+app.command()(graph)
 app.command()(compare)
 app.command()(whatif)
 app.command()(inputs)
 app.command(cls=CommandWithLimits)(fit)
 app.command()(memory)
+app.command()(predict)
 app.command()(report)
+app.command()(probe)
+app.command()(train)
 app.command()(epoch)
 app.command()(calibrate)
 app.command(cls=CommandWithLimits)(check)

@@ -33,7 +33,12 @@ def check(
     max_flops: options.Limit = None,
     max_activation: options.Limit = None,
     max_peak: options.Limit = None,
+    max_memory: options.Limit = None,
     max_latency: options.Limit = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its memory is a limit, and --max-latency is predicted on it: h100, 4090."),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="x.json", help="A saved profile that may not be exceeded.")
     ] = None,
@@ -48,6 +53,10 @@ def check(
     dtype: options.Dtype = None,
     train: options.Train = False,
     amp: options.Amp = None,
+    optimizer: options.Optimizer = None,
+    accumulate: options.Accumulate = 1,
+    set_to_none: options.SetToNone = True,
+    checkpoint: options.Checkpoint = None,
     causal: options.Causal = "full",
     measure: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Where to measure the latency that is limited: cpu or cuda.")
@@ -65,7 +74,9 @@ def check(
                 models or (), inputs=input or None, batch=batch, dtype=dtype, train=train, causal=causal,
                 amp=amp, baseline=baseline, tolerance=tolerance, allow_incomplete=allow_incomplete or None,
                 measure=options.choose_device(measure, cuda), max_params=max_params, max_macs=max_macs,
-                max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_latency=max_latency,
+                max_flops=max_flops, max_activation=max_activation, max_peak=max_peak, max_memory=max_memory,
+                max_latency=max_latency, device=device, optimizer=optimizer, accumulate=accumulate,
+                set_to_none=set_to_none, checkpoint=checkpoint or (),
             )  # fmt: skip
         write_text(render_verdicts(verdicts, form, output), output)
         if form == "github":

@@ -20,6 +20,7 @@ from archprof.cli.output import (
 from archprof.cli.progress import show_waiting
 from archprof.cli.report import render_report_page
 from archprof.facts.request import PassRequest, request_measurement
+from archprof.measuring.profiles import validate_device
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
@@ -40,6 +41,7 @@ def compare(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
+    device: options.Device = None,
     by: Annotated[str, typer.Option(help="Align rows by path, by stage, or by what fits (auto).")] = "auto",
     layers: Annotated[bool, typer.Option("--layers", help="Print the aligned layers too.")] = False,
     convention: options.Convention = other_tools.OWN_CONVENTION,
@@ -54,10 +56,11 @@ def compare(
         form = choose_format(format, output, PAGE_SUFFIXES)
         comparison.validate_comparison(len(models), by=by)
         other_tools.validate_convention(convention, form, train=train)
+        validate_device(device)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
-        shown, ended = profiles.profile_each(models, input, request, how)
+        shown, ended = profiles.profile_each(models, input, request, how, device)
         if form == "html":
             write_text(render_report_page(shown), output)
         else:

@@ -24,15 +24,15 @@ def memory(
     train: options.Train = False,
     amp: options.Amp = None,
     optimizer: options.Optimizer = None,
-    accumulate: Annotated[
-        int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")
-    ] = 1,
-    set_to_none: Annotated[
-        bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
-    ] = True,
+    accumulate: options.Accumulate = 1,
+    set_to_none: options.SetToNone = True,
+    checkpoint: options.Checkpoint = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whether it fits there: h100, 4090, a100-40; all: on every GPU.")
     ] = None,
+    advise: Annotated[
+        bool, typer.Option("--advise", help="What would lower it most, each change traced and predicted again.")
+    ] = False,
     format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
@@ -45,6 +45,7 @@ def memory(
                 model, options.add_arguments(input, arg) or None, batch=batch, dtype=dtype, train=train,
                 set=options.parse_lengths(settings), phase=phase, context=context, optimizer=optimizer,
                 accumulate=accumulate, set_to_none=set_to_none, device=device, amp=amp,
+                checkpoint=checkpoint or (), advise=advise,
             )  # fmt: skip
         if form == "json":
             write_text(answer.to_json(), output)

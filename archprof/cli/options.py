@@ -66,6 +66,17 @@ Optimizer = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With --train: a class of torch.optim, as adamw or sgd(momentum=0.9)."),
 ]
+Accumulate = Annotated[int, typer.Option(metavar="N", help="Passes whose gradients are added up before a step.")]
+SetToNone = Annotated[
+    bool, typer.Option("--set-to-none/--keep-grads", help="Gradients are dropped after a step, or zeroed and kept.")
+]
+Checkpoint = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="With --train: paths of blocks that run under torch.utils.checkpoint, as 'layer?.*'. Repeatable.",
+    ),
+]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,
@@ -78,7 +89,10 @@ By = Annotated[str, typer.Option(help="Rows: layer, stage, kind or op.")]
 Depth = Annotated[int | None, typer.Option(help="Fold layers deeper than this.")]
 Columns = Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Columns to show; `help` lists them all.")]
 Sort = Annotated[str | None, typer.Option(metavar="KEY", help="Sort by a column, largest first.")]
-Top = Annotated[int | None, typer.Option(help="Only the largest rows (by MACs, or by --sort).")]
+Top = Annotated[
+    int | None, typer.Option(help="Only the largest rows: by --sort, the first number of --columns, or MACs.")
+]
+All = Annotated[bool, typer.Option("--all", help="Every row: nothing folded, where there are more than 25.")]
 Batches = Annotated[
     str,
     typer.Option(
@@ -102,6 +116,12 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME|x.json", help="Predict its time on this one, too: t4, 4090, h100 (archprof devices)."
+    ),
+]
 FormatName = Annotated[
     str | None,
     typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),

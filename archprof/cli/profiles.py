@@ -10,6 +10,7 @@ from archprof import files
 from archprof.cli.progress import show_progress, show_waiting
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
 from archprof.facts.request import AUTO_BATCH, PLAIN_PASS, MeasureRequest, PassRequest
+from archprof.measuring.profiles import predict_if_asked
 from archprof.tracing.profile import profile_model
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ Ended = ArchprofError | KeyboardInterrupt | None
 
 
 def profile_each(
-    models: Iterable[str], inputs: list[str] | None, request: PassRequest, how: MeasureRequest | None
-) -> tuple[list[Profile], Ended]:
-    """The profile of each MODEL, measured if so asked and possible; a saved one is read as it is.
+    models: Iterable[str], inputs: list[str] | None, request: PassRequest, how: MeasureRequest | None,
+    device: str | None = None,
+) -> tuple[list[Profile], Ended]:  # fmt: skip
+    """The profile of each MODEL, measured if so asked and possible, and predicted on a device; a saved one is read.
 
     Where measuring is not possible, the counted profiles are there, with the error; after Ctrl-C, the rest is counted.
     """
@@ -31,27 +33,28 @@ def profile_each(
     ended: Ended = None
     for model in models:
         if files.is_profile_path(model):
-            profile, end = profile_one(model, None, PLAIN_PASS, None)
+            profile, end = profile_one(model, None, PLAIN_PASS, None, device)
         else:
-            profile, end = profile_one(model, inputs, request, None if ended else how)
+            profile, end = profile_one(model, inputs, request, None if ended else how, device)
         profiles.append(profile)
         ended = ended or end
     return profiles, ended
 
 
 def profile_one(
-    model: str, inputs: list[str] | None, request: PassRequest, how: MeasureRequest | None
+    model: str, inputs: list[str] | None, request: PassRequest, how: MeasureRequest | None, device: str | None = None
 ) -> tuple[Profile, Ended]:
     """The profile of one MODEL, and how the command ends for it."""
     try:
         profile = count_model(model, inputs, request) if how is None else measure_model(model, inputs, request, how)
-        return profile, find_interruption(profile)
+        return predict_if_asked(profile, device, how), find_interruption(profile)
     except UsageError:
         raise
     except ArchprofError as problem:
         if how is None:
             raise
-        return count_model(model, inputs, request), problem  # raises what is wrong with the model itself
+        counted = count_model(model, inputs, request)
+        return predict_if_asked(counted, device, how), problem  # raises what is wrong with the model itself
 
 
 def find_interruption(profile: Profile | None) -> KeyboardInterrupt | None:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,21 +19,26 @@ from archprof.facts.request import PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
+    from archprof.sweeping.trials import Trial
 
 Plotly = Literal["gzip", "inline", "none"]
-PLOTLY_EMBEDDINGS = ("gzip", "inline", "none")
 
 
 def report(
-    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="One or more MODELs; see `table --help`.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train."
+        ),
+    ],
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE.html", help="The page; it needs no other file and no network."),
     ],
     title: Annotated[str | None, typer.Option(help="Its title; the names of the models if not given.")] = None,
     plotly: Annotated[
-        str, typer.Option(help="How plotly is embedded: gzip (2 MB), inline (5 MB), or none (drawings only).")
-    ] = "gzip",
+        bool, typer.Option("--plotly", help="Add plotly (2 MB), which zooms; the drawn pictures need none.")
+    ] = False,
     input: options.Input = None,
     settings: options.Lengths = None,
     phase: options.Phase = None,
@@ -49,42 +54,59 @@ def report(
     compile: options.Compile = False,
     device: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME|x.json", help="Draw the roof of this device: of the catalogue, or made by calibrate."
-        ),
+        typer.Option(metavar="NAME|x.json", help="Predict times on this device; of what was measured, draw its roof."),
     ] = None,
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
     from archprof.facts.ran import Ran
-    from archprof.predicting import devices, roofline
+    from archprof.predicting import roofline
+    from archprof.predicting.runs import choose_one_device
+    from archprof.sweeping import trials
 
     with error_boundary(debug):
-        if plotly not in PLOTLY_EMBEDDINGS:
-            raise UsageError(f"Plotly cannot be embedded as {plotly!r}.", f"Allowed: {', '.join(PLOTLY_EMBEDDINGS)}.")
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
-        known = None if device is None else devices.resolve_device(device)
+        if any(map(files.is_run_path, models)):
+            write_text(render_run_alone(models, title), output)
+            return
+        known = None if device is None else choose_one_device(device).device
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
         if known is not None and how is not None:
             roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
-        lengths = options.parse_lengths(settings)
-        request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
+        request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how)
+        with show_waiting("Trying out rewrites"):
+            tried = trials.try_rewrites(models, input, shown, request)
         with show_waiting("Drawing the page"):
-            page = render_report_page(shown, title=title, plotly=cast(Plotly, plotly), device=device)
+            embedding: Plotly = "gzip" if plotly else "none"
+            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried)
         write_text(page, output)
         profiles.end_with(ended)
 
 
+def render_run_alone(models: Sequence[str], title: str | None) -> str:
+    """The page about the run of training in a folder."""
+    from archprof.render.page.run_page import render_run
+
+    if len(models) > 1:
+        raise UsageError(f"{len(models)} things were named, and a run has a page of its own.", "One folder of a run.")
+    return render_run(models[0], title)
+
+
 def render_report_page(
-    shown: Sequence[Profile], *, title: str | None = None, plotly: Plotly = "gzip", device: str | None = None
+    shown: Sequence[Profile],
+    *,
+    title: str | None = None,
+    plotly: Plotly = "none",
+    device: str | None = None,
+    tried: Sequence[Trial] = (),
 ) -> str:
     """The page about these profiles, which names the command that made it."""
     from archprof.analysis.report import page
     from archprof.render.page import html
 
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = page.build_report(shown, command=command, title=title, device=device)
+    facts = page.build_report(shown, command=command, title=title, device=device, tried=tried)
     return str(html.render_page(facts, plotly=plotly))

@@ -46,6 +46,9 @@ def fit(
     max_memory: Annotated[
         str | None, typer.Option(metavar="MOST", help="Most memory of a GPU, as predicted, such as 24GiB.")
     ] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="MOST", help="Most time on the device, as predicted, such as 5ms.")
+    ] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="The memory of this device: h100, 4090.")] = None,
     input: options.Input = None,
     batch: options.Batch = 1,
@@ -53,6 +56,7 @@ def fit(
     amp: options.Amp = None,
     train: options.Train = False,
     optimizer: options.Optimizer = None,
+    checkpoint: options.Checkpoint = None,
     format: options.FormatName = None,
     output: options.Output = None,
     debug: options.Debug = False,
@@ -63,7 +67,7 @@ def fit(
         with show_waiting(f"Fitting {model}"):
             found = archprof.fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
-                max_activation=max_activation, max_memory=max_memory, device=device, batch=batch, dtype=dtype, amp=amp,
-                train=train, optimizer=optimizer,
+                max_activation=max_activation, max_memory=max_memory, max_latency=max_latency, device=device,
+                batch=batch, dtype=dtype, amp=amp, train=train, optimizer=optimizer, checkpoint=checkpoint or (),
             )  # fmt: skip
         write_table(found, form, output)

@@ -19,6 +19,7 @@ from archprof.cli.output import (
 from archprof.cli.report import render_report_page
 from archprof.errors import TraceError, UsageError
 from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
+from archprof.measuring.profiles import validate_device
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -40,11 +41,13 @@ def table(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
+    device: options.Device = None,
     by: options.By = "layer",
     depth: options.Depth = None,
     columns: options.Columns = None,
     sort: options.Sort = None,
     top: options.Top = None,
+    all: options.All = False,
     convention: options.Convention = other_tools.OWN_CONVENTION,
     format: options.FormatName = None,
     output: options.Output = None,
@@ -59,10 +62,11 @@ def table(
             write_text(describe_columns(by), None)
             return
         keys = [key.strip() for key in columns.split(",")] if columns else None
-        view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top}
+        view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top, "all": all}
         form = choose_format(format, output, PAGE_SUFFIXES)
         layers.validate_table_options(**view)
         other_tools.validate_convention(convention, form, train=train)
+        validate_device(device)
         inputs = options.add_arguments(input, arg)
         lengths = options.parse_lengths(settings)
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
@@ -71,14 +75,14 @@ def table(
             raise UsageError(
                 f"Batch {batch}{f' in {dtype}' if dtype else ''} was asked for, and nothing to measure.",
                 "A table counts one batch size in one dtype.",
-                "Add --measure cpu or --cuda.",
+                "Add --measure cpu or --cuda; or predict them: archprof predict.",
             )
         asked = PassRequest(train=train, causal=causal, lengths=lengths, phase=phase, context=context, amp=amp)
         grid = [profiles.vary(asked, how, size, kind) for kind in dtypes for size in sizes]
         if grid[1:]:
-            write_sweep(model, inputs, grid, form, output)
+            write_sweep(model, inputs, grid, device, form, output)
         else:
-            write_model(model, inputs, *grid[0], view, form, output, convention)
+            write_model(model, inputs, *grid[0], device, view, form, output, convention)
 
 
 def write_model(
@@ -86,6 +90,7 @@ def write_model(
     inputs: list[str] | None,
     request: PassRequest,
     how: MeasureRequest | None,
+    device: str | None,
     view: dict[str, Any],
     form: str,
     output: Path | None,
@@ -93,7 +98,7 @@ def write_model(
 ) -> None:
     """Trace, measure if so asked, and print; also what there is when the forward fails or nothing can be measured."""
     try:
-        profile, ended = profiles.profile_one(model, inputs, request, how)
+        profile, ended = profiles.profile_one(model, inputs, request, how, device)
     except TraceError as error:
         if error.profile is not None and error.profile.layers:
             write_view(error.profile, view, form, output)
@@ -110,6 +115,7 @@ def write_sweep(
     model: str,
     inputs: list[str] | None,
     grid: list[tuple[PassRequest, MeasureRequest | None]],
+    device: str | None,
     form: str,
     output: Path | None,
 ) -> None:
@@ -118,6 +124,8 @@ def write_sweep(
 
     if form not in TABLE_FORMATS:
         raise UsageError(f"A sweep is not written as {form}.", f"Formats: {', '.join(TABLE_FORMATS)}.")
+    if device is not None:
+        raise UsageError("A sweep is measured.", "", "Several batches and dtypes are predicted by: archprof predict.")
     cells = list(profiles.measure_sweep(model, inputs, grid))
     write_table(sweep.tabulate_sweep(model, cells), form, output)
     profiles.end_with(profiles.find_interruption(cells[-1].profile))
@@ -135,6 +143,6 @@ def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path |
         write_table(profile.table(**view), form, output)
         return
     write_text(render_report_page([profile]) if form == "html" else profile.to_json(), output)
-    unused = [f"--{name}" for name, value in view.items() if name != "by" and value is not None]
+    unused = [f"--{name}" for name, value in view.items() if name not in ("by", "all") and value is not None]
     if unused:
         write_message(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")

@@ -15,6 +15,8 @@ from archprof.facts.measured import Measurement
 from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers, sum_columns, sum_owned
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
+from archprof.facts.predicted import LatencyPrediction
+from archprof.facts.probed import Probe
 from archprof.facts.ran import Ran
 from archprof.facts.sums import Cost, Totals, list_lower_bounds, sum_activations, sum_ops
 from archprof.facts.tensors import DTYPES_SHOWN, ITEM_BYTES, Role, Storage, Tensor, TensorSpec
@@ -172,6 +174,16 @@ class Profile:
         """What real passes took, where they were run."""
         return next((one for one in self.overlays if isinstance(one, Measurement)), None)
 
+    @property
+    def prediction(self) -> LatencyPrediction | None:
+        """What a pass should take on a device, where that was asked."""
+        return next((one for one in self.overlays if isinstance(one, LatencyPrediction)), None)
+
+    @property
+    def probe(self) -> Probe | None:
+        """How large activations and gradients were, where real batches went through."""
+        return next((one for one in self.overlays if isinstance(one, Probe)), None)
+
     @cached_property
     def item_bytes(self) -> Mapping[str, int]:
         """Bytes of one element, by dtype: of every dtype that the pass met."""
@@ -272,11 +284,15 @@ class Profile:
         """The per-layer table as a pandas DataFrame with raw values."""
         return self.table(**options).to_frame()
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: small, without plotly."""
+    def graph(self, *, depth: int | None = None) -> Any:
+        """The network along its length, which draws itself in a notebook; `depth`: see `archprof.graph`."""
         from archprof.analysis import of_profile
 
-        return str(of_profile.notebook_table(self)._repr_html_())
+        return of_profile.graph(self, depth)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the network along its length, and the folded table."""
+        return f"{self.graph()._repr_html_()}{self.table()._repr_html_()}"
 
     def save(self, path: str | Path) -> None:
         """Write the profile as JSON, whole or not at all; `archprof.load` reads it back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -39,6 +39,7 @@ class PassRequest:
         set_to_none: gradients are dropped after a step, and not set to zero and kept.
         amp: the forward runs under autocast to one of `AMP_DTYPES`; `None`: as the model does it.
         amp_device: one of `MEASURED_DEVICES`, whose rules autocast follows.
+        checkpoint: paths of the blocks that are checkpointed, or patterns of them such as "layer?.*"; one or several.
     """
 
     batch: int = 1
@@ -53,6 +54,11 @@ class PassRequest:
     set_to_none: bool = True
     amp: str | None = None
     amp_device: str = "cuda"
+    checkpoint: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        one = isinstance(self.checkpoint, str)
+        object.__setattr__(self, "checkpoint", (self.checkpoint,) if one else tuple(self.checkpoint))
 
     def list_changes(self) -> dict[str, Any]:
         """What differs from the default, under the names that users know."""
@@ -62,7 +68,8 @@ class PassRequest:
 
     def list_sequence_changes(self) -> dict[str, Any]:
         """Of these, what asks for another default input of a transformers model."""
-        return {key: value for key, value in self.list_changes().items() if key in ("set", "phase", "context")}
+        asked = {"set": self.lengths, "phase": self.phase, "context": self.context}
+        return {key: value for key, value in asked.items() if value is not None}
 
     def check(self) -> None:
         """Raise `UsageError` on the first value that no pass can have.
@@ -83,6 +90,8 @@ class PassRequest:
             raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
         if not self.train and (self.optimizer, self.accumulate, self.set_to_none) != (None, 1, True):
             raise UsageError("An optimizer is asked for, and no training.", "", "Add --train.")
+        if not self.train and self.checkpoint:
+            raise UsageError("A checkpoint is for the backward pass, which is not asked for.", "", "Add --train.")
         if type(self.accumulate) is not int or self.accumulate < 1:
             raise UsageError(f"Gradients of {self.accumulate!r} passes cannot be accumulated.", "1 or more.")
         self._check_sequence()
@@ -138,6 +147,75 @@ class MeasureRequest:
 
 
 ON_CPU = MeasureRequest("cpu")
+
+
+PROBED_PASS = PassRequest(batch=128, train=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """How real batches go through a model.
+
+    Attributes:
+        device: one of `MEASURED_DEVICES`.
+        batches: whose mean loss is differentiated.
+        weights: a file; `None`: the model's own.
+        optimizer: whose first step is taken, such as "adam(lr=0.001)"; `None`: none.
+        seed: of everything that is random.
+
+    Raises:
+        UsageError: a value that means nothing.
+    """
+
+    device: str = "cpu"
+    batches: int = 1
+    weights: str | None = None
+    optimizer: str | None = "sgd"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.device not in MEASURED_DEVICES:
+            raise UsageError(f"Nothing can be probed on {self.device!r}.", _allow(MEASURED_DEVICES))
+        if type(self.batches) is not int or self.batches < 1:
+            raise UsageError(f"{self.batches!r} batches cannot go through a model.", "1 or more.")
+        if type(self.seed) is not int or self.seed < 0:
+            raise UsageError(f"{self.seed!r} is no seed.", "A whole number of 0 or more.")
+
+
+PLAIN_PROBE = ProbeRequest()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """How nets are trained.
+
+    Attributes:
+        epochs: passes over the data.
+        recipe: by what name it was asked for.
+        optimizer, batch: what it says, or what was asked for in its place.
+        device: one of `MEASURED_DEVICES`.
+        seed: of everything that is random.
+        amp: mixed precision where there is a GPU.
+        resume: a run goes on.
+
+    Raises:
+        UsageError: a value that means nothing.
+    """
+
+    epochs: int
+    recipe: str
+    optimizer: str
+    batch: int
+    device: str = "cpu"
+    seed: int = 0
+    amp: bool = True
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        ProbeRequest(self.device, seed=self.seed)
+        PassRequest(self.batch).check()
+        if type(self.epochs) is not int or self.epochs < 1:
+            raise UsageError(f"{self.epochs!r} epochs cannot be learned.", "1 or more.")
 
 
 def request_measurement(

@@ -47,7 +47,8 @@ def build_step(profile: Profile, kind: StepKind = "steady") -> Step:
         lives = [_place(index, storage, 0, count) for index, storage in enumerate(profile.storages)]
         return Step(tuple(range(count)), tuple(lives))
     if kind == "first":
-        return Step(tuple(range(training.steady)), tuple(_first_lives(profile, training.steady)))
+        step = Step(tuple(range(training.steady)), tuple(_first_lives(profile, training.steady)))
+        return step if training.accumulate > 1 else _without_earlier_gradients(profile, step)
     later = (*range(training.first), *range(training.steady, count))
     return Step(later, tuple(_steady_lives(profile, training.first, training.steady)))
 
@@ -64,6 +65,34 @@ def _first_lives(profile: Profile, steady: int) -> Iterator[Life]:
         if storage.born is None or storage.born < steady:
             ends = storage.died is not None and storage.died < steady
             yield _place(index, storage if ends else storage._replace(died=None), 0, steady)
+
+
+def _without_earlier_gradients(profile: Profile, step: Step) -> Step:
+    """Before the first step there are no gradients: what would be added to one is the gradient."""
+    storages = profile.storages
+    earlier = {at for at, one in enumerate(storages) if one.role == "gradient" and one.born is None}
+    if not earlier:
+        return step
+    kept, added = set(), set()
+    for position, op in enumerate(step.ops):
+        read = [profile.tensors[tensor].storage for tensor in profile.ops[op].inputs]
+        if profile.ops[op].phase == "backward" and not earlier.isdisjoint(read):
+            added.add(position)
+            kept.update(read)
+    places = [at - 1 for at in accumulate(position not in added for position in range(len(step.ops)))]
+    end = places[-1]
+    lives = [
+        Life(
+            index,
+            max(places[first], 0),
+            end if index in kept else max(places[last], 0),
+            made,
+            dropped and index not in kept,
+        )
+        for index, first, last, made, dropped in step.lives
+        if index not in earlier
+    ]
+    return Step(tuple(op for position, op in enumerate(step.ops) if position not in added), tuple(lives))
 
 
 def _steady_lives(profile: Profile, first: int, steady: int) -> Iterator[Life]:

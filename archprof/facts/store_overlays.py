@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
 from archprof.facts.overlays import Outside, Overlay, RowKey
-from archprof.facts.store_tables import read_ran, to_tuples, write_ran
+from archprof.facts.predicted import LatencyPrediction
+from archprof.facts.probed import Activation, Gradient, Probe
+from archprof.facts.store_predicted import read_prediction, write_prediction
+from archprof.facts.store_tables import read_ran, read_table, to_tuples, write_ran, write_table
 
 Rows = Any
 """Lists of a JSON file, whose first field is a key."""
@@ -16,16 +19,44 @@ Rows = Any
 
 def write_overlay(overlay: Overlay) -> dict[str, Any]:
     """An overlay under its kind."""
-    if not isinstance(overlay, Measurement):
-        raise TypeError(f"no overlay of the kind {overlay.kind!r} can be saved")
-    return {"kind": overlay.kind, **_write_measurement(overlay)}
+    if isinstance(overlay, Measurement):
+        return {"kind": overlay.kind, **_write_measurement(overlay)}
+    if isinstance(overlay, LatencyPrediction):
+        return {"kind": overlay.kind, **write_prediction(overlay)}
+    if isinstance(overlay, Probe):
+        return {"kind": overlay.kind, **_write_probe(overlay)}
+    raise TypeError(f"no overlay of the kind {overlay.kind!r} can be saved")
 
 
 def read_overlay(data: Mapping[str, Any]) -> Overlay:
     """The overlay that `write_overlay` wrote."""
-    if data["kind"] != Measurement.kind:
-        raise ValueError(f"an overlay of an unknown kind: {data['kind']!r}")
-    return _read_measurement({name: value for name, value in data.items() if name != "kind"})
+    own = {name: value for name, value in data.items() if name != "kind"}
+    if data["kind"] == Measurement.kind:
+        return _read_measurement(own)
+    if data["kind"] == LatencyPrediction.kind:
+        return read_prediction(own)
+    if data["kind"] == Probe.kind:
+        return _read_probe(own)
+    raise ValueError(f"an overlay of an unknown kind: {data['kind']!r}")
+
+
+def _write_probe(probe: Probe) -> dict[str, Any]:
+    return {
+        **{field.name: getattr(probe, field.name) for field in fields(probe)},
+        "ran": write_ran(probe.ran),
+        "activations": write_table(Activation, probe.activations),
+        "gradients": write_table(Gradient, probe.gradients),
+    }
+
+
+def _read_probe(data: Mapping[str, Any]) -> Probe:
+    read = {
+        "ran": read_ran(data["ran"]),
+        "activations": tuple(read_table(Activation, data["activations"])),
+        "gradients": tuple(read_table(Gradient, data["gradients"])),
+        "notes": tuple(data["notes"]),
+    }
+    return Probe(**{**data, **read})
 
 
 def _write_measurement(measurement: Measurement) -> dict[str, Any]:

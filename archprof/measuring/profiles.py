@@ -13,24 +13,46 @@ from archprof.tracing.profile import profile_model
 
 
 def count_or_measure(
-    model: Any, inputs: Any = None, request: PassRequest = PLAIN_PASS, how: MeasureRequest | None = None
-) -> Profile:
-    """The profile of one model, measured where it is said how."""
+    model: Any, inputs: Any = None, request: PassRequest = PLAIN_PASS, how: MeasureRequest | None = None,
+    device: str | None = None,
+) -> Profile:  # fmt: skip
+    """The profile of one model, measured where it is said how, and predicted on a device where one is named."""
+    validate_device(device)
     if how is None:
-        return profile_model(model, inputs, request)
+        return predict_if_asked(profile_model(model, inputs, request), device)
     from archprof.measuring import run
 
-    return run.measure_model(model, inputs, request, how)
+    return predict_if_asked(run.measure_model(model, inputs, request, how), device, how)
 
 
 def profile_several(
-    models: Iterable[Any], inputs: Any = None, request: PassRequest = PLAIN_PASS, how: MeasureRequest | None = None
-) -> list[Profile]:
-    """The profile of each of several models; what is a profile already, or saved, stays as it is."""
-    return [_profile_one(model, inputs, request, how) for model in models]
+    models: Iterable[Any], inputs: Any = None, request: PassRequest = PLAIN_PASS, how: MeasureRequest | None = None,
+    device: str | None = None,
+) -> list[Profile]:  # fmt: skip
+    """The profile of each of several models; what is a profile already, or saved, stays as it is but for `device`."""
+    validate_device(device)
+    return [predict_if_asked(_profile_one(model, inputs, request, how), device, how) for model in models]
 
 
 def _profile_one(model: Any, inputs: Any, request: PassRequest, how: MeasureRequest | None) -> Profile:
     if isinstance(model, Profile):
         return model
     return store.load(model) if files.is_profile_path(model) else count_or_measure(model, inputs, request, how)
+
+
+def predict_if_asked(profile: Profile, device: str | None, how: MeasureRequest | None = None) -> Profile:
+    """The profile with what it should take on a device, run as it was measured; as it is where none is named."""
+    if device is None:
+        return profile
+    from archprof.predicting import runs
+
+    run = runs.RunRequest() if how is None else runs.RunRequest(False, how.compiled, how.channels_last)
+    return runs.predict_on(profile, device, run)
+
+
+def validate_device(device: str | None) -> None:
+    """Raise what predicting on a device would raise, before there is a profile."""
+    if device is not None:
+        from archprof.predicting import runs
+
+        runs.validate_device(device)

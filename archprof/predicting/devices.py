@@ -14,31 +14,36 @@ from typing import NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.files import read_text
+from archprof.predicting import device_names
 
 FIGURE_STATUSES = ("seen", "derived", "measured", "unverified")
 """Read in the source named; worked out from other figures; measured there; not checked yet."""
 
-BASE_UNITS = {"TFLOP/s": 1e12, "TOP/s": 1e12, "GB/s": 1e9, "GB": 1e9, "MB": 1e6, "MHz": 1e6}
+BASE_UNITS = {"TFLOP/s": 1e12, "TOP/s": 1e12, "GB/s": 1e9, "GB": 1e9, "MB": 1e6, "MHz": 1e6, "Gb/s": 1e9}
 """Base units (FLOP/s, B/s, B, Hz) in one of each; every other unit is one already."""
 
 PEAK_FIGURES = {
     "float64": "fp64", "float32": "fp32", "tf32": "tf32_dense", "float16": "fp16_dense", "bfloat16": "bf16_dense",
+    "float8": "fp8_dense",
 }  # fmt: skip
 """The figure that is the most a dtype can reach, dense. TF32 is what float32 may become in a tensor core."""
+
+LISTED_HINT = "All of them: archprof devices"
+SHOWN_NAMES = 8
 
 LARGEST_FILE_BYTES = 2**20
 """Of a calibration, which has about 2**11."""
 
-MODULE = re.compile(r"\bSXM")
-"""A name of what sits on the board of a server, where there are cards of the same chip."""
-
 
 class Figure(NamedTuple):
-    """One figure in base units. `status`: one of `FIGURE_STATUSES`; `source`: where it was read, or how it was got."""
+    """One figure in base units. `status`: one of `FIGURE_STATUSES`; `source`: where it was read, or how it was got;
+    `note`: what it is of, or worked out from.
+    """
 
     value: float
     status: str
     source: str
+    note: str = ""
 
 
 class Device(NamedTuple):
@@ -67,7 +72,7 @@ def load_catalogue() -> tuple[Device, ...]:
         for row in csv.DictReader(file):
             device = found.setdefault(row["device"], Device(row["device"], row["kind"], row["match_regex"], {}))
             value = float(row["value"]) * BASE_UNITS.get(row["unit"], 1.0)
-            device.figures[row["figure"]] = Figure(value, row["status"], row["source"])
+            device.figures[row["figure"]] = Figure(value, row["status"], row["source"], row["note"])
     return tuple(found.values())
 
 
@@ -87,36 +92,38 @@ def resolve_device(name: str) -> Device:
     """
     if name.endswith(".json"):
         return load_calibration(Path(name))
-    known = {device.name.casefold(): device for device in load_catalogue()}
-    device = known.get(name.casefold()) or find_device(name)
-    return device or _find_by_words(name)
-
-
-def _find_by_words(text: str) -> Device:
-    """The only device whose name holds all of these words: "rtx 4090", "a100 sxm4 80gb"."""
-    words = _split_words(text)
-    holding = [device for device in load_catalogue() if words and words <= _split_words(device.name)]
-    found = [device for device in holding if len(words) == len(_split_words(device.name)) - 1] or holding  # "m4", "l4"
-    modules = [device for device in found if MODULE.search(device.name)]
-    if len(modules) == 1:
-        found = modules  # "h100" is that of servers, and no card
-    if not found:
-        raise UnknownName("device in the catalogue", text, [device.name for device in load_catalogue()])
+    found = find_devices_called(name)
     if len(found) > 1:
-        raise UsageError(f"{text!r} names {len(found)} devices.", f"Say which: {', '.join(d.name for d in found)}.")
+        names, more = ", ".join(device.name for device in found[:SHOWN_NAMES]), len(found) - SHOWN_NAMES
+        others = f" and {more} more" if more > 0 else ""
+        raise UsageError(f"{name!r} names {len(found)} devices.", f"Say which: {names}{others}.")
     return found[0]
 
 
-def _split_words(text: str) -> set[str]:
-    """The words of a name; "80gb" is "80", too."""
-    words = re.findall(r"[a-z0-9]+", text.casefold())
-    return {word.removesuffix("gb") if word[0].isdigit() else word for word in words}
+def find_devices_called(name: str) -> list[Device]:
+    """The devices that may be meant by a name; several where it does not say which.
+
+    Raises:
+        UnknownName: no device of the catalogue is called so.
+    """
+    known = {device.name.casefold(): device for device in load_catalogue()}
+    device = known.get(name.casefold()) or find_device(name)
+    if device is not None:
+        return [device]
+    by_name = {device.name: device for device in load_catalogue()}
+    holding = device_names.find_by_words(name, [*by_name])
+    if not holding:
+        near = device_names.list_near_names(name, by_name)
+        raise UnknownName("device in the catalogue", name, by_name, LISTED_HINT, near)
+    plain = device_names.choose_plain(holding)
+    return [by_name[name] for name in (plain if len(plain) == 1 else holding)]
 
 
 def match_devices(pattern: str) -> list[Device]:
-    """The devices whose name contains `pattern`, or matches it, if it has a `*`; capitals or not."""
+    """The devices whose name contains `pattern` or its words, or matches it, if it has a `*`; capitals or not."""
     wanted = pattern.casefold() if "*" in pattern else f"*{pattern.casefold()}*"
-    return [device for device in load_catalogue() if fnmatchcase(device.name.casefold(), wanted)]
+    holding = [] if "*" in pattern else device_names.find_by_words(pattern, [one.name for one in load_catalogue()])
+    return [one for one in load_catalogue() if one.name in holding or fnmatchcase(one.name.casefold(), wanted)]
 
 
 def load_calibration(path: Path) -> Device:
@@ -133,6 +140,8 @@ def load_calibration(path: Path) -> Device:
             if dtype in PEAK_FIGURES
         }
         rates["mem_bw"] = found["copy_bytes_per_second"]["p50"]
+        if "launch_seconds" in found:
+            rates["launch"] = found["launch_seconds"]["p50"]
         if strange := {figure: rate for figure, rate in rates.items() if not 0 < float(rate) < math.inf}:
             raise ValueError(f"rates that nothing has: {strange}")
         if type(found["device"]) is not str:

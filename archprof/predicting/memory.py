@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from archprof.facts.records import Phase, Profile, Storage
@@ -18,6 +19,7 @@ from archprof.facts.steps import build_step, sum_step_bytes
 from archprof.predicting.allocator import Allocator
 from archprof.predicting.allocator_blocks import Block
 from archprof.predicting.memory_events import Change, Workspaces, is_on_host, list_changes
+from archprof.predicting.memory_room import find_least_room
 
 Category = Literal[
     "weights", "buffers", "constants", "inputs", "gradients", "optimizer state", "activations kept for backward",
@@ -36,7 +38,10 @@ ALLOCATED_SHARES = (0.98, 1.01)
 RESERVED_SHARES = (0.94, 1.10)
 """Between which the measured value lies in nine of ten models of PePR, as shares of the predicted one."""
 
-CONTEXT_BYTES = 1_750 * MIB
+ROOM_SHARES = (0.99, 1.04)
+"""The same for the least room in which a run goes through, by what is allocated and what is lost between blocks."""
+
+CONTEXT_BYTES = 1_650 * MIB
 CONTEXT_RANGE = (300 * MIB, 2_200 * MIB)
 """What CUDA and its libraries take: seen on an A100 beside timm's training script, and from lazy to eager loading."""
 
@@ -75,7 +80,9 @@ class MemoryPrediction:
         peak: the moment at which most is allocated.
         phases: the peak of each phase.
         timeline: allocated bytes, the most while each op of a later step runs.
+        before_step: allocated before a later step, with its inputs.
         first_step_peak: allocated in the first step of the optimizer's run; `None` without one.
+        profile, workspaces: what was replayed.
     """
 
     live_peak_bytes: Estimate
@@ -85,7 +92,18 @@ class MemoryPrediction:
     peak: Moment
     phases: tuple[Moment, ...]
     timeline: tuple[int, ...]
+    before_step: int
     first_step_peak: int | None
+    profile: Profile = field(repr=False, compare=False)
+    workspaces: Workspaces = field(repr=False, compare=False)
+
+    @cached_property
+    def needed_bytes(self) -> Estimate:
+        """The least memory of a device in which the run goes through, with the context: whether it fits."""
+        peaks = self.live_peak_bytes.value, self.reserved_peak_bytes.value
+        room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
+        low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
+        return Estimate(room + CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
 
 
 def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction:
@@ -105,7 +123,10 @@ def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction
         peak._replace(categories=_with_context(peak.categories, reserved - peak.reserved)),
         phases,
         tuple(replay.timeline),
+        replay.before_step,
         replay.first_step_peak if profile.training else None,
+        profile,
+        workspaces,
     )
 
 
@@ -141,7 +162,7 @@ class _Replay:
         self.timeline = [0] * max(len(self.step.ops), 1)
         self.peaks: dict[Phase, _Peak] = {}
         self.left: dict[int, int] = {}  # allocated after an op, where it freed something
-        self.first_step_peak = 0
+        self.before_step = self.first_step_peak = 0
 
     def run(self) -> None:
         blocks: dict[int, Block] = {}
@@ -156,6 +177,8 @@ class _Replay:
                 self.allocator.free(blocks.pop(change.block))
                 lent.pop(change.block, None)
                 self.left[max(change.position, 0)] = self.allocator.allocated
+            if change.position < 0 or change.step < STEPS - 1:
+                self.before_step = self.allocator.allocated
         self._fill_timeline()
 
     def _fill_timeline(self) -> None:

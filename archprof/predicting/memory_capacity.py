@@ -1,4 +1,4 @@
-"""Whether a run fits on a device: what it uses against what can be used there."""
+"""Whether a run fits on a device: what it needs against what can be used there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ USABLE_SHARE = 0.985
 USABLE_SHARE_WITH_ECC = 0.93
 """Where GDDR memory holds its error-correcting codes, too: 15,109 of 16,384 MiB on a T4, 23,034 of 24,576 on an L4."""
 
-ECC_DEVICES = ("NVIDIA T4", "NVIDIA L4", "NVIDIA L40S", "NVIDIA A10", "NVIDIA A10G")
+ECC_DEVICES = (
+    "NVIDIA P4", "NVIDIA P40", "NVIDIA T4", "NVIDIA A2", "NVIDIA A16 (per GPU)", "NVIDIA A10", "NVIDIA A10G",
+    "NVIDIA A40", "NVIDIA L4", "NVIDIA L40", "NVIDIA L40S",
+)  # fmt: skip
 
 VerdictWord = Literal["fits", "does not fit", "too close to say"]
 
@@ -41,12 +44,12 @@ def find_capacity(device: Device) -> int:
     return int(figure.value / 1e9 * GIB * share)
 
 
-def judge(used: Estimate, device: Device) -> Verdict:
-    """Whether what is used fits, by its interval; `UsageError` as `find_capacity`."""
+def judge(needed: Estimate, device: Device) -> Verdict:
+    """Whether what is needed is there, by its interval; `UsageError` as `find_capacity`."""
     capacity = find_capacity(device)
-    if used.low > capacity:
+    if needed.low > capacity:
         word: VerdictWord = "does not fit"
-    elif used.high is not None and used.high <= capacity:
+    elif needed.high is not None and needed.high <= capacity:
         word = "fits"
     else:
         word = "too close to say"

@@ -7,6 +7,7 @@ optimizer's state is made in the first step and stays; gradients go before the n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -25,11 +26,13 @@ class Workspaces(NamedTuple):
         lend: bytes that an op's kernel borrows while it runs.
         keeps: whether an op is a product, for the first of which in a thread a workspace is made that stays.
         kept_bytes: its size.
+        spares: whether an op has kernels that borrow nothing, which run where memory is short.
     """
 
     lend: Callable[[Op], int] = lambda op: 0
     keeps: Callable[[Op], bool] = lambda op: False
     kept_bytes: int = 0
+    spares: Callable[[Op], bool] = lambda op: False
 
 
 NO_WORKSPACES = Workspaces()
@@ -44,6 +47,7 @@ class Change(NamedTuple):
         position: of the op in its step; -1 before the first.
         step: from 0.
         is_workspace: it holds no tensor.
+        is_spared: where memory is short, the op does without.
     """
 
     block: int
@@ -51,14 +55,39 @@ class Change(NamedTuple):
     position: int
     step: int
     is_workspace: bool = False
+    is_spared: bool = False
 
 
 def list_changes(profile: Profile, workspaces: Workspaces, steps: int = 3) -> Iterator[Change]:
     """The events of so many steps."""
     run = _Run(profile, workspaces)
     yield from run.begin()
+    later = None
     for number in range(steps):
-        yield from run.run_step(number, build_step(profile, "first" if number == 0 else "steady"))
+        if number < 2:  # all steps but the first are alike
+            later = _Schedule(profile, build_step(profile, "first" if number == 0 else "steady"))
+        assert later is not None
+        yield from run.run_step(number, later)
+
+
+class _Schedule:
+    """Which storages are there before a step, and which each of its ops makes and ends, by position."""
+
+    def __init__(self, profile: Profile, step: Step) -> None:
+        self.ops = step.ops
+        self.before: list[int] = []
+        self.made: defaultdict[int, list[int]] = defaultdict(list)
+        self.ends: defaultdict[int, list[int]] = defaultdict(list)
+        for index, first, last, made, dropped in step.lives:
+            storage = profile.storages[index]
+            if is_on_host(storage):
+                continue
+            if made:
+                self.made[first].append(index)
+            elif storage.role == "input":
+                self.before.append(index)
+            if dropped or not _outlives_step(storage, profile):
+                self.ends[last].append(index)
 
 
 class _Run:
@@ -76,26 +105,15 @@ class _Run:
             if storage.born is None and storage.role != "input":
                 yield self._allocate(index, storage, -1, 0)
 
-    def run_step(self, number: int, step: Step) -> Iterator[Change]:
+    def run_step(self, number: int, step: _Schedule) -> Iterator[Change]:
         storages = self.profile.storages
-        count = max(len(step.ops), 1)
-        made: list[list[int]] = [[] for _ in range(count)]
-        ends: list[list[int]] = [[] for _ in range(count)]
-        for life in step.lives:
-            storage = storages[life.storage]
-            if is_on_host(storage):
-                continue
-            if life.made:
-                made[life.first].append(life.storage)
-            elif storage.role == "input":
-                yield self._allocate(life.storage, storage, -1, number)
-            if life.dropped or not _outlives_step(storage, self.profile):
-                ends[life.last].append(life.storage)
+        for index in step.before:
+            yield self._allocate(index, storages[index], -1, number)
         for position, index_of_op in enumerate(step.ops):
-            for index in made[position]:
+            for index in step.made.get(position, ()):
                 yield self._allocate(index, storages[index], position, number)
             yield from self._lend(index_of_op, position, number)
-            for index in ends[position]:
+            for index in step.ends.get(position, ()):
                 yield self._free(index, position, number)
 
     def _allocate(self, index: int, storage: Storage, position: int, step: int) -> Change:
@@ -116,7 +134,8 @@ class _Run:
         nbytes = self.workspaces.lend(op)
         if nbytes:
             self.count += 1
-            yield Change(self.count, nbytes, position, step, is_workspace=True)
+            spared = self.workspaces.spares(op)
+            yield Change(self.count, nbytes, position, step, is_workspace=True, is_spared=spared)
             yield Change(self.count, None, position, step)
 
 

@@ -67,14 +67,18 @@ def validate_roof(device: Device, ran: Ran) -> None:
 
 
 def find_roof(profile: Profile, device: Device | None = None) -> Roof | None:
-    """The roof of a device, or else of the one it was measured on; `None` where the catalogue does not know enough."""
+    """The roof of a device, or else of the one it was measured on, in the dtype of most products.
+
+    `None`: the catalogue does not know enough.
+    """
     measurement = profile.measurement
     if device is None and measurement is not None:
         found = devices.find_device(measurement.ran.device_name)
         device = found if found and may_have_run_on(found, measurement.ran) else None  # else its GPU has that name
     if device is None or measurement is None:
         return None
-    rounds_factors = profile.dtype == "float32" and measurement.ran.allows_tf32
-    dtype = "tf32" if rounds_factors and device.peak("tf32") else profile.dtype
+    ran_in = profile.product_dtype
+    rounds_factors = ran_in == "float32" and measurement.ran.allows_tf32
+    dtype = "tf32" if rounds_factors and device.peak("tf32") else ran_in
     peak, bandwidth = device.peak(dtype), device.bandwidth
     return Roof(device.name, dtype, peak, bandwidth) if peak and bandwidth else None

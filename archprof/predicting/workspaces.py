@@ -8,6 +8,8 @@
 * With cudnn.benchmark on, the kernels of 1 x 1 windows copy, too: as with timm's script on an A100 (itu-rad/GPUMemNet).
 * cuDNN, the forward of a convolution: none was seen at a peak of PePR.
 * A depthwise convolution has torch's own kernel, which borrows nothing.
+* Short of memory, torch goes on to cuDNN's next kernel for a convolution (aten/native/cudnn/Conv_v7.cpp, Conv_v8.cpp),
+  so that a run does not fail for what one would borrow.
 
 PePR is saintslab/PePR@ce087aa: timm models, batch 32, float32, 256 x 256, Adam, on a GPU of 24 GB, cudnn.benchmark off.
 """
@@ -38,7 +40,7 @@ def choose_workspaces(device: str | None, *, benchmark: bool = False) -> Workspa
     """What libraries lend themselves on the device of that name; `benchmark`: with cudnn.benchmark on."""
     hopper = device is not None and any(name in device for name in HOPPER_NAMES)
     lend = partial(lend_to_op, benchmark=benchmark)
-    return Workspaces(lend, keeps_workspace, CUBLAS_BYTES_HOPPER if hopper else CUBLAS_BYTES)
+    return Workspaces(lend, keeps_workspace, CUBLAS_BYTES_HOPPER if hopper else CUBLAS_BYTES, spares_workspace)
 
 
 def lend_to_op(op: Op, *, benchmark: bool = False) -> int:
@@ -76,3 +78,8 @@ def _lend_to_attention(op: Op) -> int:
 def keeps_workspace(op: Op) -> bool:
     """Whether it is a product of cuBLAS, whose workspace stays from the first of a thread on."""
     return op.name in MULTIPLYING_OPS
+
+
+def spares_workspace(op: Op) -> bool:
+    """Whether torch tries kernels that borrow less where the memory for one is not there."""
+    return op.name == "aten.convolution_backward"

@@ -12,18 +12,26 @@ from archprof.visible import make_visible
 
 
 def render_annotations(verdicts: Sequence[Verdict]) -> str:
-    """One `::error` line for each limit that is not kept; GitHub shows it, at the model's file where it has one.
+    """One line for each limit that is not kept, and a warning for each that is too close to say.
+
+    GitHub shows it, at the model's file where it has one.
 
     Source: https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
     """
-    return "".join(_annotation(verdict, check) for verdict in verdicts for check in verdict.broken)
+    return "".join(
+        _annotation(verdict, check)
+        for verdict in verdicts
+        for check in verdict.checks
+        if check.is_close or not verdict.passes(check)
+    )
 
 
 def _annotation(verdict: Verdict, check: LimitCheck) -> str:
     file, is_file, _ = verdict.model.partition(".py:")
     place = f"file={_property(file + '.py')}," if is_file else ""
-    title = _property(f"archprof: {check.metric.word} of {_cut(verdict.model)} ({check.limit.source})")
-    return f"::error {place}title={title}::{_data(describe_check(check))}\n"
+    title = _property(f"archprof: {check.word} of {_cut(verdict.model)} ({check.limit.source})")
+    level = "warning" if verdict.passes(check) else "error"
+    return f"::{level} {place}title={title}::{_data(describe_check(check))}\n"
 
 
 def _cut(model: str, most: int = 80) -> str:
@@ -59,7 +67,7 @@ def render_junit(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         suite = ElementTree.SubElement(root, "testsuite", _totals(make_visible(verdict.model), [verdict]))
         for check in verdict.checks:
-            name = make_visible(f"{check.metric.word}, {check.limit.source}")
+            name = make_visible(f"{check.word}, {check.limit.source}")
             names = {"classname": make_visible(verdict.model), "name": name}
             case = ElementTree.SubElement(suite, "testcase", names)
             if not verdict.passes(check):
@@ -95,10 +103,13 @@ def render_verdicts_json(verdicts: Sequence[Verdict]) -> str:
 
 
 def _record(verdict: Verdict, check: LimitCheck) -> dict[str, Any]:
-    return {
+    predicted = {"predicted_on": check.limit.device} if check.limit.predicts_latency else {}
+    return predicted | {
         "metric": check.limit.metric,
         "unit": check.metric.unit,
         "value": check.value,
+        "low": check.low,
+        "high": check.high,
         "complete": not check.is_lower_bound,
         "limit": check.limit.most,
         "baseline": check.limit.baseline,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.table import Table
 from archprof.render import latex, plain, text
 from archprof.render.page.markup import escape_text, tag
+
+if TYPE_CHECKING:
+    from archprof.analysis.network.strip import Network
 
 RENDERERS = {
     "csv": plain.render_csv,
@@ -36,3 +41,10 @@ def comparison_cell(comparison: Comparison) -> str:
     """What a notebook shows of a comparison: its summary, its findings and its stages, without style or script."""
     said = tag("ul", "".join(tag("li", escape_text(finding.text)) for finding in comparison.findings))
     return plain.render_notebook_cell(comparison.summary) + said + plain.render_notebook_cell(comparison.stages)
+
+
+def network_svg(network: Network) -> str:
+    """The strip as a drawing that stands alone."""
+    from archprof.render.page.strip_svg import draw_alone
+
+    return draw_alone(network)

@@ -25,7 +25,7 @@ _ESCAPES = str.maketrans(
 
 def render_latex(table: Table) -> str:
     """One table with its label; the title is its caption, and the notes are comments."""
-    return _join([NEEDS, *_write_table(table)])
+    return _join([NEEDS, *_write_table(table.shown)])
 
 
 def render_comparison(comparison: Comparison) -> str:

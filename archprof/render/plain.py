@@ -12,7 +12,7 @@ import json as json_module
 import re
 from collections.abc import Iterable
 
-from archprof.analysis.table import Column, Table, Value
+from archprof.analysis.table import Column, Row, Table, Value
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 from archprof.visible import make_visible
 
@@ -54,7 +54,7 @@ def _column(column: Column) -> dict[str, str]:
 
 def render_markdown(table: Table) -> str:
     """A GitHub table with the unit in the header, aligned in its source too; the notes as a list below."""
-    columns = []
+    table, columns = table.shown, []
     for printed in to_printed_columns(table, CellMarks(_markdown)):
         total = [] if printed.total is None else [f"**{printed.total}**" if printed.total else ""]
         cells = [_header(printed), *printed.cells, *total]
@@ -68,18 +68,31 @@ def render_markdown(table: Table) -> str:
 
 
 def render_notebook_cell(table: Table) -> str:
-    """A small HTML table for a notebook cell; it has no style of its own but alignment."""
+    """A small HTML table for a notebook cell, with its tree and bars; of styles it has only alignment and those."""
+    table = table.shown
     columns = to_printed_columns(table, CellMarks(_html))
     aligns = ["right" if printed.column.numeric else "left" for printed in columns]
     head = _html_row("th", aligns, [_header(printed) for printed in columns])
-    lines = zip(*(printed.cells for printed in columns), strict=True)
-    body = "".join(_html_row("td", aligns, cells) for cells in lines)
+    body = "".join(_notebook_row(row, n, columns, aligns, table) for n, row in enumerate(table.rows))
     total = _html_row("th", aligns, [printed.total or "" for printed in columns]) if table.total is not None else ""
     notes = "<br>".join(map(_html, table.notes))
     return (
         f"<table><caption>{_html(table.title)}</caption><thead>{head}</thead><tbody>{body}</tbody>"
         f"<tfoot>{total}</tfoot></table><small>{notes}</small>"
     )
+
+
+def _notebook_row(row: Row, n: int, columns: list[PrintedColumn], aligns: list[str], table: Table) -> str:
+    first = columns[0].cells[n] if row.short is None else _html(row.short)
+    cells = ["&nbsp;" * (4 * row.depth) + first, *(printed.cells[n] for printed in columns[1:])]
+    share = next((i for i, column in enumerate(table.columns) if column.unit == "share"), None)
+    at = next((i for i, printed in enumerate(columns) if printed.column.unit == "share"), None)
+    styles = [f"text-align:{align}" for align in aligns]
+    whole = None if share is None else row.cells[share]
+    if at is not None and isinstance(whole, int | float) and whole > 0:
+        styles[at] += f";background:linear-gradient(90deg,#9cc4e4 {100 * min(whole, 1):.0f}%,transparent 0)"
+    inner = "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, cells, strict=True))
+    return f"<tr>{inner}</tr>"
 
 
 def _header(printed: PrintedColumn) -> str:

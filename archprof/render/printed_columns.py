@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from archprof.analysis.table import Column, Row, Shapes, Table, Value
-from archprof.units import UnitScale
+from archprof.units import MISSING_MARK, UnitScale
 
 
 class CellMarks(NamedTuple):
@@ -28,6 +29,18 @@ class PrintedColumn:
     symbol: str
     cells: list[str]
     total: str | None
+
+    @property
+    def right_aligned(self) -> bool:
+        """Numbers stand at the right, and so do texts that are nothing but numbers."""
+        return self.column.numeric or (
+            self.column.unit == "text"
+            and any(_NUMBER.fullmatch(cell) for cell in self.cells)
+            and all(_NUMBER.fullmatch(cell) or cell == MISSING_MARK for cell in self.cells)
+        )
+
+
+_NUMBER = re.compile(r"[\d.,]+([x-][\d.,]+)*( \*)?")
 
 
 def to_printed_columns(table: Table, marks: CellMarks) -> list[PrintedColumn]:

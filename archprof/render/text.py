@@ -1,8 +1,8 @@
 """Tables for the terminal: a tree by path, one unit a column, never wider than it may be.
 
-Where the page is too narrow, this gives way, in this order: the bars; long words, down to 24 cells in the first
-column, 20 in other paths (cut in the middle) and 10 in kinds (cut at the end); whole columns, by rank, which a
-line under the table then names; the first column again.
+Where the page is too narrow, this gives way, in this order: long words, down to 24 cells in the first column, 20 in
+other paths (cut in the middle) and 14 in kinds (cut at the end); whole columns, by rank, which a line under the table
+then names, and the bars among them; the first column again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from archprof.units import Unit
 from archprof.visible import make_visible
 
 COLUMN_GAP = "  "
-BAR_CELLS, BAR_RANK = 8, 100
+BAR_CELLS, BAR_RANK = 8, 4
 MIN_FIRST_CELLS = 24
-MIN_CELLS: dict[Unit, int] = {"text": 10, "path": 20}
+MIN_CELLS: dict[Unit, int] = {"text": 14, "path": 20}
 
 Paint = Callable[[str, str], str]
 """Text and a style of rich, to text with or without ANSI codes."""
@@ -59,6 +59,7 @@ class PageColumn:
     right_aligned: bool = True
     shrinks_to: int | None = None
     keeps_both_ends: bool = False
+    is_bar: bool = False
     guides: list[str] = field(default_factory=list)
 
     @property
@@ -68,7 +69,7 @@ class PageColumn:
 
 def render_text(table: Table, *, width: int | None, color: bool, unicode: bool = True) -> str:
     """The table as text that ends in a newline; no line is longer than `width` cells (`None`: as wide as needed)."""
-    glyphs = UNICODE_GLYPHS if unicode else ASCII_GLYPHS
+    table, glyphs = table.shown, UNICODE_GLYPHS if unicode else ASCII_GLYPHS
     paint = _pen(color)
     blocks, dropped = _fit(_blocks(table, glyphs), width)
     blocks = [_narrowed(block, glyphs.ellipsis) for block in blocks]
@@ -97,7 +98,7 @@ def _blocks(table: Table, glyphs: Glyphs) -> list[PageColumn]:
     blocks: list[PageColumn] = []
     for i, printed in enumerate(to_printed_columns(table, glyphs.marks)):
         blocks.append(_first(table.rows, printed, glyphs) if i == 0 else _block(printed))
-        if printed.column.unit == "share" and all(block.rank < BAR_RANK for block in blocks):
+        if printed.column.unit == "share" and not any(block.is_bar for block in blocks):
             blocks.append(_bars(table, printed.column.key, glyphs.bar))
     return blocks
 
@@ -108,7 +109,7 @@ def _block(printed: PrintedColumn) -> PageColumn:
     head = (printed.header, f"[{printed.symbol}]" if printed.symbol else "")
     width = max(map(cell_len, (*head, total, *printed.cells)))
     least, is_path = MIN_CELLS.get(column.unit), column.unit == "path"
-    return PageColumn(head, printed.cells, total, width, column.rank, column.numeric, least, is_path)
+    return PageColumn(head, printed.cells, total, width, column.rank, printed.right_aligned, least, is_path)
 
 
 def _aligned(printed: PrintedColumn) -> PrintedColumn:
@@ -144,12 +145,11 @@ def _guides(depths: list[int], glyphs: Glyphs) -> list[str]:
 
 
 def _bars(table: Table, key: str, signs: str) -> PageColumn:
-    """Shares as bars, the largest filling the column; a subtotal has none, for it would hide its parts."""
+    """Shares as bars: a full one is the whole."""
     at = [column.key for column in table.columns].index(key)
-    shares = [0.0 if row.subtotal else max(float(row.cells[at] or 0), 0.0) for row in table.rows]  # type: ignore[arg-type]
-    most = max(shares, default=0.0) or 1.0
-    cells = [_bar(BAR_CELLS * share / most, signs) for share in shares]
-    return PageColumn(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right_aligned=False)
+    shares = [min(max(float(row.cells[at] or 0), 0.0), 1.0) for row in table.rows]  # type: ignore[arg-type]
+    cells = [_bar(BAR_CELLS * share, signs) for share in shares]
+    return PageColumn(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right_aligned=False, is_bar=True)
 
 
 def _bar(cells: float, signs: str) -> str:
@@ -161,7 +161,7 @@ def _fit(blocks: list[PageColumn], width: int | None) -> tuple[list[PageColumn],
     """The blocks that fit the page, at their widths there, and those that do not."""
     if width is None or _width(blocks) <= width:
         return blocks, []
-    kept = [block for block in blocks if block.rank < BAR_RANK]
+    kept = list(blocks)
     dropped: list[PageColumn] = []
     while _least(kept) > width and len(kept) > 1:
         out = max(kept[1:], key=lambda block: block.rank)
@@ -236,7 +236,7 @@ def _cell(block: PageColumn, text: str, paint: Paint, marks: CellMarks) -> str:
         return paint(placed, "dim")
     if block.right_aligned and text.startswith(marks.at_least):
         return paint(placed, "yellow")
-    return paint(placed, "cyan") if block.rank == BAR_RANK else placed
+    return paint(placed, "cyan") if block.is_bar else placed
 
 
 def _placed(block: PageColumn, text: str) -> str:
@@ -249,8 +249,10 @@ def _line(cells: list[str]) -> str:
 
 
 def _left_out(blocks: list[PageColumn]) -> list[str]:
-    names = ", ".join(block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks)
-    return [f"Too narrow for: {names}."] if blocks else []
+    names = ", ".join(
+        block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks if not block.is_bar
+    )
+    return [f"Too narrow for: {names}."] if names else []
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:

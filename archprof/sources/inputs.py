@@ -142,7 +142,7 @@ def _collect_tensor_leaves(found: list[Any], value: Any) -> Any:
     return _map_children(value, partial(_collect_tensor_leaves, found))
 
 
-def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype: str) -> Any:
+def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int, dtype: str, seed: int = 0) -> Any:
     """The same tree with a tensor for every leaf that stands for one; the global generator is not touched.
 
     Args:
@@ -151,8 +151,9 @@ def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int,
             of a range, and integers in their range (zeros without one).
         batch: the size put in front of batched inputs.
         dtype: torch's name of the dtype of inputs that have none of their own.
+        seed: of what is drawn.
     """
-    generator = torch.Generator("cpu").manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(seed)
 
     def make(leaf: Any) -> Any:
         if isinstance(leaf, InputSpec):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -10,10 +10,13 @@ from typing import Any
 
 from archprof import units
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.facts.predicted import Seconds
 from archprof.facts.request import PLAIN_PASS, PassRequest
-from archprof.predicting.devices import resolve_device
+from archprof.predicting.devices import Device, resolve_device
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import find_capacity
+from archprof.predicting.memory_events import Workspaces
+from archprof.predicting.runs import choose_one_device, predict_pass, validate_device
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
 
@@ -28,20 +31,22 @@ class FitStep:
     Attributes:
         value: its number; a width multiplier in hundredths.
         label: how it is written: "224x224", "batch 64", "width_mult=1.25".
-        costs: by the key of the budget: params, macs, flops, activation (bytes in the dtype of the pass), memory
-            (predicted, of the device, where there is such a budget); `None` where the model could not be built. Lower
-            bounds where there is a problem or not all was counted.
+        costs: by the key of the budget: params, macs, flops, activation (bytes in the dtype of the pass), memory and
+            latency (seconds; both predicted, of the device, where there is such a budget); `None` where the model could
+            not be built. Lower bounds where there is a problem or not all was counted.
         complete: they are exact.
         problem: why the model does not run so.
+        latency: with its interval, where there is a budget of it.
     """
 
     value: int
     label: str
-    costs: dict[str, int] | None
+    costs: dict[str, float] | None
     complete: bool
     problem: str | None
+    latency: Seconds | None = None
 
-    def find_overruns(self, budgets: dict[str, int]) -> dict[str, int]:
+    def find_overruns(self, budgets: dict[str, float]) -> dict[str, float]:
         """By how much each budget that breaks is broken."""
         costs = self.costs or {}
         return {key: costs[key] - limit for key, limit in budgets.items() if key in costs and costs[key] > limit}
@@ -55,6 +60,7 @@ class Fit:
         model: as it was asked for.
         over: what was searched over.
         budgets: the limits by key.
+        device: on which latency is predicted, where there is a budget of it.
         dtype: of the pass, in which activation memory is given.
         found: the largest setting that runs and breaks no budget; `None` if there is none.
         above: the next larger setting that runs, or else the next larger; `None` where the search ended.
@@ -65,13 +71,14 @@ class Fit:
 
     model: str
     over: str
-    budgets: dict[str, int]
+    budgets: dict[str, float]
     dtype: str
     found: FitStep | None
     above: FitStep | None
     below: FitStep | None
     smallest: FitStep | None
     tried: int
+    device: str = ""
 
 
 def fit_to_budgets(
@@ -83,6 +90,7 @@ def fit_to_budgets(
     max_flops: int | str | None = None,
     max_activation: int | str | None = None,
     max_memory: int | str | None = None,
+    max_latency: float | str | None = None,
     device: str | None = None,
     inputs: Any = None,
     request: PassRequest = PLAIN_PASS,
@@ -98,25 +106,26 @@ def fit_to_budgets(
             "depth" (a keyword of the factory; depth of a block spec is the number behind its only repetition).
         max_params, max_macs, max_flops: counts of one forward, such as 25_000_000 or "25M".
         max_activation: bytes, in the dtype of the pass, or a text such as "60MiB".
-        max_memory: bytes of a GPU that the pass may use, as predicted.
+        max_memory: bytes of a GPU in which the pass must go through, as predicted.
+        max_latency: seconds that the pass should take on the device, by the middle of what is predicted, or "5ms".
         device: in the catalogue; its memory is the most.
 
     Raises:
         UsageError: there is no budget, or the model has no such setting.
     """
-    limits = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
-    limits["memory"] = _find_memory_budget(max_memory, device)
-    budgets = {key: _read_budget(key, limit) for key, limit in limits.items() if limit is not None}
+    chosen = _choose_device(device, max_latency)
+    counts = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
+    memory = _find_memory_budget(max_memory, chosen)
+    budgets = _read_budgets({**counts, "memory": memory, "latency": max_latency})
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
-    if not budgets or min(budgets.values()) < 1:
-        raise UsageError("There is no budget to fit into.", "Of params, macs, flops, activation, memory: 1 or more.")
     knob = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
+    workspaces = choose_workspaces(chosen and chosen.name) if "memory" in budgets else None
 
     def at(n: int) -> FitStep:
         tried.append(knob.trace_at(n))
-        return _make_step(n, knob.label_step(n), tried[-1], "memory" in budgets)
+        return _make_step(n, knob.label_step(n), tried[-1], workspaces, chosen if "latency" in budgets else None)
 
     steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
     found, above, below, smallest = steps.search()
@@ -124,39 +133,63 @@ def fit_to_budgets(
     if profile is None:
         raise ArchprofError(f"No {over} could be built: {tried[0].problem}")
     name = model if isinstance(model, str) else profile.model
-    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried))
+    where = chosen.name if chosen and "latency" in budgets else ""
+    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried), where)
 
 
-def _find_memory_budget(max_memory: int | str | None, device: str | None) -> int | str | None:
+def _choose_device(name: str | None, max_latency: float | str | None) -> Device | None:
+    """The device of that name; one whose memory alone counts must be named without doubt."""
+    if max_latency is None:
+        return None if name is None else resolve_device(name)
+    if name is None:
+        raise UsageError("A latency is predicted on a device, and none was named.", "", "Add: --device t4")
+    validate_device(name)
+    return choose_one_device(name).device
+
+
+def _find_memory_budget(max_memory: int | str | None, device: Device | None) -> int | str | None:
     if device is None:
         return max_memory
     if max_memory is not None:
         raise UsageError("A device and an amount of memory were given.", "One or the other.")
-    return find_capacity(resolve_device(device))
+    return find_capacity(device)
 
 
-def _read_budget(key: str, limit: int | str) -> int:
-    if isinstance(limit, int):
+def _read_budgets(limits: Mapping[str, float | str | None]) -> dict[str, float]:
+    """Those that were given, in base units; `UsageError` where there are none, or one allows nothing."""
+    budgets = {key: _read_budget(key, limit) for key, limit in limits.items() if limit is not None}
+    if not budgets or not all(limit > 0 if key == "latency" else limit >= 1 for key, limit in budgets.items()):
+        raise UsageError("There is no budget to fit into.", "Of params, macs, flops, activation, memory: 1 or more.")
+    return budgets
+
+
+def _read_budget(key: str, limit: float | str) -> float:
+    if not isinstance(limit, str):
         return limit
+    if key == "latency":
+        return units.parse_seconds(limit)
     return units.parse_bytes(limit) if key in ("activation", "memory") else units.parse_count(limit)
 
 
-def _make_step(value: int, label: str, tried: Attempt, in_memory: bool) -> FitStep:
+def _make_step(value: int, label: str, tried: Attempt, workspaces: Workspaces | None, device: Device | None) -> FitStep:
     if tried.profile is None:
         return FitStep(value, label, None, False, tried.problem)
     totals = tried.profile.totals
-    activation = totals.activation_bytes[tried.profile.dtype]
-    costs = {"params": totals.params, "macs": totals.macs, "flops": totals.flops, "activation": activation}
-    if in_memory:
-        costs["memory"] = predict_memory(tried.profile, choose_workspaces(None)).device_used_bytes.value
-    return FitStep(value, label, costs, totals.complete, tried.problem)
+    costs: dict[str, float] = {"params": totals.params, "macs": totals.macs, "flops": totals.flops}
+    costs["activation"] = totals.activation_bytes[tried.profile.dtype]
+    if workspaces is not None:
+        costs["memory"] = predict_memory(tried.profile, workspaces).needed_bytes.value
+    latency = predict_pass(tried.profile, device).whole if device is not None else None
+    if latency is not None:
+        costs["latency"] = latency.p50
+    return FitStep(value, label, costs, totals.complete, tried.problem, latency)
 
 
 class _FitSearch:
     """The settings 1 to `most`, each tried when it is asked for."""
 
     def __init__(
-        self, at: Callable[[int], FitStep], fails: Callable[[int], bool], most: int, budgets: dict[str, int]
+        self, at: Callable[[int], FitStep], fails: Callable[[int], bool], most: int, budgets: dict[str, float]
     ) -> None:
         self.try_at, self.surely_fails, self.last_step, self.budgets = at, fails, most, budgets
         self.tried_steps: dict[int, FitStep] = {}
@@ -193,8 +226,8 @@ class _FitSearch:
         return self._try_step(running or found + 1) if near else None
 
     def _costs_never_fall(self) -> bool:
-        """Whether no cost falls from one tried setting to the next; memory does by a segment, here and there."""
-        counted = self.budgets.keys() - {"memory"}
+        """Whether no cost falls from one tried setting to the next; what is predicted does a little, here and there."""
+        counted = self.budgets.keys() - {"memory", "latency"}
         run = [step.costs for _, step in sorted(self.tried_steps.items()) if step.problem is None and step.costs]
         return all(a[key] <= b[key] for a, b in pairwise(run) for key in counted)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ class PassAutocast:
         PassAutocast.ruling = self
         try:
             for owner, name in _REPLACED:
-                setattr(owner, name, getattr(self, f"_make_{name.strip('_')}")(vars(owner)[name]))
+                setattr(owner, name, _find_replacement(name, vars(owner)[name]))
             for device in KEYS:
                 torch.set_autocast_enabled(device, False)
             _set_nesting(0)
@@ -143,7 +144,7 @@ class PassAutocast:
             known = self._cache[id(tensor)] = weakref.ref(tensor), tensor.to(dtype)
         return known[1]
 
-    def _translate(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    def translate(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Arguments of a function that takes the type of a device."""
         if args and args[0] in self._stands_for:
             return (self.device, *args[1:]), kwargs
@@ -151,60 +152,89 @@ class PassAutocast:
             return args, {**kwargs, "device_type": self.device}
         return args, kwargs
 
-    def _make_is_autocast_enabled(self, original: Any) -> Any:
-        def ask(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = self._translate(args, kwargs)
-            return original(*args, **kwargs)
-
-        return ask
-
-    _make_get_autocast_dtype = _make_is_autocast_available = _make_is_autocast_enabled
-
-    def _make_set_autocast_dtype(self, original: Any) -> Any:
-        def choose(*args: Any, **kwargs: Any) -> None:
-            args, kwargs = self._translate(args, kwargs)
-            original(*args, **kwargs)
-            self._note_dtype()
-
-        return choose
-
-    def _note_dtype(self) -> None:
+    def note_dtype(self) -> None:
         for device in (self.device, *KEYS):
             if self._is_enabled(device):
                 self.acted[device, self._get_dtype(device)] = None
                 self.device = self.device if self.asked else device
                 return
 
-    def _make_set_autocast_enabled(self, original: Any) -> Any:
-        def switch(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = self._translate(args, kwargs)
-            original(*args, **kwargs)
-            _switch_keys(self.rules)
+    def switch_keys(self) -> None:
+        """Let the rules that hold now hold for torch, too."""
+        _switch_keys(self.rules)
 
-        return switch
+    def clear_cache(self) -> None:
+        self._cache.clear()
 
-    def _make_clear_autocast_cache(self, original: Any) -> Any:
-        def clear() -> None:
-            self._cache.clear()
-            original()
 
-        return clear
+def _translate_device(original: Any, after: Callable[[PassAutocast], None] | None = None) -> Any:
+    """A function that takes the type of a device: of the pass that runs, if one does."""
 
-    def _make_cast(self, original: Any) -> Any:
-        """What `torch.amp.custom_fwd` casts inputs by, which are on no device of that name."""
-        return lambda value, device_type, dtype: original(value, "meta" if self.on_meta else "cpu", dtype)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        ruling = PassAutocast.ruling
+        if ruling is None:
+            return original(*args, **kwargs)
+        args, kwargs = ruling.translate(args, kwargs)
+        result = original(*args, **kwargs)
+        if after is not None:
+            after(ruling)
+        return result
 
-    def _make_init(self, original: Any) -> Any:
-        def init(context: Any, *args: Any, **kwargs: Any) -> None:
-            args, kwargs = self._translate(args, kwargs)
-            if (args[0] if args else kwargs.get("device_type")) != "cuda":
-                original(context, *args, **kwargs)
-                return
-            named = dict(zip(("device_type", "dtype", "enabled", "cache_enabled"), args, strict=False)) | kwargs
-            original(context, **{**named, "enabled": False})  # else torch asks for a GPU
-            context._enabled = named.get("enabled", True)
+    return call
 
-        return init
+
+def _clear_cache(original: Any) -> Any:
+    def clear() -> None:
+        if PassAutocast.ruling is not None:
+            PassAutocast.ruling.clear_cache()
+        original()
+
+    return clear
+
+
+def _cast_inputs(original: Any) -> Any:
+    """What `torch.amp.custom_fwd` casts inputs by, which are on no device of that name."""
+
+    def cast(value: Any, device_type: Any, dtype: Any) -> Any:
+        ruling = PassAutocast.ruling
+        device = device_type if ruling is None else "meta" if ruling.on_meta else "cpu"
+        return original(value, device, dtype)
+
+    return cast
+
+
+def _open_context(original: Any) -> Any:
+    def init(context: Any, *args: Any, **kwargs: Any) -> None:
+        if PassAutocast.ruling is not None:
+            args, kwargs = PassAutocast.ruling.translate(args, kwargs)
+        if PassAutocast.ruling is None or (args[0] if args else kwargs.get("device_type")) != "cuda":
+            original(context, *args, **kwargs)
+            return
+        named = dict(zip(("device_type", "dtype", "enabled", "cache_enabled"), args, strict=False)) | kwargs
+        original(context, **{**named, "enabled": False})  # else torch asks for a GPU
+        context._enabled = named.get("enabled", True)
+
+    return init
+
+
+_MAKERS: dict[str, Callable[[Any], Any]] = {
+    "set_autocast_enabled": partial(_translate_device, after=PassAutocast.switch_keys),
+    "set_autocast_dtype": partial(_translate_device, after=PassAutocast.note_dtype),
+    "clear_autocast_cache": _clear_cache,
+    "_cast": _cast_inputs,
+    "__init__": _open_context,
+}
+"""What makes the replacement of a function; of the others, `_translate_device`."""
+
+_replacements: dict[Any, Any] = {}  # by the function, made once
+
+
+def _find_replacement(name: str, function: Any) -> Any:
+    """What stands in the place of a function during passes; one that does already stays, in a pass inside another."""
+    if function not in _replacements:
+        made = _replacements[function] = _MAKERS.get(name, _translate_device)(function)
+        _replacements[made] = made
+    return _replacements[function]
 
 
 def _is_weight(tensor: Tensor) -> bool:

@@ -11,8 +11,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +21,7 @@ from archprof.torchside.autocast import AutocastState
 from archprof.torchside.foreign_modes import leave_foreign_modes
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.process_tables import ImportTraces, ModeStacks, SkippedCode
+from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
 
@@ -48,7 +48,8 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     Python's methods that hand work to threads and processes, and how deep its calls may be nested, which meanwhile is
     deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
     """
-    with _hold_process(), leave_foreign_modes():
+    _refuse_to_wait()
+    with PROCESS_LOCK, leave_foreign_modes():
         state = _ProcessState(compiling)
         try:
             try:
@@ -61,21 +62,17 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
             state.restore()
 
 
-@contextmanager
-def _hold_process() -> Iterator[None]:
-    """The lock, which the thread that holds it may take again; a thread of its pass is refused: one waits for it."""
+def _refuse_to_wait() -> None:
+    """A thread of a pass that would wait for its turn is refused: the pass may wait for the thread."""
+    if not HAND_OVERS.is_inside():
+        return
     if not PROCESS_LOCK.acquire(blocking=False):
-        if HAND_OVERS.is_inside():
-            raise ArchprofError(
-                "A forward that is being profiled profiles another model in a thread of its own.",
-                "One pass at a time can be run: each would wait for the other.",
-                "Profile it before, or in the thread that runs the forward.",
-            )
-        PROCESS_LOCK.acquire()
-    try:
-        yield
-    finally:
-        PROCESS_LOCK.release()
+        raise ArchprofError(
+            "A forward that is being profiled profiles another model in a thread of its own.",
+            "One pass at a time can be run: each would wait for the other.",
+            "Profile it before, or in the thread that runs the forward.",
+        )
+    PROCESS_LOCK.release()
 
 
 def _forget_other_threads() -> None:
@@ -106,8 +103,9 @@ class _ProcessState:
 
     def __init__(self, compiling: bool) -> None:
         self.stance: Any = None if compiling or not knows_compiler() else torch.compiler.set_stance("force_eager")
-        self.numpy = sys.modules.get("numpy.random")
-        self.random: Any = torch.get_rng_state(), random.getstate(), self.numpy and self.numpy.get_state()
+        self.is_restored = False
+        self.random: Any = torch.get_rng_state(), random.getstate()
+        self.numpy = NumpyState()
         self.grad, self.dtype = torch.is_grad_enabled(), torch.get_default_dtype()
         self.device = torch.get_default_device()
         self.autocast = AutocastState()
@@ -118,6 +116,8 @@ class _ProcessState:
         self.imports = ImportTraces()
 
     def restore(self) -> None:
+        if self.is_restored:
+            return
         HAND_OVERS.restore()
         self.imports.restore()
         self.modes.restore()
@@ -132,9 +132,9 @@ class _ProcessState:
             torch.set_default_device(self.device)
         torch.set_rng_state(self.random[0])
         random.setstate(self.random[1])
-        if self.numpy:
-            self.numpy.set_state(self.random[2])
+        self.numpy.restore()
         sys.setrecursionlimit(self.recursion_limit)
         gc.set_threshold(*self.threshold)
         if not self.frozen and gc.get_freeze_count():
             gc.unfreeze()
+        self.is_restored = True

@@ -38,6 +38,7 @@ class HandOvers:
 
     def __init__(self) -> None:
         self._originals: dict[tuple[type, str], Any] = {}
+        self._replacements: dict[Any, Any] = {}  # by what each stands for, made once
         self._find_watcher: Callable[[], Watcher] | None = None
 
     def watch(self, find_watcher: Callable[[], Watcher]) -> None:
@@ -74,7 +75,11 @@ class HandOvers:
         if (owner, name) in self._originals:
             return
         original = self._originals[owner, name] = vars(owner)[name]
+        if (owner, original) not in self._replacements:
+            self._replacements[owner, original] = self._make_method(owner, original, replacement)
+        setattr(owner, name, self._replacements[owner, original])
 
+    def _make_method(self, owner: Any, original: Callable[..., Any], replacement: Callable[..., Any]) -> Any:
         @functools.wraps(original)
         def method(*args: Any, **kwargs: Any) -> Any:
             watcher = self._find_watcher and self._find_watcher()
@@ -85,7 +90,7 @@ class HandOvers:
                 return original(*args, **kwargs)
             return replacement(watcher, original, *args, **kwargs)
 
-        setattr(owner, name, method)
+        return method
 
 
 HAND_OVERS = HandOvers()

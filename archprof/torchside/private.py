@@ -173,6 +173,20 @@ def check_autograd() -> None:
         require(name, "charge a backward pass to its layers")
 
 
+_engine: Callable[..., Any] | None = find("autograd.graph._engine_run_backward")
+
+
+def run_backward(roots: list[torch.Tensor], seeds: list[torch.Tensor]) -> None:
+    """What `torch.autograd.backward` does, for gradients of the shapes of their roots.
+
+    Its check of them imports sympy, which takes a quarter of the time of `import torch`.
+    """
+    if _engine is None or any(type(root) is not torch.Tensor for root in roots):
+        torch.autograd.backward(roots, seeds)
+    else:
+        _engine(tuple(roots), tuple(seeds), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
 next_sequence_number: Callable[[], int] = find("_C._autograd._get_sequence_nr")
 """The number that autograd would give to a node made now on this thread."""
 

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from archprof.torchside.copiers import COPIER_BY_KIND
+from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.objects import copy_shallow, find_slots, is_only_attributes
 from archprof.torchside.private import CALL_ENTRY, MODULE_TABLES, unwrap_compiled
 from archprof.torchside.sharding import (
@@ -101,6 +102,7 @@ class _StandIns:
 
     def __init__(self, device: str, dtype: torch.dtype | None, unhooked: _RefusingHookTable | None) -> None:
         self.device, self.dtype, self.refusing_table = torch.device(device), dtype, unhooked
+        self.on_meta = self.device == META_DEVICE
         self.memo: dict[int, Any] = {}
         self.slots_by_kind: dict[type, tuple[str, ...]] = {}
         self.plain_classes: dict[type, type] = {}  # of the modules that are neither TorchScript nor wrappers
@@ -118,7 +120,7 @@ class _StandIns:
         # Every registered tensor and module gets its twin first, so that a reference to it from
         # inside any other object finds the twin and not a second copy.
         plain = []
-        for module in root.modules():
+        for _, module in walk_modules(root):
             if id(module) in self.memo or (type(module) not in self.plain_classes and self.copy_if_special(module)):
                 continue
             for table in (module._parameters, module._buffers):
@@ -157,6 +159,8 @@ class _StandIns:
             kind = type(value)
             if kind in ATOMIC_KINDS or (unhooked and name in HOOK_TABLES):
                 continue
+            if kind is tuple and ATOMIC_KINDS.issuperset(map(type, value)):
+                continue  # sizes of kernels and the like, which nobody can change
             if kind in CONTAINER_KINDS and not value:
                 state[name] = kind()
             elif name in REGISTRY_TABLES:
@@ -218,10 +222,12 @@ class _StandIns:
         floating = tensor.is_floating_point()
         dtype = self.dtype if floating and self.dtype is not None else tensor.dtype
         is_plain = type(tensor) in PLAIN_TENSOR_KINDS
+        if floating and is_plain and self.on_meta and tensor.layout is torch.strided:  # as nearly all are
+            return torch.empty_strided(tensor.size(), tensor.stride(), dtype=dtype, device=META_DEVICE)
         if not is_plain and is_sharded(tensor):
             self.has_sharded = True
             return make_whole(tensor, dtype, self.device)
-        if self.device != META_DEVICE:
+        if not self.on_meta:
             if tensor.is_meta or not has_values(tensor):
                 return torch.zeros(tensor.shape, dtype=dtype, device=self.device)
             return tensor.detach().to(self.device, dtype, copy=True)

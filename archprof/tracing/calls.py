@@ -15,6 +15,7 @@ from torch import nn
 
 from archprof.facts.records import Call, TensorSpec
 from archprof.torchside.call_entry import CallHooks
+from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.private import (
     CALL_ENTRY,
     CALL_HOOK_TABLES,
@@ -158,7 +159,7 @@ class Calls:
         self.took_gradients = False  # the forward did
         self.refused_gradient = self.missed_node = False  # what was asked of a tensor without a gradient
         self._param_rows: dict[int, int] = {}
-        self.nodes = {id(module): ModuleNode(self, path, module) for path, module in model.named_modules()}
+        self.nodes = {id(module): ModuleNode(self, path, module) for path, module in walk_modules(model)}
         self._hooks: list[CallHooks] = []
         by_entry = has_call_entry()
         for node in self.nodes.values():

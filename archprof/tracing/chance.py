@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
 
+from archprof.torchside.random_states import TWISTER_WORDS, find_python_states
+
 if TYPE_CHECKING:
     from archprof.tracing.calls import Calls
     from archprof.tracing.recorder import Recorder
@@ -50,7 +52,7 @@ HIGHEST = 1 - 2**-24
 MERSENNE_WORDS = {"high": 0x12DD9BB3, "low": 0x04048891}
 """Words of the state of a Mersenne twister which come out as 0xFFFFFFFF and 0x800: 1 - 2**-53 and 5e-7, as a float."""
 
-EQUAL_WORDS, ALL_WORDS = 600, 624
+EQUAL_WORDS = 600
 
 KEPT_NOTE = (
     "A random number decides what runs in this pass (layers are dropped, or the like): it was run with everything "
@@ -122,20 +124,10 @@ def set_python_draws(draw: Draw) -> None:
     """Let the next draws of Python's and numpy's generators come out as asked; some 300 of each."""
     fixed = random.Random(find_seed(draw))
     equal = [MERSENNE_WORDS[draw]] * EQUAL_WORDS if isinstance(draw, str) else []
-    words = equal + [fixed.getrandbits(32) for _ in range(ALL_WORDS - len(equal))]
+    words = equal + [fixed.getrandbits(32) for _ in range(TWISTER_WORDS - len(equal))]
     random.setstate((3, (*words, 0), None))
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].set_state(("MT19937", words, 0))
-
-
-def find_python_states() -> list[tuple[int, Any]]:
-    """Where Python's generator is, and numpy's if that was imported: how many words are used up, and the words."""
-    words = random.getstate()[1]
-    states: list[tuple[int, Any]] = [(words[-1], words)]
-    if "numpy.random" in sys.modules:
-        _, drawn, used, *_ = sys.modules["numpy.random"].get_state()
-        states.append((used, drawn.tobytes()))
-    return states
 
 
 def is_past_equal_words() -> bool:

@@ -102,8 +102,11 @@ class Inventory:
         seen: dict[int, OwnedTensor] = {}
         self.lazy_names = []
         for index, node in enumerate(self.nodes.values()):
-            for name, tensor, role in list_tensors(node.module, hidden=not node.runs_unwatched):
-                full_name = f"{node.path}.{name}" if node.path else name
+            module, prefix = node.module, f"{node.path}." if node.path else ""
+            if node.runs_unwatched and not module._parameters and not module._buffers:
+                continue
+            for name, tensor, role in list_tensors(module, hidden=not node.runs_unwatched):
+                full_name = prefix + name
                 if type(tensor) in LAZY_KINDS:
                     self.lazy_names.append(full_name)
                     continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from threading import get_ident
 from typing import Any, NamedTuple
 
@@ -33,11 +34,12 @@ from archprof.tracing.moves import MOVES, only_moves, stay
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
-from archprof.tracing.ops.dtypes import check_dtypes
+from archprof.tracing.ops.dtypes import CHECKS, DtypeCheck
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
 from archprof.tracing.recorder import Recorder
 
 Tensor = torch.Tensor
+STRIDED_ALONE = frozenset((torch.strided,))
 RESULT_KINDS = (Tensor, tuple, list)
 
 
@@ -75,6 +77,7 @@ class _OpInfo(NamedTuple):
     in_place: bool
     can_memoise: bool
     has_chance: bool  # it draws numbers, or reads them
+    dtype_check: DtypeCheck | None
 
 
 class OpMode(DispatchMode):
@@ -128,8 +131,8 @@ class OpMode(DispatchMode):
 
     def _compute_result(self, known: _OpInfo, func: Any, metas: int, tensors: int, args: Any, kwargs: Any) -> Any:
         """What a call returns, by a rule or by torch; `metas` of its `tensors` are on meta."""
-        if metas:
-            check_dtypes(known.name, args, kwargs)
+        if metas and known.dtype_check is not None:
+            known.dtype_check(known.name, args, kwargs)
         if metas and known.name == "aten._to_copy":
             if only_moves(args[0], kwargs):
                 return torch.ops.aten.alias.default(args[0])
@@ -195,19 +198,31 @@ class OpMode(DispatchMode):
         return find_backward_row(self.calls)
 
     def _learn_op(self, func: Any) -> _OpInfo:
-        plain = isinstance(func, OVERLOAD)  # and not one like `cond`, which takes functions
-        name = str(func) if plain else f"higher_order.{func.name()}.default"
-        known = self._infos[id(func)] = self._look_up_rules(func if plain else None, name)
+        known = self._infos[id(func)] = self._look_up_rules(*_name_op(func))
         return known
 
-    def _look_up_rules(self, func: Any, name: str) -> _OpInfo:
-        full_name, name = name, name.rpartition(".")[0]
+    def _look_up_rules(self, func: Any, full_name: str) -> _OpInfo:
+        name = full_name.rpartition(".")[0]
         rule = costs.find_op_rule(name)
         status, gathers = costs.status_of_rule(rule), rule is not None and rule.gathers
         cost = None if rule is None else rule.bind_causal(self.causal)
-        in_place, repeats = func is not None and is_mutable(func), func is not None and can_memoise(func)
-        shape, chance = shapes.find_shape_rule(func), name in CHANCE_OPS
-        return _OpInfo(func, name, full_name, cost, status, gathers, shape, in_place, repeats, chance)
+        in_place, repeats, shape = _inspect_op(func)
+        chance, check = name in CHANCE_OPS, CHECKS.get(name)
+        return _OpInfo(func, name, full_name, cost, status, gathers, shape, in_place, repeats, chance, check)
+
+
+@cache
+def _name_op(func: Any) -> tuple[Any, str]:
+    """An op and its name; no op of those that take functions, such as `cond`."""
+    return (func, str(func)) if isinstance(func, OVERLOAD) else (None, f"higher_order.{func.name()}.default")
+
+
+@cache
+def _inspect_op(func: Any) -> tuple[bool, bool, shapes.ShapeRule | None]:
+    """Whether an op changes an argument, whether its answers hold again, and the rule of its shapes."""
+    if func is None:
+        return False, False, None
+    return is_mutable(func), can_memoise(func), shapes.find_shape_rule(func)
 
 
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
@@ -234,7 +249,7 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
     if known.status == "zero":
         return NO_COST
     count = known.cost_rule(result, *args, **kwargs) if known.cost_rule is not None else None
-    if count is not None and count[0] and any(tensor.layout != torch.strided for tensor in inputs):
+    if count is not None and count[0] and not STRIDED_ALONE.issuperset([tensor.layout for tensor in inputs]):
         return None  # a sparse product does as much as its values are many, which shapes do not tell
     return count
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
 from archprof.torchside.autocast import PassAutocast, prepare_rules
+from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.tensors import dtype_name, tensors_in
 
 
@@ -28,7 +30,7 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
         if not model.training:
             model.train()
         return
-    modules = list(model.modules())
+    modules = [module for _, module in walk_modules(model)]
     kinds: set[Any] = {type(module) for module in modules}
     if any(kind.train is not nn.Module.train or kind.eval is not nn.Module.eval for kind in kinds):
         model.eval()  # some class does more than set the flag
@@ -40,6 +42,15 @@ def set_train_flags(model: nn.Module, train: bool) -> None:
 def open_autocast(request: PassRequest, device: str) -> PassAutocast:
     """Autocast for a pass over tensors on a device; where it is asked for, the device is that of the rules."""
     return PassAutocast(request.amp_device, on_meta=device == "meta", asked=request.amp is not None)
+
+
+def open_checkpoints(request: PassRequest) -> AbstractContextManager[None]:
+    """Around a pass: where blocks are to be checkpointed, torch's compiler is not woken for it."""
+    if not request.checkpoint:
+        return nullcontext()
+    from archprof.tracing.checkpoints import compiler_asleep
+
+    return compiler_asleep()
 
 
 def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:

@@ -24,7 +24,7 @@ from archprof.facts.records import Op, Phase, Role, Signature, Storage, Tensor, 
 from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
 from archprof.torchside.tensors import LAZY_KINDS, storage_of
 from archprof.tracing.kept import SavedTensor, add_kept, detach_unseen, new_op
-from archprof.tracing.shared_specs import SharedSpec, make_shared_spec
+from archprof.tracing.shared_specs import SharedSpec, make_shared_spec, share_specs
 
 OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
 """What outlives every pass, so that nobody waits for its end."""
@@ -56,7 +56,7 @@ class Recorder:
         self.phase: Phase = "forward"
         self.recorded_ops: list[Op] = []
         self.last_node_number = -1  # of autograd, when the last op was recorded
-        self._specs: dict[tuple[Any, ...], SharedSpec] = {}
+        self._specs = share_specs()
         self._signatures: dict[Any, Signature] = {}
         self._recounted: dict[tuple[int, int], Signature] = {}
         self._tensor_specs: list[SharedSpec] = []  # of each tensor
@@ -219,20 +219,21 @@ class Recorder:
         macs, flops, status, window, gathers = cost
         moves = bool(made) or status != "zero"
         into, out = self.count_moved_bytes(read, written, gathers) if moves else (0, 0)
-        of = self._tensor_specs
-        came, left = [of[index].tensor_spec for index in read], [of[index].tensor_spec for index in written]
+        spec_of = self._tensor_specs.__getitem__
+        came, left = list(map(spec_of, read)), list(map(spec_of, written))
         key = (label, *map(id, came), macs, *map(id, left), into)  # equal layouts are one object
         signature = self._signatures.get(key)
         if signature is None:
+            layouts = tuple([spec.tensor_spec for spec in came]), tuple([spec.tensor_spec for spec in left])
             costs = (macs, flops, into, out, status, window, None, None)
-            signature = self._signatures[key] = new_signature((*label, tuple(came), tuple(left), *costs))
+            signature = self._signatures[key] = new_signature((*label, *layouts, *costs))
         self.append_op(signature, call, read, written, moves)
         return signature, moves
 
     def index_result(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op returns."""
         known: int | None = getattr(tensor, self._index_attribute, None)
-        if known is None and id(tensor) in self.constants:
+        if known is None and self.constants and id(tensor) in self.constants:
             return self.constants[id(tensor)][1]
         if known is None or self._tensor_specs[known] is not self.find_spec(tensor):
             # new, or changed in place, and of another shape than it was

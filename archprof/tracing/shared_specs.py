@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,6 +17,22 @@ class SharedSpec(NamedTuple):
     tensor_spec: TensorSpec
     nbytes: int
     as_tuple: tuple[TensorSpec]
+
+
+SpecTable = dict[tuple[Any, ...], SharedSpec]
+
+MAX_SHARED_SPECS = 10_000
+"""Layouts that are kept from pass to pass; a deep model has some hundreds."""
+
+_table: SpecTable = {}
+
+
+def share_specs() -> SpecTable:
+    """The layouts known from earlier passes, by size, strides and dtype. A pass keeps the table that it began with."""
+    global _table
+    if len(_table) > MAX_SHARED_SPECS:
+        _table = {}
+    return _table
 
 
 def make_shared_spec(

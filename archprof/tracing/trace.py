@@ -25,7 +25,7 @@ from archprof.torchside.collector import shorten_collections
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
-from archprof.torchside.private import check_autograd, grad_switch, has_call_entry
+from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.torchside.watched_model import WatchedModel
@@ -85,18 +85,17 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), shorten_collections():
+    with torch.inference_mode(False), shorten_collections(), pass_setup.open_checkpoints(request):
         return _trace_by_strategies(target, request, watched)
 
 
 def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
-    wanted = getattr(torch, request.dtype) if request.dtype else None
     way, notes = TraceStrategy(hooks=not has_call_entry(), gradients=request.train), list(target.notes)
     if request.train:
         check_autograd()
     compiler_sleeps = knows_compiler()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, wanted, notes), way, request)
+        run = _TracedPass(target, _make_traced_model(target, way, request, notes), way, request)
         run.op_mode.watched = watched
         error = run.run_once()
         if error is not None and knows_compiler() and not compiler_sleeps:
@@ -110,7 +109,7 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
         way = other
     if error is None and run.chance.may_decide(way.device):
         run, chance_note = choose_pass(
-            run, lambda draw: run.run_with(_make_traced_model(target, way, wanted, []), draw)
+            run, lambda draw: run.run_with(_make_traced_model(target, way, request, []), draw)
         )
         notes += [chance_note] if chance_note else []
     run.notes[:0] = notes
@@ -122,8 +121,18 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
-    """What is run: the target's model itself where it is ours, and a twin of it where it is not, or needs values."""
+def _make_traced_model(target: Target, way: TraceStrategy, request: PassRequest, notes: list[str]) -> nn.Module:
+    """What is run, with the blocks checkpointed that are to be."""
+    model = _make_plain_model(target, way, getattr(torch, request.dtype) if request.dtype else None, notes)
+    if request.checkpoint:
+        from archprof.tracing.checkpoints import checkpoint_blocks
+
+        checkpoint_blocks(model, request.checkpoint, target.name)
+    return model
+
+
+def _make_plain_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
+    """The target's model itself where it is ours, and a twin of it where it is not, or needs values."""
     if way.device == "cpu":
         source = target.rebuild() if target.rebuild else target.model
         return make_stand_in(source, device="cpu", dtype=dtype, notes=notes)
@@ -251,7 +260,7 @@ class _TracedPass:
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
         with self.calls.open_backward():
-            torch.autograd.backward(roots, seeds)
+            run_backward(roots, seeds)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 self.recorder.set_role(parameter.grad, "gradient")
@@ -264,6 +273,10 @@ class _TracedPass:
 
     def build_profile(self) -> Profile:
         self.notes += list_call_notes(self.calls, self.autocast)
+        if self.request.checkpoint:
+            from archprof.tracing.checkpoints import list_checkpoint_notes
+
+            self.notes += list_checkpoint_notes(self.calls)
         if self.threads is not None:
             self.notes += self.threads.notes
         if self.unseen_ops:

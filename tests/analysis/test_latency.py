@@ -206,6 +206,17 @@ def test_measured_memory_is_of_a_call_with_its_parts_and_is_no_sum():
     }  # fmt: skip
 
 
+def test_the_predicted_peak_stands_beside_the_measured_one():
+    """Live bytes above those before the pass: this one drops nothing, and makes three maps of 1 KiB and ten numbers."""
+    answer = tabulate_layers(builders.measured())
+    shown = {key: cells(answer, key) for key in ("peak_measured", "peak_predicted", "peak_off")}
+    assert shown["peak_predicted"]["fc"] == 3 * 1024 + 10 * 4
+    for name, off in shown["peak_off"].items():
+        measured, predicted = shown["peak_measured"][name], shown["peak_predicted"][name]
+        assert off == (None if measured is None or predicted is None else predicted / measured - 1)
+    assert shown["peak_predicted"]["Total"] == max(one for one in shown["peak_predicted"].values() if one)
+
+
 def test_ops_have_no_latency_and_the_table_says_so():
     answer = tabulate_layers(builders.measured(), by="op")
     assert not MEASURED_KEYS & {column.key for column in answer.columns}

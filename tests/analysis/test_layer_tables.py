@@ -235,7 +235,7 @@ def whole(profile: Profile) -> dict[str, int | None]:
         "act_fp32": totals.activation_bytes["float32"], "act_fp16": totals.activation_bytes["float16"],
         "act_bf16": totals.activation_bytes["bfloat16"], "ops": len(profile.ops),
         "bytes_moved": sum(op.bytes_moved for op in profile.ops),
-        "unknown": sum(op.status == "unknown" for op in profile.ops),
+        "unknown": sum(op.status == "unknown" for op in profile.ops), "predicted": None,
     }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from archprof.errors import UsageError
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Storage
 from archprof.render.page import figures, svg
+from archprof.sweeping import trials
 
 MODELS = (
     "lenet5", "alexnet", "vgg16", "resnet18", "resnet50", "cifar_resnet_deep", "zfnet",
@@ -164,32 +165,51 @@ def test_a_box_that_is_large_in_any_way_stays():
     ]  # fmt: skip
 
 
+def unstable():
+    """Measured on a machine that was busy in one round."""
+    whole = builders.LATENCY.whole._replace(rounds=((0.04,), (0.041,), (0.09,)))
+    return builders.measured(latencies=(builders.LATENCY._replace(whole=whole),))
+
+
 # The first screen
 
 
+def tiles_of(profile, **options):
+    return {tile.key: tile for tile in build_report([profile], **options).models[0].tiles}
+
+
 def test_tiles_by_hand():
-    tiles = {tile.key: tile for tile in build_report([builders.profile()]).models[0].tiles}
-    assert list(tiles) == ["params", "macs", "flops", "activation", "latency", "field"]
+    """3,880 bytes are live while fc runs: 2,860 - 30 parameters are no storage of this pass; see test_liveness."""
+    tiles = tiles_of(builders.profile())
+    assert list(tiles) == ["params", "macs", "peak", "activation"]
     assert (tiles["params"].value, tiles["params"].second) == (2860, (2712, "trainable"))
-    assert (tiles["macs"].value, tiles["flops"].value) == (18688, 38666)
-    assert (tiles["activation"].value, tiles["activation"].second) == (3112, (1556, "float16"))
-    assert (tiles["latency"].value, tiles["latency"].note) == (None, "not measured")
+    assert (tiles["macs"].value, tiles["macs"].second) == (18688, (38666, "FLOPs"))
+    assert (tiles["peak"].value, tiles["activation"].value) == (3880, 3112)
+    assert tiles["peak"].note == "at fc, in float32"
     assert not any(tile.is_lower_bound for tile in tiles.values())
 
 
-def test_the_field_tile_gives_its_reason(pages):
-    """212 is the field of VGG-16's last pool (METHODS of the Distill article; 224 pixels go in)."""
-    field = pages["vgg16"].tiles[-1]
-    assert (field.value, field.unit) == (212, "px")
-    assert "features.30" in field.note
-    assert "linear layer over positions in classifier.0" in field.note
-    flat = build_report([archprof.profile(nn.Linear(4, 2), torch.zeros(1, 4))]).models[0].tiles[-1]
-    assert flat.value is None
-    assert flat.note
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_the_dtype_that_ran_leads(dtype):
+    """A product of 1,000 elements."""
+    profile = archprof.profile(nn.Linear(10, 1000, bias=False), (1, 10), dtype=dtype)
+    tile, size = tiles_of(profile)["activation"], 8 if dtype == "float64" else 2
+    assert (tile.value, tile.second) == (1000 * size, None)
+    assert dtype in tile.note
+    columns = [column.key for column in build_report([profile]).models[0].table.columns]
+    assert "act_fp32" not in columns
 
 
-def test_the_field_past_a_gate_stands_beside():
-    """Two 3x3 with a squeeze-and-excitation gate between: 3 pixels up to the gate, 5 past it but for the gate."""
+def test_a_receptive_field_stands_on_pages_of_convolutional_nets_alone(pages):
+    """212 is the field of VGG-16's last pool (METHODS of the Distill article)."""
+    assert pages["vgg16"].details == ("16 weight layers deep", "receptive field 212 px")
+    for name in ("torchvision:vit_b_16", "torchvision:swin_t"):
+        assert not any("field" in line for line in pages[name].details)
+    assert not any("field" in finding.text for page in pages.values() for finding in page.findings)
+
+
+def test_a_field_goes_on_past_a_gate():
+    """Two 3x3 with a squeeze-and-excitation gate between: 5 pixels but for the gate."""
 
     class Gated(nn.Module):
         def __init__(self):
@@ -200,75 +220,69 @@ def test_the_field_past_a_gate_stands_beside():
             x = self.first(x)
             return self.second(x * self.gate(x).sigmoid())
 
-    tile = build_report([archprof.profile(Gated(), torch.zeros(1, 4, 16, 16))]).models[0].tiles[-1]
-    assert (tile.value, tile.second) == (3, (5, "without global paths"))
+    page = build_report([archprof.profile(Gated(), torch.zeros(1, 4, 16, 16))]).models[0]
+    assert page.details == ("2 weight layers deep", "receptive field 5 px")
 
 
 def test_bounds_are_marked_on_the_tiles():
     def bounds(profile):
-        return {tile.key for tile in build_report([profile]).models[0].tiles if tile.is_lower_bound}
+        return {tile.key for tile in tiles_of(profile).values() if tile.is_lower_bound}
 
-    assert bounds(builders.with_unknown()) == {"macs", "flops"}
-    assert bounds(builders.stopped()) == {"macs", "flops", "activation", "field"}
+    assert bounds(builders.with_unknown()) == {"macs"}
+    assert bounds(builders.stopped()) == {"macs", "peak", "activation"}
 
 
 def test_the_backward_pass_stands_beside_the_forward():
-    macs = {tile.key: tile for tile in build_report([builders.trained()]).models[0].tiles}["macs"]
-    assert (macs.value, macs.second) == (18688, (2 * (6912 + 9216), "backward"))
+    macs = tiles_of(builders.trained())["macs"]
+    assert (macs.value, macs.second) == (18688, (38666, f"FLOPs; {2 * (6912 + 9216) / 1000:.2f} k backward"))
+
+
+def test_a_device_is_held_against_the_model():
+    """vgg16 takes 2 x 15.47 G FLOPs, and an L4 does 30.3 T a second in float32 (its datasheet)."""
+    profile = archprof.profile("vgg16")
+    tiles = tiles_of(profile, device="NVIDIA L4")
+    assert tiles["bound"].value == pytest.approx(2 * 15_470_264_320 / 30.3e12, rel=1e-3)
+    assert tiles["fits"].value == archprof.predict_memory("vgg16").prediction.needed_bytes.value
+    assert tiles["fits"].note == "fits on NVIDIA L4, predicted"
+    large = archprof.profile("vgg16", batch=4096)
+    assert tiles_of(large, device="NVIDIA L4")["fits"].note.startswith("does not fit")
+    assert "fits" not in tiles_of(profile)
+
+
+# Where to save
+
+
+def test_what_rewrites_save_is_what_they_save():
+    """One forward each of the model as it was, and as `whatif` writes it."""
+    profile = archprof.profile("vgg16")
+    tried = trials.try_rewrites(["vgg16"], None, [profile])
+    found = {one.option: one for one in build_report([profile], tried=tried).models[0].savings}
+    assert set(found) == {"--separable", "--no-fc", "--width 0.75"}
+    after = archprof.whatif("vgg16", separable=True).after.totals
+    assert found["--separable"].macs == after.macs - profile.totals.macs
+    assert found["--separable"].params == after.params - profile.totals.params
+    share = after.macs / profile.totals.macs - 1
+    assert f"({share:+.1%})" in found["--separable"].text
+    assert "(13 layers)" in found["--separable"].text
+
+
+def test_a_block_less_saves_what_the_block_costs():
+    net = nn.Sequential(*(nn.Linear(16, 16) for _ in range(10)))
+    saving = build_report([archprof.profile(net, (1, 16))]).models[0].savings[0]
+    assert (saving.macs, saving.params) == (-256, -272)
+    text = "One block less of the 10 equal ones from 0 to 9: -256 MACs (-10.0%), -272 parameters (-10.0%)."
+    assert saving.text == text
+    shorter = archprof.profile(nn.Sequential(*net[:9]), (1, 16)).totals
+    assert shorter.macs == archprof.profile(net, (1, 16)).totals.macs + saving.macs
+
+
+def test_nothing_is_tried_on_what_cannot_be_rewritten():
+    profile = archprof.profile("lenet5")
+    assert trials.try_rewrites([profile], None, [profile]) == []
+    assert trials.try_rewrites(["lenet5", "vgg16"], None, [profile, profile]) == []
 
 
 # Findings
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_three_to_seven_findings_that_name_rows_of_the_table(pages, name):
-    page = pages[name]
-    rows, columns = {row.name for row in page.table.rows}, set(page.table.names())
-    assert 3 <= len(page.findings) <= 7
-    for finding in page.findings:
-        assert finding.models == (0,)
-        assert set(finding.rows) <= rows
-        assert set(finding.columns) <= columns
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_shares_of_macs_are_of_the_rows_named(pages, name):
-    """Recomputed from the rows of the table: the fewest layers with half of the MACs."""
-    page = pages[name]
-    [finding] = [finding for finding in page.findings if "layers with MACs" in finding.text]
-    macs = {row.name: page.table.record(row)["macs"] for row in page.table.rows if not row.subtotal}
-    named = sorted(macs[row] for row in finding.rows)
-    share = sum(named) / sum(macs.values())
-    assert finding.text.startswith(f"{share:.0%} of the MACs of ")
-    assert share >= 0.5 > (sum(named) - named[0]) / sum(macs.values())
-    assert named[0] >= max(size for row, size in macs.items() if row not in finding.rows)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_shares_of_parameters_are_of_the_rows_named(pages, name):
-    page = pages[name]
-    kinds = Counter()
-    for layer in page.profile.layers:
-        kinds[layer.kind] += layer.params
-    kind, most = kinds.most_common(1)[0]
-    for finding in page.findings:
-        if " sit in " in finding.text:
-            held = [page.table.record(row) for row in page.table.rows if row.name in finding.rows and not row.subtotal]
-            assert {record["kind"] for record in held} == {kind}
-            assert sum(record["params"] for record in held) == most
-            share = most / page.profile.totals.params
-            said = f"{share:.0%}" if share < 0.99 else "Over 99%"
-            assert finding.text.startswith(f"{said} of the parameters")
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_the_peak_is_that_of_the_memory_analysis(pages, name):
-    page = pages[name]
-    [finding] = [finding for finding in page.findings if "live at once" in finding.text]
-    number, unit = re.match(r"At most ([\d.]+) (KiB|MiB) are live at once", finding.text).groups()
-    assert float(number) == pytest.approx(
-        liveness.compute_peak_bytes(page.profile) / {"KiB": 2**10, "MiB": 2**20}[unit], abs=0.005
-    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -283,33 +297,6 @@ def test_early_memory_is_made_by_the_rows_named(pages, name):
             assert finding.text.startswith(f"{share:.0%} of the activation memory")
 
 
-def test_findings_by_hand():
-    """Of 2,860 parameters 2,600 are in linear layers; 16,128 of 18,688 MACs in two convolutions; 30 are never read."""
-    said = texts(builders.profile())
-    assert "91% of the parameters of net sit in two linear layers." in said
-    assert "86% of the MACs of net are spent in two of its three layers with MACs." in said
-    assert "30 parameters of net, 1% of all, are weights of one layer that no op of this pass reads." in said
-    expected = (
-        "The largest activations of net are made in block (own) and in two more: each 1,024 B in float32, 33% of all."
-    )
-    assert expected in said
-    assert "At most 3,880 B are live at once in float32, while fc runs." in said
-
-
-def test_intensity_by_hand():
-    """38,666 FLOPs over 6 x 768 read and 3,112 written bytes; every layer but conv2 (10.4 FLOP/B) is below 10."""
-    [said] = [text for text in texts(builders.profile()) if "each byte" in text]
-    moved = 6 * 768 + 3 * 1024 + 40
-    assert f"spends {38666 / moved:.3g} FLOPs for each byte" in said
-    assert f"; {1 - (768 + 1024) / moved:.0%} of the bytes move in layers that spend fewer than 10." in said
-
-
-def test_a_field_is_set_against_the_input():
-    inside, beyond = traced(conv(4, 4, 3)), traced(*(conv(4, 4, 3) for _ in range(9)))
-    assert "One position of layer 0 sees 3 of the 16 input pixels along a side." in texts(inside)
-    assert "One position of layer 8 sees 19 input pixels along a side, where there are 16." in texts(beyond)
-
-
 def test_nothing_is_said_of_what_is_not_known():
     unknown, stopped = texts(builders.with_unknown()), texts(builders.stopped())
     assert "lower bounds" in unknown[0]
@@ -318,13 +305,7 @@ def test_nothing_is_said_of_what_is_not_known():
         "The forward of net stopped in block.conv2: its work and activations are lower bounds.",
         "Until it stopped, net spent 6,912 MACs and made 1,024 B of activations in float32.",
         "net holds 260 parameters, whatever runs.",
-        "All parameters of net sit in two convolution layers.",
     ]
-
-
-@pytest.mark.parametrize("layer", [nn.ReLU(), nn.Flatten(), nn.Identity(), nn.Linear(4, 2)])
-def test_a_single_layer_has_three_findings_too(layer):
-    assert len(texts(archprof.profile(layer, torch.zeros(1, 4)))) >= 3
 
 
 def test_equal_models_have_three_findings_too():
@@ -353,9 +334,8 @@ def test_rows_that_the_table_leaves_out_are_not_named():
     storages = tuple(one._replace(born=None, role="input") if one.born == 4 else one for one in base.storages)
     page = build_report([dataclasses.replace(base, ops=ops, storages=storages)]).models[0]
     assert "block (own)" not in {row.name for row in page.table.rows}
-    [finding] = [finding for finding in page.findings if "each byte" in finding.text]
-    assert finding.rows == ("block.conv1", "block.relu", "block.relu #2", "fc")
-    assert drawn(page.charts)["live"].points[0][4][2] == "block (own): copy_"
+    assert page.findings
+    assert all(set(finding.rows) <= {row.name for row in page.table.rows} for finding in page.findings)
 
 
 # Pictures
@@ -363,29 +343,28 @@ def test_rows_that_the_table_leaves_out_are_not_named():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_stages_add_up(pages, name):
-    page, series = pages[name], drawn(pages[name].charts)
-    totals = page.profile.totals
+    stages, totals = PageView(pages[name].profile).stages, pages[name].profile.totals
     expected = {"params": totals.params, "macs": totals.macs, "act_fp32": totals.activation_bytes["float32"]}
     for key, total in expected.items():
-        [points] = series[f"stage_{key}"].points
-        assert sum(y for _, y, _ in points) == total
-        assert len({x for x, _, _ in points}) == len(points)
+        assert sum(getattr(stage.counts, key) for stage in stages) == total
+    names = charts.number_repeats(stage.name for stage in stages)
+    assert len(names) == len(set(names))
 
 
 def test_stages_of_one_size_keep_apart():
     """Down and up again: 16x16, 8x8, 16x16."""
     up = traced(conv(4, 4, 3), nn.ReLU(), nn.MaxPool2d(2), conv(4, 8, 3), nn.Upsample(scale_factor=2), conv(8, 4, 3))
-    [points] = drawn(build_report([up]).models[0].charts)["stage_params"].points
-    assert points == (("16x16", 144, "16x16"), ("8x8", 288, "8x8"), ("16x16 (2)", 288, "16x16 (2)"))
+    stages = PageView(up).stages
+    assert charts.number_repeats(stage.name for stage in stages) == ["16x16", "8x8", "16x16 (2)"]
+    assert [stage.counts.params for stage in stages] == [144, 288, 288]
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_memory_along_the_pass_has_its_peak(pages, name):
-    everything, activations = drawn(pages[name].charts)["live"].points
-    assert max(y for _, y, _ in everything) == liveness.compute_peak_bytes(pages[name].profile)
-    assert max(len(everything), len(activations)) <= 600
-    assert all(0 <= x < len(pages[name].profile.ops) for x, _, _ in everything)
-    assert max(y for _, y, _ in activations) <= max(y for _, y, _ in everything)
+    live, peak = pages[name].network.live, liveness.compute_peak_bytes(pages[name].profile)
+    assert live.peak == peak == max(max(curve) for curve in live.curves if curve)
+    assert peak in live.curves[live.peak_column]
+    assert live.peak == max(PageView(pages[name].profile).live_bytes)
 
 
 def test_live_bytes_by_hand():
@@ -398,10 +377,7 @@ def test_live_bytes_by_hand():
     )
     ops = tuple(builders.make_op(f"aten.op{i}", 0, "forward", (), (), 0, 0, 0, 0, "zero") for i in range(4))
     subject = PageView(builders.profile(layers=(Layer("", "Net", 0, 0),), ops=ops, tensors=(), storages=storages))
-    everything, activations = charts.chart_live_bytes(subject).points
-    assert [y for _, y, _ in everything] == [110, 130, 130, 160]
-    assert [y for _, y, _ in activations] == [10, 10, 10, 40]
-    assert everything[3] == (3, 160, "(model): op3")
+    assert subject.live_bytes == [110, 130, 130, 160]
 
 
 @given(st.lists(st.integers(0, 10**9), max_size=300), st.integers(4, 60))
@@ -417,13 +393,6 @@ def test_thinning_keeps_the_ends_and_the_extremes(values, most):
         assert kept[-1] == points[-1]
         assert max(y for _, y, _ in kept) == max(values)
         assert min(y for _, y, _ in kept) == min(values)
-
-
-def test_activation_by_layer_is_that_of_the_table(pages):
-    page = pages["resnet18"]
-    [points] = drawn(page.charts)["activation"].points
-    made = {row.name: page.table.record(row)["act_fp32"] for row in page.table.rows if not row.subtotal}
-    assert {name: y for _, y, name in points} == {name: size for name, size in made.items() if size}
 
 
 def test_fields_against_depth(pages):
@@ -613,27 +582,17 @@ def test_a_model_of_2000_layers(pages):
     check_nodes(page.nodes, deep)
     assert len(page.nodes) == treemap.MAX_BOXES
     assert len(page.table.rows) == 2000
-    assert page.tiles[-1].value == 2001
+    assert "receptive field 2,001 px" in page.details
     assert all(len(points) <= 1000 for series in page.charts for points in series.points)
 
 
 def test_every_rule_is_used_by_some_model(pages):
     """No rule is dead: each says something about one of these profiles."""
     seen = [PageView(page.profile) for page in pages.values()]
-    seen += [PageView(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu())]
+    seen += [PageView(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu(), unstable())]
+    seen.append(PageView(archprof.probe("lenet5", batch=2)))
     for rule in model_findings.MODEL_RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__
-
-
-def test_a_field_of_one_position_is_not_worth_a_sentence():
-    assert not any("sees" in text for text in texts(traced(conv(4, 4, 1))))
-
-
-def test_depth_names_the_layers_with_weights():
-    page = build_report([traced(conv(4, 4, 3), nn.ReLU(), conv(4, 4, 3))]).models[0]
-    [finding] = [finding for finding in page.findings if finding.text.endswith("weight layers deep.")]
-    assert finding.rows == ("0", "2")
-    assert "2 weight layers" in finding.text
 
 
 FRONT_END = """

@@ -15,8 +15,11 @@ FLOOR = [sys.executable, "-c", "import torch"]
 COMMANDS = {
     "archprof table vgg16": [sys.executable, "-m", "archprof", "table", "vgg16"],
     "archprof table resnet152": [sys.executable, "-m", "archprof", "table", "resnet152"],
+    "archprof memory resnet50": [
+        sys.executable, "-m", "archprof", "memory", "resnet50", "--train", "--optimizer", "adamw",
+    ],
     "archprof --help": [sys.executable, "-m", "archprof", "--help"],
-}
+}  # fmt: skip
 
 
 def seconds(command: list[str]) -> float:

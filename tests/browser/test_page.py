@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import torch
 
 import archprof
 from archprof.analysis.report.page import Report, build_report
+from archprof.facts.liveness import compute_peak_bytes
 from archprof.render.page import html
 
 api = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
@@ -171,8 +171,8 @@ def test_the_first_screen_needs_no_scrolling(
         box = page.locator(selector).bounding_box()
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800, selector
-    assert page.locator(".tile").count() == 6
-    assert 3 <= page.locator(".findings li").count() <= 7
+    assert 3 <= page.locator(".tile").count() <= 7
+    assert 1 <= page.locator(".findings li").count() <= 7
 
 
 def test_tiles_and_table_are_those_of_the_profile(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
@@ -180,10 +180,14 @@ def test_tiles_and_table_are_those_of_the_profile(opened: Callable[..., Opened],
     one, profile, table = opened(shown), shown.models[0].profile, shown.models[0].table
     values = one.page.eval_on_selector_all(".tile b", "all => all.map(b => Number(b.dataset.v))")
     totals = profile.totals
-    assert values[:4] == [totals.params, totals.macs, totals.flops, totals.activation_bytes["float32"]]
+    peak = compute_peak_bytes(profile)
+    assert values[:4] == [totals.params, totals.macs, peak, totals.activation_bytes["float32"]]
     keys = [column.key for column in table.columns]
+    one.page.locator('#m0 [data-do="unfold"]').click()
     for key in ("params", "macs", "flops", "act_fp32"):
-        assert one.column(key) == [row.cells[keys.index(key)] for row in table.rows]
+        cells = [row.cells[keys.index(key)] for row in table.rows]
+        assert one.column(key) == [one.row.cells[keys.index(key)] for one in table.outline]
+        assert sorted(one.row.cells[keys.index(key)] for one in table.outline if one.at is not None) == sorted(cells)
     leaves = [row for row in table.rows if not row.subtotal]
     assert sum(row.cells[keys.index("macs")] for row in leaves) == totals.macs
 
@@ -191,6 +195,7 @@ def test_tiles_and_table_are_those_of_the_profile(opened: Callable[..., Opened],
 def test_rows_sort_by_mouse_and_keyboard(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     one = opened(made("resnet18"))
     page, tree = one.page, one.shown()
+    assert len(tree) <= 25
     head = page.locator('#m0 th[data-k="macs"]')
     head.locator("button").click()
     assert head.get_attribute("aria-sort") == "descending"
@@ -207,6 +212,7 @@ def test_rows_sort_by_mouse_and_keyboard(opened: Callable[..., Opened], made: Ca
     assert one.shown() == tree
     page.locator('#m0 th[data-k="kind"] button').click()
     kinds = page.eval_on_selector_all(LAYERS, "rows => rows.filter(r => !r.hidden).map(r => r.cells[1].innerText)")
+    assert len(kinds) > 50
     assert kinds == sorted(kinds, key=str.lower)
     assert page.locator("#m0 th[aria-sort]").count() == 1
 
@@ -218,7 +224,9 @@ def one_total(page: Any) -> int:
 def test_a_branch_folds_and_a_link_opens_it_again(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     shown = made("resnet18")
     one = opened(shown)
-    page, tree = one.page, one.shown()
+    page, first = one.page, one.shown()
+    page.locator('#m0 [data-do="unfold"]').click()
+    tree = one.shown()
     turn = page.get_by_role("button", name="Parts of layer1", exact=True)
     assert turn.get_attribute("aria-expanded") == "true"
     turn.focus()
@@ -227,7 +235,8 @@ def test_a_branch_folds_and_a_link_opens_it_again(opened: Callable[..., Opened],
     inside = tree.index("layer2") - tree.index("layer1") - 1
     assert len(one.shown()) == len(tree) - inside
     page.locator('#m0 [data-do="fold"]').click()
-    assert one.shown() == [name for name, row in zip(tree, shown.models[0].table.rows, strict=True) if not row.depth]
+    outline = shown.models[0].table.outline
+    assert one.shown() == [name for name, row in zip(tree, outline, strict=True) if not row.row.depth]
     link = page.locator('.findings a[href^="#m0-"]', has_text="layer4.1.conv2").first
     row = page.locator(link.get_attribute("href"))
     assert not row.is_visible()
@@ -238,6 +247,23 @@ def test_a_branch_folds_and_a_link_opens_it_again(opened: Callable[..., Opened],
     )
     page.locator('#m0 [data-do="unfold"]').click()
     assert one.shown() == tree
+    page.locator('#m0 [data-do="reset"]').click()
+    assert one.shown() == first
+
+
+def test_equal_blocks_open_into_their_calls(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    one = opened(made("resnet50"))
+    assert len(one.shown()) <= 25
+    assert "1-5 x 5" in one.shown()
+    one.page.get_by_role("button", name="Parts of layer3.1-5 x 5", exact=True).click()
+    at = one.shown().index("1-5 x 5")
+    assert one.shown()[at + 1 : at + 6] == ["1", "2", "3", "4", "5"]
+    widths = one.page.eval_on_selector_all(
+        f"{LAYERS}:not([hidden])",
+        """rows => rows.map(row => [row.cells[3].className.replace(/\\D/g, ""), row.cells[3].dataset.v ?? "0"])""",
+    )
+    whole = made("resnet50").models[0].profile.totals.macs
+    assert all(abs(int(bar or 0) - 100 * int(value) / whole) <= 0.5 for bar, value in widths)
 
 
 def test_a_filter_leaves_what_matches(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
@@ -247,12 +273,31 @@ def test_a_filter_leaves_what_matches(opened: Callable[..., Opened], made: Calla
     assert len(one.shown()) == 9  # three branches, each with its two parts
     assert all("downsample" in name for name in one.shown())
     assert "9 of" in one.page.locator("#m0 output").inner_text()
-    search.fill("batchnorm")
+    assert one.page.locator("#m0 tfoot .left td").first.inner_text() == "Sum of 9 rows"
+    total = sum(op.macs or 0 for op, path in ops_of(made("resnet18")) if "downsample" in path)
+    assert one.page.locator("#m0 tfoot .left td").nth(3).inner_text() == f"{total / 1e6:,.1f}"
+    search.fill("conv2")
+    assert all(name.endswith("conv2") for name in one.shown())
+    search.fill("kind:batchnorm2d")
     assert len(one.shown()) == 20
+    search.fill("layer3 kind:conv2d")
+    assert len(one.shown()) == 5
+    assert one.page.locator("#m0 .scroll").evaluate("box => box.scrollTop") == 0
+    search.fill(">5%")
+    macs = [record["macs"] for record in made("resnet18").models[0].table.records()]
+    assert len(one.shown()) == sum(20 * one_of >= sum(macs) for one_of in macs)
+    assert one.page.locator("#m0 tfoot tr").count() == 2
     search.fill("nothing has this name")
     assert one.shown() == []
-    one.page.locator('#m0 [data-do="reset"]').click()
+    assert one.page.locator("#m0 tfoot tr").count() == 1
+    one.page.locator('#m0 [data-do="unfold"]').click()
+    search.fill("")
     assert len(one.shown()) > 80
+
+
+def ops_of(shown: Report) -> list[tuple[Any, str]]:
+    profile = shown.models[0].profile
+    return [(op, profile.layers[profile.row_of(op)].path) for op in profile.ops]
 
 
 def test_what_is_copied_can_be_read_again(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
@@ -264,13 +309,13 @@ def test_what_is_copied_can_be_read_again(opened: Callable[..., Opened], made: C
     wanted = shown.models[0].table.records()
     names = [row.name for row in shown.models[0].table.rows if not row.subtotal]
     assert [row["layer"] for row in rows] == names
-    for key in ("params", "macs", "act_fp16"):
+    for key in ("params", "macs", "act_fp32"):
         assert [int(row[key]) for row in rows] == [record[key] for record in wanted]
     page.locator('#m0 [data-do="md"]').click()
     until(page, "navigator.clipboard.readText().then(text => text.startsWith('|'))")
     lines = page.evaluate("navigator.clipboard.readText()").splitlines()
-    assert len(lines) == 2 + len(shown.models[0].table.rows)
-    assert "Params [k]" in lines[0]
+    assert len(lines) == 2 + sum(not row.hidden for row in shown.models[0].table.outline)
+    assert "Params [M]" in lines[0]
 
 
 @pytest.mark.parametrize("script", [True, False])
@@ -314,21 +359,18 @@ def test_dark_is_dark_and_print_is_light(opened: Callable[..., Opened], made: Ca
     assert page.evaluate(paper) == "rgb(255, 255, 255)"
 
 
-def test_print_shows_all_layers(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+def test_print_shows_what_is_open(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     shown = made("resnet50")
     one = opened(shown)
-    one.page.locator('#m0 [data-do="fold"]').click()
-    one.page.locator("#m0 input").fill("layer1")
     one.page.emulate_media(media="print")
-    assert len(one.shown()) == len(shown.models[0].table.rows)
+    assert len(one.shown()) == sum(not row.hidden for row in shown.models[0].table.outline)
     box = one.page.locator("#m0 .scroll").evaluate("box => [box.scrollHeight, box.clientHeight]")
     assert box[0] <= box[1] + 1
+    assert one.page.locator("#m0 thead button").count() > 5
     one.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert one.page.locator("details:not([open])").count() == 0
+    assert one.page.locator("#m0 thead button").count() == 0
     one.page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert one.page.locator("details[open]").count() == 0
-    printed = one.page.pdf(prefer_css_page_size=True)
-    assert len(re.findall(rb"/Type\s*/Page\b", printed)) >= 5
+    assert one.page.locator("#m0 thead button").count() > 5
 
 
 @pytest.mark.parametrize("names", [("vgg16",), ("alexnet", "vgg11", "vgg16", "resnet18")])
@@ -362,7 +404,9 @@ def test_two_thousand_layers_open_at_once(opened: Callable[..., Opened]) -> None
     start = time.perf_counter()
     one = opened(shown)
     assert time.perf_counter() - start < 3
-    assert one.page.locator(LAYERS).count() == 2040
+    assert one.page.locator(LAYERS).count() == 2040 + 41  # the blocks are equal, and so is all inside each
+    assert one.shown() == ["0-39 x 40"]
+    one.page.locator('#m0 [data-do="unfold"]').click()
     one.page.locator("#m0").scroll_into_view_if_needed()
     one.page.locator("#m0 .scroll").evaluate("box => { box.scrollTop = box.scrollHeight }")
     last = one.page.locator(LAYERS).last

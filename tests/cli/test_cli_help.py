@@ -18,8 +18,8 @@ COMMANDS = typer.main.get_command(cli.app).commands
 
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
-        "table", "compare", "whatif", "inputs", "fit", "memory", "report", "epoch", "calibrate", "check", "verify",
-        "models", "devices", "guide",
+        "table", "compare", "whatif", "inputs", "fit", "memory", "predict", "report", "probe", "train", "epoch",
+        "calibrate", "check", "verify", "graph", "models", "devices", "guide",
     }  # fmt: skip
 
 

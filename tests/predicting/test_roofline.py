@@ -13,6 +13,7 @@ from archprof.analysis.report import charts, page
 from archprof.analysis.report.view import PageView
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts import store
+from archprof.facts.records import TensorSpec
 from archprof.measuring import gpu_state
 from archprof.predicting import devices, roofline
 from archprof.predicting.devices import Figure
@@ -59,6 +60,17 @@ def test_the_roof_of_float32_is_that_of_tf32_where_torch_may_use_it():
     assert roofline.find_roof(builders.on_gpu(tf32_cudnn=False)).dtype == "float32"
 
 
+def test_the_roof_is_that_of_the_dtype_that_autocast_chose():
+    """What multiplies most ran in bfloat16: 989 TFLOP/s on an H200, by its datasheet."""
+    plain = builders.on_gpu(tf32_cudnn=False)
+    macs = 1 + sum(op.signature.macs for op in plain.ops)
+    halves = plain.ops[0].signature._replace(inputs=(TensorSpec((4, 4), "bfloat16"),), macs=macs)
+    mixed = dataclasses.replace(plain, ops=(plain.ops[0]._replace(signature=halves), *plain.ops[1:]))
+    assert (mixed.dtype, mixed.product_dtype) == ("float32", "bfloat16")
+    found = roofline.find_roof(mixed)
+    assert (found.dtype, found.peak.value) == ("bfloat16", pytest.approx(989.4e12, rel=1e-3))
+
+
 def test_a_roof_by_name_or_by_calibration(tmp_path):
     path = tmp_path / "mine.json"
     rate = {"p50": 5e10, "low": 4e10, "high": 6e10}
@@ -77,8 +89,8 @@ def test_a_roof_by_name_or_by_calibration(tmp_path):
     assert found.describe() == "50.00 GFLOP/s in float32 and 50.00 GB/s, measured"
     assert roofline.find_roof(builders.measured(), devices.resolve_device("NVIDIA L4")).device == "NVIDIA L4"
     assert page.build_report([builders.measured()], device=str(path)).models[0].charts
-    with pytest.raises(UsageError, match="none were measured"):
-        page.build_report([builders.profile()], device="NVIDIA L4")
+    predicted = page.build_report([builders.profile()], device="NVIDIA L4")
+    assert predicted.badge == "predicted"  # what was not measured there is predicted
     path.write_text("{}")
     with pytest.raises(ArchprofError, match="is no calibration"):
         devices.resolve_device(str(path))

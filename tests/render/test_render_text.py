@@ -86,20 +86,21 @@ def test_columns_read_against_each_other_have_one_prefix():
 
 def test_a_narrow_page_says_what_it_leaves_out_and_cuts_no_number():
     text = page(builders.profile().table(), 40)
-    assert "Too narrow for: FLOPs, Act fp32, Kind, Act fp16, MACs share." in " ".join(text.split())
+    assert "Too narrow for: Kind, Act fp32, Output, FLOPs, Act fp16." in " ".join(text.split())
     assert "18.69" in text
     assert "Too narrow" not in page(builders.profile().table(), 160)
     assert "Too narrow" not in page(builders.profile().table(), None)
 
 
-def test_bars_go_before_anything_else():
+def test_bars_are_shares_of_the_whole_and_stay_longer_than_what_is_least_asked():
     wide = page(builders.profile().table(), None)
-    natural = max(map(len, wide.splitlines()[:12]))
-    assert "█" in wide
-    narrow = page(builders.profile().table(), natural - 1)
-    assert "█" not in narrow
-    assert "MACs\n" in narrow
-    assert "Too narrow" not in narrow
+    shares = [re.search(r"(\d+\.\d)  ([█▏▎▍▌▋▊▉]+)", line) for line in wide.splitlines()]
+    drawn = [(float(found[1]), found[2]) for found in shares if found]
+    # of 64 eighths of a cell: block 55, conv1 24, conv2 32, fc 9
+    assert drawn == [(86.3, "██████▉"), (37.0, "███"), (49.3, "████"), (13.7, "█▏")]
+    narrow = page(builders.profile().table(), 60)
+    assert "█" in narrow
+    assert "Too narrow for: Act fp32, Output, FLOPs, Act fp16." in " ".join(narrow.split())
 
 
 def test_a_long_path_loses_its_middle():

@@ -84,7 +84,7 @@ def test_the_catalogue_is_listed() -> None:
 def test_every_gpu_gets_a_verdict() -> None:
     answer = archprof.predict_memory("alexnet", batch=4096, train=True, device="all")
     said = {row["device"]: row["verdict"] for row in answer.table().records()}
-    used = answer.device_used_bytes
+    used = answer.prediction.needed_bytes
     assert used.high is not None
     for row in answer.table().records():
         expected = (

@@ -82,8 +82,7 @@ def assert_equal_to_real(net: str, optimizer: str, **options: Any) -> None:
     profile.check()
     assert live_bytes(profile, "steady") == real[1] == real[2]
     assert compute_peak_bytes(profile) == max(real[2])
-    if options.get("set_to_none", True):
-        assert live_bytes(profile, "first") == real[0]
+    assert live_bytes(profile, "first") == real[0]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -45,6 +45,30 @@ def test_llama_405b() -> None:
     assert macs == seq * weights + layers * 2 * seq * seq * h
 
 
+TRAIN = """
+import json, pathlib, time
+import archprof
+answer = archprof.predict_memory("hf:llama-3.1-405b", train=True, optimizer="adamw", set={"seq": 8192})
+answer.to_json()
+status = pathlib.Path("/proc/self/status").read_text()
+peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
+weights = sum(one.nbytes for one in answer.profile.storages if one.role == "parameter")
+print(json.dumps([answer.prediction.peak.categories, weights, time.process_time(), peak]))
+"""
+
+
+@pytest.mark.slow
+def test_a_training_step_of_llama_405b() -> None:
+    """In bfloat16, AdamW keeps two numbers a weight; the whole takes ten seconds of one core and 2 GB at most."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", TRAIN], capture_output=True, text=True, check=True)
+    sizes, weights, seconds, peak = json.loads(done.stdout)
+    assert weights == 2 * 405_853_388_800
+    assert sizes["weights"] == weights
+    assert 0 <= sizes["optimizer state"] - 2 * weights < 1e6
+    assert seconds < 10
+    assert peak < 2e9
+
+
 @pytest.mark.slow
 def test_llama_405b_decodes_against_its_longest_context() -> None:
     h, ff, layers, kv, vocab, context = 16384, 53248, 126, 8 * 128, 128256, 131072

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.compare import align, findings, pair_findings, side_by_side
+from archprof.analysis.compare import align, findings, pair_findings, predicted_times, side_by_side
 from archprof.analysis.compare.findings import Finding
+from archprof.analysis.compare.predicted_times import are_alike_predicted, find_predicted_time
 from archprof.analysis.compare.side_by_side import divide
-from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
+from archprof.analysis.probe_findings import compare_probes
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
@@ -34,6 +35,8 @@ COMPARISON_RULES = (
     pair_findings.compare_depths,
     pair_findings.compare_memory,
     pair_findings.compare_times,
+    predicted_times.compare_predicted_times,
+    compare_probes,
     findings.find_concentrated_params,
     findings.find_early_activations,
 )
@@ -44,10 +47,12 @@ SUMMARY_MEASURES = (
     METRIC_BY_KEY["flops"].column_of_model(12),
     METRIC_BY_KEY["act_fp32"].column_of_model(4, family="activation"),
     METRIC_BY_KEY["latency"].column_of_model(3),
+    METRIC_BY_KEY["predicted"].column_of_model(3),
     METRIC_BY_KEY["act_fp16"].column_of_model(14, family="activation"),
     METRIC_BY_KEY["depth"].column_of_model(6),
     METRIC_BY_KEY["field"].column_of_model(8),
     METRIC_BY_KEY["top5_error"].column_of_model(10),
+    METRIC_BY_KEY["vanishing"].column_of_model(9),
 )
 """What the summary gives of each model, each with its ratio to the first."""
 
@@ -81,10 +86,7 @@ class Comparison:
 
     def sentences(self, width: int | None = None) -> str:
         """The findings as a list, one per line or wrapped at `width`."""
-        texts = [str(finding) for finding in self.findings]
-        if width is None:
-            return "".join(f"* {text}\n" for text in texts)
-        return "".join(f"{textwrap.fill(f'* {text}', width, subsequent_indent='  ')}\n" for text in texts)
+        return findings.list_sentences(self.findings, width)
 
     def to_markdown(self) -> str:
         """The summary, the findings as a list, the stages and the layers."""
@@ -171,7 +173,7 @@ def _sources(views: Sequence[ProfileView]) -> list[str]:
 
 def _summary(views: Sequence[ProfileView]) -> Table:
     """One row for each model; a measure that no model has gets no column."""
-    values = {column: [METRIC_BY_KEY[column.key].of_model(view) for view in views] for column in SUMMARY_MEASURES}
+    values = {column: [measure_model(METRIC_BY_KEY[column.key], view) for view in views] for column in SUMMARY_MEASURES}
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
@@ -180,12 +182,14 @@ def _summary(views: Sequence[ProfileView]) -> Table:
         )
         columns += [column, beside]
     timed = elapsed.are_comparable([view.profile for view in views])
+    apart = set() if timed else {"latency"}
+    apart |= set() if are_alike_predicted([view.profile for view in views]) else {"predicted"}
     keys, rows = frozenset(column.key for column in shown), []
     for i, (letter, view) in enumerate(zip(ascii_uppercase, views, strict=False)):
         cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
-            cells += [own[i], divide(own[i], own[0]) if timed or column.key != "latency" else None]
-        within, _ = elapsed.mark_times({"latency": view.time})
+            cells += [own[i], None if column.key in apart else divide(own[i], own[0])]
+        within, _ = elapsed.mark_times({"latency": view.time, "predicted": find_predicted_time(view)})
         rows.append(
             Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )

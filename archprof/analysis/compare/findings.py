@@ -5,6 +5,7 @@ A rule looks at all models and yields sentences, each with a weight: how much a 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -55,6 +56,14 @@ class Finding:
 class WeighedFinding(NamedTuple):
     weight: float
     finding: Finding
+
+
+def list_sentences(findings: Sequence[Finding], width: int | None = None) -> str:
+    """The findings as a list, one per line or wrapped at `width`."""
+    texts = [str(finding) for finding in findings]
+    if width is None:
+        return "".join(f"* {text}\n" for text in texts)
+    return "".join(f"{textwrap.fill(f'* {text}', width, subsequent_indent='  ')}\n" for text in texts)
 
 
 ComparisonRule = Callable[[Sequence[ProfileView], Sequence[AlignedRow]], Iterator[WeighedFinding]]

@@ -12,10 +12,13 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
+from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRIC_BY_KEY, Metric, find_lower_bounds
+from archprof.analysis.metric import Metric
+from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.analysis.tables.stages import Stage
@@ -38,6 +41,8 @@ class RatioMeasure(NamedTuple):
 ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["params"], 30, 70), RatioMeasure(METRIC_BY_KEY["macs"], 0, 15))
 LATENCY_MEASURE = RatioMeasure(METRIC_BY_KEY["latency"], 0, 14)
 """Shown where one method measured all models on one device."""
+PREDICTED_MEASURE = RatioMeasure(METRIC_BY_KEY["predicted"], 0, 14)
+"""Shown where all models were predicted on one device."""
 
 HOLDS_RANK = 60
 
@@ -160,8 +165,8 @@ def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
 
 
 def _rest(views: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
-    """What was measured and belongs to no layer."""
-    if not elapsed.are_comparable([view.profile for view in views]):
+    """What was measured or predicted and belongs to no layer."""
+    if not _list_time_measures(views):
         return
     found = [{line.outside: line for line in build_outside_lines(view.profile, "part")} for view in views]
     for outside, line in {key: line for rows in found for key, line in rows.items()}.items():
@@ -213,8 +218,7 @@ def _table(
     title: str, header: str, names: Sequence[str], views: Sequence[ProfileView], lines: Sequence[SideBySideRow]
 ) -> Table:
     letters = ascii_uppercase[: len(names)]
-    timed = elapsed.are_comparable([view.profile for view in views])
-    measures = (*ALIGNED_MEASURES, LATENCY_MEASURE) if timed else ALIGNED_MEASURES
+    measures = (*ALIGNED_MEASURES, *_list_time_measures(views))
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
     return Table(
@@ -224,6 +228,13 @@ def _table(
         total=_row(_total(views, lines), columns, measures),
         notes=_legend(lines),
     )
+
+
+def _list_time_measures(views: Sequence[ProfileView]) -> list[RatioMeasure]:
+    """The times that can be set against each other, measured and predicted."""
+    profiles = [view.profile for view in views]
+    measured = [LATENCY_MEASURE] if elapsed.are_comparable(profiles) else []
+    return measured + ([PREDICTED_MEASURE] if are_alike_predicted(profiles) else [])
 
 
 def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[RatioMeasure]) -> tuple[Column, ...]:
@@ -262,7 +273,10 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     named = zip(letters, line.counts, strict=True)
-    within, below = elapsed.mark_times({f"latency_{letter}": one.latency or None for letter, one in named if one})
+    counted = [(letter, one) for letter, one in named if one]
+    times: dict[str, Elapsed | PredictedTime | None] = {f"latency_{letter}": one.latency for letter, one in counted}
+    times |= {f"predicted_{letter}": one.predicted for letter, one in counted}
+    within, below = elapsed.mark_times({key: time or None for key, time in times.items()})
     mark = f"{line.mark} " if line.mark else ""
     return Row(
         cells=tuple(cells),
@@ -279,7 +293,7 @@ def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[Rati
 
 def _value(counts: Counts | None, key: str) -> float | None:
     value = None if counts is None else getattr(counts, key)
-    return value.seconds if isinstance(value, Elapsed) else value
+    return value.seconds if isinstance(value, Elapsed | PredictedTime) else value
 
 
 def _value_for_ratio(counts: Counts | None, key: str) -> float | None:

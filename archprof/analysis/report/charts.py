@@ -1,18 +1,17 @@
-"""The pictures of one model, as points: what works where, what it sees, what it holds and how it uses memory."""
+"""The pictures of one model, as points: what it sees, and how much it does with what it moves."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import compute_intensity
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.report.predicted_charts import find_predicted_roof, predict_rates
 from archprof.analysis.report.view import PageView
-from archprof.analysis.tables.columns import build_outside_lines
-from archprof.facts.records import Op, Window
+from archprof.facts.records import Window
 from archprof.predicting import roofline
 
 Point = tuple[float | str, float, str]
@@ -42,6 +41,7 @@ class ChartData(NamedTuple):
         kind: how it wants to be drawn.
         x_unit, y_unit: of the values; the labels do not say it.
         joined: for each set, whether a scatter draws it as a line: a front or a roof. Left out: none.
+        categories: the texts along x in their order; left out: that of the sets.
     """
 
     key: str
@@ -50,10 +50,11 @@ class ChartData(NamedTuple):
     y_label: str
     names: tuple[str, ...]
     points: tuple[tuple[Point, ...], ...]
-    kind: Literal["bars", "stack", "line", "scatter", "area"]
+    kind: Literal["bars", "stack", "line", "scatter"]
     x_unit: ChartUnit = "count"
     y_unit: ChartUnit = "count"
     joined: tuple[bool, ...] = ()
+    categories: tuple[str, ...] = ()
 
     def is_joined(self, index: int) -> bool:
         """Whether the set is a line in a scatter."""
@@ -70,40 +71,20 @@ def chart_unit(key: str) -> ChartUnit:
 
 
 def build_charts(view: PageView) -> tuple[ChartData, ...]:
-    """Every picture that has a point. Keys: "stage_params", "stage_macs", "stage_flops", "stage_act_fp32",
-    "stage_latency", "field", "live", "activation", "intensity" or, of a measured model, "roofline", "windows".
+    """Every picture that has a point. Keys: "field" or, of a short chain, "windows"; "intensity" or, of a measured
+    model, "roofline".
     """
+    windows = chart_windows(view)
     made = (
-        *chart_stages(view),
-        chart_stage_latency(view),
-        chart_fields(view),
-        chart_live_bytes(view),
-        chart_activations(view),
-        chart_roofline(view) if elapsed.find_latency(view.profile) else chart_intensity(view),
-        chart_windows(view),
+        windows if any(windows.points) else chart_fields(view),
+        chart_roofline(view) if has_times(view) else chart_intensity(view),
     )
     return tuple(series for series in made if any(series.points))
 
 
-def chart_stages(view: PageView) -> Iterator[ChartData]:
-    """What each run of layers of one spatial size holds or spends, a picture per measure; it adds up to the total."""
-    names = number_repeats(stage.name for stage in view.stages)
-    for key in CHART_MEASURES:
-        values = [getattr(stage.counts, key) for stage in view.stages]
-        points = tuple((name, value, name) for name, value in zip(names, values, strict=True)) if any(values) else ()
-        title, label, unit = f"{METRIC_BY_KEY[key].title} by stage", label_axis(key), chart_unit(key)
-        yield ChartData(f"stage_{key}", title, "stage", label, (view.name,), (points,), "bars", y_unit=unit)
-
-
-def chart_stage_latency(view: PageView) -> ChartData:
-    """What each run of layers of one spatial size took, and what belongs to no layer; it adds up to the sum of all."""
-    timed = [(stage.name, stage.counts.latency) for stage in view.stages]
-    timed += [(line.name, line.counts.latency) for line in build_outside_lines(view.profile, "stage")]
-    names = number_repeats(name for name, _ in timed)
-    times = zip(names, (time for _, time in timed), strict=True)
-    points = tuple((name, max(time.seconds, 0.0), name) for name, time in times if time)
-    name, title = METRIC_BY_KEY["latency"].title, f"{METRIC_BY_KEY['latency'].title} by stage"
-    return ChartData("stage_latency", title, "stage", name, (view.name,), (points,), "bars", y_unit="seconds")
+def has_times(view: PageView) -> bool:
+    """Whether its layers were measured, or predicted."""
+    return elapsed.find_latency(view.profile) is not None or view.profile.prediction is not None
 
 
 def number_repeats(names: Iterable[str]) -> list[str]:
@@ -116,36 +97,18 @@ def number_repeats(names: Iterable[str]) -> list[str]:
 
 
 def chart_fields(view: PageView) -> ChartData:
-    """The receptive field behind each weight layer that has one, along the longer side."""
+    """The receptive field behind each weight layer that has one, along the longer side; of convolutional nets alone."""
     sees = [(i, row, view.field_extent(row)) for i, row in enumerate(view.weight_rows, 1)]
     points = thin_points([(i, extent, view.table_row_name(row)) for i, row, extent in sees if extent is not None])
+    points = points if is_convolutional(view) else ()
     title, x_label = "Receptive field against depth", "weight layer, in the order of the calls"
     return ChartData("field", title, x_label, "input pixels along a side", (view.name,), (points,), "line")
 
 
-def chart_live_bytes(view: PageView) -> ChartData:
-    """Bytes live while each op runs, all and of activations alone; thinned so that no peak is lost."""
-    where = [_name_op(view, op) for op in view.profile.ops]
-    sets = [
-        thin_points([(i, size, name) for i, (size, name) in enumerate(zip(sizes, where, strict=True))])
-        for sizes in (view.live_bytes, view.live_activation_bytes)
-    ]
-    title, label = "Memory along the pass", f"live bytes in {view.profile.dtype}"
-    return ChartData("live", title, "op", label, ("all", "activations"), tuple(sets), "area", y_unit="bytes")
-
-
-def _name_op(view: PageView, op: Op) -> str:
-    back = " (backward)" if op.phase == "backward" else ""
-    return f"{view.table_row_name(view.profile.row_of(op))}: {op.name.removeprefix('aten.')}{back}"
-
-
-def chart_activations(view: PageView) -> ChartData:
-    """The bytes of new results of each layer that makes any, in the order of the calls."""
-    own = view.own_counts
-    made = [(i, own[row].act_fp32, view.table_row_name(row)) for i, row in enumerate(view.rows, 1) if own[row].act_fp32]
-    title, points = f"{METRIC_BY_KEY['act_fp32'].title} by layer", (thin_points(made),)
-    label = label_axis("act_fp32")
-    return ChartData("activation", title, "layer", label, (view.name,), points, "bars", y_unit="bytes")
+def is_convolutional(view: PageView) -> bool:
+    """Most of its MACs are in windows that slide."""
+    ops = view.profile.forward_ops
+    return 2 * sum(op.macs or 0 for op in ops if op.window) > sum(op.macs or 0 for op in ops)
 
 
 def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point, ...]:
@@ -187,16 +150,16 @@ def chart_intensity(view: PageView) -> ChartData:
 
 
 def chart_roofline(view: PageView) -> ChartData:
-    """How fast each measured layer ran against its arithmetic intensity, under the roof of a device we know."""
-    ran = measure_rates(view)[:MAX_POINTS]
-    sets, names, title = [ran], [view.name], "How fast each layer ran"
-    ran_in = replace(view.profile, dtype=view.profile.product_dtype)
-    roof = roofline.find_roof(ran_in, view.device)
+    """How fast each layer ran, or should run, against its arithmetic intensity, under the roof of a device we know."""
+    measured = elapsed.find_latency(view.profile) is not None
+    ran = (measure_rates(view) if measured else predict_rates(view))[:MAX_POINTS]
+    sets, names, title = [ran], [view.name], f"How fast each layer {'ran' if measured else 'should run, predicted'}"
+    roof = roofline.find_roof(view.profile, view.device) if measured else find_predicted_roof(view)
     if roof is not None and ran:
         line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
         sets.append([(*place, "roof") for place in line])
         names.append(f"roof of {roof.device}")
-        title = f"Roofline: {roof.describe()}"
+        title = f"{'Roofline' if measured else 'Roofline, predicted'}: {roof.describe()}"
     points, axes = tuple(map(tuple, sets)), (INTENSITY.whole, "FLOP/s")
     return ChartData("roofline", title, *axes, tuple(names), points, "scatter", joined=(False, True))
 

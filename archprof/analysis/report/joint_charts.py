@@ -110,7 +110,9 @@ def build_stage_stacks(comparison: Comparison, names: tuple[str, ...]) -> list[C
     for key in ("params", "macs"):
         points = tuple(tuple(_bars(names, [row[f"{key}_{letter}"] for letter in letters])) for row in rows)
         title = f"{METRIC_BY_KEY[key].title} by stage"
-        drawn.append(ChartData(f"stage_{key}", title, "model", label_axis(key), parts, points, "stack"))
+        drawn.append(
+            ChartData(f"stage_{key}", title, "model", label_axis(key), parts, points, "stack", categories=names)
+        )
     return drawn
 
 

@@ -12,17 +12,29 @@ from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare import findings
 from archprof.analysis.compare.findings import (
     KIND_WORDS,
-    MAX_FEW_ROWS,
-    MAX_FINDINGS,
     Finding,
     WeighedFinding,
 )
 from archprof.analysis.counts import compute_intensity, sum_counts
+from archprof.analysis.probe_findings import observe_probe
+from archprof.analysis.report.parts import MIN_PARTS, OuterPart, group_equal_parts
 from archprof.analysis.report.view import PageView
-from archprof.facts import liveness
-from archprof.models import registry
 
 HALF = 0.5
+
+UNEVEN = 2.0
+"""How many times its even share a part must have to be worth a sentence."""
+
+NOTABLE_GAP = 0.25
+"""How much more of the parameters than of the MACs a part has that is worth a sentence."""
+
+MAX_HOT_ROWS = 5
+"""So many layers at most are a few among many."""
+
+MAX_MODEL_FINDINGS = 4
+
+MOST_BYTES = 0.7
+"""The share of the bytes moved from which on layers that compute little are worth a sentence."""
 
 NOTABLE_DIFFERENCE = 0.15
 """A difference between two shares from which on it is worth a sentence."""
@@ -34,10 +46,10 @@ ModelRule = Callable[[PageView], Iterator[WeighedFinding]]
 
 
 def choose_model_findings(view: PageView) -> tuple[Finding, ...]:
-    """At most seven sentences, the most important first; three or more for a model that does anything."""
+    """At most four sentences, the most important first: what deviates from an even spread; none where nothing does."""
     said = [weighed for rule in MODEL_RULES for weighed in rule(view)]
     ordered = sorted(said, key=lambda weighed: -weighed.weight)
-    return tuple(weighed.finding for weighed in ordered[:MAX_FINDINGS])
+    return tuple(weighed.finding for weighed in ordered[:MAX_MODEL_FINDINGS])
 
 
 def find_incomplete_counts(view: PageView) -> Iterator[WeighedFinding]:
@@ -73,8 +85,77 @@ def find_unread_params(view: PageView) -> Iterator[WeighedFinding]:
         yield WeighedFinding(90, _finding(view, text, ("params",), map(view.table_row_name, rows)))
 
 
+def find_unstable_times(view: PageView) -> Iterator[WeighedFinding]:
+    """Rounds that do not agree: what else is said of the time rests on them."""
+    if view.time and not view.time.stable:
+        text = f"The latency of {view.name} is unstable: {elapsed.show_with_interval(view.time)} over its rounds."
+        yield WeighedFinding(105, _finding(view, text, ("latency",)))
+
+
+def find_heavy_part(view: PageView) -> Iterator[WeighedFinding]:
+    """A part of the model with most of the MACs, where an even share would be far less."""
+    if "macs" in view.bounds or "params" in view.bounds:
+        return
+    parts = [part for part in view.outer_parts if part.counts.macs]
+    for part in parts:
+        share = part.counts.macs / view.total.macs
+        if len(parts) >= MIN_PARTS and share >= max(HALF, UNEVEN * 1 / len(parts)):
+            text = f"{part.name} spends {_percent(part.counts.macs, view.total.macs)} of the MACs of {view.name}"
+            holds = f"holds {_percent(part.counts.params, view.total.params)} of its parameters"
+            makes = f"makes {_percent(part.counts.act_fp32, view.total.act_fp32)} of its activations"
+            whole = f"{text}, {holds} and {makes}{_blocks_of(view, part)}."
+            yield WeighedFinding(80, _finding(view, whole, ("macs", "params"), [part.name]))
+
+
+def _blocks_of(view: PageView, part: OuterPart) -> str:
+    """ ", in its 36 Bottleneck blocks", where its parts are all of one kind."""
+    inside = view.tree.children[part.row]
+    kinds = {view.layer(row).kind for row in inside}
+    return f", in its {len(inside)} {kinds.pop()} blocks" if len(kinds) == 1 and len(inside) > 1 else ""
+
+
+def find_param_part(view: PageView) -> Iterator[WeighedFinding]:
+    """A part that holds far more of the parameters than it spends of the MACs."""
+    if {"macs", "params"} & view.bounds or not view.total.macs or not view.total.params:
+        return
+    for part in view.outer_parts:
+        held, spent = part.counts.params / view.total.params, part.counts.macs / view.total.macs
+        if held - spent >= NOTABLE_GAP and not _lends_weights(view, part):
+            text = f"{part.name} holds {phrases.say_percent(held)} of the parameters of {view.name} and spends"
+            macs = f"{phrases.say_percent(spent)} of its MACs" if spent else "none of its MACs"
+            yield WeighedFinding(78, _finding(view, f"{text} {macs}.", ("params", "macs"), [part.name]))
+
+
+def _lends_weights(view: PageView, part: OuterPart) -> bool:
+    """Whether weights that it holds multiply elsewhere, as those of an embedding do in a tied head."""
+    profile, inside = view.profile, view.list_inside(part.row)
+    owned = {profile.layers[row].path for row in inside}
+    held = {one.storage for one in profile.parameters if profile.modules[one.module].path in owned} - {None}
+    works = (op for op in profile.forward_ops if op.macs and profile.row_of(op) not in inside)
+    return any(profile.tensors[i].storage in held for op in works for i in op.inputs)
+
+
+def find_equal_parts(view: PageView) -> Iterator[WeighedFinding]:
+    """How much of the model is one block, over and over."""
+    if {"macs", "params"} & view.bounds or not view.total.macs:
+        return
+    largest = next(iter(group_equal_parts(view, view.outer_parts)), [])
+    spent, held = (sum(getattr(part.counts, key) for part in largest) for key in ("macs", "params"))
+    if len(largest) >= MIN_PARTS and spent >= HALF * view.total.macs:
+        each = f"{phrases.say_count(largest[0].counts.macs)} each"
+        text = f"{_capitalised(_number(len(largest)))} equal {view.layer(largest[0].row).kind} blocks spend"
+        macs = f"{_percent(spent, view.total.macs)} of the MACs of {view.name}, {each}"
+        params = f"and hold {_percent(held, view.total.params)} of its parameters" if view.total.params else ""
+        whole = f"{text} {macs}, {params}".rstrip(", ")
+        yield WeighedFinding(60, _finding(view, f"{whole}.", ("macs", "params"), [part.name for part in largest]))
+
+
+def _percent(part: float, whole: float) -> str:
+    return phrases.say_percent(part / whole) if part else "none"
+
+
 def find_mac_hotspots(view: PageView) -> Iterator[WeighedFinding]:
-    """The fewest layers that spend half of the MACs."""
+    """A few layers of many that spend half of the MACs."""
     macs = {row: counts.macs for row, counts in enumerate(view.own_counts) if counts.macs}
     if not macs or "macs" in view.bounds:
         return
@@ -84,7 +165,8 @@ def find_mac_hotspots(view: PageView) -> Iterator[WeighedFinding]:
     text = f"{_capitalised(share)} of the MACs of {view.name} are spent in {where}."
     if len(macs) == 1:
         text = f"All MACs of {view.name} are spent in {_say_row(view, hot[0])}."
-    yield WeighedFinding(75 - 30 * few / len(macs), _finding(view, text, ("macs", "share_macs"), rows))
+    if len(macs) == 1 or (few <= MAX_HOT_ROWS and few * UNEVEN <= HALF * len(macs)):
+        yield WeighedFinding(75 - 30 * few / len(macs), _finding(view, text, ("macs", "share_macs"), rows))
 
 
 def _fewest_with_half(values: Mapping[int, float], whole: float) -> tuple[list[int], str]:
@@ -107,6 +189,8 @@ def find_time_hotspots(view: PageView) -> Iterator[WeighedFinding]:
     if not hot:
         return
     few, rows, called = len(hot), map(view.table_row_name, hot), sum(one.calls for one in own)
+    if few * UNEVEN > HALF * called or not whole.stable:
+        return
     text = f"{share} of the latency of {view.name} is spent in {_number(few)} of {_layers(called)}"
     yield WeighedFinding(88 - 30 * few / called, _finding(view, f"{text}.", ("latency", "share_latency"), rows))
 
@@ -142,23 +226,6 @@ def find_gpu_waits(view: PageView) -> Iterator[WeighedFinding]:
         yield WeighedFinding(78, _finding(view, text, ("eager", "kernel")))
 
 
-def find_param_holders(view: PageView) -> Iterator[WeighedFinding]:
-    """The kind of layer that holds most of the parameters."""
-    layers, kinds = view.profile.layers, dict[str, list[int]]()
-    for row, layer in enumerate(layers):
-        if layer.params:
-            kinds.setdefault(layer.kind, []).append(row)
-    if not kinds or "params" in view.bounds:
-        return
-    sums = {kind: sum(layers[row].params for row in rows) for kind, rows in kinds.items()}
-    kind = max(sums, key=lambda kind: sums[kind])
-    rows = [view.table_row_name(row) for row in kinds[kind]]
-    share = _capitalised(phrases.say_percent(sums[kind] / view.total.params))
-    part = "All parameters" if len(kinds) == 1 else f"{share} of the parameters"
-    text = f"{part} of {view.name} sit in {_layers(len(rows), KIND_WORDS.get(kind, kind))}."
-    yield WeighedFinding(68 if len(rows) <= MAX_FEW_ROWS else 56, _finding(view, text, ("params",), rows))
-
-
 def find_activation_makers(view: PageView) -> Iterator[WeighedFinding]:
     """Where activation memory is made: in the first stages, or else in which layer most."""
     sizes = {row: counts.act_fp32 for row, counts in enumerate(view.own_counts) if counts.act_fp32}
@@ -170,65 +237,6 @@ def find_activation_makers(view: PageView) -> Iterator[WeighedFinding]:
         made = [row for stage in stages for row, counts in stage.counts_by_row.items() if counts.act_fp32]
         rows = [view.table_row_name(row) for row in dict.fromkeys(made)]
         yield WeighedFinding(weight + 15, _finding(view, _capitalised(finding.text), ("act_fp32", "params"), rows))
-    if not early:
-        yield from _find_largest_activations(view, sizes)
-
-
-def _find_largest_activations(view: PageView, sizes: dict[int, int]) -> Iterator[WeighedFinding]:
-    """The layer, or layers, with the largest activations; nothing where all are as large."""
-    most = max(sizes.values())
-    largest = [row for row, size in sizes.items() if size == most]
-    where, rows = _say_row(view, largest[0]), list(map(view.table_row_name, largest))
-    amount = f"{phrases.say_bytes(most)} in float32, {phrases.say_percent(most / sum(sizes.values()))} of all"
-    whose = f"The largest activations of {view.name} are made in {where}"
-    text = f"{whose}: {amount}."
-    if len(sizes) == 1:
-        text = f"All activations of {view.name} are made in {where}: {phrases.say_bytes(most)} in float32."
-    elif len(rows) > 1:
-        text = f"{whose} and in {_number(len(rows) - 1)} more: each {amount}."
-    if len(sizes) == 1 or len(rows) < len(sizes):
-        yield WeighedFinding(54, _finding(view, text, ("act_fp32",), rows))
-
-
-def find_memory_peak(view: PageView) -> Iterator[WeighedFinding]:
-    """The most bytes live at once, when, and how much of it is there all the time."""
-    if not view.live_bytes or "act_fp32" in view.bounds:
-        return
-    profile, most = view.profile, max(view.live_bytes)
-    row = profile.row_of(profile.ops[view.live_bytes.index(most)])
-    there = [profile.storages[index] for index in liveness.find_live_at_peak(profile)]
-    fixed = sum(storage.nbytes for storage in there if storage.role in ("parameter", "buffer"))
-    weights = f", {phrases.say_percent(fixed / most)} of it parameters and buffers" if fixed else ""
-    size, where = phrases.say_bytes(most), _say_row(view, row)
-    text = f"At most {size} are live at once in {profile.dtype}, while {where} runs{weights}."
-    yield WeighedFinding(52, _finding(view, text, ("act_fp32",), [view.table_row_name(row)]))
-
-
-def find_widest_field(view: PageView) -> Iterator[WeighedFinding]:
-    """The widest receptive field, against the input where its size is plain."""
-    row = view.widest_row
-    if row is None or "field" in view.bounds:
-        return
-    field = view.fields.widest.size or ()
-    wide, whole = max(field), _input_extent(view, field)
-    if wide == 1:
-        return
-    sight, pixels = f"One position of {_say_row(view, row)} sees {wide:,}", "input pixels along a side"
-    if whole is None:
-        text = f"{sight} {pixels}."
-    elif wide <= whole:
-        text = f"{sight} of the {whole:,} {pixels}."
-    else:
-        text = f"{sight} {pixels}, where there are {whole:,}."
-    yield WeighedFinding(48, _finding(view, text, ("rf",), [view.table_row_name(row)]))
-
-
-def _input_extent(view: PageView, field: Sequence[int]) -> int | None:
-    """The input along the side where the field is longest; `None` where channels may stand last."""
-    inputs = view.profile.layers[0].inputs
-    shape = inputs[0].shape if inputs else ()
-    plain = len(shape) == len(field) + 2 and (len(set(shape[2:])) == 1 or shape[-1] >= shape[1])
-    return shape[2:][field.index(max(field))] if plain else None
 
 
 def find_low_intensity(view: PageView) -> Iterator[WeighedFinding]:
@@ -238,27 +246,14 @@ def find_low_intensity(view: PageView) -> Iterator[WeighedFinding]:
         return
     own = [(row, counts.bytes_moved, compute_intensity(counts)) for row, counts in enumerate(view.own_counts)]
     low = [(row, size) for row, size, intensity in own if intensity is not None and intensity < LOW_INTENSITY]
-    share = phrases.say_percent(sum(size for _, size in low) / moved)
-    text = f"{view.name} spends {whole:,.3g} FLOPs for each byte that its ops move"
-    rest = f"; {share} of the bytes move in layers that spend fewer than {LOW_INTENSITY}" if low else ""
+    slow = sum(size for _, size in low)
+    spent = sum(view.own_counts[row].flops for row, _ in low) / view.total.flops if view.total.flops else 1
+    if slow < MOST_BYTES * moved or spent > HALF or view.profile.mode == "train":
+        return
+    share, work = phrases.say_percent(slow / moved), phrases.say_percent(spent)
+    text = f"{share} of the bytes that {view.name} moves are moved by layers with {work} of its FLOPs"
     rows = [view.table_row_name(row) for row, _ in low]
-    yield WeighedFinding(44, _finding(view, f"{text}{rest}.", ("flops",), rows))
-
-
-def find_published_error(view: PageView) -> Iterator[WeighedFinding]:
-    """Its published error, and of what that is."""
-    if view.top5_error is not None:
-        entry = registry.BUILTIN_MODELS[view.profile.model]
-        text = f"{entry.name} was published with an ImageNet top-5 error of {entry.top5_error:.2f}%"
-        yield WeighedFinding(46, _finding(view, f"{text} ({entry.published[0].kind}).", ()))
-
-
-def find_depth(view: PageView) -> Iterator[WeighedFinding]:
-    """In weight layers."""
-    layers = view.depth
-    if layers and "depth" not in view.bounds:
-        text = f"{view.name} is {layers:,} weight layer{'s' if layers > 1 else ''} deep."
-        yield WeighedFinding(40, _finding(view, text, (), map(view.table_row_name, view.weight_rows)))
+    yield WeighedFinding(44, _finding(view, f"{text}, which compute under {LOW_INTENSITY} a byte.", ("flops",), rows))
 
 
 def find_absences(view: PageView) -> Iterator[WeighedFinding]:
@@ -273,20 +268,26 @@ def find_absences(view: PageView) -> Iterator[WeighedFinding]:
         yield WeighedFinding(30 - i, _finding(view, f"{name} {text}.", ()))
 
 
+def find_probed(view: PageView) -> Iterator[WeighedFinding]:
+    """What real batches showed."""
+    for weight, text, columns, rows in observe_probe(view.profile, view.row_name):
+        yield WeighedFinding(weight, _finding(view, text, columns, map(view.table_row_name, rows)))
+
+
 MODEL_RULES: tuple[ModelRule, ...] = (
     find_incomplete_counts,
+    find_probed,
+    find_unstable_times,
     find_unread_params,
     find_time_hotspots,
     find_gpu_waits,
     find_slow_kind,
+    find_heavy_part,
+    find_param_part,
+    find_equal_parts,
     find_mac_hotspots,
-    find_param_holders,
     find_activation_makers,
-    find_memory_peak,
-    find_widest_field,
     find_low_intensity,
-    find_published_error,
-    find_depth,
     find_absences,
 )
 

@@ -12,21 +12,27 @@ from typing import Literal
 
 from archprof.analysis.compare.comparison import Comparison, compare_views, validate_comparison
 from archprof.analysis.compare.findings import Finding
-from archprof.analysis.report import appendix, charts, joint_charts, model_findings, tiles, treemap
+from archprof.analysis.depth_charts import LineChart, build_probe_charts
+from archprof.analysis.network.network import INNER_COLUMNS, build_network
+from archprof.analysis.network.strip import Network
+from archprof.analysis.report import appendix, charts, joint_charts, model_findings, savings, tiles, treemap
 from archprof.analysis.report.charts import ChartData
+from archprof.analysis.report.savings import Saving, TriedRewrite
 from archprof.analysis.report.tiles import Tile
 from archprof.analysis.report.treemap import TreemapNode
 from archprof.analysis.report.view import PageView
 from archprof.analysis.table import Table
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
-from archprof.predicting import devices
 from archprof.predicting.roofline import validate_roof
+from archprof.predicting.runs import choose_one_device, predict_on
 
-__all__ = ["ChartData", "Finding", "ModelPage", "Report", "Tile", "TreemapNode", "build_report"]
+__all__ = ["ChartData", "Finding", "ModelPage", "Report", "Saving", "Tile", "TreemapNode", "build_report"]
 
 MIN_FINDINGS = 3
 """Findings that a page has at least, where there is so much to say."""
+
+Badge = Literal["counted", "measured", "predicted"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,10 @@ class ModelPage:
     Attributes:
         profile: what all of it is read off.
         tiles: the numbers of the first screen.
+        details: what is known and leads no page.
+        savings: what could be changed, and what that would save.
         findings: sentences about this model alone; `rows` are names of rows of `table`, `columns` keys of its columns.
+        network: its blocks along its length.
         nodes: its modules as nested boxes.
         table: every layer, as a tree.
         charts: see `archprof.analysis.report.charts.build_charts`.
@@ -44,7 +53,10 @@ class ModelPage:
 
     profile: Profile
     tiles: tuple[Tile, ...]
+    details: tuple[str, ...]
     findings: tuple[Finding, ...]
+    network: Network
+    savings: tuple[Saving, ...]
     nodes: tuple[TreemapNode, ...]
     table: Table
     charts: tuple[ChartData, ...]
@@ -62,19 +74,26 @@ class Report:
         comparison: of all of them; `None` for one.
         charts: of all of them together, see `archprof.analysis.report.joint_charts.build_joint_charts`; none for one.
         appendix: sections of a title and lines, or the text of a command.
+        probe_charts: gradients and activations along the depth of those models that were probed.
     """
 
     title: str
     subtitle: tuple[str, ...]
-    badge: Literal["counted", "measured", "predicted"]
+    badge: Badge
     models: tuple[ModelPage, ...]
     comparison: Comparison | None
     charts: tuple[ChartData, ...]
     appendix: tuple[tuple[str, str | tuple[str, ...]], ...]
+    probe_charts: tuple[LineChart, ...] = ()
 
 
 def build_report(
-    profiles: Sequence[Profile], *, command: str = "", title: str | None = None, device: str | None = None
+    profiles: Sequence[Profile],
+    *,
+    command: str = "",
+    title: str | None = None,
+    device: str | None = None,
+    tried: Sequence[TriedRewrite] = (),
 ) -> Report:
     """Everything a design review asks of the models.
 
@@ -82,44 +101,54 @@ def build_report(
         profiles: from one to 26; the others are set against the first.
         command: what makes this page again, for its end.
         title: left out: the names of the models.
-        device: under whose roof measured layers are shown, as `devices.resolve_device` takes it; left out: the one they
-            were measured on.
+        tried: of one model, the rewrites that were tried out on it.
+        device: whether the models fit on it, how long they should take on it, and under whose roof measured layers are
+            shown; left out: the one they were measured on.
 
     Raises:
-        UsageError: for no model or more than 26; a device that is not known, or with nothing measured, or something
-            that was measured on another.
+        UsageError: for no model or more than 26; a device that is not known, or something that was measured on another.
     """
     if not profiles:
         raise UsageError("No model was given to report on.", "Name at least one.")
     if len(profiles) > 1:
         validate_comparison(len(profiles))
-    if device is not None and not any(profile.measurement for profile in profiles):
-        raise UsageError(
-            "A roof shows how fast layers ran, and none were measured.", "", "Add --measure cpu or --cuda."
-        )
-    known = devices.resolve_device(device) if device is not None else None
+    known = choose_one_device(device).device if device is not None else None
     for profile in profiles:
         if known and profile.measurement:
             validate_roof(known, profile.measurement.ran)
+    if device is not None:
+        profiles = [profile if profile.measurement else predict_on(profile, device) for profile in profiles]
     views = [PageView(profile, known) for profile in profiles]
-    pages = tuple(map(_page, views))
+    pages = tuple(_page(view, INNER_COLUMNS // (len(views) + 1), tried if len(views) == 1 else ()) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
         subtitle=_asked(profiles),
-        badge="measured" if all(profile.measurement for profile in profiles) else "counted",
+        badge=find_badge(profiles),
         models=pages,
         comparison=compared,
         charts=joint_charts.build_joint_charts(views, compared) if compared else (),
         appendix=appendix.build_appendix(profiles, command),
+        probe_charts=build_probe_charts(views, [view.name for view in views]),
     )
 
 
-def _page(view: PageView) -> ModelPage:
+def find_badge(profiles: Sequence[Profile]) -> Badge:
+    """Where the times are from; what was counted, where not all were measured, or all predicted."""
+    if all(profile.measurement for profile in profiles):
+        return "measured"
+    alone = all(profile.prediction and not profile.measurement for profile in profiles)
+    return "predicted" if alone else "counted"
+
+
+def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPage:
     return ModelPage(
         profile=view.profile,
         tiles=tiles.build_tiles(view),
+        details=tiles.build_details(view),
         findings=model_findings.choose_model_findings(view),
+        network=build_network(view, inner=inner),
+        savings=savings.rank_savings(view, tried),
         nodes=treemap.build_treemap(view),
         table=view.table,
         charts=charts.build_charts(view),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts
+from archprof.analysis.network.families import OTHER_FAMILY, find_row_families
 from archprof.analysis.tables.call_tree import OWN_LABEL
 from archprof.analysis.tables.columns import build_outside_lines
 from archprof.analysis.view import ProfileView
@@ -33,6 +34,7 @@ class TreemapNode(NamedTuple):
             boxes too small to show hold together.
         parent: its id; "" for the first.
         kind: the class; "" for "other".
+        family: the kind of work that its own ops do.
         depth: 0 for the first.
         name: what its row in the table of layers is called; the model's name for the first.
         own, total: by the keys of `AREA_METRICS`; for a measured model by those of `ALL_AREA_METRICS`.
@@ -42,6 +44,7 @@ class TreemapNode(NamedTuple):
     label: str
     parent: str
     kind: str
+    family: str
     depth: int
     name: str
     own: dict[str, float]
@@ -58,6 +61,7 @@ class _Box:
     total: list[float]
     parts: list[_Box] = field(default_factory=list)
     is_module: bool = True
+    family: str = OTHER_FAMILY
 
 
 def build_treemap(view: ProfileView, most: int = MAX_BOXES) -> tuple[TreemapNode, ...]:
@@ -77,15 +81,15 @@ def _boxes(view: ProfileView) -> list[_Box]:
     profile = view.profile
     by_path = {"": _Box(profile.model, "", 0, [0] * len(ALL_AREA_METRICS))}
     parents: dict[str, str] = {}
-    for layer, counts in zip(profile.layers, view.own_counts, strict=True):
+    for layer, counts, family in zip(profile.layers, view.own_counts, find_row_families(profile), strict=True):
         _place(by_path, parents, layer.path)
         box = by_path[layer.path]
-        box.kind = box.kind or layer.kind
+        box.kind, box.family = box.kind or layer.kind, family
         box.total = _sum(box.total, _measured(counts))
     owns = []
     for box in by_path.values():
         if box.parts and any(box.total):
-            owns.append(_Box(OWN_LABEL, box.kind, box.depth + 1, box.total, is_module=False))
+            owns.append(_Box(OWN_LABEL, box.kind, box.depth + 1, box.total, is_module=False, family=box.family))
             box.parts.append(owns[-1])
     for path in sorted(parents, key=lambda path: -by_path[path].depth):
         above = by_path[parents[path]]
@@ -162,6 +166,8 @@ def _numbered(root: _Box, keys: Sequence[str]) -> tuple[TreemapNode, ...]:
         name = f"{above}.{box.label}".strip(".") if box.is_module else f"{above} {box.label}".strip()
         total = dict(zip(keys, box.total, strict=False))
         own = dict.fromkeys(keys, 0.0) if box.parts else dict(total)
-        nodes.append(TreemapNode(f"n{len(nodes)}", box.label, parent, box.kind, box.depth, name, own, total))
+        nodes.append(
+            TreemapNode(f"n{len(nodes)}", box.label, parent, box.kind, box.family, box.depth, name, own, total)
+        )
         waiting += [(part, nodes[-1].id, name if parent else "") for part in reversed(box.parts)]
     return tuple(nodes)

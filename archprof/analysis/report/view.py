@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from archprof.analysis.report.parts import OuterPart, find_equal_blocks, find_outer_parts
 from archprof.analysis.table import Table
 from archprof.analysis.tables import layers
 from archprof.analysis.tables.call_tree import OWN_LABEL
-from archprof.analysis.tables.columns import COLUMN_BY_KEY, list_measured_columns
+from archprof.analysis.tables.columns import (
+    COLUMN_BY_KEY,
+    list_measured_columns,
+    list_predicted_columns,
+    show_activations,
+)
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 
 TABLE_KEYS = (
-    "kind", "output", "params", "macs", "flops", "backward_macs", "backward_flops", "act_fp32", "act_fp16", "rf",
-    "share_macs",
+    "kind", "output", "macs", "share_macs", "params", "flops", "backward_macs", "backward_flops", "act_fp32", "rf",
 )  # fmt: skip
 """The columns of the per-layer table that a review needs; those of the backward pass in train mode only.
 
-Behind them stands what was measured; float16 then gives way.
+Before the numbers stands what was measured.
 """
 
 
@@ -32,11 +37,38 @@ class PageView(ProfileView):
 
     @cached_property
     def table(self) -> Table:
-        more = list_measured_columns(self.profile)
-        hidden = {"act_fp16"} if more else set()
+        more = [*list_measured_columns(self.profile), *list_predicted_columns(self.profile)]
+        hidden = {"act_fp16"} | ({"share_macs"} if more else set())
         if self.profile.mode != "train":
             hidden |= {key for key in TABLE_KEYS if COLUMN_BY_KEY[key].trained}
-        return layers.tabulate_layers(self, columns=[key for key in (*TABLE_KEYS, *more) if key not in hidden])
+        keys = show_activations((*TABLE_KEYS[:3], *more, *TABLE_KEYS[3:]), self.profile.dtype)
+        return layers.outline_layers(self, [key for key in keys if key not in hidden])
+
+    @cached_property
+    def is_convolutional(self) -> bool:
+        """Windows slide over its input, and nothing attends: a receptive field says what a position sees."""
+        profile = self.profile
+        works = [op for op in profile.forward_ops if op.macs]
+        attends = any(not any(profile.role_of(i) == "parameter" for i in op.inputs) for op in works)
+        return not attends and any(op.window and max(op.window.kernel) > 1 for op in works)
+
+    @cached_property
+    def outer_parts(self) -> list[OuterPart]:
+        """What findings speak of first."""
+        return find_outer_parts(self)
+
+    def list_inside(self, row: int) -> frozenset[int]:
+        """A row and all below it."""
+        inside, waiting = set[int](), [row]
+        while waiting:
+            inside.add(here := waiting.pop())
+            waiting += self.tree.children[here]
+        return frozenset(inside)
+
+    @cached_property
+    def equal_blocks(self) -> list[list[int]]:
+        """Blocks of which there could be one less."""
+        return find_equal_blocks(self)
 
     @cached_property
     def listed_names(self) -> frozenset[str]:

@@ -105,6 +105,7 @@ class TreeLines:
             subtotal=subtotal,
             stopped=index in self.tree.stopped_rows,
             unsized=index in self.tree.unsized_rows,
+            row=index,
         )
 
     def has_row(self, index: int) -> bool:

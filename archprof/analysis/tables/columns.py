@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from archprof.analysis import elapsed
 from archprof.analysis.counts import Counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metrics import METRICS, find_lower_bounds
+from archprof.analysis.metrics import METRICS, compute_value, find_lower_bounds
+from archprof.analysis.predicted import NO_TIME, PREDICTED_KEYS, PredictedTime, collect_outside_predictions
 from archprof.analysis.table import Column, Value
 from archprof.errors import UnknownName
 from archprof.facts.overlays import Outside
@@ -29,6 +30,7 @@ class CountedLine:
     """What one row of a table is about: facts by column key, counts, and its place (see `table.Row`).
 
     `stopped` says that the forward came to its end inside, or before; `unsized` that a parameter inside has no shape.
+    `row` is the call that it is about, where it is one.
     """
 
     name: str
@@ -40,14 +42,15 @@ class CountedLine:
     stopped: bool = False
     unsized: bool = False
     outside: Outside | None = None
+    row: int | None = None
 
     @property
     def bounds(self) -> frozenset[str]:
         return find_lower_bounds(unknown=bool(self.counts.unknown), stopped=self.stopped, unsized=self.unsized)
 
     @property
-    def times(self) -> dict[str, Elapsed | None]:
-        """What was measured, by column key."""
+    def times(self) -> dict[str, Elapsed | PredictedTime | None]:
+        """What was measured or predicted, by column key."""
         return {metric.key: getattr(self.counts, metric.reads[0]) for metric in TIMED}
 
     def value(self, key: str, total: Counts) -> Value:
@@ -55,15 +58,18 @@ class CountedLine:
         metric = COLUMN_BY_KEY[key]
         if metric.value is None:
             return self.facts.get(key)
-        return metric.compute(self.counts, total, stopped=self.stopped)
+        return compute_value(metric, self.counts, total, stopped=self.stopped)
 
 
 def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
-    """What was measured, took time and belongs to no layer, a line each, named in the column `key`."""
+    """What was measured or predicted, took time and belongs to no layer, a line each, named in the column `key`."""
     found, kernels = (
         [elapsed.collect_outside_times(profile, method) for method in COLUMN_OF_METHOD],
         elapsed.count_kernels(profile),
     )
+    predicted = collect_outside_predictions(profile)
+    taking = [one for rows in found for one, time in rows.items() if time]
+    taking += [one for one, time in predicted.items() if time]
     return [
         CountedLine(
             name,
@@ -72,18 +78,23 @@ def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
                 eager=found[1].get(outside, Elapsed()),
                 kernel=found[2].get(outside, Elapsed()),
                 n_kernels=None if kernels is None else kernels.get(outside, 0),
+                predicted=predicted.get(outside, NO_TIME),
             ),
             {key: name},
             outside=outside,
         )
-        for outside in dict.fromkeys(one for rows in found for one, elapsed in rows.items() if elapsed)
+        for outside in dict.fromkeys(taking)
         if isinstance(outside, Outside) and (name := f"({outside.value})")
     ]
 
 
 _BACKWARD = tuple(metric.key for metric in METRICS if metric.trained)
 _WORK = ("macs", "flops", *_BACKWARD)
-_COSTS = ("params", *_WORK, "act_fp32", "act_fp16", "share_macs")
+_ACTIVATIONS = ("act_fp32", "act_fp16")
+_COSTS = ("macs", "share_macs", "params", *_WORK[1:], *_ACTIVATIONS)
+
+ACTIVATION_COLUMNS = {"float32": _ACTIVATIONS, "float16": ("act_fp16",), "bfloat16": ("act_bf16",)}
+"""What is shown of activation memory, by the dtype of the pass: that of the pass first."""
 
 
 class Grouping(NamedTuple):
@@ -103,8 +114,8 @@ class Grouping(NamedTuple):
 GROUPINGS = {
     "layer": Grouping("layer", ("kind", "call", "output", *_COSTS), None),
     "stage": Grouping("stage", ("first", "last", *_COSTS), None),
-    "kind": Grouping("kind", ("calls", *_COSTS), "macs"),
-    "op": Grouping("op", ("calls", *_WORK, "bytes_moved", "share_macs"), "macs"),
+    "kind": Grouping("kind", (*_COSTS, "calls"), "macs"),
+    "op": Grouping("op", ("macs", "share_macs", *_WORK[1:], "bytes_moved", "calls"), "macs"),
 }
 
 
@@ -122,7 +133,22 @@ def list_measured_columns(profile: Profile) -> list[str]:
     shown += [key for key in ("eager", "kernel") if key in methods and len(methods) > 1]
     shown += ["launch_bound"] if {"eager", "kernel"} <= methods else []
     shown += ["n_kernels"] if elapsed.count_kernels(profile) is not None else []
-    return shown + (["peak_measured"] if profile.measurement and profile.measurement.memory else [])
+    peaks = ["peak_measured", "peak_predicted", "peak_off"]
+    return shown + (peaks if profile.measurement and profile.measurement.memory else [])
+
+
+def list_predicted_columns(profile: Profile) -> list[str]:
+    """The predicted columns that a table shows when none are named: all of them where something was predicted."""
+    return [*PREDICTED_KEYS] if profile.prediction is not None else []
+
+
+def show_activations(keys: Sequence[str], dtype: str) -> list[str]:
+    """The columns with those of activation memory in the dtype of the pass."""
+    own = ACTIVATION_COLUMNS.get(dtype, ("activation_bytes",))
+    if "act_fp32" not in keys:
+        return list(keys)
+    at = list(keys).index("act_fp32")
+    return [*keys[:at], *own, *(key for key in keys[at:] if key not in _ACTIVATIONS)]
 
 
 def relabel_attributed(profile: Profile, column: Column) -> Column:

@@ -67,7 +67,7 @@ def _row(profile: Profile, images: int) -> Row:
         )
     often, device = count_steps(images, profile.batch), measurement.device_title
     cells: tuple[Value, ...] = (
-        profile.model, device, profile.batch, profile.dtype, time.seconds, profile.batch / time.seconds,
+        profile.model, device, profile.batch, profile.dtype_words, time.seconds, profile.batch / time.seconds,
         often, often * time.seconds, often * time.low, often * time.high,
     )  # fmt: skip
     within = {"step": time.half_interval, "rate": profile.batch / time.seconds * time.half_interval / time.seconds}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from archprof.analysis import elapsed
+from archprof.analysis.predicted import describe_prediction
 from archprof.analysis.tables import decoding
+from archprof.facts.probed import LossKind
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
 
 CONVENTION_NOTE = "1 MAC = 2 FLOPs; FLOPs also count bias, normalisation, activation, pooling."
@@ -15,6 +17,8 @@ UNCOUNTED_NOTE = (
     "Shares and ratios are of what was counted."
 )
 OWN_WORK_NOTE = "A module with parts shows their sum; (own) is what its own forward added."
+
+REPEATS_NOTE = "x n: n equal parts in one row; what stands below it is summed over them."
 
 STOPPED_NOTE = (
     "What runs behind that is not known: work and activations are lower bounds. What the modules hold is counted whole."
@@ -30,6 +34,12 @@ def collect_notes(profile: Profile, own: bool = False, by: str = "layer") -> tup
     """Every note of the profile's tables by `by`; `own` when a row shows the work of a container."""
     asked, *phase = describe_pass(profile)
     return (asked, CONVENTION_NOTE, *phase, *([OWN_WORK_NOTE] if own else []), *list_reservations(profile, by))
+
+
+def describe_fold(rows: int, repeats: bool) -> tuple[str, ...]:
+    """That a table is folded, and how to see all of it."""
+    folded = f"Folded from {rows:,} rows; all of them: --all, or unfolded() in Python."
+    return (folded, REPEATS_NOTE) if repeats else (folded,)
 
 
 def describe_certainty(profile: Profile) -> str:
@@ -64,7 +74,32 @@ def list_reservations(profile: Profile, by: str = "layer") -> list[str]:
     if profile.lacks_calls:
         lines.append(LACKS_CALLS_NOTE)
     timed = elapsed.describe_measurement(profile) if by != "op" else [NOT_BY_OP_NOTE] if profile.measurement else []
-    return [*lines, *profile.notes, *timed]
+    predicted = () if by == "op" else describe_prediction(profile)
+    return [*lines, *profile.notes, *timed, *predicted, *describe_probe(profile)]
+
+
+LOSS_WORDS: dict[LossKind, str] = {
+    "cross entropy": "cross entropy",
+    "own": "the model's own",
+    "given": "as given",
+    "means": "sum of means",
+}
+
+
+def describe_probe(profile: Profile) -> Iterator[str]:
+    """On what a model was probed, and what must be known of it."""
+    probe = profile.probe
+    if probe is None:
+        return
+    batches = "1 batch" if probe.batches == 1 else f"{probe.batches} batches"
+    start = f"weights of {probe.weights}" if probe.weights else "weights as they start"
+    loss = "not finite" if probe.loss is None else f"{probe.loss:.4g}"
+    step = f"; first step of {probe.optimizer}" if probe.optimizer else ""
+    yield (
+        f"Probed on {probe.data}, {batches} of {probe.batch}, {start}, seed {probe.seed}, on the {probe.ran.device}: "
+        f"loss {loss} ({LOSS_WORDS[probe.loss_kind]}){step}."
+    )
+    yield from probe.notes
 
 
 def _stopped(profile: Profile) -> str:

@@ -25,12 +25,15 @@ BUDGET_COLUMNS = {
 }
 """What can be limited."""
 
-MEMORY_COLUMN = Column("memory", "Memory", "bytes", "predicted memory of the device: see archprof guide memory", 1)
+MEMORY_COLUMN = METRIC_BY_KEY["memory"].column_of_model(1)
 """Shown where it is limited."""
+
+LATENCY_COLUMN = METRIC_BY_KEY["predicted"].column_of_model(1, meaning="predicted time on the device, the middle")
+PREDICTED_COLUMNS = {"memory": MEMORY_COLUMN, "latency": LATENCY_COLUMN}
 
 
 def _budget_columns(result: Fit) -> dict[str, Column]:
-    return BUDGET_COLUMNS | ({"memory": MEMORY_COLUMN} if "memory" in result.budgets else {})
+    return BUDGET_COLUMNS | {key: column for key, column in PREDICTED_COLUMNS.items() if key in result.budgets}
 
 
 def tabulate_inputs(answer: InputSizes) -> Table:
@@ -85,7 +88,8 @@ def tabulate_fit(result: Fit) -> Table:
     steps = [step for step in (result.below, result.found, result.above, result.smallest) if step is not None]
     rows = tuple(_step(step, result) for step in steps)
     limits = ", ".join(f"{_shown(key, limit)} {_name(key)}" for key, limit in result.budgets.items())
-    title = f"{result.model} over {result.over}, at most {limits}"
+    where = f" on {result.device}" if result.device else ""
+    title = f"{result.model} over {result.over}, at most {limits}{where}"
     return Table(title, columns, rows, notes=tuple(_fit_notes(result)))
 
 
@@ -93,7 +97,9 @@ def _step(step: FitStep, result: Fit) -> Row:
     fits = step.problem is None and not step.find_overruns(result.budgets)
     costs = tuple((step.costs or {}).get(key) for key in _budget_columns(result))
     bounds = frozenset() if step.complete or step.costs is None else frozenset(_budget_columns(result))
-    return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds)
+    known = step.latency and (step.latency.high - step.latency.low) / 20
+    within = {"predicted": known} if known else {}
+    return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds, half_intervals=within)
 
 
 def _fit_notes(result: Fit) -> list[str]:
@@ -104,8 +110,20 @@ def _fit_notes(result: Fit) -> list[str]:
         lines.append("No budget breaks up to there, where the search ended.")
     else:
         lines += _why_not(beyond, result)
+    lines += _say_intervals(result)
     activation = f"Activation memory in {result.dtype}. " if "activation" in result.budgets else ""
     return [*lines, f"{activation}1 MAC = 2 FLOPs. Settings traced: {result.tried:,}."]
+
+
+def _say_intervals(result: Fit) -> list[str]:
+    """What is predicted of the largest that fits, and whether the budget is too near to be sure of it."""
+    latency = result.found.latency if result.found else None
+    if latency is None or result.found is None:
+        return []
+    low, high = (units.show_quantity(value, "seconds") for value in (latency.low, latency.high))
+    said = f"Predicted, not measured: nine of ten times of {result.found.label} should lie in [{low}, {high}]"
+    near = latency.low < result.budgets["latency"] < latency.high
+    return [f"{said}, and so does the budget: measure to be sure." if near else f"{said}."]
 
 
 def _why_not(step: FitStep, result: Fit) -> list[str]:
@@ -114,7 +132,7 @@ def _why_not(step: FitStep, result: Fit) -> list[str]:
     which = "" if result.found else ", the smallest that runs,"
     lines = []
     for key, over in step.find_overruns(result.budgets).items():
-        share = tenths_of_percent(Fraction(over, result.budgets[key]))
+        share = tenths_of_percent(Fraction(over) / Fraction(result.budgets[key]))
         lines.append(f"{step.label}{which} is over the budget of {_name(key)} by {_shown(key, over)} ({share}).")
     return lines
 
@@ -123,5 +141,5 @@ def _name(key: str) -> str:
     return BUDGET_COLUMNS[key].header if key in BUDGET_COLUMNS else key
 
 
-def _shown(key: str, value: int) -> str:
-    return units.show_quantity(value, (BUDGET_COLUMNS | {"memory": MEMORY_COLUMN})[key].unit)
+def _shown(key: str, value: float) -> str:
+    return units.show_quantity(value, (BUDGET_COLUMNS | PREDICTED_COLUMNS)[key].unit)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from archprof.analysis.counts import SUMS, Counts
-from archprof.analysis.metrics import Metric
+from archprof.analysis.metric import Metric
 from archprof.analysis.tables.stage_placing import Placing
 from archprof.analysis.tables.stage_runs import Run
 from archprof.facts.modules import sum_owned

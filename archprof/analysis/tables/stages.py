@@ -63,7 +63,7 @@ def build_stage_lines(profile: Profile, own: Sequence[Counts], rows: Sequence[in
     """One line for each stage."""
     failed, sizeless = frozenset(profile.list_stopped_rows()), frozenset(profile.list_unsized_rows())
     lines = []
-    for run in find_stage_runs(profile, own, rows):
+    for run in _uncrossed(find_stage_runs(profile, own, rows)):
         ends = run.parts[0].row, max(part.row for part in run.parts)
         first, last = (profile.layers[row].path or ROOT_LABEL for row in ends)
         facts = {"stage": run.name, "first": first, "last": last}

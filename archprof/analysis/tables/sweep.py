@@ -8,6 +8,7 @@ from typing import NamedTuple
 from archprof.analysis import elapsed
 from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.predicted_peaks import collect_whole_peaks
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.facts.records import Profile
 
@@ -21,6 +22,8 @@ class SweepCell(NamedTuple):
     failure: str = ""
 
 
+PEAK_KEYS = ("peak_measured", "peak_predicted", "peak_off")
+
 COLUMNS = (
     Column("batch", "Batch", "text", "samples in one pass", 0),
     Column("dtype", "Dtype", "text", "of the pass", 0),
@@ -28,7 +31,7 @@ COLUMNS = (
     METRIC_BY_KEY["low"].column_of_model(2, family="latency"),
     METRIC_BY_KEY["high"].column_of_model(2, family="latency"),
     Column("rate", "Samples/s", "count", "batch size by latency", 1),
-    METRIC_BY_KEY["peak_measured"].column_of_model(3),
+    *(METRIC_BY_KEY[key].column_of_model(3) for key in PEAK_KEYS),
     METRIC_BY_KEY["activation_bytes"].column_of_model(
         5, key="act", meaning="activation memory, counted, in the dtype of the pass"
     ),
@@ -57,10 +60,10 @@ def _row(cell: SweepCell) -> Row:
     profile, time = cell.profile, elapsed.find_model_time(cell.profile) if cell.profile else None
     if profile is None or profile.measurement is None or not time:
         return Row((str(cell.batch), cell.dtype, *[None] * (len(COLUMNS) - 3), cell.failure or "not measured"))
-    memory, rate = profile.measurement.memory_whole, profile.batch / time.seconds
+    peaks, rate = collect_whole_peaks(profile), profile.batch / time.seconds
     cells: tuple[Value, ...] = (
         str(profile.batch), profile.dtype, time.seconds, time.low, time.high, rate,
-        memory and memory.allocated_peak, profile.totals.activation_bytes[profile.dtype],
+        *(peaks.get(key) for key in PEAK_KEYS), profile.totals.activation_bytes[profile.dtype],
         elapsed.compute_gap(profile), _doubt(profile, time),
     )  # fmt: skip
     within = {

@@ -41,7 +41,7 @@ def is_logarithmic(series: ChartData, values: Sequence[float]) -> bool:
 
 def order_categories(series: ChartData) -> list[str]:
     """The texts of an axis, in an order that keeps that of each set: what one lacks stands where others have it."""
-    order: list[str] = []
+    order: list[str] = list(series.categories)
     for points in series.points:
         place = len(order)
         for name in reversed([str(x) for x, _, _ in points]):

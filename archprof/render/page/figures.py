@@ -149,10 +149,12 @@ def _trace(series: ChartData, index: int, across: UnitScale | None, upwards: Uni
         "text": said,
         "hovertemplate": "%{text}<extra></extra>",
     }
-    if series.kind == "bars" and across:
+    if series.kind == "bars":
         return trace | {"type": "bar", "x": places, "y": values, "textposition": "none"}
-    if series.kind in ("bars", "stack"):
-        return trace | {"type": "bar", "orientation": "h", "x": values, "y": places, "textposition": "none"}
+    if series.kind == "stack":
+        colour = {"color": svg.mix_ramp(index, len(series.names))}
+        bar = {"type": "bar", "orientation": "h", "textposition": "none", "marker": colour}
+        return trace | bar | {"x": values, "y": places}
     trace |= {"type": "scatter", "x": places, "y": values}
     if series.kind == "scatter" and not series.is_joined(index):
         names = [html.escape(cut_text(label, svg.MAX_KEY_CHARACTERS)) for _, _, label in points]
@@ -164,4 +166,4 @@ def _trace(series: ChartData, index: int, across: UnitScale | None, upwards: Uni
         "mode": "lines+markers" if len(points) <= svg.MAX_DRAWN_POINTS and series.kind == "line" else "lines",
         "line": {"dash": PLOTLY_DASHES[index % len(PLOTLY_DASHES)], "width": 2},
     }
-    return trace | ({"fill": "tozeroy"} if series.kind == "area" else {})
+    return trace

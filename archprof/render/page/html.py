@@ -1,7 +1,7 @@
 """The report as one HTML file: it asks the network for nothing, and reads without a script.
 
-Everything is there as text, tables and drawn pictures; the script adds sorting, folding and copying, and draws the
-pictures with plotly where that is embedded. Equal reports give equal bytes.
+Everything is there as text, tables and drawn pictures; the script adds sorting, folding, opening and copying. Plotly
+draws the pictures for those who ask for it. Equal reports give equal bytes.
 """
 
 from __future__ import annotations
@@ -20,29 +20,33 @@ from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.report.tiles import Tile
-from archprof.render.page import figures, treemap_svg
+from archprof.render.page import figures, memory_svg, treemap_svg
+from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.strip_section import RenderedStrips, render_strips
 from archprof.version import __version__
 
 PlotlyEmbedding = Literal["inline", "gzip", "none"]
 
-DETAIL_CHARTS = ("stage_", "intensity", "activation")
-"""Pictures, by the start of their keys, that a model has only on a page of its own."""
+DETAIL_CHARTS = ("intensity",)
+"""Pictures, by their keys, that a model has only on a page of its own."""
 
 MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
     """The whole file.
 
     Args:
-        plotly: "gzip" embeds plotly.js compressed, which a current browser unpacks, "inline" as it is, "none" not at
-            all. The drawn pictures are there in each case, and stay where plotly cannot run.
+        plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
+            pictures are there in each case, and stay where plotly cannot run.
     """
-    script, style, version = _file("page.js"), _file("page.css") + _bar_styles(), __version__
-    pictures = dict(_pictures(report))
+    names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
+    script = "".join(_squeeze(_file(name)) for name in names)
+    style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
+    pictures, strips = dict(_pictures(report)), _strips(report)
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
         policy=_policy([script, library] if library else [script], style, library != ""),
@@ -53,16 +57,23 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding = "gzip") -> str:
         asked=escape_text(" · ".join(report.subtitle)),
         nav=_nav(report),
         tiles=_tiles(report.models),
-        findings=_findings(report),
+        findings=_findings(report) + _savings(report),
+        strips="" if report.comparison else strips.shown,
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
-        sections=_sections(report),
+        sections=(strips.shown if report.comparison else "") + _sections(report),
         appendix=_appendix(report),
-        payload=_payload(pictures, library, plotly) + f"<script>{script}</script>",
+        payload=_pack_insides(strips.packed) + _payload(pictures, library, plotly) + f"<script>{script}</script>",
     )
 
 
 def _file(name: str) -> str:
     return files("archprof.render.page").joinpath(name).read_text("utf-8")
+
+
+def _squeeze(script: str) -> str:
+    """Without the lines that are comments, and without indentation."""
+    lines = (line.strip() for line in script.splitlines())
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 def _bar_styles() -> str:
@@ -122,9 +133,7 @@ def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
     if report.comparison is None:
         return list(model.charts)
     together = {series.key for series in report.charts}
-    return [
-        series for series in model.charts if series.key not in together and not series.key.startswith(DETAIL_CHARTS)
-    ]
+    return [series for series in model.charts if series.key not in together.union(DETAIL_CHARTS)]
 
 
 class _RowAnchors:
@@ -169,6 +178,18 @@ def _findings(report: Report) -> str:
     return tag("ol", "".join(items)) if items else tag("p", "Nothing stands out.")
 
 
+def _savings(report: Report) -> str:
+    """What could be changed in the one model of a page, and what that would save."""
+    if report.comparison or not report.models[0].savings:
+        return ""
+    name = report.models[0].profile.model
+    items = []
+    for saving in report.models[0].savings:
+        how = f" {tag('code', escape_text(f'archprof whatif {name} {saving.option}'))}" if saving.option else ""
+        items.append(tag("li", escape_text(saving.text) + how))
+    return tag("h2", "Where to save") + tag("ol", "".join(items), class_="savings")
+
+
 def _links(found: Sequence[tuple[str, str]]) -> str:
     """Links to the first rows, as many as have room in a line, and how many more there are."""
     shown: list[str] = []
@@ -181,6 +202,15 @@ def _links(found: Sequence[tuple[str, str]]) -> str:
         shown.append(tag("a", escape_text(short), href=f"#{id}", title=name if short != name else None))
     more = f"and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
     return " ".join(shown) + (f" {tag('span', more)}" if more else "")
+
+
+def _strips(report: Report) -> RenderedStrips:
+    letters = [_letter(report, i).strip() for i in range(len(report.models))]
+    return render_strips([page.network for page in report.models], letters, _RowAnchors(report).find_module_row)
+
+
+def _pack_insides(packed: str) -> str:
+    return f'<script type="application/gzip" id="insides">{_packed(packed)}</script>' if packed else ""
 
 
 def _nav(report: Report) -> str:
@@ -196,41 +226,40 @@ def _letter(report: Report, i: int) -> str:
 
 
 def _tiles(models: Sequence[ModelPage]) -> str:
-    """Six numbers; of several models, each tile lists them all under one unit."""
+    """The numbers of a model; of several, each tile lists them all under one unit."""
+    keys = dict.fromkeys(tile.key for model in models for tile in model.tiles)
     tiles = []
-    for same in zip(*(model.tiles for model in models), strict=True):
-        values = _values(same, models) if len(same) > 1 else _value(same[0])
-        tiles.append(
-            tag("div", tag("dt", escape_text(same[0].label)) + values, class_="tile", id=f"tile-{same[0].key}")
-        )
-    return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles")
+    for key in keys:
+        same = [next((tile for tile in model.tiles if tile.key == key), None) for model in models]
+        shown = next(tile for tile in same if tile)
+        values = _values(same, models) if len(same) > 1 else _value(shown)
+        tiles.append(tag("div", tag("dt", escape_text(shown.label)) + values, class_="tile", id=f"tile-{key}"))
+    said = " · ".join(models[0].details) if len(models) == 1 else ""
+    line = tag("p", escape_text(said), class_="details") if said else ""
+    return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles") + line
 
 
 def _value(tile: Tile) -> str:
     main = tag("dd", _amount(tile, [tile.value]), class_="value")
-    words = tile.note if tile.value is not None else ""
+    words = tile.note
     if tile.second:
-        words = f"{words}; {_shown(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
+        words = f"{words}; {units.show_quantity(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
     return main + (tag("dd", escape_text(words), class_="beside") if words else "")
 
 
-def _values(tiles: Sequence[Tile], models: Sequence[ModelPage]) -> str:
-    values = [tile.value for tile in tiles]
-    if all(value is None for value in values) and len({tile.note for tile in tiles}) == 1:
-        return tag("dd", _amount(tiles[0], values), class_="value")
-    lines = []
+def _values(tiles: Sequence[Tile | None], models: Sequence[ModelPage]) -> str:
+    values, lines = [tile.value if tile else None for tile in tiles], []
     for letter, tile, model in zip(ascii_uppercase, tiles, models, strict=False):
         who = tag("span", letter, class_="who", title=model.profile.model)
-        lines.append(tag("dd", who + _amount(tile, values), title=tile.note or None))
+        amount = _amount(tile, values) if tile else tag("span", units.MISSING_MARK, class_="none")
+        lines.append(tag("dd", who + amount, title=(tile.note or None) if tile else None))
     return "".join(lines)
 
 
 def _amount(tile: Tile, values: Sequence[float | None]) -> str:
-    """A number with its unit, or the words why there is none."""
-    if tile.value is None:
-        return tag("span", escape_text(tile.note or units.MISSING_MARK), class_="none")
-    if tile.unit == "px":
-        number, symbol = f"{tile.value:,.0f}", "px"
+    """A number with its unit."""
+    if tile.unit == "percent":
+        number, symbol = f"{tile.value:.2f}", "%"
     else:
         scale = units.choose_unit_scale(values, tile.unit)
         number, symbol = scale.format(tile.value, tile.half_interval), scale.symbol
@@ -238,14 +267,18 @@ def _amount(tile: Tile, values: Sequence[float | None]) -> str:
     return tag("b", escape_text(least + number), data_v=repr(tile.value)) + tag("small", f" {escape_text(symbol)}")
 
 
-def _shown(value: float | None, unit: str) -> str:
-    return f"{value:,.0f} px" if unit == "px" and value is not None else units.show_quantity(value, unit)
-
-
 def _sections(report: Report) -> str:
-    return (_joint_section(report) if report.comparison else "") + "".join(
-        _model(report, i, model) for i, model in enumerate(report.models)
+    return (
+        (_joint_section(report) if report.comparison else "")
+        + _probe_section(report)
+        + "".join(_model(report, i, model) for i, model in enumerate(report.models))
     )
+
+
+def _probe_section(report: Report) -> str:
+    """What real batches did along the depth, all models in each picture."""
+    drawn = "".join(render_line_chart(chart, f"fig-probe-{chart.key}") for chart in report.probe_charts)
+    return tag("section", tag("h2", "Real batches") + tag("div", drawn, class_="gallery"), id="probe") if drawn else ""
 
 
 def _joint_section(report: Report) -> str:
@@ -267,6 +300,7 @@ def _model(report: Report, i: int, model: ModelPage) -> str:
     heading = tag("h2", escape_text(f"{_letter(report, i)}{name}") if report.comparison else "Layers")
     body = render_html_table(model.table, f"m{i}", f"Every call of every layer of {name}")
     pictures = _gallery(_charts_of_model(report, model), f"fig-m{i}")
+    pictures += memory_svg.render_memory_figure(model.profile, f"fig-m{i}-memory") if not report.comparison else ""
     if report.comparison or not pictures:
         return tag("section", heading + body + pictures, id=f"model-{i}")
     return tag("section", heading + body, id=f"model-{i}") + tag(

@@ -3,80 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from archprof.analysis.table import Row, Table
+from archprof.analysis.table import OutlinedRow, Row, Table
 from archprof.render.page.markup import escape_text, tag, void_tag
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 
 MANY_ROWS = 1000
 """From so many rows on, the browser lays a table out only when it comes near the window."""
 
+MAX_NAME_CHARACTERS = 48
+"""A longer name is cut by the style, and stands whole in its title."""
+
+FILTER_HELP = "Filter: path kind:Conv2d >1%"
+
 
 def render_html_table(table: Table, id: str, title: str = "") -> str:
-    """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`."""
-    columns = to_printed_columns(table, CellMarks(escape_text))
-    largest = [_largest(table, printed) for printed in columns]
-    raw = [i for i, column in enumerate(table.columns) if column.unit != "call"]
-    head = tag("tr", "".join(_head(printed) for printed in columns))
+    """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`.
+
+    Rows that an outline closes away are hidden, and behind a row that a script opens.
+    """
+    outline = table.outline or tuple(OutlinedRow(row, at) for at, row in enumerate(table.rows))
+    drawn = replace(table, rows=tuple(one.row for one in outline), folded=(), outline=())
+    columns = to_printed_columns(drawn, CellMarks(escape_text))
+    cells = [i for i, column in enumerate(table.columns) if column.unit != "call"]
+    wholes = [_whole(drawn, i) for i in cells]
     body = "".join(
-        _row(n, row, parent, columns, raw, largest, f"{id}-{n}")
-        for n, (row, parent) in enumerate(zip(table.rows, _parents(table.rows), strict=True))
+        _row(n, one, parent, columns, cells, wholes, id)
+        for n, (one, parent) in enumerate(zip(outline, _parents(drawn.rows), strict=True))
     )
     foot = "" if table.total is None else tag("tfoot", tag("tr", "".join(map(_total, columns))))
     caption = tag("caption", escape_text(title or table.title))
+    head = tag("tr", "".join(map(_head, columns, wholes, [drawn.scales()[i] for i in cells])))
     inner = tag("table", caption + tag("thead", head) + tag("tbody", body) + foot)
-    scroll = tag("div", inner, class_="scroll")
-    notes = (
-        tag("ul", "".join(tag("li", escape_text(note)) for note in table.notes), class_="note") if table.notes else ""
-    )
+    notes = "".join(tag("li", escape_text(note)) for note in table.notes)
     return tag(
         "div",
-        _tools(table, id) + scroll + notes,
-        class_="sheet many" if len(table.rows) > MANY_ROWS else "sheet",
+        _tools(drawn, outline)
+        + tag("div", inner, class_="scroll")
+        + (tag("ul", notes, class_="note") if notes else ""),
+        class_="sheet many" if len(outline) > MANY_ROWS else "sheet",
         id=id,
     )
 
 
-def _tools(table: Table, id: str) -> str:
+def _tools(table: Table, outline: Sequence[OutlinedRow]) -> str:
     """What a script needs; without one it stays hidden."""
     button = [("fold", "Fold all"), ("unfold", "Unfold all")] if any(row.depth for row in table.rows) else []
-    button += [("reset", "Original order"), ("csv", "Copy CSV"), ("md", "Copy Markdown")]
-    search = void_tag("input", type="search", placeholder="Filter rows", aria_label=f"Filter rows of {table.title}")
+    button += [("reset", "As at first"), ("csv", "Copy CSV"), ("md", "Copy Markdown")]
+    search = void_tag("input", type="search", placeholder=FILTER_HELP, aria_label=f"Filter rows of {table.title}")
     buttons = "".join(tag("button", text, type="button", data_do=do) for do, text in button)
-    return tag("div", search + buttons + tag("output", "", aria_live="polite"), class_="tools", hidden=True)
+    said = tag("output", "", aria_live="polite")
+    closed = sum(one.hidden for one in outline)
+    if closed:
+        said += tag("span", f"{sum(one.at is not None for one in outline):,} rows, folded", class_="folded")
+    return tag("div", search + buttons + said, class_="tools", hidden=True)
 
 
-def _head(printed: PrintedColumn) -> str:
+def _head(printed: PrintedColumn, whole: float, scale: object) -> str:
+    """With what a script needs to add up rows: the whole, and how its numbers print."""
     unit = f" {tag('small', printed.symbol)}" if printed.symbol else ""
-    kind = "n" if printed.column.numeric else None
     said = {"data_k": printed.column.key, "title": printed.column.meaning}
-    return tag("th", printed.header + unit, scope="col", class_=kind, **said)
+    if printed.column.is_sum and whole:
+        said |= {"data_sum": f"{whole:.10g}", "data_f": f"{getattr(scale, 'factor', 1):.10g}"}
+        said |= {"data_g": str(getattr(scale, "digits", 0))}
+    return tag("th", printed.header + unit, scope="col", class_="n" if printed.right_aligned else None, **said)
 
 
-def _largest(table: Table, printed: PrintedColumn) -> float:
-    """What the longest bar of a column stands for: the largest value of a row that is no subtotal."""
-    if not printed.column.numeric or printed.column.is_ratio:
+def _whole(table: Table, at: int) -> float:
+    """What a full bar of a column stands for: its total, or else its largest value; 0: it has no bars."""
+    column = table.columns[at]
+    if not column.numeric or column.is_ratio:
         return 0
-    at = table.columns.index(printed.column)
-    values = [row.cells[at] for row in table.rows if not row.subtotal]
-    return max((value for value in values if isinstance(value, int | float)), default=0)
+    whole = table.total.cells[at] if table.total and column.is_sum else None
+    if isinstance(whole, int | float):
+        return float(whole)
+    family = [i for i, one in enumerate(table.columns) if i == at or (column.family and one.family == column.family)]
+    values = [row.cells[i] for row in table.rows for i in family]
+    return float(max((value for value in values if isinstance(value, int | float)), default=0))
 
 
 def _row(
-    n: int, row: Row, parent: Row | None, columns: list[PrintedColumn], raw: list[int], largest: list[float], id: str
+    n: int,
+    one: OutlinedRow,
+    parent: Row | None,
+    columns: list[PrintedColumn],
+    raw: list[int],
+    wholes: list[float],
+    id: str,
 ) -> str:
-    full, short = row.name, row.short
+    row = one.row
+    name = row.name or ""
     first = tag(
         "th",
-        escape_text(short) if short is not None else columns[0].cells[n],
-        data_n=None if short is None or full == _derived(row, parent) else full,
+        escape_text(row.short) if row.short is not None else columns[0].cells[n],
+        data_n=None if row.short is None or name == _derived(row, parent) else name,
+        title=name if len(name) > MAX_NAME_CHARACTERS else None,
     )
     cells = [
-        _cell(printed.cells[n], row.cells[at], printed, top, row.subtotal)
-        for printed, at, top in zip(columns[1:], raw[1:], largest[1:], strict=True)
+        _cell(printed.cells[n], row.cells[at], printed, whole)
+        for printed, at, whole in zip(columns[1:], raw[1:], wholes[1:], strict=True)
     ]
-    kind = "sub" if row.subtotal else None
-    return tag("tr", first + "".join(cells), id=id, data_d=row.depth or None, class_=kind)
+    kinds = [word for word, is_so in (("sub", row.subtotal), ("made", one.at is None)) if is_so]
+    place = f"{id}-{one.at}" if one.at is not None else f"{id}-x{n}"
+    said = {"data_d": row.depth or None, "class_": " ".join(kinds) or None, "hidden": one.hidden, "data_s": one.small}
+    return tag("tr", first + "".join(cells), id=place, **said)
 
 
 def _parents(rows: Sequence[Row]) -> list[Row | None]:
@@ -97,10 +128,11 @@ def _derived(row: Row, parent: Row | None) -> str | None:
     return f"{parent.name}{' ' if row.short.startswith('(') else '.'}{row.short}"
 
 
-def _cell(text: str, value: object, printed: PrintedColumn, largest: float, subtotal: bool) -> str:
+def _cell(text: str, value: object, printed: PrintedColumn, whole: float) -> str:
     if not printed.column.numeric or not isinstance(value, int | float):
-        return tag("td", text, class_=None if printed.column.numeric else "t")
-    length = 0 if subtotal or not largest else round(100 * value / largest)
+        kind = None if printed.column.numeric else "t n" if printed.right_aligned else "t"
+        return tag("td", text, class_=kind)
+    length = min(round(100 * value / whole), 100) if whole else 0
     return tag(
         "td",
         text,

@@ -56,6 +56,16 @@ def _value(value: object) -> str:
     return text if _BARE.fullmatch(text) else f'"{text}"'
 
 
+_TAG = re.compile(r"<[a-zA-Z][^<>]*>")
+_QUOTED_OR_BARE = re.compile(r'"[^"]*"|=([A-Za-z0-9_.#-]+)')
+
+
+def to_xml(markup: str) -> str:
+    """The same for a file of XML, which wants quotes around every value: an SVG that stands alone."""
+    quote = lambda match: f'="{match[1]}"' if match[1] else match[0]  # noqa: E731
+    return _TAG.sub(lambda one: _QUOTED_OR_BARE.sub(quote, one[0]), markup)
+
+
 def cut_text(text: str, room: int) -> str:
     """The text, or so much of it as has room, with an ellipsis."""
     return text if len(text) <= room else f"{text[: max(room - 1, 0)]}…"

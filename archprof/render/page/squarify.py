@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from archprof.analysis.report.treemap import TreemapNode
 
-MIN_BOX_AREA = 36.0
+MIN_BOX_AREA = 400.0
 """The area of the smallest box that is drawn, in square pixels; what is smaller goes into one box together."""
 
 HEAD_HEIGHT = 15.0

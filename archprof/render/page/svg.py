@@ -13,11 +13,11 @@ from archprof.render.page.markup import coord, cut_text, escape_text, tag
 
 CHART_WIDTH, CHART_HEIGHT = 580.0, 280.0
 LEFT_MARGIN, RIGHT_MARGIN, TOP_MARGIN, BOTTOM_MARGIN = 64.0, 20.0, 10.0, 44.0
-BAR_HEIGHT, GROUP_GAP, CATEGORY_WIDTH, VALUE_WIDTH = 15.0, 7.0, 110.0, 70.0
-"""Of bars that lie: the height of one, the space between groups, and what is left and right of them."""
+CATEGORY_WIDTH, VALUE_WIDTH, STACK_HEIGHT, STACK_GAP = 110.0, 70.0, 22.0, 24.0
+"""Of bars made of pieces: what is left and right of them, the height of one, and the space under it for names."""
 
-STACK_HEIGHT, STACK_GAP = 22.0, 24.0
-"""Of bars made of pieces: the height of one, and the space under it for the names of its pieces."""
+STAGE_RAMP = ((33, 82, 155), (31, 150, 139), (221, 178, 55))
+"""From the first stage to the last: red, green and blue at the ends and in the middle, for light and dark grounds."""
 
 CHART_CHARACTER_WIDTH = 6.3
 """The width of a character of a label on average, in pixels."""
@@ -54,7 +54,7 @@ def draw_chart(series: ChartData) -> str:
     """The picture of the series, without a caption."""
     across, upwards = axes.choose_scales(series)
     if across is None:
-        return (_stacked if series.kind == "stack" else _lying)(series, upwards)
+        return _stacked(series, upwards)
     sets = [
         [PlotPoint(float(x) / across.factor, y / upwards.factor, label) for x, y, label in points]
         for points in series.points
@@ -89,11 +89,11 @@ def _plot(series: ChartData, sets: list[list[PlotPoint]], x_label: str, y_label:
         x = PlotAxis(min(xs) - 0.6, max(xs) + 0.6, LEFT_MARGIN, CHART_WIDTH - RIGHT_MARGIN, whole_numbers=True)
     marks = "".join(_marks(series, i, dots, x, y) for i, dots in enumerate(sets))
     names = _names(series, sets, x, y) if scatter else ""
-    inner = legend + _frame(x, y, x_label, y_label) + marks + names
+    inner = legend + draw_frame(x, y, x_label, y_label) + marks + names
     return tag("svg", inner, viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(CHART_HEIGHT)}", class_="chart")
 
 
-def _frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
+def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
     """Grid lines, numbers and the names of the axes."""
     across, upwards = [x.pixel_of(tick) for tick in x.ticks(7)], [y.pixel_of(tick) for tick in y.ticks(5)]
     grid = "".join(f"M{coord(x.start)} {coord(at)}H{coord(x.end)}" for at in upwards)
@@ -127,10 +127,6 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         " ".join(f"{coord(a)} {coord(b)}" for a, b in places),
         SVG_DASHES[index % len(SVG_DASHES)],
     )
-    if series.kind == "area":
-        ends = (f"M{coord(place[0])} {coord(y.start)} " for place in (places[0], places[-1]))
-        path = f"{next(ends)}{line} {next(ends)[1:].strip()}"
-        return tag("path", d=path, class_=f"{colour} line under", stroke_dasharray=dash)
     few = len(places) <= MAX_DRAWN_POINTS and not series.is_joined(index)
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)
@@ -197,52 +193,6 @@ def _free(
     return None
 
 
-def _lying(series: ChartData, scale: units.UnitScale) -> str:
-    """A group of bars per category, one bar per set, each with its number at its end."""
-    heights = [{str(x): y for x, y, _ in points} for points in series.points]
-    legend = _legend(series, CATEGORY_WIDTH)
-    x = PlotAxis(
-        0, max((y for own in heights for y in own.values()), default=0) or 1, CATEGORY_WIDTH, CHART_WIDTH - VALUE_WIDTH
-    )
-    top = y = TOP_MARGIN + (22 if legend else 0)
-    names, values = list[str](), list[str]()
-    bars = [""] * len(heights)
-    for category in axes.order_categories(series):
-        group = [(i, own[category]) for i, own in enumerate(heights) if category in own]
-        names.append(
-            tag(
-                "text",
-                escape_text(cut_text(category, int((CATEGORY_WIDTH - 8) / CHART_CHARACTER_WIDTH))),
-                x=CATEGORY_WIDTH - 8,
-                y=y + len(group) * BAR_HEIGHT / 2 + 4,
-            )
-        )
-        for i, value in group:
-            wide = max(x.pixel_of(value) - CATEGORY_WIDTH, 0.5 if value else 0)
-            bars[i] += f"M{coord(CATEGORY_WIDTH)} {coord(y + 1)}h{coord(wide)}v{coord(BAR_HEIGHT - 2)}h-{coord(wide)}z"
-            values.append(
-                tag("text", escape_text(scale.format(value)), x=CATEGORY_WIDTH + wide + 6, y=y + BAR_HEIGHT - 4)
-            )
-            y += BAR_HEIGHT
-        y += GROUP_GAP
-    drawn = "".join(tag("path", d=path, class_=f"c{i % COLOUR_COUNT} bar") for i, path in enumerate(bars) if path)
-    axis = tag(
-        "path",
-        d=f"M{coord(CATEGORY_WIDTH)} {coord(top - 3)}V{coord(y - GROUP_GAP + 3)}",
-        class_="axis",
-    )
-    name = tag(
-        "text", escape_text(axes.label_with_unit(series.y_label, scale)), x=CATEGORY_WIDTH, y=y + 12, class_="name"
-    )
-    texts = tag("g", "".join(names), text_anchor="end", class_="name") + tag("g", "".join(values), class_="v")
-    return tag(
-        "svg",
-        legend + drawn + axis + texts + name,
-        viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(y + 18)}",
-        class_="chart",
-    )
-
-
 def _stacked(series: ChartData, scale: units.UnitScale) -> str:
     """A bar per category, made of one piece per set, which carries the set's name where there is room for it."""
     rows = axes.order_categories(series)
@@ -258,7 +208,7 @@ def _stacked(series: ChartData, scale: units.UnitScale) -> str:
             if wide < 0.5:
                 continue
             d = f"M{coord(left)} {coord(y)}h{coord(max(wide - 1, 0.5))}v{coord(STACK_HEIGHT)}H{coord(left)}z"
-            pieces.append(tag("path", d=d, class_=f"c{i % COLOUR_COUNT} bar part"))
+            pieces.append(tag("path", d=d, fill=mix_ramp(i, len(series.names)), class_="part"))
             if len(name) * CHART_CHARACTER_WIDTH + 8 <= wide:
                 names.append(tag("text", escape_text(name), x=left + 4, y=y + STACK_HEIGHT + 11, class_="name"))
             left += wide
@@ -271,6 +221,14 @@ def _stacked(series: ChartData, scale: units.UnitScale) -> str:
     name = tag("text", escape_text(axes.label_with_unit(series.y_label, scale)), x=CATEGORY_WIDTH, y=end, class_="name")
     drawn = "".join(pieces) + "".join(names) + tag("g", "".join(values), class_="v") + name
     return tag("svg", drawn, viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(end + 6)}", class_="chart")
+
+
+def mix_ramp(index: int, count: int) -> str:
+    """The colour of one of so many in order: no two are the same."""
+    at = (len(STAGE_RAMP) - 1) * index / max(count - 1, 1)
+    low = min(int(at), len(STAGE_RAMP) - 2)
+    mixed = (a + (b - a) * (at - low) for a, b in zip(STAGE_RAMP[low], STAGE_RAMP[low + 1], strict=True))
+    return "#" + "".join(f"{round(part):02x}" for part in mixed)
 
 
 def _legend(series: ChartData, x: float) -> str:

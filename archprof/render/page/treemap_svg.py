@@ -10,25 +10,18 @@ from collections.abc import Callable, Sequence
 
 from archprof import units
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.network.families import FAMILIES, OTHER_FAMILY
 from archprof.analysis.report.page import ModelPage
 from archprof.analysis.report.treemap import ALL_AREA_METRICS
 from archprof.render.page.markup import coord, cut_text, escape_text, tag, void_tag
 from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
 
 DEFAULT_METRIC = "macs"
+DRAWN_METRICS = tuple(metric for metric in ALL_AREA_METRICS if metric != "flops")
+"""FLOPs are about twice the MACs everywhere, and would be the same picture."""
+
 MAP_WIDTH, MAP_HEIGHT, LABEL_HEIGHT, MAP_GAP = 760.0, 400.0, 34.0, 12.0
 
-KIND_FAMILIES = (
-    ("convolution", ("conv",)),
-    ("linear", ("linear",)),
-    ("attention", ("attention",)),
-    ("norm", ("norm",)),
-    ("activation", ("relu", "gelu", "silu", "swish", "sigmoid", "tanh", "softmax", "elu", "mish")),
-    ("pooling", ("pool",)),
-)
-"""Kinds of modules that share a colour, and what their class names have in them; the others are grey."""
-
-OTHER_FAMILY = "other"
 MAP_CHARACTER_WIDTH = 6.1
 """The width of a character of a label on average, in pixels."""
 
@@ -36,14 +29,9 @@ LocateRow = Callable[[int, str], str | None]
 """From a model and the path of a module to the id of its row in the table."""
 
 
-def find_family(kind: str) -> str:
-    """The kind of work that a module class does, as the legend calls it."""
-    return next((name for name, parts in KIND_FAMILIES if any(part in kind.lower() for part in parts)), OTHER_FAMILY)
-
-
 def draw_switch(models: Sequence[ModelPage], locate: LocateRow) -> str:
     """The treemaps with the radio buttons that choose among them; nothing for models that have no modules."""
-    shown = [metric for metric in ALL_AREA_METRICS if any(_total(page, metric) for page in models)]
+    shown = [metric for metric in DRAWN_METRICS if any(_total(page, metric) for page in models)]
     if not shown:
         return ""
     first = DEFAULT_METRIC if DEFAULT_METRIC in shown else shown[0]
@@ -73,7 +61,7 @@ def _map(models: Sequence[ModelPage], metric: str, locate: LocateRow) -> str:
         high = MAP_HEIGHT * total / max(totals)
         place = Rect(i * (width + MAP_GAP), MAP_HEIGHT - high, width, high)
         drawn = place_boxes(page.nodes, metric, place) if total else []
-        found |= {find_family(box.node.kind) for box in drawn if not box.has_head and not box.grouped_count}
+        found |= {box.node.family for box in drawn if not box.has_head and not box.grouped_count}
         names = {node.id: node.name for node in page.nodes}
         pieces += [_box(box, unit, names, locate(i, names[box.node.id])) for box in drawn]
         if len(models) > 1:
@@ -114,7 +102,7 @@ def _box(box: PlacedBox, unit: str, names: dict[str, str], row: str | None) -> s
     text = _text(place, inner, box.node.label, 12)
     if text and place.height >= 32 and len(value) * MAP_CHARACTER_WIDTH <= place.width - 8:
         text += tag("text", escape_text(value), x=place.x + 5, y=place.y + 26, class_="v")
-    return tag("g", title + _rect(place) + text, class_=_colour(find_family(box.node.kind)), data_r=row)
+    return tag("g", title + _rect(place) + text, class_=_colour(box.node.family), data_r=row)
 
 
 def _rect(place: Rect) -> str:
@@ -124,7 +112,7 @@ def _rect(place: Rect) -> str:
 
 def _colour(name: str) -> str:
     """The class of a family: `k1` is the first, `k0` what has none."""
-    return f"k{[*(known for known, _ in KIND_FAMILIES)].index(name) + 1 if name != OTHER_FAMILY else 0}"
+    return f"k{FAMILIES.index(name) + 1 if name in FAMILIES else 0}"
 
 
 def _text(place: Rect, long: str, short: str, down: float) -> str:
@@ -145,6 +133,6 @@ def _name(place: Rect, model: str, total: str) -> str:
 
 def _legend(found: set[str]) -> str:
     """The kinds that the picture has, in the order of their colours."""
-    order = [name for name, _ in KIND_FAMILIES if name in found] + ([OTHER_FAMILY] if OTHER_FAMILY in found else [])
+    order = [name for name in (*FAMILIES, OTHER_FAMILY) if name in found]
     swatch = tag("svg", _rect(Rect(0, 0, 10, 10)), width="10", height="10", aria_hidden="true")
     return tag("ul", "".join(tag("li", swatch + name, class_=_colour(name)) for name in order), class_="legend")

@@ -34,6 +34,10 @@ LOSSES = frozenset(("aten.nll_loss_forward", "aten.nll_loss2d_forward"))
 ATTENTION = "aten.scaled_dot_product_attention"
 
 
+DtypeCheck = Callable[[str, Sequence[Any], Mapping[str, Any]], None]
+"""What `check_dtypes` does, of some ops."""
+
+
 def check_dtypes(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     """Raise `RuntimeError`, as torch does on real tensors, where an op does not take the dtypes of its tensors."""
     check = CHECKS.get(name)
@@ -42,8 +46,12 @@ def check_dtypes(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> N
 
 
 def _check_equal(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    if len({value.dtype for value in args if isinstance(value, Tensor)}) > 1:
-        _refuse_mixture(name, [value.dtype for value in args if isinstance(value, Tensor)])
+    first = None
+    for value in args:
+        if isinstance(value, Tensor):
+            first = first or value.dtype
+            if value.dtype is not first:
+                _refuse_mixture(name, [first, value.dtype])
 
 
 def _check_norm(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -78,7 +86,7 @@ def _refuse_mixture(name: str, dtypes: Sequence[torch.dtype]) -> None:
         raise RuntimeError(f"{name} takes tensors of one dtype, and was given {given}")
 
 
-CHECKS: dict[str, Callable[[str, Sequence[Any], Mapping[str, Any]], None]] = {
+CHECKS: dict[str, DtypeCheck] = {
     **dict.fromkeys(PRODUCTS, _check_equal),
     **dict.fromkeys(NORMS, _check_norm),
     **dict.fromkeys(REAL_OPS, _check_real),

@@ -16,15 +16,14 @@ GROUPED_DTYPES = frozenset((torch.bfloat16, torch.float16, torch.float32))
 @shape_rule("convolution.default")
 def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
                  output_padding: Any, groups: int) -> Any:  # fmt: skip
-    dims = weight.dim() - 2
-    if dims < 1 or x.dim() != dims + 2 or x.dtype is not weight.dtype or x.dtype not in FLOATS or groups < 1:
+    given, kernels, dtype = x.shape, weight.shape, x.dtype
+    dims = len(kernels) - 2
+    if dims < 1 or len(given) != dims + 2 or dtype is not weight.dtype or dtype not in FLOATS or groups < 1:
         return None
-    if not _laid_out_plainly(x, weight) or 0 in x.shape or 0 in weight.shape or weight.shape[0] % groups:
+    if not _laid_out_plainly(x, weight) or 0 in given or 0 in kernels or kernels[0] % groups:
         return None
-    channels, out = (
-        (weight.shape[0], weight.shape[1] * groups) if transposed else (weight.shape[1] * groups, weight.shape[0])
-    )
-    if x.shape[1] != channels or (bias is not None and (bias.shape != (out,) or bias.dtype is not x.dtype)):
+    channels, out = (kernels[0], kernels[1] * groups) if transposed else (kernels[1] * groups, kernels[0])
+    if given[1] != channels or (bias is not None and (bias.shape != (out,) or bias.dtype is not dtype)):
         return None
     stride, padding, dilation = (
         _per_dimension(stride, dims),
@@ -36,16 +35,14 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     sizes = []
     if transposed:
         extra = _per_dimension(output_padding, dims)
-        for size, kernel, s, p, d, e in zip(
-            x.shape[2:], weight.shape[2:], stride, padding, dilation, extra, strict=True
-        ):
+        for size, kernel, s, p, d, e in zip(given[2:], kernels[2:], stride, padding, dilation, extra, strict=True):
             if e < 0 or (e >= s and e >= d):
                 return None
             sizes.append((size - 1) * s - 2 * p + d * (kernel - 1) + e + 1)
     else:
-        for size, kernel, s, p, d in zip(x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
+        for size, kernel, s, p, d in zip(given[2:], kernels[2:], stride, padding, dilation, strict=True):
             sizes.append((size + 2 * p - d * (kernel - 1) - 1) // s + 1)
-    return make_contiguous((x.shape[0], out, *sizes), x.dtype) if min(sizes) > 0 else None
+    return make_contiguous((given[0], out, *sizes), dtype) if min(sizes) > 0 else None
 
 
 def _per_dimension(values: Any, dims: int) -> Any:

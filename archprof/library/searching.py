@@ -1,0 +1,72 @@
+"""Settings that fit, sizes that come out, how long an epoch takes, and what a device can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from archprof.facts.request import MeasureRequest, PassRequest
+from archprof.library.comparing import list_several
+
+if TYPE_CHECKING:
+    from archprof.analysis.table import Table
+    from archprof.measuring.calibrate import Calibration
+
+
+def inputs(
+    model: Any, where: str | Iterable[str], *,
+    lo: int = 1, hi: int = 1024, square: bool | None = None, inputs: Any = None, dtype: str | None = None,
+) -> Table:  # fmt: skip
+    """The input sizes that give an output of that size at a layer: where="features.0=55x55".
+
+    The other arguments, and what it raises, are those of `archprof.sweeping.solve_inputs.find_input_sizes`.
+    """
+    from archprof.analysis.tables.search import tabulate_inputs
+    from archprof.sweeping.solve_inputs import find_input_sizes
+
+    request = PassRequest(dtype=dtype)
+    return tabulate_inputs(find_input_sizes(model, where, lo=lo, hi=hi, square=square, inputs=inputs, request=request))
+
+
+def fit(
+    model: Any, inputs: Any = None, *, over: str = "resolution", amp: str | None = None, checkpoint: Sequence[str] = (),
+    max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
+    max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
+    batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
+    max_latency: float | str | None = None,
+) -> Table:  # fmt: skip
+    """The largest setting inside the budgets, beside its neighbours; see `archprof.sweeping.fit.fit_to_budgets`."""
+    from archprof.analysis.tables.search import tabulate_fit
+    from archprof.sweeping.fit import fit_to_budgets
+
+    request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
+    return tabulate_fit(fit_to_budgets(
+        model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
+        max_memory=max_memory, max_latency=max_latency, device=device, inputs=inputs, request=request,
+    ))  # fmt: skip
+
+
+def epoch(
+    models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
+    measure: str = "cpu", channels_last: bool = False, compile: bool = False, amp: str | None = None,
+) -> Table:  # fmt: skip
+    """How long an epoch of so many `images` takes, from a measured training step; a row for each model.
+
+    `models` are profiles of measured training steps, or what `profile` takes; the rest is as for `table`. `UsageError`
+    where there are no images, or a profile is of no measured training step.
+    """
+    from archprof.analysis.tables import epoch as epochs
+    from archprof.measuring.profiles import profile_several
+
+    epochs.count_steps(images, batch)
+    how = MeasureRequest(measure, channels_last, compile)
+    request = PassRequest(batch, dtype, train=True, amp=amp)
+    return epochs.tabulate_epochs(profile_several(list_several(models), inputs, request, how), images)
+
+
+def calibrate(device: str = "cuda") -> Calibration:
+    """Measure the roofs of this machine's device in under a minute: copies, products by dtype, launches, marks."""
+    from archprof.measuring.calibrate import calibrate_device
+    from archprof.measuring.run import DEVICE_CLASSES
+
+    return calibrate_device(DEVICE_CLASSES[MeasureRequest(device).device]())

@@ -1,0 +1,104 @@
+"""The copy of a model that real batches go through."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from archprof.errors import ArchprofError
+from archprof.facts.ran import Ran
+from archprof.probing.data.batches import Batch
+from archprof.probing.weights import load_weights
+from archprof.sources.target import Target
+from archprof.torchside.stand_in import make_stand_in
+from archprof.torchside.tensors import dtype_name
+from archprof.version import __version__
+
+
+def make_live_model(target: Target, device: str, dtype: str, seed: int, weights: str | None) -> nn.Module:
+    """A copy with values, on the device, in training mode with the flags the user set.
+
+    A model that is built here starts from the seed; a module of the user's keeps its weights.
+    """
+    seed_all(seed)
+    kind: torch.dtype = getattr(torch, dtype)
+    if target.rebuild is None:
+        model = make_stand_in(target.model, device="cpu", dtype=kind)
+    else:
+        model = target.rebuild().to(kind)
+    if weights is not None:
+        load_weights(model, weights)
+    if not model.training:
+        model.train()
+    return model.to(device)
+
+
+def seed_all(seed: int) -> None:
+    """Python's, numpy's and torch's generators; only what runs inside `run_untouched` may ask for it."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed % 2**32)
+
+
+def move_batch(batch: Batch, device: str, dtype: str) -> Batch:
+    """The batch on the device, its floats in the dtype of the model."""
+    kind: torch.dtype = getattr(torch, dtype)
+    args, kwargs = _move(batch.args, device, kind), _move(batch.kwargs, device, kind)
+    return Batch(args, kwargs, None if batch.labels is None else batch.labels.to(device))
+
+
+def _move(tree: Any, device: str, dtype: torch.dtype) -> Any:
+    if isinstance(tree, torch.Tensor):
+        return tree.to(device, dtype if tree.is_floating_point() else tree.dtype)
+    if isinstance(tree, dict):
+        return {key: _move(value, device, dtype) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(_move(value, device, dtype) for value in tree))
+    if isinstance(tree, tuple | list):
+        return type(tree)(_move(value, device, dtype) for value in tree)
+    return tree
+
+
+@contextmanager
+def on_device(device: str) -> Iterator[None]:
+    """Gradients on, the same kernels in every run, and the generators of the device put back.
+
+    Raises:
+        ArchprofError: there is no such device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ArchprofError("There is no CUDA device that torch can use.", "", "Leave --cuda out: the CPU is used.")
+    generators = [torch.cuda.current_device()] if device == "cuda" else []
+    deterministic, benchmark = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=generators):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+
+
+def describe_run(device: str, dtype: str, autocast: str | None = None) -> Ran:
+    """Where and how the batches ran."""
+    cuda = device == "cuda"
+    return Ran(
+        device=device,
+        device_name=torch.cuda.get_device_name() if cuda else "",
+        threads=None if cuda else torch.get_num_threads(),
+        dtype=dtype,
+        autocast=autocast,
+        versions={"archprof": __version__, "torch": torch.__version__},
+    )
+
+
+def find_dtype(target: Target, asked: str | None) -> str:
+    """The dtype that was asked for, or that of the model's first floating parameter."""
+    floats = (each.dtype for each in target.model.parameters() if each.is_floating_point())
+    return asked or dtype_name(next(floats, torch.float32))

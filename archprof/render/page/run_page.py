@@ -1,0 +1,72 @@
+"""A run of training as one HTML file: curves, gradient flow and filters, each with its numbers; it needs no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from archprof.analysis.depth_charts import build_run_charts
+from archprof.analysis.tables.run import describe_run, tabulate_run
+from archprof.facts.trained import TrainingRun, load_run
+from archprof.render.page.depth_svg import render_line_chart
+from archprof.render.page.filter_png import render_filters
+from archprof.render.page.html_table import render_html_table
+from archprof.render.page.markup import escape_text, tag
+from archprof.version import __version__
+
+FILTER_STYLE = (
+    ".filters{display:flex;flex-wrap:wrap;gap:16px}.filters img{display:block;image-rendering:pixelated}"
+    ".filters span{font-size:12px;color:var(--soft)}"
+)
+
+
+def render_run(folder: str | Path, title: str | None = None) -> str:
+    """The page about the run in a folder."""
+    return render_run_page(load_run(folder), title)
+
+
+def render_run_page(run: TrainingRun, title: str | None = None) -> str:
+    """The whole file; equal runs give equal bytes."""
+    style = _read("page.css") + "".join(f".b{n}{{--b:{n}%}}" for n in range(1, 101)) + FILTER_STYLE
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    rules = (
+        "default-src 'none'",
+        f"style-src 'sha256-{digest}'",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+    table = tabulate_run(run)
+    return Template(_read("run.html")).substitute(
+        policy="; ".join(rules),
+        version=escape_text(__version__),
+        title=escape_text(title or table.title),
+        style=style,
+        asked=escape_text(describe_run(run)[0]),
+        table=render_html_table(table, "run"),
+        sections=_render_sections(run),
+    )
+
+
+def _read(name: str) -> str:
+    return files("archprof.render.page").joinpath(name).read_text("utf-8")
+
+
+def _render_sections(run: TrainingRun) -> str:
+    charts = build_run_charts(run)
+    parts = {
+        "curves": ("Curves", [render_line_chart(one, one.key) for one in charts if not one.log]),
+        "gradients": ("Gradient flow", [render_line_chart(one, one.key) for one in charts if one.log]),
+        "filters": (
+            "Filters of the first layer",
+            [render_filters(one.filters, one.name, f"filters{i}") for i, one in enumerate(run.models) if one.filters],
+        ),
+    }
+    return "".join(
+        tag("section", tag("h2", heading) + tag("div", "".join(shown), class_="gallery"), id=id)
+        for id, (heading, shown) in parts.items()
+        if shown
+    )
