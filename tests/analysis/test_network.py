@@ -221,7 +221,7 @@ def test_deep_chains_are_cut_into_runs() -> None:
     assert names(network)[:2] == ["0–214", "215–429"]
     assert sum(network.lanes[0].values) == profile.totals.macs
     assert all(len(one.blocks) <= 14 for one in insides(network))
-    assert sum(len(one.blocks) for one in insides(network)) <= 14 + 60
+    assert sum(len(one.blocks) for one in insides(network)) <= 14 + 120
 
 
 def test_a_thousand_equal_layers_are_one_block() -> None:

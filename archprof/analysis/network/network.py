@@ -54,7 +54,7 @@ def build_network(
     depth: int | None = None,
     times: CallTimes | None = None,
     most: int = MAX_COLUMNS,
-    inner: int = INNER_COLUMNS // 2,
+    inner: int = INNER_COLUMNS,
 ) -> Network:
     """The network of a profile.
 
@@ -102,7 +102,8 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
     if found is None:
         return None
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
-    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True)
+    outside = sum(row.seconds.p50 for row in found.rest)
+    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True, outside=outside)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:

@@ -68,10 +68,9 @@ def _fit_shape(shape: Shape, room: float) -> str:
     whole = show_shape(shape)
     if measure_text(whole, WORD_SIZE) <= room:
         return whole
-    powers = [(size, len(list(same))) for size, same in groupby(shape[1:])]
-    short = "×".join(
-        [str(shape[0]), *(f"{size}{'' if count == 1 else '²³⁴⁵⁶'[count - 2 : count - 1]}" for size, count in powers)]
-    )
+    runs = [(str(size), len(list(same))) for size, same in groupby(shape[1:])]
+    powers = [f"{size}{'²³⁴'[count - 2]}" if 1 < count < 5 else "×".join([size] * count) for size, count in runs]
+    short = "×".join([str(shape[0]), *powers])
     return fit_text(short, room, WORD_SIZE)
 
 
