@@ -188,7 +188,12 @@ def _free(
     starts = ((x + 6, y - 18), (x - width - 6, y - 18), (x + 6, y + 5), (x - width - 6, y + 5))
     for left, top in starts:
         right, bottom = left + width, top + 14
-        inside = left >= across.start and right <= CHART_WIDTH and top >= max(upwards.end - 12, 2) and bottom <= upwards.start
+        inside = (
+            left >= across.start
+            and right <= CHART_WIDTH
+            and top >= max(upwards.end - 12, 2)
+            and bottom <= upwards.start
+        )
         if inside and all(left >= c or right <= a or top >= d or bottom <= b for a, b, c, d in taken):
             return left, top, right, bottom
     return None
