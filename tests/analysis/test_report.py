@@ -588,8 +588,11 @@ def test_a_model_of_2000_layers(pages):
 
 def test_every_rule_is_used_by_some_model(pages):
     """No rule is dead: each says something about one of these profiles."""
-    seen = [PageView(page.profile) for page in pages.values()]
-    seen += [PageView(profile) for profile in (builders.stopped(), builders.hostile(), builders.on_gpu(), unstable())]
+    seen = [PageView(page.profile) for page in pages.values()] + [PageView(archprof.profile("resnet152"))]
+    seen += [
+        PageView(profile)
+        for profile in (builders.stopped(), builders.hostile(), builders.on_gpu(), builders.measured(), unstable())
+    ]
     seen.append(PageView(archprof.probe("lenet5", batch=2)))
     for rule in model_findings.MODEL_RULES:
         assert any(list(rule(subject)) for subject in seen), rule.__name__

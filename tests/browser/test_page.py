@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -450,3 +451,54 @@ def test_axe_finds_nothing_serious(
     )
     with axe(page) as found:
         assert found() == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("vgg16",),
+        ("resnet152",),
+        ("vit_b_16",),
+        ("torchvision:fasterrcnn_resnet50_fpn",),
+        ("alexnet", "vgg16", "resnet50"),
+        ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    ],
+)
+def test_a_print_has_at_most_six_pages(
+    opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
+) -> None:
+    page = opened(made(*names)).page
+    printed = page.pdf(prefer_css_page_size=True)
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    table = "#summary" if len(names) > 1 else "#m0"
+    display = f"part => getComputedStyle(document.querySelector('{table} ' + part)).display"
+    assert page.evaluate(display, "thead") == "table-header-group"  # repeated on every page
+    assert page.locator(f"{table} thead button").count() == 0
+    if len(names) == 1:
+        assert page.evaluate(display, "tfoot") == "table-row-group"  # once, at the end
+
+
+def test_everything_is_printed_for_who_asks(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    one = opened(made("resnet50"))
+    rows = "document.querySelectorAll('#m0 tbody tr:not([hidden])').length"
+    one.page.evaluate(f"print = () => {{ window.printed = {rows} }}")
+    folded = len(one.shown())
+    one.page.get_by_role("button", name="Print everything").click()
+    assert one.page.evaluate("printed") == len(made("resnet50").models[0].table.outline)
+    assert len(one.shown()) == folded <= 25
+
+
+def test_a_cut_edge_shows_and_the_first_column_stays(
+    opened: Callable[..., Opened], made: Callable[..., Report]
+) -> None:
+    page = opened(made("resnet18"), width=360, height=740).page
+    page.locator("#m0 .scroll").scroll_into_view_if_needed()
+    box = page.locator("#m0 .scroll")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert "scroll" in box.evaluate("box => getComputedStyle(box).backgroundAttachment")
+    first = page.locator("#m0 tbody th").first
+    before = first.bounding_box()["x"]
+    box.evaluate("box => { box.scrollLeft = 200 }")
+    assert first.bounding_box()["x"] == before

@@ -103,7 +103,8 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
     if found is None:
         return None
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
-    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True)
+    outside = sum(row.seconds.p50 for row in found.rest)
+    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True, outside=outside)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:

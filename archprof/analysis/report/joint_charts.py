@@ -29,7 +29,7 @@ def build_joint_charts(views: Sequence[PageView], comparison: Comparison) -> tup
     names = tuple(row.name or "" for row in comparison.summary.rows)
     fields = [charts.chart_fields(view) for view in views]
     chains = [charts.chart_windows(view) for view in views]
-    drawn = [*build_scatters(views, names), *build_stage_stacks(comparison, names)]
+    drawn = [] if comparison.changes else [*build_scatters(views, names), *build_stage_stacks(comparison, names)]
     if any(any(series.points) for series in fields):
         drawn.append(_join_charts(fields, names))
     if all(any(series.points) for series in chains):

@@ -79,9 +79,9 @@ def list_works(signature: Signature) -> tuple[Work, ...]:
     name = drop_overload(signature.name).rpartition(".")[2]
     if "attention" in name:
         return (_describe_attention(signature),)
-    if name == "convolution_backward":
+    if name == "convolution_backward" and len(signature.inputs) >= 3:
         return _list_convolution_backward(signature)
-    if signature.window is not None and signature.macs:
+    if signature.window is not None and signature.macs and len(signature.inputs) >= 2 and signature.outputs:
         return (_describe_convolution(signature),)
     if signature.macs:
         return (_describe_product(signature, name),)
@@ -230,7 +230,8 @@ def _describe_attention(signature: Signature) -> Work:
     if query is None:
         return _describe_mover(signature, "attention")
     key = signature.inputs[1] if len(signature.inputs) > 1 else query
-    sizes = (prod(query.shape[:-2]), query.shape[-2], key.shape[-2] if len(key.shape) > 1 else 1, query.shape[-1])
+    keys = key.shape[-2] if len(key.shape) > 1 else 1
+    sizes = (prod(query.shape[:-2]), max(query.shape[-2], 1), max(keys, 1), max(query.shape[-1], 1))
     return Work(
         "attention", query.dtype, signature.macs or 0, signature.flops or 0, signature.bytes_read,
         signature.bytes_written, sizes,
