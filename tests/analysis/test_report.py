@@ -17,12 +17,10 @@ import archprof
 from archprof.analysis import view
 from archprof.analysis.report import charts, joint_charts, model_findings, treemap
 from archprof.analysis.report.page import build_report
-from archprof.analysis.report.tiles import build_tiles
 from archprof.analysis.report.view import PageView
 from archprof.errors import UsageError
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Storage
-from archprof.predicting.devices import resolve_device
 from archprof.render.page import figures, svg
 from archprof.sweeping import trials
 
