@@ -79,6 +79,7 @@ def _probe_target(
     dtype = live.find_dtype(target, request.dtype)
     profile = trace(target, request)
     check_classes(opened, profile)
+    live.check_room(target, profile, how.device)
     batches = draw_batches(opened, target, request.batch, how.batches, dtype, how.seed)
     if opened is None and (classes := count_classes(profile)):
         batches = draw_labels(batches, request.batch, classes, how.seed)

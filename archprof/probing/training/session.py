@@ -126,7 +126,9 @@ class _Session:
             request = PassRequest(train=True)  # the batch is in the shapes already
             opened, first = open_loaders(data.train, data.held_out)
             target = resolve(model, first.args or dict(first.kwargs), request)
-        check_classes(opened, trace(target, request))
+        profile = trace(target, request)
+        check_classes(opened, profile)
+        live.check_room(target, profile, how.device)
         learner = self._make_learner(target)
         name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9.-]+', '_', target.name)}.safetensors"
         record = TrainedModel(target.name, sum(one.numel() for one in learner.model.parameters()), name)
