@@ -11,6 +11,9 @@ MAX_BATCH = 2**20
 LEAST_PASSES = 6
 """That a measurement takes: the first, each of two samplers once to warm up and once in a round, one for memory."""
 
+TRIES = 4
+"""Passes that must all be slow before a batch is."""
+
 
 def search_largest_batch(fits: Callable[[int], bool]) -> int | None:
     """Double the batch until it does not fit, then halve the gap; `None` when not even one sample fits."""
@@ -53,9 +56,10 @@ class CountedSearch:
         return self.peaks[large] + (self.peaks[large] - self.peaks[small]) * (batch - large) // (large - small)
 
     def note_pass(self, batch: int, run: Callable[[], float]) -> None:
-        """Look how long a pass takes. `run` gives its seconds; it is asked twice, for a first pass also prepares."""
+        """Look how long a pass takes. `run` gives its seconds; the least of a few counts, for a first pass also
+        prepares, and other programs run."""
         limit = self.seconds / LEAST_PASSES
-        if 2 * run() > limit and 2 * run() > limit:
+        if all(2 * run() > limit for _ in range(TRIES)):
             self.slow_after = batch
 
     def is_slow(self, batch: int) -> bool:
