@@ -115,7 +115,7 @@ def fit_to_budgets(
     """
     chosen = _choose_device(device, max_latency)
     counts = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
-    memory = _find_memory_budget(max_memory, chosen)
+    memory = _find_memory_budget(max_memory, chosen, predicts=max_latency is not None)
     budgets = _read_budgets({**counts, "memory": memory, "latency": max_latency})
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
@@ -147,8 +147,9 @@ def _choose_device(name: str | None, max_latency: float | str | None) -> Device 
     return choose_one_device(name).device
 
 
-def _find_memory_budget(max_memory: int | str | None, device: Device | None) -> int | str | None:
-    if device is None:
+def _find_memory_budget(max_memory: int | str | None, device: Device | None, *, predicts: bool) -> int | str | None:
+    """That of the device, where no other is given; one that times are predicted on need not be known to have any."""
+    if device is None or (predicts and (max_memory is not None or "mem_gb" not in device.figures)):
         return max_memory
     if max_memory is not None:
         raise UsageError("A device and an amount of memory were given.", "One or the other.")

@@ -155,6 +155,27 @@ def list_lines(left: LeftOut) -> Iterator[str]:
     yield from _list_medians(left)
 
 
+def list_families(left: LeftOut) -> Iterator[str]:
+    """timm: a line per family, when it was left out."""
+    families: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(left.rows):
+        if row.source == "timm" and left.seen[index]:
+            families[row.family].append(index)
+    for name in sorted(families):
+        chosen = np.zeros(len(left.rows), bool)
+        chosen[families[name]] = True
+        yield describe(f"timm, family {name}", left, chosen)
+
+
+def list_guide_rows(table: str) -> Iterator[str]:
+    """The lines of the printed table that the guide shows, in Markdown: those of whole sources, and torchvision's."""
+    for line in table.splitlines():
+        name, cells = line[: WIDTHS[0]].strip(), line[WIDTHS[0] :].split()
+        if name.startswith("timm") or name.endswith(": all"):
+            shown = [*cells, "–"] if len(cells) < len(HEAD) - 1 else cells
+            yield f"| {name.removesuffix(': all')} | {' | '.join(shown)} |"
+
+
 def _list_medians(left: LeftOut) -> Iterator[str]:
     """torchvision: the median error of each GPU, and the median and worst of these."""
     yield ""
@@ -184,12 +205,15 @@ def write_all(rows: Sequence[Row], left: LeftOut, every: int) -> None:
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few models and rounds")
+    parser.add_argument("--families", action="store_true", help="a line for each family of timm, too")
     parser.add_argument("--write", action="store_true", help="constants, table and picture")
     asked = parser.parse_args(words)
     rows = list(list_rows())
     every = 16 if asked.quick else 4
     left = leave_out(rows, every, 3 if asked.quick else ROUNDS)
     print("\n".join(list_lines(left)))
+    if asked.families:
+        print("\n".join(list_families(left)))
     if asked.write:
         write_all(rows, left, every)
 
