@@ -120,7 +120,7 @@ class LatencyAnswer:
         yield f"Input {', '.join(profile.inputs) or 'none'}; {profile.mode} pass; {describe_way(first)}."
         yield (
             "Predicted, not measured: the middle, and between what nine of ten measured times should lie; what that "
-            "rests on: archprof guide predict."
+            "rests on: archprof guide latency."
         )
         yield from self.notes
         if known := [f"{word}: {STANDING_WORDS[word]}" for word in self._list_standings() if word != "bound"]:

@@ -11,8 +11,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -49,7 +48,8 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     Python's methods that hand work to threads and processes, and how deep its calls may be nested, which meanwhile is
     deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
     """
-    with _hold_process(), leave_foreign_modes():
+    _refuse_to_wait()
+    with PROCESS_LOCK, leave_foreign_modes():
         state = _ProcessState(compiling)
         try:
             try:
@@ -62,21 +62,17 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
             state.restore()
 
 
-@contextmanager
-def _hold_process() -> Iterator[None]:
-    """The lock, which the thread that holds it may take again; a thread of its pass is refused: one waits for it."""
+def _refuse_to_wait() -> None:
+    """A thread of a pass that would wait for its turn is refused: the pass may wait for the thread."""
+    if not HAND_OVERS.is_inside():
+        return
     if not PROCESS_LOCK.acquire(blocking=False):
-        if HAND_OVERS.is_inside():
-            raise ArchprofError(
-                "A forward that is being profiled profiles another model in a thread of its own.",
-                "One pass at a time can be run: each would wait for the other.",
-                "Profile it before, or in the thread that runs the forward.",
-            )
-        PROCESS_LOCK.acquire()
-    try:
-        yield
-    finally:
-        PROCESS_LOCK.release()
+        raise ArchprofError(
+            "A forward that is being profiled profiles another model in a thread of its own.",
+            "One pass at a time can be run: each would wait for the other.",
+            "Profile it before, or in the thread that runs the forward.",
+        )
+    PROCESS_LOCK.release()
 
 
 def _forget_other_threads() -> None:

@@ -47,6 +47,7 @@ CHANGE_RULES = (
     findings.find_input_differences,
     change.say_change,
     pair_findings.compare_times,
+    predicted_times.compare_predicted_times,
 )
 
 SUMMARY_MEASURES = (

@@ -16,6 +16,7 @@ from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_li
 from archprof.analysis.network.naming import join_names
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
+from archprof.analysis.tables import notes
 from archprof.analysis.tables.call_tree import OWN_LABEL, ROOT_LABEL
 from archprof.analysis.view import ProfileView
 from archprof.errors import UsageError
@@ -122,7 +123,8 @@ class _Builder:
     def build_whole(self, most: int, depth: int | None, inner: int) -> Network:
         columns = choose_columns(self.whole.parts or [self.whole], self.whole, most, depth)
         made = self._build(self.view.name, columns)
-        return self._open_blocks(made, columns, inner)
+        said = (*notes.describe_pass(self.profile), notes.CONVENTION_NOTE, *notes.list_reservations(self.profile))
+        return replace(self._open_blocks(made, columns, inner), notes=said)
 
     def _build(self, title: str, columns: Sequence[PieceColumn], is_inner: bool = False) -> Network:
         ops = map_ops(columns)

@@ -34,6 +34,8 @@ def tabulate_network(network: Network) -> Table:
 
     rows = tuple(cells(at, block) for at, block in enumerate(network.blocks))
     sums = [part for lane in (macs, params) for part in (lane.total, 1.0 if lane.total else None)]
-    total = Row((None, None, None, None, *sums, network.live.peak, *((time.total,) if time else ())), name="Total")
-    notes = (f"{time.title}: {time.words}.",) if time else ()
-    return Table(f"{network.title} along its length", columns, rows, total, notes)
+    cells_below = (None, None, None, None, *sums, network.live.peak, *((time.total,) if time else ()))
+    total = Row(cells_below, name="Total", bounds=frozenset(lane.key for lane in network.lanes if lane.is_bound))
+    timed = (f"{time.title}: {time.words}.",) if time else ()
+    said = (*timed, f"Live bytes: {network.live.words}.", *network.notes)
+    return Table(f"{network.title} along its length", columns, rows, total, said)

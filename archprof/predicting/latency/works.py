@@ -7,6 +7,7 @@ that its implicit GEMM makes, its backward two.
 from __future__ import annotations
 
 import re
+from functools import cache
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -97,7 +98,7 @@ def _dtype_of(signature: Signature) -> str:
 
 def _describe_mover(signature: Signature, name: str) -> Work:
     """What is no product: bytes are what it takes."""
-    kind: Kind = next((kind for pattern, kind in KINDS_BY_NAME if re.search(pattern, name)), "pointwise")
+    kind = _find_kind(name)
     written, tensors = signature.bytes_written, 1
     if kind == "optimizer":
         tensors = max(len(signature.inputs), len(signature.outputs), 1)
@@ -108,6 +109,12 @@ def _describe_mover(signature: Signature, name: str) -> Work:
         kind, _dtype_of(signature), 0, signature.flops or 0, read, written, tensors=tensors, permuted=permuted,
         area=prod(signature.window.kernel) if signature.window else 1, row=_find_row(signature, name),
     )  # fmt: skip
+
+
+@cache
+def _find_kind(name: str) -> Kind:
+    """The class of an op that is no product."""
+    return next((kind for pattern, kind in KINDS_BY_NAME if re.search(pattern, name)), "pointwise")
 
 
 def _count_readings(signature: Signature, name: str) -> int:
