@@ -29,6 +29,7 @@ from prediction.latency_spread import find_spread, hold, is_op
 
 ROOT = Path(__file__).parents[2]
 SCORES = Path(__file__).parent / "data" / "latency" / "scores.txt"
+GUIDE = ROOT / "archprof" / "guide" / "latency.md"
 PICTURE = ROOT / "archprof" / "guide" / "latency.svg"
 
 CHIPS = ("P100", "V100", "A100", "1080 Ti", "TITAN Xp", "2080 Ti", "3090")
@@ -191,13 +192,28 @@ def _list_medians(left: LeftOut) -> Iterator[str]:
                        f"{100 * np.median(medians):.1f} %, worst {100 * max(medians):.1f} %")  # fmt: skip
 
 
+def update_guide(page: str, table: str) -> str:
+    """The guide's page with these scores: the rows under its table's head, and torchvision's lines."""
+    lines = page.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("| left out")) + 2
+    last = next(place for place in range(first, len(lines)) if not lines[place].startswith("|"))
+    lines[first:last] = list_guide_rows(table)
+    medians = [line for line in table.splitlines() if line.startswith("torchvision float")]
+    shown = [place for place, line in enumerate(lines) if line.startswith("* float")]
+    for place, line in zip(shown, medians, strict=True):
+        lines[place] = f"* {line.removeprefix('torchvision ')}"
+    return "\n".join(lines) + "\n"
+
+
 def write_all(rows: Sequence[Row], left: LeftOut, every: int) -> None:
     """What the package and the guide hold of this."""
     constants = fit(thin(rows, every))
     errors = np.log(left.ratios)
     spread = find_spread(left.rows, errors, left.waiting, left.seen)
     write_constants(constants, spread, {row.device for row in rows if row.source != "large products"})
-    SCORES.write_text("\n".join(list_lines(left)) + "\n", encoding="utf-8")
+    table = "\n".join(list_lines(left)) + "\n"
+    SCORES.write_text(table, encoding="utf-8")
+    GUIDE.write_text(update_guide(GUIDE.read_text(encoding="utf-8"), table), encoding="utf-8")
     models = [index for index, row in enumerate(left.rows) if not is_op(row)]
     PICTURE.write_text(draw_scatter([(left.rows[i], float(left.predicted[i])) for i in models]), encoding="utf-8")
 

@@ -21,6 +21,9 @@ Kind = Literal[
 input and by its weight; "optimizer" goes over lists of tensors; a "view" runs none, and costs the host alone."""
 
 
+THIN_ROWS = 64
+
+
 class Work(NamedTuple):
     """One kernel of an op, or a view.
 
@@ -49,6 +52,11 @@ class Work(NamedTuple):
     permuted: bool = False
     patches: int = 0
     row: int = 0
+
+    @property
+    def thin(self) -> bool:
+        """A matrix product of few rows, as for one token: its weights stream past once, and nothing else counts."""
+        return self.kind == "matmul" and self.sizes[1] <= THIN_ROWS
 
     @property
     def aligned(self) -> bool:
