@@ -28,6 +28,7 @@ from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.free_memory import has_room
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.watched_model import watch_unless_owned
 from archprof.tracing.trace import trace
 from archprof.units import show_quantity
 
@@ -95,7 +96,11 @@ def measure_target(
             batch, notes = bench.find_largest_batch() if how.largest_batch else (request.batch, ())
             return bench.measure_batch(batch, plan, progress or schedule.ignore_progress, notes)
 
-    return run_untouched(run)
+    watched = watch_unless_owned(target.model, target.owned)
+    profile = run_untouched(run)
+    if watched is not None:
+        watched.check_unchanged()
+    return profile
 
 
 @dataclasses.dataclass(frozen=True)

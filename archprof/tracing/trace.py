@@ -30,7 +30,7 @@ from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
-from archprof.torchside.watched_model import WatchedModel
+from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing import failure_hints, pass_setup
 from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
@@ -74,7 +74,7 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    watched = None if target.owned else WatchedModel(target.model)
+    watched = watch_unless_owned(target.model, target.owned)
     run = partial(_trace_outside_inference_mode, target, request, watched)
     try:
         profile = run_untouched(run, compiling=False)
