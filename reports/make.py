@@ -1,6 +1,6 @@
 """The gallery behind the README: pages from the profiles saved beside this script.
 
-    python reports/make.py            write the pages anew, from the saved profiles
+    python reports/make.py            write the pages anew, from the saved profiles, and the drawings
     python reports/make.py --trace    trace the models first, and save their profiles
 
 A page follows from its profiles alone, byte for byte, so that a test can make it again and compare.
@@ -39,12 +39,21 @@ PAGES = {
 }
 
 
+DRAWINGS = {"mixtral-8x7b": "hf:mixtral-8x7b"}
+"""Networks along their length, drawn from the models: the README shows the first."""
+
+
+def drawing(name: str) -> str:
+    """What `archprof graph MODEL -o NAME.svg` writes."""
+    return archprof.graph(DRAWINGS[name]).to_svg()
+
+
 def page(name: str) -> str:
-    """One page of the gallery, with drawings in the place of plotly."""
+    """One page of the gallery."""
     saved = PAGES[name]
     profiles = [archprof.load(HERE / f"{profile}.json") for profile in saved]
-    command = f"archprof report {' '.join(f'{profile}.json' for profile in saved)} --plotly none -o {name}.html"
-    return html.render_page(report_page.build_report(profiles, command=command), plotly="none")
+    command = f"archprof report {' '.join(f'{profile}.json' for profile in saved)} -o {name}.html"
+    return html.render_page(report_page.build_report(profiles, command=command))
 
 
 def main() -> None:
@@ -53,6 +62,8 @@ def main() -> None:
             archprof.profile(model, shape).save(HERE / f"{name}.json")
     for name in PAGES:
         write_whole(HERE / f"{name}.html", page(name))
+    for name in DRAWINGS:
+        write_whole(HERE / f"{name}.svg", drawing(name))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def find_named_constants(source: str) -> set[str]:
 
 def find_defined_names(source: str) -> set[str]:
     """Names that are assigned to, as a variable, attribute or member of an enumeration."""
-    return set(re.findall(r"^\s*(\w+)(?:, \w+)*(?:: [^=]+)? = ", source, re.MULTILINE))
+    found = re.findall(r"^\s*(\w+(?:, \w+)*)(?:: [^=]+)? = ", source, re.MULTILINE)
+    return {name for names in found for name in names.split(", ")}
 
 
 def test_constants_in_backticks_are_there() -> None:

@@ -116,7 +116,7 @@ ELSEWHERE = {
     "D13": "a table, below",
     "K5": "a table, below",
     "K7": "needs a measured step: `archprof epoch`",
-    "K8": "needs trained weights",
+    "K8": "a picture: `archprof train`, and the page of its run",
     "R7": "orders of magnitude, below",
     "R8": "orders of magnitude, below",
     "R9": "additions, below",

@@ -24,6 +24,12 @@ def test_a_saved_profile_is_what_a_trace_gives(name: str) -> None:
     assert replace(archprof.profile(model, shape), ran=saved.ran) == saved
 
 
+@pytest.mark.parametrize("name", MAKE["DRAWINGS"])
+def test_a_drawing_is_what_the_command_makes(name: str) -> None:
+    pytest.importorskip("transformers", minversion="5.24")
+    assert MAKE["drawing"](name) == (REPORTS / f"{name}.svg").read_text(encoding="utf-8")
+
+
 def test_the_gallery_is_small_and_whole() -> None:
     files = [path for path in REPORTS.iterdir() if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 3 * 2**20

@@ -31,6 +31,9 @@ TEXT_ONLY = {"guide"}
 WRITING = {"format", "output", "debug", "convention", "layers"}
 """Options that say how an answer is written, and not what it is."""
 
+OF_THE_PAGE = {("compare", "title")}
+"""Options of the page that a comparison is written as: in Python that is `archprof.report`."""
+
 KEYWORD = {"input": "inputs", "arg": "inputs", "cuda": "measure"}
 """The keyword for which an option stands, where it is called otherwise."""
 
@@ -60,7 +63,7 @@ def keywords_of(command: str) -> dict[str, Any]:
     options = {max(each.opts, key=len).lstrip("-").replace("-", "_"): each.name for each in COMMANDS[command].params}
     on_device = {("calibrate", "cpu"), ("probe", "cuda"), ("train", "cuda")}
     named = {"device" if (command, name) in on_device else name: own for name, own in options.items()}
-    written = WRITING | {name for at, name in OF_THE_COMMAND_ONLY if at == command}
+    written = WRITING | {name for at, name in OF_THE_COMMAND_ONLY | OF_THE_PAGE if at == command}
     return {name: said[own].default for name, own in named.items() if name not in written}
 
 

@@ -138,3 +138,11 @@ def test_parse_names_what_is_allowed(parse, text, allowed):
         parse(text)
     assert repr(text) in caught.value.given
     assert allowed in caught.value.allowed
+
+
+def test_numbers_of_any_magnitude_have_three_digits_and_no_prefix():
+    scale = units.choose_unit_scale([4.9e-5, 1.3e-2, 1200.0], "number")
+    assert [scale.format(value) for value in (4.9123e-5, 0.013, 1200.0, 0.0, -2.5, None)] == [
+        "4.91e-05", "0.013", "1.2e+03", "0", "-2.5", "–",
+    ]  # fmt: skip
+    assert scale.symbol == ""

@@ -16,6 +16,7 @@ from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables.layers import tabulate_layers
 from archprof.facts.predicted import LatencyPrediction, Seconds, Standing
 from archprof.facts.records import Profile
+from archprof.predicting.latency.predict import BOUND_NOTE
 from archprof.predicting.runs import add_prediction
 from archprof.units import show_quantity
 
@@ -74,7 +75,7 @@ class LatencyAnswer:
         shown = {"phase": decoding, "cost": bool(self.prices)}
         columns = [column for column in COLUMNS if shown.get(column.key, True)]
         named = [
-            replace(column, header=HEADERS_OF_TOKENS.get(column.key, column.header)) if decoding else column
+            replace(column, header=HEADERS_OF_TOKENS.get(column.key) or column.header) if decoding else column
             for column in columns
         ]
         rows = tuple(self._make_row(place, [column.key for column in columns]) for place in range(len(self.passes)))
@@ -119,14 +120,15 @@ class LatencyAnswer:
         yield f"Input {', '.join(profile.inputs) or 'none'}; {profile.mode} pass; {describe_way(first)}."
         yield (
             "Predicted, not measured: the middle, and between what nine of ten measured times should lie; what that "
-            "rests on: archprof guide predict."
+            "rests on: archprof guide latency."
         )
         yield from self.notes
-        yield f"Standing: {'; '.join(f'{word}: {STANDING_WORDS[word]}' for word in self._list_standings())}."
+        if known := [f"{word}: {STANDING_WORDS[word]}" for word in self._list_standings() if word != "bound"]:
+            yield f"Standing: {'; '.join(known)}."
         yield from _describe_bounds(self.predictions)
         if not all(prediction.complete for prediction in self.predictions):
             yield "Not all of the pass was counted: these times are lower bounds."
-        yield from dict.fromkeys(note for one in self.predictions for note in one.notes)
+        yield from dict.fromkeys(note for one in self.predictions for note in one.notes if note != BOUND_NOTE)
         yield from profile.notes
 
     def _list_standings(self) -> list[Standing]:

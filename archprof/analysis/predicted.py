@@ -163,11 +163,6 @@ def describe_prediction(profile: Profile) -> Iterator[str]:
     if found is None:
         return
     yield f"Predicted, not measured, on {found.device}: {describe_way(found)}; {STANDING_WORDS[found.standing]}."
-    if found.standing == "bound":
-        yield (
-            f"Nothing like the {found.device} was ever measured: low is a bound, by its datasheet; predicted and high "
-            "are a guess with the efficiencies of other devices."
-        )
     if not found.complete:
         yield "Not all of the pass was counted: predicted times are lower bounds."
     yield from found.notes

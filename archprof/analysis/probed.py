@@ -74,11 +74,15 @@ def list_gradient_flow(profile: Profile) -> list[DepthPoint]:
     if profile.probe is None:
         return []
     first = {layer.path: row for row, layer in reversed([*enumerate(profile.layers)]) if layer.call is not None}
+    containers = {layer.parent for layer in profile.layers}
     points = []
     for one in profile.probe.gradients:
         parameter = profile.parameters[one.parameter]
         row = first.get(profile.modules[parameter.module].path)
-        if one.norm is not None and row is not None and len(parameter.spec.shape) >= MIN_WEIGHT_DIMENSIONS:
+        shape = parameter.spec.shape
+        if one.norm is None or row is None or len(shape) < MIN_WEIGHT_DIMENSIONS:
+            continue
+        if shape[0] > 1 or row not in containers:  # else a token or an embedding of positions, which multiply nothing
             of_weight = one.norm / one.weight_norm if one.weight_norm else None
             points.append(DepthPoint(parameter.name, row, one.norm, of_weight))
     return sorted(points, key=lambda point: point.row)

@@ -14,6 +14,7 @@ from archprof.budgets.pyproject import CheckJob
 from archprof.budgets.verdicts import Verdict
 from archprof.errors import TraceError, UnknownName, UsageError
 from archprof.facts import store
+from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring.profiles import count_or_measure
 
@@ -68,6 +69,18 @@ def check_models(
                 "Add --measure cpu, --cuda or --device t4, or name a profile saved with it.",
             )
     return tuple([_verdict(job) for job in jobs])
+
+
+def hold_by_settings(profile: Profile, folder: str | Path = ".") -> tuple[Verdict, ...]:
+    """A profile against the limits that pyproject.toml sets its model, or all models; none where it sets none."""
+    found = pyproject.read_settings(Path(folder))
+    listed = [job for job in found.jobs if job.model == profile.model] or [found.shared]
+    held = [[limit for limit in job.limits if limit.metric != LATENCY_KEY or profile.measurement] for job in listed]
+    return tuple(
+        verdicts.check_profile(profile, limits, allow_incomplete=job.allow_incomplete)
+        for job, limits in zip(listed, held, strict=True)
+        if limits
+    )
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

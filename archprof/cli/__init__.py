@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 import archprof
-from archprof.cli.boundary import CommandGroup
 from archprof.cli.calibrate import calibrate
 from archprof.cli.check import check
 from archprof.cli.compare import compare
@@ -15,6 +14,7 @@ from archprof.cli.devices import devices
 from archprof.cli.epoch import epoch
 from archprof.cli.graph import graph
 from archprof.cli.guide import guide
+from archprof.cli.help import PURPOSES, Command, GroupWithHelp
 from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
@@ -29,31 +29,22 @@ from archprof.cli.verify import verify
 from archprof.cli.whatif import whatif
 
 app = typer.Typer(
-    cls=CommandGroup,
-    add_completion=False,
+    cls=GroupWithHelp,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
-app.command()(table)
-app.command()(graph)
-app.command()(compare)
-app.command()(whatif)
-app.command()(inputs)
-app.command(cls=CommandWithLimits)(fit)
-app.command()(memory)
-app.command()(predict)
-app.command()(report)
-app.command()(probe)
-app.command()(train)
-app.command()(epoch)
-app.command()(calibrate)
-app.command(cls=CommandWithLimits)(check)
-app.command()(verify)
-app.command()(models)
-app.command()(devices)
-app.command()(guide)
+COMMANDS = (
+    table, graph, memory, predict, probe, report, verify, compare, whatif, check, inputs, fit, epoch, train, calibrate,
+    models, devices, guide,
+)  # fmt: skip
+WITH_LIMITS = (fit, check)
+
+for _command in COMMANDS:
+    _kind = CommandWithLimits if _command in WITH_LIMITS else Command
+    _purpose = next(title for title, names in PURPOSES.items() if _command.__name__ in names)
+    app.command(cls=_kind, rich_help_panel=_purpose)(_command)
 
 
 @app.callback(invoke_without_command=True)

@@ -25,9 +25,7 @@ VERDICT_SUFFIXES = {".xml": "junit", ".md": "md", ".json": "json", ".txt": "text
 
 
 def check(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Left out: those that pyproject.toml lists.")
-    ] = None,
+    models: options.ListedModels = None,
     max_params: options.Limit = None,
     max_macs: options.Limit = None,
     max_flops: options.Limit = None,

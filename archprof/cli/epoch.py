@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archprof.cli import options, profiles
+from archprof.cli.completion import complete_model
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.errors import ArchprofError
 from archprof.facts.request import MeasureRequest, PassRequest
@@ -15,7 +16,11 @@ from archprof.facts.request import MeasureRequest, PassRequest
 def epoch(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="MODELs to measure, or .json profiles of measured training steps."),
+        typer.Argument(
+            autocompletion=complete_model,
+            metavar="MODEL...",
+            help="MODELs to measure, or .json profiles of measured training steps.",
+        ),
     ],
     images: Annotated[int, typer.Option(help="Images in an epoch.")],
     batch: Annotated[int, typer.Option(help="Images in a step.")] = 64,

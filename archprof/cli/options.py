@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from archprof.cli.completion import complete_device, complete_model, complete_words
+from archprof.cli.help import Command
 from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
 from archprof.units import parse_whole
@@ -16,6 +17,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        autocompletion=complete_model,
         help="A built-in name (see `archprof models`), name(arg=value), torchvision:NAME, timm:NAME, file.py:ATTR, "
         "pkg.mod:ATTR, program.pt2, weights.safetensors, blocks such as 'conv3-64 relu pool2', "
         "or a saved .json profile. "
@@ -56,7 +58,13 @@ Phase = Annotated[
 ]
 Context = Annotated[int | None, typer.Option(metavar="N", help="Tokens of the phase; 2048 if not given.")]
 Batch = Annotated[int, typer.Option(help="Batch size, put in front of inputs written without one.")]
-Dtype = Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or float64; the model's own if not given.")]
+complete_dtype = complete_words("float32", "float16", "bfloat16", "float64")
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=complete_dtype, help="float32, float16, bfloat16 or float64; the model's own if not given."
+    ),
+]
 Amp = Annotated[
     str | None,
     typer.Option(metavar="DTYPE", help="Run the forward under autocast to bfloat16 or float16, by CUDA's rules."),
@@ -85,7 +93,10 @@ Convention = Annotated[
         "torchinfo or deepspeed. Text shows it behind the rest; csv, md, json and latex hold it alone.",
     ),
 ]
-By = Annotated[str, typer.Option(help="Rows: layer, stage, kind or op.")]
+By = Annotated[
+    str,
+    typer.Option(autocompletion=complete_words("layer", "stage", "kind", "op"), help="Rows: layer, stage, kind or op."),
+]
 Depth = Annotated[int | None, typer.Option(help="Fold layers deeper than this.")]
 Columns = Annotated[str | None, typer.Option(metavar="KEY,KEY", help="Columns to show; `help` lists them all.")]
 Sort = Annotated[str | None, typer.Option(metavar="KEY", help="Sort by a column, largest first.")]
@@ -116,15 +127,46 @@ Measure = Annotated[
 Cuda = Annotated[bool, typer.Option("--cuda", help="The same as --measure cuda.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Measure with channels-last tensors.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Measure what torch.compile makes; layers are attributed.")]
+ListedModels = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...", autocompletion=complete_model, help="Left out: those that pyproject.toml lists."
+    ),
+]
+PageModels = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="MODEL...",
+        autocompletion=complete_model,
+        help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train.",
+    ),
+]
+Date = Annotated[
+    str | None, typer.Option(metavar="2026-01-31", help="Its date; that of the model's commit if not given.")
+]
+Before = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline", metavar="x.json", help="A saved profile of the one MODEL before: the page shows what changed."
+    ),
+]
+Title = Annotated[str | None, typer.Option(help="The title of the page; the names of the models if not given.")]
 Device = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME|x.json", help="Predict its time on this one, too: t4, 4090, h100 (archprof devices)."
+        "--device",
+        metavar="NAME|x.json",
+        autocompletion=complete_device,
+        help="Predict its time on this one, too: t4, 4090, h100 (archprof devices).",
     ),
 ]
 FormatName = Annotated[
     str | None,
-    typer.Option("--format", help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile."),
+    typer.Option(
+        "--format",
+        autocompletion=complete_words(*TABLE_FORMATS),
+        help=f"One of {', '.join(TABLE_FORMATS)}; json by layer is the whole profile.",
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file; its suffix picks the format.")
@@ -134,7 +176,7 @@ Limit = Annotated[str | None, typer.Option(metavar="MOST")]
 """`--max-NAME`, of a command that is a `CommandWithLimits`: the metrics say what it means."""
 
 
-class CommandWithLimits(TyperCommand):
+class CommandWithLimits(Command):
     """Reads the metrics when its help is shown, so that no other help waits for them."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

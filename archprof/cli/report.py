@@ -15,27 +15,23 @@ from archprof.cli import options, profiles
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
-from archprof.facts.request import PassRequest, request_measurement
+from archprof.facts.request import MeasureRequest, PassRequest, request_measurement
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
+    from archprof.sources.provenance import Provenance
     from archprof.sweeping.trials import Trial
 
 Plotly = Literal["gzip", "inline", "none"]
 
 
 def report(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL...", help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train."
-        ),
-    ],
+    models: options.PageModels,
     output: Annotated[
         Path,
         typer.Option("-o", "--output", metavar="FILE.html", help="The page; it needs no other file and no network."),
     ],
-    title: Annotated[str | None, typer.Option(help="Its title; the names of the models if not given.")] = None,
+    title: options.Title = None,
     plotly: Annotated[
         bool, typer.Option("--plotly", help="Add plotly (2 MB), which zooms; the drawn pictures need none.")
     ] = False,
@@ -52,16 +48,13 @@ def report(
     cuda: options.Cuda = False,
     channels_last: options.ChannelsLast = False,
     compile: options.Compile = False,
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|x.json", help="Predict times on this device; of what was measured, draw its roof."),
-    ] = None,
+    device: options.Device = None,
+    date: options.Date = None,
+    baseline: options.Before = None,
     debug: options.Debug = False,
 ) -> None:
     """One self-contained HTML page about one model, or several side by side."""
-    from archprof.facts.ran import Ran
-    from archprof.predicting import roofline
-    from archprof.predicting.runs import choose_one_device
+    from archprof.sources import provenance
     from archprof.sweeping import trials
 
     with error_boundary(debug):
@@ -71,19 +64,38 @@ def report(
         if any(map(files.is_run_path, models)):
             write_text(render_run_alone(models, title), output)
             return
-        known = None if device is None else choose_one_device(device).device
         how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
-        if known is not None and how is not None:
-            roofline.validate_roof(known, Ran(how.device))  # before minutes of measuring
+        validate_roof(device, how)
+        source = provenance.trace_sources([*models, baseline], date)
         request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)
-        shown, ended = profiles.profile_each(models, input, request, how)
+        named = put_behind(baseline, models)
+        shown, ended = profiles.profile_each(named, input, request, how)
         with show_waiting("Trying out rewrites"):
-            tried = trials.try_rewrites(models, input, shown, request)
+            tried = trials.try_rewrites(named, input, shown, request)
         with show_waiting("Drawing the page"):
             embedding: Plotly = "gzip" if plotly else "none"
-            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried)
+            page = render_report_page(shown, title=title, plotly=embedding, device=device, tried=tried, source=source)
         write_text(page, output)
         profiles.end_with(ended)
+
+
+def put_behind(baseline: str | None, models: list[str]) -> list[str]:
+    """The one model behind what it was before."""
+    if baseline is not None and len(models) > 1:
+        raise UsageError(f"A baseline was given for {len(models)} models.", "A baseline is of one model.")
+    return models if baseline is None else [baseline, *models]
+
+
+def validate_roof(device: str | None, how: MeasureRequest | None) -> None:
+    """Raise what the page would raise for this device, before minutes of measuring."""
+    if device is not None:
+        from archprof.facts.ran import Ran
+        from archprof.predicting import roofline
+        from archprof.predicting.runs import choose_one_device
+
+        known = choose_one_device(device).device
+        if known is not None and how is not None:
+            roofline.validate_roof(known, Ran(how.device))
 
 
 def render_run_alone(models: Sequence[str], title: str | None) -> str:
@@ -102,11 +114,13 @@ def render_report_page(
     plotly: Plotly = "none",
     device: str | None = None,
     tried: Sequence[Trial] = (),
+    source: Provenance | None = None,
 ) -> str:
     """The page about these profiles, which names the command that made it."""
     from archprof.analysis.report import page
     from archprof.render.page import html
 
     command = shlex.join(["archprof", *sys.argv[1:]])
-    facts = page.build_report(shown, command=command, title=title, device=device, tried=tried)
+    date, lines = source or ("", ())
+    facts = page.build_report(shown, command=command, title=title, device=device, tried=tried, date=date, sources=lines)
     return str(html.render_page(facts, plotly=plotly))

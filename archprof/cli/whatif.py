@@ -72,6 +72,7 @@ def whatif(
             compared = archprof.compare(rewritten.before, rewritten.after)
         done = rewrites.tabulate_rewrites(model, rewritten.applied, rewritten.refused)
         parts = [render_for_terminal(done), render_for_terminal(compared.summary), compared.sentences(terminal_width())]
-        write_text("\n".join([*parts, render_for_terminal(compared.stages)]), None)
+        changes = [render_for_terminal(compared.parts)] if compared.parts else []
+        write_text("\n".join([*parts, *changes]), None)
         if source is not None:
             write_text(source, output)

@@ -106,7 +106,7 @@ class TrainingRun:
 
     def list_settings(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
-        keys = ("data", "recipe", "optimizer", "batch", "seed")
+        keys = ("data", "recipe", "optimizer", "batch", "seed", "notes")  # the notes say how large images were made
         return {**{key: getattr(self, key) for key in keys}, "models": [model.name for model in self.models]}
 
     def save(self, folder: Path) -> None:

@@ -41,7 +41,8 @@ def compare(
 
 def report(
     models: Any, path: str | Path, *, inputs: Any = None,
-    title: str | None = None, plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
+    title: str | None = None, date: str | None = None, baseline: Any = None,
+    plotly: bool | Literal["gzip", "inline", "none"] = False, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, causal: str = "full", amp: str | None = None,
     set: Mapping[str, int] | None = None, phase: str | None = None, context: int | None = None,
     measure: str | None = None, channels_last: bool = False, compile: bool = False,
@@ -51,24 +52,28 @@ def report(
     Args:
         models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`; see `compare`.
         path, title: of the file, which is written whole or not at all; of the page, left out: the names of the models.
+        date: of the page; left out: of the newest commit of the files that the models are named by, if there is one.
+        baseline: what the one model was before, as `models`: the page shows what changed.
         plotly: add plotly to the drawn pictures: `True` or "gzip" packed (2 MB), "inline" as it is (5 MB).
         device: what they take and need there, as for `table`, and its roof.
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
     from archprof.render.page import html, run_page
+    from archprof.sources.provenance import trace_sources
     from archprof.sweeping.trials import try_rewrites
 
     if files.is_run_path(models):
         files.write_whole(path, run_page.render_run(models, title))
         return
-    how, several = request_measurement(measure, channels_last=channels_last, compiled=compile), list_several(models)
+    how = request_measurement(measure, channels_last=channels_last, compiled=compile)
+    several = list_several(models) if baseline is None else [baseline, *list_several(models)]
+    date, sources = trace_sources(several, date)
     request = PassRequest(batch, dtype, train, causal, set, phase, context, amp=amp)
     profiles = profile_several(several, inputs, request, how)
     tried = try_rewrites(several, inputs, profiles, request)
-    facts = page.build_report(profiles, title=title, device=device, tried=tried)
-    embedding = ("gzip" if plotly else "none") if isinstance(plotly, bool) else plotly
-    files.write_whole(path, html.render_page(facts, plotly=embedding))
+    facts = page.build_report(profiles, title=title, device=device, tried=tried, date=date, sources=sources)
+    files.write_whole(path, html.render_page(facts, plotly=plotly))
 
 
 def check(

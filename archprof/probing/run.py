@@ -17,7 +17,7 @@ from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PROBE, PROBED_PASS, PassRequest, ProbeRequest
 from archprof.probing import live
 from archprof.probing.data.batches import Batch, DividedData, LoaderData, read_batch
-from archprof.probing.data.choose import check_classes, draw_batches, open_data
+from archprof.probing.data.choose import check_classes, count_classes, draw_batches, draw_labels, open_data
 from archprof.probing.data.images import DATA_ALLOWED
 from archprof.probing.gradients import list_trainable, measure_gradients
 from archprof.probing.loss import LossFunction, find_loss
@@ -30,6 +30,7 @@ from archprof.torchside.guard import run_untouched
 from archprof.tracing.trace import trace
 
 MEANS_NOTE = "Without labels the loss is the sum of the means of the outputs; no one trains with it."
+DRAWN_NOTE = "Inputs and classes are drawn: gradients are of the size that they have before anything is learned."
 OTHER_CALLS_NOTE = "{} calls of the real pass are not among the rows, which are those of the traced one."
 NO_GRADIENT_NOTE = "No gradient came to {} of {} trainable parameters."
 
@@ -79,7 +80,11 @@ def _probe_target(
     profile = trace(target, request)
     check_classes(opened, profile)
     batches = draw_batches(opened, target, request.batch, how.batches, dtype, how.seed)
+    if opened is None and (classes := count_classes(profile)):
+        batches = draw_labels(batches, request.batch, classes, how.seed)
     model = live.make_live_model(target, how.device, dtype, how.seed, how.weights)
+    if not list_trainable(model):
+        raise UsageError(f"{target.name} has no trainable parameter: there is no gradient.")
     live.seed_all(how.seed)
     step = ProbedStep(model, [live.move_batch(each, how.device, dtype) for each in batches], loss)
     try:
@@ -105,9 +110,15 @@ def _probe_target(
         loss_kind=step.kind,
         activations=activations,
         gradients=gradients,
-        notes=(*(opened.notes if isinstance(opened, DividedData) else ()), *_list_notes(step, gradients, len(unknown))),
+        notes=(*_list_data_notes(opened, batches), *_list_notes(step, gradients, len(unknown))),
     )
     return dataclasses.replace(profile, overlays=(*profile.overlays, found))
+
+
+def _list_data_notes(opened: DividedData | LoaderData | None, batches: Sequence[Batch]) -> tuple[str, ...]:
+    if isinstance(opened, DividedData):
+        return opened.notes
+    return (DRAWN_NOTE,) if opened is None and batches[0].labels is not None else ()
 
 
 def _list_notes(step: ProbedStep, gradients: Sequence[Gradient], unknown: int) -> Iterator[str]:

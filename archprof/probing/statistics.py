@@ -121,7 +121,7 @@ class CallStatistics:
                 return
             least, largest = (float(each) for each in torch.aminmax(values))
         self.least, self.largest = min(self.least, least), max(self.largest, largest)
-        variance, mean = (float(each) for each in torch.var_mean(values, correction=0))
+        variance, mean = float(values.var(correction=0)), float(values.mean())  # var_mean takes six times as long
         self._merge(values.numel(), mean, variance * values.numel())
 
     def _merge(self, count: int, mean: float, squares: float) -> None:

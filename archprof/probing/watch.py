@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,21 @@ CallKey = tuple[str, int]
 """A call by the path of its module and its number."""
 
 
+class _Latest:
+    """What the last call returned, if it was one tensor, and where its statistics are; it does not keep the tensor."""
+
+    def __init__(self, output: Any, found: CallStatistics | None) -> None:
+        self.found, self.version = found, 0
+        self.tensor: weakref.ref[torch.Tensor] | None = None
+        if isinstance(output, torch.Tensor) and not output.is_inference():
+            self.tensor, self.version = weakref.ref(output), output._version
+
+    def is_same(self, output: Any) -> bool:
+        """Whether this is that tensor, into which nothing was written since."""
+        tensor = self.tensor and self.tensor()
+        return tensor is not None and tensor is output and tensor._version == self.version
+
+
 class ActivationWatch:
     """Statistics of every call of the passes that run inside `watching`.
 
@@ -32,6 +48,9 @@ class ActivationWatch:
         self._axes = UnitAxes()
         self._numbers: Counter[str] = Counter()
         self._passes = 0
+        self._latest: _Latest | None = None
+        self._shared: set[CallKey] = set()
+        self._dropped: set[CallKey] = set()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -42,7 +61,8 @@ class ActivationWatch:
             if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
                 hooks.append(module.register_forward_pre_hook(partial(self._enter, path), prepend=True))
                 hooks.append(module.register_forward_hook(partial(self._leave, path)))
-        self._open: list[tuple[str, int]] = []
+        self._open: list[CallKey] = []
+        self._latest = None
         try:
             yield
         finally:
@@ -61,16 +81,35 @@ class ActivationWatch:
                 break  # those above it raised, and their caller went on
         else:
             return
+        if find_bounds(module) is None and self._share(key, output):
+            return
         with torch.no_grad():
             self._add(key, module, [each.detach() for each in tensors_in(output) if each.is_floating_point()])
+        self._latest = _Latest(None if find_bounds(module) else output, self.by_call.get(key))
+
+    def _share(self, key: CallKey, output: Any) -> bool:
+        """Whether a call returns what the last one did, as containers do: then both have the same statistics."""
+        latest, own = self._latest, self.by_call.get(key)
+        if key in self._dropped:
+            return True
+        if latest is not None and latest.found is not None and latest.is_same(output):
+            if own is None and not self._passes:
+                self.by_call[key] = latest.found
+                self._shared.add(key)
+                return True
+            return own is latest.found
+        if key in self._shared and self._passes:  # in this batch it returns something else: its row is not known
+            self._dropped.add(key)
+            del self.by_call[key]
+            return True
+        return False
 
     def _add(self, key: CallKey, module: nn.Module, tensors: list[torch.Tensor]) -> None:
-        bounds = find_bounds(module)
         for place, tensor in enumerate(tensors):
             if tensor.layout is not torch.strided or tensor.is_nested:
                 continue
             found = self.by_call.setdefault(key, CallStatistics())
-            found.add(tensor, None if place else self._axes.find(module, tensor.shape), bounds)
+            found.add(tensor, None if place else self._axes.find(module, tensor.shape), find_bounds(module))
             if not place and not self._passes and tensor.dim() > 1:
                 found.rank, found.rank_limit = measure_rank(tensor) or (None, None)
 

@@ -38,9 +38,10 @@ def comparison_latex(comparison: Comparison) -> str:
 
 
 def comparison_cell(comparison: Comparison) -> str:
-    """What a notebook shows of a comparison: its summary, its findings and its stages, without style or script."""
+    """What a notebook shows of a comparison: its summary, its findings and its parts, without style or script."""
     said = tag("ul", "".join(tag("li", escape_text(finding.text)) for finding in comparison.findings))
-    return plain.render_notebook_cell(comparison.summary) + said + plain.render_notebook_cell(comparison.stages)
+    parts = plain.render_notebook_cell(comparison.parts) if comparison.parts else ""
+    return plain.render_notebook_cell(comparison.summary) + said + parts
 
 
 def network_svg(network: Network) -> str:

@@ -249,9 +249,8 @@ def _line(cells: list[str]) -> str:
 
 
 def _left_out(blocks: list[PageColumn]) -> list[str]:
-    names = ", ".join(
-        block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks if not block.is_bar
-    )
+    told = (block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks if not block.is_bar)
+    names = ", ".join(dict.fromkeys(name for name in told if name != "x" and not name.startswith("+/-")))
     return [f"Too narrow for: {names}."] if names else []
 
 

@@ -115,7 +115,7 @@ def fit_to_budgets(
     """
     chosen = _choose_device(device, max_latency)
     counts = {"params": max_params, "macs": max_macs, "flops": max_flops, "activation": max_activation}
-    memory = _find_memory_budget(max_memory, chosen)
+    memory = _find_memory_budget(max_memory, chosen, predicts=max_latency is not None)
     budgets = _read_budgets({**counts, "memory": memory, "latency": max_latency})
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
@@ -147,9 +147,12 @@ def _choose_device(name: str | None, max_latency: float | str | None) -> Device 
     return choose_one_device(name).device
 
 
-def _find_memory_budget(max_memory: int | str | None, device: Device | None) -> float | str | None:
-    """The amount that was given, or the device's, or of both the smaller."""
-    if device is None:
+def _find_memory_budget(max_memory: int | str | None, device: Device | None, *, predicts: bool) -> float | str | None:
+    """The amount that was given, or the device's, or of both the smaller.
+
+    A device that times are predicted on need not be known to have any.
+    """
+    if device is None or (predicts and "mem_gb" not in device.figures):
         return max_memory
     capacity = find_capacity(device)
     return capacity if max_memory is None else min(capacity, _read_budget("memory", max_memory))

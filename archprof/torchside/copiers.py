@@ -42,6 +42,20 @@ def _copy_method(copies: Copies, value: types.MethodType) -> types.MethodType:
     return types.MethodType(value.__func__, copies.copy_value(value.__self__))
 
 
+def _copy_builtin_method(copies: Copies, value: Any) -> Any:
+    """A method of a tensor or a list, such as `weight.mul_`: that of its twin, or the original's would change."""
+    owner = value.__self__
+    if owner is None or isinstance(owner, (types.ModuleType, type)):
+        return value
+    twin = copies.copy_value(owner)
+    return value if twin is owner else getattr(twin, value.__name__)
+
+
+def _copy_cached(copies: Copies, value: Any) -> Any:
+    """An `lru_cache` around a function: with the twin's function in it, and a cache of its own."""
+    return functools.lru_cache(**value.cache_parameters())(copies.copy_value(value.__wrapped__))
+
+
 def _copy_partial(copies: Copies, value: functools.partial[Any]) -> functools.partial[Any]:
     arguments = {key: copies.copy_value(item) for key, item in value.keywords.items()}
     return functools.partial(copies.copy_value(value.func), *map(copies.copy_value, value.args), **arguments)
@@ -90,6 +104,9 @@ COPIER_BY_KIND: dict[type, Callable[[Copies, Any], Any]] = {
     frozenset: _copy_sequence,
     types.FunctionType: _copy_function,
     types.MethodType: _copy_method,
+    types.BuiltinMethodType: _copy_builtin_method,
+    types.MethodWrapperType: _copy_builtin_method,
+    type(functools.lru_cache(len)): _copy_cached,
     functools.partial: _copy_partial,
     weakref.ref: _copy_weakref,
 }

@@ -7,6 +7,7 @@ end. So what must be put back is noted as values, and putting it back is done tw
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import threading
@@ -15,9 +16,11 @@ from typing import Any, TypeVar
 
 import torch
 
+from archprof.errors import ArchprofError
 from archprof.torchside.autocast import AutocastState
+from archprof.torchside.foreign_modes import leave_foreign_modes
 from archprof.torchside.handed_over import HAND_OVERS
-from archprof.torchside.process_tables import ModeStacks, SkippedCode
+from archprof.torchside.process_tables import ImportTraces, ModeStacks, SkippedCode
 from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
@@ -39,13 +42,14 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
 
     Without `compiling`, what was given to torch's compiler, where that is imported, runs as it was written.
 
-    These are: random states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks
-    of modes and of hooks on saved tensors; autocast and its functions; what its compiler passes
-    over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes, and how deep its
-    calls may be nested, which meanwhile is deeper; the collector's thresholds, and objects that it was told to pass
-    over.
+    These are: what an import of torch's compiler leaves in the environment, in Python's warnings and in torch; random
+    states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks of modes and of
+    hooks on saved tensors; autocast and its functions; what its compiler passes over, which meanwhile is archprof, too;
+    Python's methods that hand work to threads and processes, and how deep its calls may be nested, which meanwhile is
+    deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
     """
-    with PROCESS_LOCK:
+    _refuse_to_wait()
+    with PROCESS_LOCK, leave_foreign_modes():
         state = _ProcessState(compiling)
         try:
             try:
@@ -56,6 +60,33 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
                 state.restore()
         finally:
             state.restore()
+
+
+def _refuse_to_wait() -> None:
+    """A thread of a pass that would wait for its turn is refused: the pass may wait for the thread."""
+    if not HAND_OVERS.is_inside():
+        return
+    if not PROCESS_LOCK.acquire(blocking=False):
+        raise ArchprofError(
+            "A forward that is being profiled profiles another model in a thread of its own.",
+            "One pass at a time can be run: each would wait for the other.",
+            "Profile it before, or in the thread that runs the forward.",
+        )
+    PROCESS_LOCK.release()
+
+
+def _forget_other_threads() -> None:
+    """A child that was forked has one thread: what another held or watched in the parent is nobody's here."""
+    global PROCESS_LOCK
+    if PROCESS_LOCK.acquire(blocking=False):
+        PROCESS_LOCK.release()
+    else:
+        PROCESS_LOCK = threading.RLock()
+        HAND_OVERS.restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 def _has_deep_stack() -> bool:
@@ -82,11 +113,13 @@ class _ProcessState:
         self.skipped = SkippedCode("archprof") if knows_compiler() else None
         self.recursion_limit = sys.getrecursionlimit()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
+        self.imports = ImportTraces()
 
     def restore(self) -> None:
         if self.is_restored:
             return
         HAND_OVERS.restore()
+        self.imports.restore()
         self.modes.restore()
         if self.stance is not None:
             self.stance.__exit__(None, None, None)

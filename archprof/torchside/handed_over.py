@@ -47,6 +47,11 @@ class HandOvers:
         self._replace(threading.Thread, "start", _start_thread)
         self._watch_pools()
 
+    def is_inside(self) -> bool:
+        """Whether the running thread does work of a pass that is watched."""
+        watcher = self._find_watcher and self._find_watcher()
+        return watcher is not None and watcher.is_inside()
+
     def restore(self) -> None:
         """The methods as they were."""
         for (owner, name), original in self._originals.items():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from typing import Any
+
+import torch
 
 from archprof.torchside.private import (
     MODE_FLAGS,
@@ -34,6 +38,31 @@ class ModeStacks:
         tell = mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
         if tell is not None and MODE_FLAGS[-1] in self._flags:
             tell(self._flags[MODE_FLAGS[-1]])
+
+
+CACHE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+"""The environment that torch's compiler writes to."""
+
+
+class ImportTraces:
+    """What an import of torch's compiler leaves in the process, beside its modules."""
+
+    def __init__(self) -> None:
+        self._filters, self._seed = warnings.filters[:], torch.manual_seed
+        self._variables = {name: os.environ.get(name) for name in CACHE_VARIABLES}
+
+    def restore(self) -> None:
+        """As it was."""
+        torch.manual_seed = self._seed
+        if warnings.filters != self._filters:
+            warnings.filters[:] = self._filters  # type: ignore[index]
+            with warnings.catch_warnings():  # which tells Python that they changed
+                pass
+        for name, value in self._variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 class SkippedCode:

@@ -38,7 +38,7 @@ MAX_KEPT_ELEMENTS = 64 * 1024
 
 ATOMIC_KINDS = {
     type(None), bool, int, float, complex, str, bytes, type, range, slice, type(Ellipsis), torch.Size,
-    torch.dtype, torch.device, torch.layout, torch.memory_format, types.BuiltinFunctionType, types.ModuleType, property,
+    torch.dtype, torch.device, torch.layout, torch.memory_format, types.ModuleType, property,
 }  # fmt: skip
 
 CONTAINER_KINDS = {list, dict, OrderedDict, set, tuple}

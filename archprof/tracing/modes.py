@@ -22,6 +22,7 @@ from archprof.torchside.private import (
     is_transformed,
 )
 from archprof.torchside.tensors import PLAIN_TENSOR_KINDS, tensors_in
+from archprof.torchside.watched_model import WatchedModel
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
@@ -99,6 +100,7 @@ class OpMode(DispatchMode):
         self._infos: dict[int, _OpInfo] = {}
         self._memo, self._thread = OpMemo(recorder), calls.thread
 
+    watched: WatchedModel | None = None
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -137,6 +139,8 @@ class OpMode(DispatchMode):
             kwargs = keep_on_meta(kwargs) if self.values else kwargs
         if metas and metas != tensors:
             args, kwargs = promote_to_meta(known.name, args, kwargs, in_place=known.in_place)
+        if known.in_place and metas != tensors and self.watched is not None:
+            self.watched.refuse_change(func, args, kwargs)
         result = known.shape_rule(*args, **kwargs) if metas and known.shape_rule is not None else None
         if result is None:
             result = _run_op(func, metas, args, kwargs)

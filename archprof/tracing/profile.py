@@ -21,9 +21,11 @@ def profile_model(model: Any, inputs: Any = None, request: PassRequest = PLAIN_P
     """The profile of what `archprof.profile` takes; what it raises stands there."""
     if files.is_profile_path(model):
         return _load_unchanged(model, inputs, request)
+    from archprof.torchside.foreign_modes import leave_foreign_modes
     from archprof.tracing.trace import trace
 
-    return trace(open_target(model, inputs, request), request)
+    with leave_foreign_modes():
+        return trace(open_target(model, inputs, request), request)
 
 
 def open_target(model: Any, inputs: Any, request: PassRequest) -> Target:

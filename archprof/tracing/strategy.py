@@ -8,11 +8,12 @@ from torch.autograd.graph import disable_saved_tensors_hooks
 
 from archprof.torchside.missing_values import wants_values, was_raised_in
 from archprof.torchside.stand_in import HookWanted
+from archprof.torchside.watched_model import WouldChangeModel
 from archprof.tracing.calls import Calls
 from archprof.tracing.chance import Draw
 from archprof.tracing.whole_ops import PartsWanted
 
-SIGNALS = (HookWanted, PartsWanted)
+SIGNALS = (HookWanted, PartsWanted, WouldChangeModel)
 """Raised where a pass cannot go on in its way; none is an `Exception`, which a model might handle."""
 
 SAVED_UNKNOWN_NOTE = "What autograd keeps for the backward pass is not known here: torch.func lets nobody watch it."
@@ -55,7 +56,7 @@ def choose_next_strategy(way: TraceStrategy, error: BaseException | None, calls:
     """The way in which a model may come through that came to this error, or to none, in this one; `None`: no other."""
     if calls.refused_gradient and not way.gradients:
         return way._replace(gradients=True)
-    if error is None:
+    if error is None or isinstance(error, WouldChangeModel):
         return None
     if isinstance(error, HookWanted):
         return way._replace(hooks=True)

@@ -28,6 +28,7 @@ from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
+from archprof.torchside.watched_model import WatchedModel
 from archprof.tracing import failure_hints, pass_setup
 from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
@@ -71,26 +72,31 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    run = partial(_trace_outside_inference_mode, target, request)
+    watched = None if target.owned else WatchedModel(target.model)
+    run = partial(_trace_outside_inference_mode, target, request, watched)
     try:
-        return run_untouched(run, compiling=False)
+        profile = run_untouched(run, compiling=False)
     except CompilerWoke:  # from here on it can be told to sleep
-        return run_untouched(run, compiling=False)
+        profile = run_untouched(run, compiling=False)
+    if watched is not None:
+        watched.check_unchanged()
+    return profile
 
 
-def _trace_outside_inference_mode(target: Target, request: PassRequest) -> Profile:
+def _trace_outside_inference_mode(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
     with torch.inference_mode(False), shorten_collections(), pass_setup.open_checkpoints(request):
-        return _trace_by_strategies(target, request)
+        return _trace_by_strategies(target, request, watched)
 
 
-def _trace_by_strategies(target: Target, request: PassRequest) -> Profile:
+def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
     way, notes = TraceStrategy(hooks=not has_call_entry(), gradients=request.train), list(target.notes)
     if request.train:
         check_autograd()
     compiler_sleeps = knows_compiler()
     while True:
         run = _TracedPass(target, _make_traced_model(target, way, request, notes), way, request)
+        run.op_mode.watched = watched
         error = run.run_once()
         if error is not None and knows_compiler() and not compiler_sleeps:
             raise CompilerWoke from error

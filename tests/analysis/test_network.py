@@ -221,7 +221,7 @@ def test_deep_chains_are_cut_into_runs() -> None:
     assert names(network)[:2] == ["0–214", "215–429"]
     assert sum(network.lanes[0].values) == profile.totals.macs
     assert all(len(one.blocks) <= 14 for one in insides(network))
-    assert sum(len(one.blocks) for one in insides(network)) <= 14 + 60
+    assert sum(len(one.blocks) for one in insides(network)) <= 14 + 120
 
 
 def test_a_thousand_equal_layers_are_one_block() -> None:
@@ -312,6 +312,17 @@ def test_the_table_of_a_network_adds_up(profiled: Callable[[str], Profile]) -> N
     assert sum(one["macs"] for one in records) == profiled("resnet152").totals.macs
     assert sum(one["share_params"] for one in records) == pytest.approx(1)
     assert "layer3.1–35" in str(table)
+    assert any("1 MAC = 2 FLOPs" in note for note in table.notes)
+    assert "peak 241.49 MiB in layer1.0.bn3" in table.notes[0]
+
+
+def test_a_lower_bound_says_so() -> None:
+    network = build_network(builders.with_unknown())
+    assert network.lanes[0].total_words.startswith("≥ ")
+    table = network.table()
+    assert table.total is not None
+    assert "macs" in table.total.bounds
+    assert any("lower bound" in note for note in table.notes)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from archprof.analysis.tables.layers import tabulate_layers
 from archprof.facts.overlays import Outside
 from archprof.facts.predicted import LatencyPrediction, PredictedRow, Seconds
 from archprof.facts.records import Decoding
-from archprof.predicting.runs import add_prediction
+from archprof.predicting.runs import add_prediction, predict_on
 
 MS = 1e-3
 
@@ -144,8 +144,10 @@ def test_a_bound_is_called_one() -> None:
     text = str(made)
     assert "A bound, since nothing like it was ever measured: AMD MI300X" in text
     assert made.table().records()[0]["standing"] == "bound"
-    rows = add_prediction(builders.profile(), predicted(standing="bound")).table()
-    assert any("low is a bound" in note for note in rows.notes)
+    mi300x = predict_on(archprof.profile("lenet5"), "mi300x").table()
+    assert any("low is a bound" in note for note in mi300x.notes)
+    summary = archprof.predict("lenet5", device="mi300x,t4").table()
+    assert sum("bound" in note for note in summary.notes) == 1
 
 
 def test_what_was_not_counted_makes_times_lower_bounds() -> None:

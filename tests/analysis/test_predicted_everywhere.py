@@ -78,6 +78,7 @@ def test_a_page_of_predicted_times_says_so(profiles: list[archprof.Profile], tmp
     tile = next(tile for tile in report.models[0].tiles if tile.key == "latency")
     assert tile.value == archprof.predict(profiles[0], device="t4").predictions[0].whole.p50
     assert "predicted on NVIDIA T4" in tile.note
+    assert {"predicted", "predicted_bound"} <= {column.key for column in report.models[0].table.columns}
     chart = next(chart for chart in report.models[1].charts if chart.key == "roofline")
     assert chart.title.startswith("Roofline, predicted: ")
     assert chart.names[1] == "roof of NVIDIA T4"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -69,8 +70,8 @@ def damage_graph(graph: dict[str, Any], rng: Random) -> None:
             node["target"] = f"torch.ops.aten.{rng.choice(OPS)}"
         elif how < 0.5:
             names = list(graph["tensor_values"])
-            for each in node["inputs"]:
-                if "as_tensor" in each["arg"] and rng.random() < 0.6:
+            for each in node["inputs"] if type(node.get("inputs")) is list else ():
+                if rng.random() < 0.6 and type(each["arg"].get("as_tensor")) is dict:
                     each["arg"]["as_tensor"]["name"] = rng.choice(names)
         elif how < 0.6:
             node["target"] = rng.choice(nodes)["target"]
@@ -89,7 +90,8 @@ def damage(whole: Path, path: Path, rng: Random) -> None:
             content = source.read(name)
             if "/models/" in f"/{name}" and name.endswith(".json"):
                 saved = json.loads(content)
-                damage_graph(saved["graph_module"]["graph"], rng)
+                with suppress(LookupError, TypeError, AttributeError):  # of what is damaged already
+                    damage_graph(saved["graph_module"]["graph"], rng)
                 content = json.dumps(saved).encode()
             elif "/data/" in name and not name.endswith(".json") and rng.random() < 0.3:
                 content = rng.randbytes(len(content))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -131,12 +132,12 @@ def test_plotly_draws_every_picture_without_the_network(
     opened: Callable[..., Opened], made: Callable[..., Report], plotly: html.PlotlyEmbedding, names: tuple[str, ...]
 ) -> None:
     page = opened(made(*names), plotly).page
-    figures = page.locator("figure.fig")
+    figures = page.locator("figure.fig:not([id*=memory])")  # areas of memory are drawn alone
     for figure in figures.all():
         figure.scroll_into_view_if_needed()
         figure.locator(".plot svg.main-svg").first.wait_for()
         assert not figure.locator(".pic").is_visible()
-    assert figures.count() >= 8
+    assert figures.count() >= 2
     page.emulate_media(color_scheme="dark")
     until(page, "document.querySelector('.plot .xtick text').style.fill === 'rgb(232, 234, 237)'")
     page.emulate_media(media="print", color_scheme="dark")
@@ -157,6 +158,7 @@ def test_the_drawings_stay_where_the_browser_cannot_unpack(
     page.locator("figure.fig").first.scroll_into_view_if_needed()
     page.wait_for_timeout(200)
     assert errors == []
+    assert page.locator(".net > .pic a").first.get_attribute("href").startswith("#m0-")
     assert page.locator("figure.fig .pic").first.is_visible()
     assert page.locator(LAYERS).first.is_visible()
     context.close()
@@ -167,8 +169,9 @@ def test_the_first_screen_needs_no_scrolling(
     opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
 ) -> None:
     page = opened(made(*names)).page
-    for selector in ("h1", ".badge", ".asked", ".tiles", ".findings", ".maps"):
-        box = page.locator(selector).bounding_box()
+    picture = (".findings", ".maps") if len(names) > 1 else (".net", ".findings h2")
+    for selector in ("h1", ".badge", ".asked", ".tiles", *picture):
+        box = page.locator(selector).first.bounding_box()
         assert box["y"] >= 0
         assert box["y"] + box["height"] <= 800, selector
     assert 3 <= page.locator(".tile").count() <= 7
@@ -237,10 +240,10 @@ def test_a_branch_folds_and_a_link_opens_it_again(opened: Callable[..., Opened],
     page.locator('#m0 [data-do="fold"]').click()
     outline = shown.models[0].table.outline
     assert one.shown() == [name for name, row in zip(tree, outline, strict=True) if not row.row.depth]
-    link = page.locator('.findings a[href^="#m0-"]', has_text="layer4.1.conv2").first
-    row = page.locator(link.get_attribute("href"))
+    number = [row.name for row in shown.models[0].table.rows].index("layer4.1.conv2")
+    row = page.locator(f"#m0-{number}")
     assert not row.is_visible()
-    link.click()
+    page.evaluate(f"location.hash = 'm0-{number}'")
     row.wait_for(state="visible")
     assert row.evaluate(
         "row => { const box = row.getBoundingClientRect(); return box.top >= 0 && box.bottom <= innerHeight }"
@@ -329,13 +332,13 @@ def test_the_switch_changes_the_picture(
     assert not page.locator(".by-macs").is_visible()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert page.locator(".by-flops").is_visible()
+    assert page.locator(".by-act_fp32").is_visible()
     assert page.locator(".by:visible").count() == 1
 
 
 def test_a_box_leads_to_its_row(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     page = opened(made("vgg16")).page
-    page.locator(".by-macs [data-r]", has_text="features.12 (Conv2d)").click()
+    page.locator(".by-macs [data-r]").filter(has=page.get_by_text("12", exact=True)).click()
     row = page.locator("tr:target")
     row.wait_for()
     assert row.locator("th").inner_text().strip() == "12"
@@ -346,7 +349,7 @@ def test_everything_is_there_without_a_script(opened: Callable[..., Opened], mad
     for selector in (".tiles", ".findings", ".by-macs svg", "#summary table", "#stages table", "#m1 table", "#method"):
         assert page.locator(selector).first.is_visible(), selector
     assert page.locator(".tools:visible").count() == 0
-    assert page.locator("figure .pic svg:visible").count() == page.locator("figure").count() > 5
+    assert page.locator("figure .pic svg:visible").count() == page.locator("figure").count() > 3
 
 
 def test_dark_is_dark_and_print_is_light(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
@@ -390,7 +393,7 @@ def test_names_that_attack_are_only_shown(opened: Callable[..., Opened]) -> None
     profile = replace(archprof.profile(net, (1, 3, 8, 8)), model=HOSTILE)
     for profiles in ([profile], [profile, profile]):
         one = opened(build_report(profiles, command=HOSTILE), "inline")
-        for figure in one.page.locator("figure.fig").all():
+        for figure in one.page.locator("figure.fig:not([id*=memory])").all():
             figure.scroll_into_view_if_needed()
             figure.locator(".plot svg.main-svg").first.wait_for()
         assert one.page.locator("img").count() == 0
@@ -448,3 +451,54 @@ def test_axe_finds_nothing_serious(
     )
     with axe(page) as found:
         assert found() == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("vgg16",),
+        ("resnet152",),
+        ("vit_b_16",),
+        ("torchvision:fasterrcnn_resnet50_fpn",),
+        ("alexnet", "vgg16", "resnet50"),
+        ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    ],
+)
+def test_a_print_has_at_most_six_pages(
+    opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
+) -> None:
+    page = opened(made(*names)).page
+    printed = page.pdf(prefer_css_page_size=True)
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 6
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    table = "#summary" if len(names) > 1 else "#m0"
+    display = f"part => getComputedStyle(document.querySelector('{table} ' + part)).display"
+    assert page.evaluate(display, "thead") == "table-header-group"  # repeated on every page
+    assert page.locator(f"{table} thead button").count() == 0
+    if len(names) == 1:
+        assert page.evaluate(display, "tfoot") == "table-row-group"  # once, at the end
+
+
+def test_everything_is_printed_for_who_asks(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
+    one = opened(made("resnet50"))
+    rows = "document.querySelectorAll('#m0 tbody tr:not([hidden])').length"
+    one.page.evaluate(f"print = () => {{ window.printed = {rows} }}")
+    folded = len(one.shown())
+    one.page.get_by_role("button", name="Print everything").click()
+    assert one.page.evaluate("printed") == len(made("resnet50").models[0].table.outline)
+    assert len(one.shown()) == folded <= 25
+
+
+def test_a_cut_edge_shows_and_the_first_column_stays(
+    opened: Callable[..., Opened], made: Callable[..., Report]
+) -> None:
+    page = opened(made("resnet18"), width=360, height=740).page
+    page.locator("#m0 .scroll").scroll_into_view_if_needed()
+    box = page.locator("#m0 .scroll")
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+    assert "scroll" in box.evaluate("box => getComputedStyle(box).backgroundAttachment")
+    first = page.locator("#m0 tbody th").first
+    before = first.bounding_box()["x"]
+    box.evaluate("box => { box.scrollLeft = 200 }")
+    assert first.bounding_box()["x"] == before

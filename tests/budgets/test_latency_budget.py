@@ -73,3 +73,11 @@ def test_in_json_and_by_exit_code() -> None:
     assert latency["predicted_on"] == "NVIDIA T4"
     assert "predicted_on" not in memory
     assert latency["low"] < latency["value"] < latency["high"]
+
+
+def test_settings_name_the_device(tmp_path: Path) -> None:
+    lines = ["[[tool.archprof.check]]", 'model = "lenet5"', 'device = "t4"', 'max-latency = "1s"']
+    (tmp_path / "pyproject.toml").write_text("\n".join(lines), encoding="utf-8")
+    (verdict,) = archprof.check(folder=tmp_path)
+    assert verdict.ok
+    assert verdict.checks[0].limit.predicts_latency

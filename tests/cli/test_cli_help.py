@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ import typer
 
 from archprof import cli
 from archprof.analysis.tables import layers
+from archprof.cli.help import GROUPS, PURPOSES
 from archprof.cli.options import CommandWithLimits
 
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -64,3 +66,32 @@ def test_check_asks_for_what_the_table_takes() -> None:
     assert list(inspect.signature(layers.validate_table_options).parameters) == [
         name for name in table if name != "profile"
     ]
+
+
+@pytest.mark.parametrize("words", [[], *[[name] for name in COMMANDS]])
+def test_no_flag_asks_for_a_value(words: list[str], command: Callable) -> None:
+    assert "<bool>" not in command(*words, "--help").stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_is_in_groups_and_ends_in_an_example_of_its_command(name: str, command: Callable) -> None:
+    shown = command(name, "--help").stdout
+    example = re.search(r"Example: archprof (.+)", shown)
+    assert example
+    words = shlex.split(example[1])
+    assert words[0] == name
+    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
+    if name not in ("calibrate", "models", "devices", "guide"):
+        assert shown.count("╭─") >= 3
+
+
+def test_every_option_is_in_a_group_that_exists() -> None:
+    named = {one for names in GROUPS.values() for one in names}
+    asked = {parameter.name for one in COMMANDS.values() for parameter in one.params}
+    assert named <= asked | {"checkpoint"}
+
+
+def test_the_commands_are_sorted_by_what_they_are_for(command: Callable) -> None:
+    assert sorted(name for names in PURPOSES.values() for name in names) == sorted(COMMANDS)
+    assert all(title in command("--help").stdout for title in PURPOSES)

@@ -78,3 +78,25 @@ def test_what_cannot_be_predicted_is_told(command: Command, saved: Path) -> None
         result = command("predict", str(saved), "--device", "t4", *words)
         assert result.exit_code == 2, words
         assert "Traceback" not in result.output
+
+
+def test_measurements_that_are_none_are_refused(command: Command, saved: Path) -> None:
+    result = command("predict", str(saved), "--device", "t4", "--measured", str(saved))
+    assert result.exit_code == 2
+    assert "holds no measurement" in result.stderr
+
+
+def test_the_options_of_a_run_are_in_the_answer(command: Command, saved: Path) -> None:
+    words = ("--captured", "--compile", "--channels-last", "--tf32", "--format", "json")
+    (one,) = json.loads(command("predict", str(saved), "--device", "t4", *words).stdout)["predictions"]
+    assert (one["eager"], one["compiled"], one["channels_last"]) == (False, True, True)
+    assert one["tf32"] == {"matmul": True, "convolution": True}
+
+
+def test_table_compare_and_graph_of_saved_profiles_need_no_torch(
+    process: Process, saved: Path, without_torch: dict[str, str]
+) -> None:
+    for words in (("table", str(saved)), ("compare", str(saved), str(saved)), ("graph", str(saved))):
+        done = process(*words, "--device", "t4", env=without_torch)
+        assert done.returncode == 0, done.stderr
+        assert "redicted" in done.stdout

@@ -13,6 +13,8 @@ from torch import nn
 import archprof
 from archprof.analysis.tables.notes import describe_certainty
 from archprof.facts import store
+from archprof.facts.probed import Activation, Gradient, Probe
+from archprof.facts.ran import Ran
 from archprof.facts.records import Storage
 from archprof.tracing import calls, trace
 
@@ -187,3 +189,24 @@ def test_packed_weights_are_not_said_to_be_idle() -> None:
         warnings.simplefilter("ignore")
         net = torch.ao.quantization.quantize_dynamic(net)
     assert archprof.profile(net, (1, 4)).unread_parameters == ()
+
+
+def probe_of(activations=(), gradients=()):
+    return Probe(Ran("cpu"), "digits", 2, 1, 0, "", "sgd", 1.0, "cross entropy", activations, gradients)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "words"),
+    [
+        (probe_of((Activation(1, 4, 0.0, 1.0, 0.0, 1.0, 2, 0), Activation(1, 4, 0.0, 1.0, 0.0, 1.0, 2, 0))), "twice"),
+        (probe_of(gradients=(Gradient(0, 1.0, 1.0), Gradient(0, 1.0, 1.0))), "parameter was probed twice"),
+        (probe_of((Activation(1, 4, 0.0, 1.0, 0.0, 1.0, 3, 2),)), "more zeros than elements"),
+        (probe_of((Activation(1, 4, 0.0, 1.0, 0.0, 1.0, 3, 0, 2, 3),)), "more zeros than elements"),
+        (probe_of((Activation(1, 4, float("nan"), 1.0, 0.0, 1.0, 0, 0),)), "no number"),
+        (probe_of(gradients=(Gradient(0, float("inf"), 1.0),)), "no number"),
+        (probe_of((Activation(99, 4, 0.0, 1.0, 0.0, 1.0, 0, 0),)), "calls that do not exist"),
+    ],
+)
+def test_a_probe_that_cannot_be(overlay, words):
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(builders.profile(), overlays=(overlay,)).check()

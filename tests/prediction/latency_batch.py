@@ -47,7 +47,7 @@ class Group:
         first = works[0][0]
         columns = {name: _column(works, name) for name in ("macs", "flops", "read", "written", "area", "row")}
         self.work = SimpleNamespace(
-            kind=first.kind, dtype=first.dtype, permuted=first.permuted, aligned=first.aligned,
+            kind=first.kind, dtype=first.dtype, permuted=first.permuted, aligned=first.aligned, thin=first.thin,
             sizes=np.array([work.sizes for work, _ in works], float).T,
             patches=_column(works, "patches") if first.patches else 0, **columns,
         )  # fmt: skip
@@ -108,7 +108,7 @@ class Batch:
     def _group(self) -> list[Group]:
         groups: dict[Any, list[tuple[Work, int]]] = defaultdict(list)
         for (device, setting, work), place in self.unique.items():
-            same = (work.kind, work.dtype, work.permuted, work.aligned, bool(work.patches))
+            same = (work.kind, work.dtype, work.permuted, work.aligned, work.thin, bool(work.patches))
             groups[device, setting, same].append((work, place))
         rates = {device: find_rates(resolve_device(device)) for device, _, _ in groups}
         return [Group(rates[device], setting, works) for (device, setting, _), works in groups.items()]

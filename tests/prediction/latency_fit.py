@@ -67,7 +67,7 @@ TIGHT: dict[str, float] = {
     "tensor_depth": 0.4, "simt_depth": 0.4, "host_view": 0.3, "host_op": 0.2, "host_convolution": 0.2,
     **{f"slow_{kind}_{cores}": 0.15 for kind in ("dgrad", "wgrad") for cores in ("tensor", "simt")},
     **{f"bytes_{kind}": 0.15 for kind in ("attention", "matmul", "bmm", "conv", "conv1x1", "grouped", "grouped_back",
-                                          "dgrad", "wgrad", "norm", "softmax", "copy", "reduce")},
+                                          "dgrad", "wgrad", "optimizer", "norm", "softmax", "copy", "reduce")},
 }  # fmt: skip
 
 HOST_FREEDOM = 0.2

@@ -12,7 +12,7 @@ DECADES = (-3, 1)
 """Powers of ten of the seconds at both ends."""
 
 COLOURS = {"timm": "#0072b2", "torchvision": "#d55e00", "other": "#009e73"}
-NAMES = {"timm": "timm on an RTX 3090, families left out", "torchvision": "torchvision, the GPU left out",
+NAMES = {"timm": "timm on an RTX 3090, families or the GPU left out", "torchvision": "torchvision, the GPU left out",
          "other": "language models and training, the GPU left out"}  # fmt: skip
 MOST = 700
 """Points of one colour; of more, every so many."""

@@ -29,6 +29,7 @@ from prediction.latency_spread import find_spread, hold, is_op
 
 ROOT = Path(__file__).parents[2]
 SCORES = Path(__file__).parent / "data" / "latency" / "scores.txt"
+GUIDE = ROOT / "archprof" / "guide" / "latency.md"
 PICTURE = ROOT / "archprof" / "guide" / "latency.svg"
 
 CHIPS = ("P100", "V100", "A100", "1080 Ti", "TITAN Xp", "2080 Ti", "3090")
@@ -155,6 +156,27 @@ def list_lines(left: LeftOut) -> Iterator[str]:
     yield from _list_medians(left)
 
 
+def list_families(left: LeftOut) -> Iterator[str]:
+    """timm: a line per family, when it was left out."""
+    families: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(left.rows):
+        if row.source == "timm" and left.seen[index]:
+            families[row.family].append(index)
+    for name in sorted(families):
+        chosen = np.zeros(len(left.rows), bool)
+        chosen[families[name]] = True
+        yield describe(f"timm, family {name}", left, chosen)
+
+
+def list_guide_rows(table: str) -> Iterator[str]:
+    """The lines of the printed table that the guide shows, in Markdown: those of whole sources, and torchvision's."""
+    for line in table.splitlines():
+        name, cells = line[: WIDTHS[0]].strip(), line[WIDTHS[0] :].split()
+        if name.startswith("timm") or name.endswith(": all"):
+            shown = [*cells, "–"] if len(cells) < len(HEAD) - 1 else cells
+            yield f"| {name.removesuffix(': all')} | {' | '.join(shown)} |"
+
+
 def _list_medians(left: LeftOut) -> Iterator[str]:
     """torchvision: the median error of each GPU, and the median and worst of these."""
     yield ""
@@ -170,13 +192,28 @@ def _list_medians(left: LeftOut) -> Iterator[str]:
                        f"{100 * np.median(medians):.1f} %, worst {100 * max(medians):.1f} %")  # fmt: skip
 
 
+def update_guide(page: str, table: str) -> str:
+    """The guide's page with these scores: the rows under its table's head, and torchvision's lines."""
+    lines = page.splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("| left out")) + 2
+    last = next(place for place in range(first, len(lines)) if not lines[place].startswith("|"))
+    lines[first:last] = list_guide_rows(table)
+    medians = [line for line in table.splitlines() if line.startswith("torchvision float")]
+    shown = [place for place, line in enumerate(lines) if line.startswith("* float")]
+    for place, line in zip(shown, medians, strict=True):
+        lines[place] = f"* {line.removeprefix('torchvision ')}"
+    return "\n".join(lines) + "\n"
+
+
 def write_all(rows: Sequence[Row], left: LeftOut, every: int) -> None:
     """What the package and the guide hold of this."""
     constants = fit(thin(rows, every))
     errors = np.log(left.ratios)
     spread = find_spread(left.rows, errors, left.waiting, left.seen)
     write_constants(constants, spread, {row.device for row in rows if row.source != "large products"})
-    SCORES.write_text("\n".join(list_lines(left)) + "\n", encoding="utf-8")
+    table = "\n".join(list_lines(left)) + "\n"
+    SCORES.write_text(table, encoding="utf-8")
+    GUIDE.write_text(update_guide(GUIDE.read_text(encoding="utf-8"), table), encoding="utf-8")
     models = [index for index, row in enumerate(left.rows) if not is_op(row)]
     PICTURE.write_text(draw_scatter([(left.rows[i], float(left.predicted[i])) for i in models]), encoding="utf-8")
 
@@ -184,12 +221,15 @@ def write_all(rows: Sequence[Row], left: LeftOut, every: int) -> None:
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few models and rounds")
+    parser.add_argument("--families", action="store_true", help="a line for each family of timm, too")
     parser.add_argument("--write", action="store_true", help="constants, table and picture")
     asked = parser.parse_args(words)
     rows = list(list_rows())
     every = 16 if asked.quick else 4
     left = leave_out(rows, every, 3 if asked.quick else ROUNDS)
     print("\n".join(list_lines(left)))
+    if asked.families:
+        print("\n".join(list_families(left)))
     if asked.write:
         write_all(rows, left, every)
 

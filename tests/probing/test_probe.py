@@ -309,9 +309,33 @@ def test_the_first_and_the_last_weight_stand_to_each_other_as_their_gradients() 
     net, given, labels = nets.make("signal")
     profile = archprof.probe(net, data=[(given, labels)])
     plain = plain_step(net, given, labels)
-    first, last = (float(plain[f"{i}.weight"].norm() / net[i].weight.norm()) for i in (0, 3))
+    first, last = (float(plain[f"{i}.weight"].norm() / net[i].weight.detach().norm()) for i in (0, 3))
     assert measure_vanishing(profile) == pytest.approx(first / last)
     assert archprof.compare(profile, profile).summary.records()[0]["vanishing"] == measure_vanishing(profile)
+
+
+def test_random_inputs_have_random_classes_where_there_are_scores() -> None:
+    probed = archprof.probe("lenet5", batch=64).probe
+    assert probed.loss_kind == "cross entropy"
+    assert probed.loss == pytest.approx(math.log(10), abs=0.1)
+    assert archprof.probe(nn.Conv1d(2, 3, 1), "2x5", batch=4).probe.loss_kind == "means"
+
+
+def test_the_first_weight_is_no_token() -> None:
+    """A class token and an embedding of positions multiply nothing: the first weight is the patches'."""
+    names = [point.name for point in list_gradient_flow(archprof.probe("timm:vit_tiny_patch16_224", batch=2))]
+    assert (names[0], names[-1]) == ("patch_embed.proj.weight", "head.weight")
+
+
+def test_a_head_of_one_output_is_the_last_weight() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+    profile = archprof.probe(net, data=[(torch.randn(5, 4),)[0]])
+    assert [point.name for point in list_gradient_flow(profile)] == ["0.weight", "2.weight"]
+
+
+def test_a_model_without_trainable_parameters_is_said() -> None:
+    with pytest.raises(archprof.UsageError, match="no trainable parameter"):
+        archprof.probe(nn.Linear(4, 3).requires_grad_(False), data=[torch.randn(5, 4)])
 
 
 def test_random_inputs_differ_by_seed_and_batch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections import Counter
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 import archprof
 from archprof.facts.records import Profile
 from archprof.probing.statistics import CallStatistics, measure_rank
+from archprof.probing.watch import ActivationWatch
 
 SEED = 5
 
@@ -170,3 +172,78 @@ def test_rank_of_a_matrix_of_known_rank() -> None:
     assert measure_rank(torch.linalg.qr(torch.randn(20, 3))[0] @ basis) == (2, 20)
     assert measure_rank(torch.zeros(5, 9)) == (0, 5)
     assert measure_rank(torch.ones(100, 9000)) == (1, 64)
+
+
+class Hidden(nn.Module):
+    """Returns a tensor that may lie where that of its part was, after that was gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.same, self.written = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4)), Written()
+        self.turn = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.part(x)
+        y = y * 2
+        y = y + 1
+        y = y * 3
+        return self.written(self.same(y))
+
+
+class Written(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.part(x).add_(100)
+
+
+def test_a_container_has_the_numbers_of_what_it_returns_itself() -> None:
+    torch.manual_seed(0)
+    net, given = Hidden(), torch.randn(500, 4)
+    for _ in range(3):
+        caught = catch(net, given)
+        profile = archprof.probe(net, data=[(given, torch.zeros(500, dtype=torch.int64))], seed=SEED)
+        found = {profile.modules[profile.calls[one.key].module].path: one for one in profile.probe.activations}
+        for (path, _), tensors in caught.items():
+            assert found[path].mean == pytest.approx(tensors[0].mean(dtype=np.float64), rel=1e-5), path
+            assert found[path].largest == tensors[0].max(), path
+
+
+def test_a_container_that_returns_now_this_now_that_has_no_row() -> None:
+    class Turning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part, self.turn = nn.Linear(4, 3), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.turn += 1
+            y = self.part(x)
+            return y if self.turn % 2 else y * 2
+
+    batches = [(torch.randn(5, 4), torch.arange(5) % 3) for _ in range(2)]
+    profile = archprof.probe(Turning(), data=batches, batches=2)
+    found = {profile.modules[profile.calls[one.key].module].path: one for one in profile.probe.activations}
+    assert found.keys() == {"part"}
+    assert found["part"].elements == 2 * 15
+
+
+def test_no_activation_is_kept() -> None:
+    """Of a forward without a graph, every tensor is gone when the next but one layer has run."""
+    made: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    class Layer(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            alive.append(sum(each() is not None for each in made))
+            made.append(weakref.ref(out := super().forward(x)))
+            return out
+
+    net = nn.Sequential(*(Layer(4, 4) for _ in range(10)))
+    watch = ActivationWatch(net)
+    with torch.no_grad(), watch.watching():
+        net(torch.randn(5, 4))
+    assert max(alive) <= 1
+    assert sum(each() is not None for each in made) == 0
+    assert len(watch.by_call) == 11

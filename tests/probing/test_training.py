@@ -12,15 +12,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from models.lectures import ROWS
 from torch import nn
 from torch.nn import functional
 
 import archprof
 from archprof.facts.trained import load_run
+from archprof.models.vgg import vgg16
 from archprof.probing.live import seed_all
 from archprof.probing.tensor_files import read_tensors
 from archprof.probing.training import session
 from archprof.probing.training.session import EPOCH_STRIDE
+from archprof.probing.training.snapshots import copy_filters, find_first_convolution
 
 pytest.importorskip("safetensors", reason="safetensors is not installed")
 
@@ -127,6 +130,15 @@ def test_the_first_filters_before_and_after(tmp_path: Path) -> None:
     assert filters.before != filters.after
 
 
+def test_k8_vgg16_has_the_64_patches_of_the_lecture() -> None:
+    """The first layer's filters, 64 patches of 3x3x3 on an 8x8 grid."""
+    assert ROWS["K8"].expected == "64 patches of 3x3x3 on an 8x8 grid"
+    found = find_first_convolution(vgg16())
+    assert found is not None
+    assert found[0] == "features.0"
+    assert torch.tensor(copy_filters(found[1])).shape == (64, 3, 3, 3)
+
+
 KILLED = """
 import sys, torch, archprof
 torch.set_num_threads(1)
@@ -231,6 +243,14 @@ def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(archprof.ArchprofError, match="cannot be made"):
         archprof.train(net, tmp_path / "file" / "run", data=batches)
+
+
+def test_a_run_does_not_go_on_with_images_of_another_size(tmp_path: Path, net_file: Path) -> None:
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    folder, net = tmp_path / "run", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+    archprof.train(net, folder, "3x8x8", data="digits", epochs=1, batch=512)
+    with pytest.raises(archprof.UsageError, match=r"notes was .*3x8x8.* and is .*3x9x9"):
+        archprof.train(net, folder, "3x9x9", data="digits", epochs=2, batch=512, resume=True)
 
 
 def test_a_checkpoint_of_another_net_is_said(tmp_path: Path) -> None:

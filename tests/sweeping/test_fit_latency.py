@@ -26,6 +26,13 @@ def test_a_time_and_the_memory_of_the_device_both_count() -> None:
     assert "GiB memory, 1.00 ms latency" in table.title
 
 
+def test_a_device_of_whose_memory_nothing_is_known() -> None:
+    table = archprof.fit("lenet5", over="batch", max_latency="1ms", device="EPYC 7763")
+    assert "memory" not in table.title
+    both = archprof.fit("lenet5", over="batch", max_latency="1ms", max_memory="2.5GiB", device="t4")
+    assert "at most 2.50 GiB memory, 1.00 ms latency" in both.title
+
+
 def test_a_time_needs_a_device_and_is_more_than_none() -> None:
     with pytest.raises(archprof.UsageError, match="none was named"):
         archprof.fit("lenet5", max_latency="5ms")

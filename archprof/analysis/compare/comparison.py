@@ -6,11 +6,11 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from string import ascii_uppercase
 
 from archprof.analysis import elapsed, phrases
-from archprof.analysis.compare import align, findings, pair_findings, predicted_times, side_by_side
+from archprof.analysis.compare import align, change, findings, pair_findings, predicted_times, side_by_side
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.predicted_times import are_alike_predicted, find_predicted_time
 from archprof.analysis.compare.side_by_side import divide
@@ -28,6 +28,7 @@ MAX_MODELS = len(ascii_uppercase)
 COMPARISON_RULES = (
     findings.find_incomplete_models,
     findings.find_input_differences,
+    pair_findings.compare_dominated,
     pair_findings.compare_costs,
     pair_findings.compare_fields,
     pair_findings.where_macs_differ,
@@ -41,17 +42,25 @@ COMPARISON_RULES = (
     findings.find_early_activations,
 )
 
+CHANGE_RULES = (
+    findings.find_incomplete_models,
+    findings.find_input_differences,
+    change.say_change,
+    pair_findings.compare_times,
+    predicted_times.compare_predicted_times,
+)
+
 SUMMARY_MEASURES = (
     METRIC_BY_KEY["params"].column_of_model(2, meaning="parameters, each tensor once"),
     METRIC_BY_KEY["macs"].column_of_model(2),
     METRIC_BY_KEY["flops"].column_of_model(12),
-    METRIC_BY_KEY["act_fp32"].column_of_model(4, family="activation"),
+    METRIC_BY_KEY["act_fp32"].column_of_model(8, family="activation"),
     METRIC_BY_KEY["latency"].column_of_model(3),
     METRIC_BY_KEY["predicted"].column_of_model(3),
     METRIC_BY_KEY["act_fp16"].column_of_model(14, family="activation"),
-    METRIC_BY_KEY["depth"].column_of_model(6),
-    METRIC_BY_KEY["field"].column_of_model(8),
-    METRIC_BY_KEY["top5_error"].column_of_model(10),
+    METRIC_BY_KEY["depth"].column_of_model(16),
+    METRIC_BY_KEY["field"].column_of_model(18),
+    METRIC_BY_KEY["top5_error"].column_of_model(1),
     METRIC_BY_KEY["vanishing"].column_of_model(9),
 )
 """What the summary gives of each model, each with its ratio to the first."""
@@ -60,6 +69,8 @@ SUMMARY_LEGEND = (
     "x is the ratio to A. Depth: weight layers one after another on the longest way. "
     "Field: input pixels along a side that one position sees, before all are mixed.",
 )
+
+CHANGE_LEGEND = "+/- is the change from A to B, as a share of A."
 
 NO_LATENCY_RATIO = "No ratio of latency: not all models were measured on one device by one method."
 
@@ -73,25 +84,38 @@ class Comparison:
         findings: what is worth saying, in sentences, the most important first.
         stages: parts of about the same resolution beside each other; they add up to the totals of each model.
         layers: every row of every model exactly once, beside what it corresponds to.
+        changes: of two versions of one model, what changed; `None` for different nets.
     """
 
     summary: Table
     findings: tuple[Finding, ...]
     stages: Table
     layers: Table
+    changes: Table | None = None
+
+    @property
+    def parts(self) -> Table | None:
+        """What stands below the sentences: what changed, or the stages beside each other, where they are comparable."""
+        return self.changes or (self.stages if self.stages.rows else None)
 
     def to_text(self, width: int | None = None) -> str:
-        """The summary, the findings and the stages, as wide as they need to be or at most `width`."""
-        return f"{self.summary.to_text(width)}\n{self.sentences(width)}\n{self.stages.to_text(width)}"
+        """The summary, the findings and the parts, as wide as they need to be or at most `width`."""
+        parts = f"\n{self.parts.to_text(width)}" if self.parts else ""
+        return f"{self.summary.to_text(width)}\n{self.sentences(width)}{parts}"
 
     def sentences(self, width: int | None = None) -> str:
         """The findings as a list, one per line or wrapped at `width`."""
         return findings.list_sentences(self.findings, width)
 
     def to_markdown(self) -> str:
-        """The summary, the findings as a list, the stages and the layers."""
-        tables = [table.to_markdown() for table in (self.summary, self.stages, self.layers)]
-        return "\n".join([tables[0], self.sentences(), *tables[1:]])
+        """What a pull request's comment says: the findings as a list, the summary, what changed or the stages.
+
+        The layers of different nets follow; those of two versions are what `changes` leaves out.
+        """
+        parts = [self.parts.to_markdown()] if self.parts else []
+        layers = [] if self.changes else [self.layers.to_markdown()]
+        summary = replace(self.summary, title="Totals").to_markdown()
+        return "\n".join([f"### {self.summary.title}\n", self.sentences(), summary, *parts, *layers])
 
     def to_latex(self) -> str:
         """The summary, the findings as a list, the stages and the layers."""
@@ -100,8 +124,9 @@ class Comparison:
         return formats.comparison_latex(self)
 
     def to_json(self) -> str:
-        """One object, schema 1: the three tables as they are on their own, and the findings with what they rest on."""
-        tables = {name: json.loads(getattr(self, name).to_json()) for name in ("summary", "stages", "layers")}
+        """One object, schema 1: the tables as they are on their own, and the findings with what they rest on."""
+        names = ("summary", "stages", "layers", *(("changes",) if self.changes else ()))
+        tables = {name: json.loads(getattr(self, name).to_json()) for name in names}
         said = [asdict(finding) for finding in self.findings]
         return json.dumps({"schema": 1, "findings": said, **tables}, indent=2) + "\n"
 
@@ -117,7 +142,7 @@ class Comparison:
 
 
 def compare(profiles: Sequence[Profile], *, by: str = "auto") -> Comparison:
-    """Set models side by side; every ratio is to the first.
+    """Set models side by side; every ratio is to the first. Two versions of one model are a change from A to B.
 
     Args:
         profiles: two or more.
@@ -135,11 +160,13 @@ def compare_views(views: Sequence[ProfileView], *, by: str = "auto") -> Comparis
     """The comparison of models that were looked at before."""
     named = _name_apart(views)
     names = [view.name for view in named]
-    stages = align.align_stages(named)
-    path = by == "path" or (by == "auto" and align.are_one_family(named))
+    changed = len(views) == 2 and change.are_versions(views[0].profile, views[1].profile)
+    stages = align.align_stages(named) if pair_findings.are_of_one_kind(named) else []
+    path = by == "path" or not stages or (by == "auto" and (changed or align.are_one_family(named)))
     return Comparison(
-        summary=_summary(named),
-        findings=findings.choose_findings(COMPARISON_RULES, named, stages),
+        summary=_summary(named, changed),
+        findings=findings.choose_findings(CHANGE_RULES if changed else COMPARISON_RULES, named, stages),
+        changes=change.tabulate_changes(*named) if changed else None,
         stages=side_by_side.tabulate_stages(names, named, stages),
         layers=side_by_side.tabulate_layers_by_path(names, named)
         if path
@@ -171,16 +198,13 @@ def _sources(views: Sequence[ProfileView]) -> list[str]:
     return list(dict.fromkeys(f"Error of {view.profile.model}: {view.error_source}." for view in competed))
 
 
-def _summary(views: Sequence[ProfileView]) -> Table:
-    """One row for each model; a measure that no model has gets no column."""
+def _summary(views: Sequence[ProfileView], changed: bool = False) -> Table:
+    """One row for each model; a measure that no model has gets no column. A change is signed, and a share."""
     values = {column: [measure_model(METRIC_BY_KEY[column.key], view) for view in views] for column in SUMMARY_MEASURES}
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
-        beside = Column(
-            f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", column.rank + 1, is_ratio=True
-        )
-        columns += [column, beside]
+        columns += [column, _beside(column, changed)]
     timed = elapsed.are_comparable([view.profile for view in views])
     apart = set() if timed else {"latency"}
     apart |= set() if are_alike_predicted([view.profile for view in views]) else {"predicted"}
@@ -188,21 +212,40 @@ def _summary(views: Sequence[ProfileView]) -> Table:
     for i, (letter, view) in enumerate(zip(ascii_uppercase, views, strict=False)):
         cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
-            cells += [own[i], None if column.key in apart else divide(own[i], own[0])]
+            ratio = None if column.key in apart else divide(own[i], own[0])
+            cells += [own[i], None if ratio is None else (ratio - 1 if i else None) if changed else ratio]
         within, _ = elapsed.mark_times({"latency": view.time, "predicted": find_predicted_time(view)})
         rows.append(
             Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )
-    title = f"{views[0].name} against {_joined([view.name for view in views[1:]])}"
-    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views), *_sources(views)))
+    title = f"{views[0].name} {'to' if changed else 'against'} {_joined([view.name for view in views[1:]])}"
+    if any(pair_findings.find_dominating(views, i) is not None for i in range(len(views))):
+        columns.append(Column("dominated", "Dominated by", "text", "a model that is better in all of this", 1))
+        rows = [_mark_dominated(row, views, i) for i, row in enumerate(rows)]
+    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views, changed), *_sources(views)))
 
 
-def _notes(views: Sequence[ProfileView]) -> tuple[str, ...]:
+def _beside(column: Column, changed: bool) -> Column:
+    """What stands behind a measure: its ratio to A, or its change from A to B."""
+    rank = column.rank + 1
+    if changed:
+        meaning = f"{column.meaning}: change from A to B, as a share of A"
+        return Column(f"{column.key}_change", "+/-", "share", meaning, rank, is_ratio=True)
+    return Column(f"{column.key}_ratio", "x", "count", f"{column.meaning}: ratio to A", rank, is_ratio=True)
+
+
+def _mark_dominated(row: Row, views: Sequence[ProfileView], i: int) -> Row:
+    better = pair_findings.find_dominating(views, i)
+    return replace(row, cells=(*row.cells, None if better is None else ascii_uppercase[better]))
+
+
+def _notes(views: Sequence[ProfileView], changed: bool = False) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
     lines = phrases.say_once([notes.collect_notes(view.profile) for view in views])
     timed = [view for view in views if view.time]
     apart = timed and not elapsed.are_comparable([view.profile for view in views])
-    return (*SUMMARY_LEGEND, *lines, *([NO_LATENCY_RATIO] if apart else []))
+    legend = (CHANGE_LEGEND,) if changed else SUMMARY_LEGEND
+    return (*legend, *lines, *([NO_LATENCY_RATIO] if apart else []))
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -96,18 +96,27 @@ def find_incomplete_models(views: Sequence[ProfileView], stages: Sequence[Aligne
 
 
 def find_input_differences(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
-    """What went in is not the same, so a part of every ratio is due to that."""
-    asked = [_asked(view) for view in views]
-    if len(set(asked)) > 1:
-        said = "; ".join(f"{text} for {view.name}" for view, text in zip(views, asked, strict=True))
-        everyone = tuple(range(len(views)))
-        yield WeighedFinding(100, Finding(f"The passes differ, which is part of every ratio: {said}.", everyone))
+    """What went in is not the same, so a part of every ratio is due to that; said once for all that have it."""
+    aspects = [_asked(view) for view in views]
+    differ = [i for i in range(len(aspects[0])) if len({asked[i] for asked in aspects}) > 1]
+    if not differ:
+        return
+    said: dict[str, list[str]] = {}
+    for view, asked in zip(views, aspects, strict=True):
+        said.setdefault(", ".join(asked[i] for i in differ), []).append(view.name)
+    groups = "; ".join(f"{words} for {' and '.join(names)}" for words, names in said.items())
+    kinds = {view.image_positions is None for view in views}
+    apart = " Pixels and tokens are not set beside each other." if len(kinds) > 1 else ""
+    everyone = tuple(range(len(views)))
+    text = f"The passes differ, which is part of every ratio: {groups}.{apart}"
+    yield WeighedFinding(100, Finding(text, everyone))
 
 
-def _asked(view: ProfileView) -> str:
+def _asked(view: ProfileView) -> tuple[str, str, str, str]:
+    """Inputs, batch, dtype and mode, in words."""
     profile = view.profile
-    batch = "" if profile.batch == 1 else f" at batch {profile.batch}"
-    return f"{', '.join(profile.inputs) or 'no input'}{batch} in {profile.dtype_words} ({profile.mode})"
+    inputs = ", ".join(profile.inputs) or "no input"
+    return inputs, f"batch {profile.batch}", profile.dtype_words, f"{profile.mode} pass"
 
 
 def find_concentrated_params(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:

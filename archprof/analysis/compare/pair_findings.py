@@ -21,6 +21,45 @@ NOTABLE_STAGE_SHARE = 0.3
 """The share of a difference from which on one stage is named for it."""
 
 
+def are_of_one_kind(views: Sequence[ProfileView]) -> bool:
+    """All take images, or none does: pixels and tokens are no stages of each other."""
+    return len({view.image_positions is None for view in views}) == 1
+
+
+def find_dominating(views: Sequence[ProfileView], i: int) -> int | None:
+    """A model that spends, holds and errs no more than this one, and less of something; `None` where there is none."""
+    mine = _read_stakes(views[i])
+    if mine is None:
+        return None
+    for j, other in enumerate(views):
+        theirs = _read_stakes(other)
+        if theirs and theirs != mine and all(b <= a for a, b in zip(mine, theirs, strict=True)):
+            return j
+    return None
+
+
+def _read_stakes(view: ProfileView) -> tuple[float, ...] | None:
+    """MACs, parameters and error, of one published net whose counts are exact."""
+    error = view.top5_error
+    if error is None or view.is_competition_entry or not _exact("macs", view) or not _exact("params", view):
+        return None
+    return view.total.macs, view.total.params, error
+
+
+def compare_dominated(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
+    """Who is better in everything than whom."""
+    for i, view in enumerate(views):
+        j = find_dominating(views, i)
+        if j is None:
+            continue
+        better = views[j]
+        macs, params = (f"{phrases.say_times(getattr(view.total, key) / getattr(better.total, key))} fewer {word}"
+                        for key, word in (("macs", "MACs"), ("params", "parameters")))  # fmt: skip
+        points = f"{(view.top5_error or 0) - (better.top5_error or 0):.2f} points less top-5 error"
+        text = f"{better.name} beats {view.name} in everything: {macs}, {params}, {points}."
+        yield WeighedFinding(92, Finding(text, (j, i), ("macs", "params", "top5_error")))
+
+
 def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """MACs and parameters: the first thing that anybody asks."""
     for models, a, b in _pairs_with_first(views):
@@ -89,6 +128,8 @@ class _Gap(NamedTuple):
 
 def where_macs_differ(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """The stage that adds most to the difference in MACs."""
+    if not stages:
+        return
     for models, a, b in _pairs_with_first(views):
         large, small, _ = _larger(a, b, "macs")
         more = large.total.macs - small.total.macs
@@ -122,6 +163,8 @@ def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
 
 def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who sees more, or who sees as much with fewer parameters."""
+    if not are_of_one_kind(views):
+        return
     for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "params")
         if a.field is None or b.field is None or not _exact("field", a, b):
@@ -161,6 +204,8 @@ def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
 
 def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who is deeper; it weighs more where that costs less."""
+    if not are_of_one_kind(views):
+        return
     for models, a, b in _pairs_with_first(views):
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue

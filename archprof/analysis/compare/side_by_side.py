@@ -12,6 +12,7 @@ from typing import NamedTuple
 from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
+from archprof.analysis.compare.changed_rows import outline_changes
 from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
@@ -21,6 +22,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
 from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.columns import build_outside_lines
+from archprof.analysis.tables.line_folding import COUNTED_SUMS
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.overlays import Outside
@@ -38,7 +40,7 @@ class RatioMeasure(NamedTuple):
     ratio_rank: int
 
 
-ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["params"], 30, 70), RatioMeasure(METRIC_BY_KEY["macs"], 0, 15))
+ALIGNED_MEASURES = (RatioMeasure(METRIC_BY_KEY["macs"], 0, 15), RatioMeasure(METRIC_BY_KEY["params"], 30, 70))
 LATENCY_MEASURE = RatioMeasure(METRIC_BY_KEY["latency"], 0, 14)
 """Shown where one method measured all models on one device."""
 PREDICTED_MEASURE = RatioMeasure(METRIC_BY_KEY["predicted"], 0, 14)
@@ -221,11 +223,13 @@ def _table(
     measures = (*ALIGNED_MEASURES, *_list_time_measures(views))
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
+    rows = tuple(_row(line, columns, measures) for line in lines)
     return Table(
         title=f"{title}: {legend}",
         columns=columns,
-        rows=tuple(_row(line, columns, measures) for line in lines),
+        rows=rows,
         total=_row(_total(views, lines), columns, measures),
+        outline=outline_changes(rows, [_is_changed(line) for line in lines]),
         notes=_legend(lines),
     )
 
@@ -238,16 +242,19 @@ def _list_time_measures(views: Sequence[ProfileView]) -> list[RatioMeasure]:
 
 
 def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence[RatioMeasure]) -> tuple[Column, ...]:
-    columns = [
-        Column("part", header, "path", "+ is not in the first model, - is missing in another", 0),
-        Column(
-            "holds", " | ".join(letters), "path", "what each model has there, once where all have the same", HOLDS_RANK
-        ),
-    ]
+    columns = [Column("part", header, "path", "+ is not in the first model, - is missing in another", 0)]
     for metric, rank, ratio_rank in measures:
         key, word = metric.key, metric.short_word
         columns += [
-            Column(f"{key}_{letter.lower()}", f"{letter} {word}", metric.unit, f"{word} of {name}", rank + i, key)
+            Column(
+                f"{key}_{letter.lower()}",
+                f"{letter} {word}",
+                metric.unit,
+                f"{word} of {name}",
+                rank + i,
+                key,
+                is_sum=True,
+            )
             for i, (letter, name) in enumerate(zip(letters, names, strict=True))
         ]
         columns += [
@@ -261,15 +268,17 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             )
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
-    return tuple(columns)
+    meaning = "what each model has there, once where all have the same"
+    return (*columns, Column("holds", " | ".join(letters), "path", meaning, HOLDS_RANK))
 
 
 def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure]) -> Row:
-    cells: list[Value] = [line.name, _joined(line.holds)]
+    cells: list[Value] = [line.name]
     for measure in measures:
         values = [_value(counts, measure.metric.key) for counts in line.counts]
         told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
         cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
+    cells.append(_joined(line.holds))
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     named = zip(letters, line.counts, strict=True)
@@ -325,3 +334,12 @@ def _legend(lines: Sequence[SideBySideRow]) -> tuple[str, ...]:
     meanings = {"-": "- is in A and missing in another model", "+": "+ is not in A"}
     used = [meaning for mark, meaning in meanings.items() if any(line.mark == mark for line in lines)]
     return (f"{'; '.join(used)}.",) if used else ()
+
+
+def _is_changed(line: SideBySideRow) -> bool:
+    """The models do not hold the same there, or it does not cost the same."""
+    return len(set(line.holds)) > 1 or len({counts and _list_costs(counts) for counts in line.counts}) > 1
+
+
+def _list_costs(counts: Counts) -> tuple[int, ...]:
+    return tuple(getattr(counts, key) for key in COUNTED_SUMS)

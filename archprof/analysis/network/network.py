@@ -16,6 +16,7 @@ from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_li
 from archprof.analysis.network.naming import join_names
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
+from archprof.analysis.tables import notes
 from archprof.analysis.tables.call_tree import OWN_LABEL, ROOT_LABEL
 from archprof.analysis.view import ProfileView
 from archprof.errors import UsageError
@@ -54,7 +55,7 @@ def build_network(
     depth: int | None = None,
     times: CallTimes | None = None,
     most: int = MAX_COLUMNS,
-    inner: int = INNER_COLUMNS // 2,
+    inner: int = INNER_COLUMNS,
 ) -> Network:
     """The network of a profile.
 
@@ -102,7 +103,8 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
     if found is None:
         return None
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
-    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True)
+    outside = sum(row.seconds.p50 for row in found.rest)
+    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True, outside=outside)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -121,7 +123,8 @@ class _Builder:
     def build_whole(self, most: int, depth: int | None, inner: int) -> Network:
         columns = choose_columns(self.whole.parts or [self.whole], self.whole, most, depth)
         made = self._build(self.view.name, columns)
-        return self._open_blocks(made, columns, inner)
+        said = (*notes.describe_pass(self.profile), notes.CONVENTION_NOTE, *notes.list_reservations(self.profile))
+        return replace(self._open_blocks(made, columns, inner), notes=said)
 
     def _build(self, title: str, columns: Sequence[PieceColumn], is_inner: bool = False) -> Network:
         ops = map_ops(columns)

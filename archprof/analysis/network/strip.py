@@ -167,6 +167,7 @@ class Network:
         edges: what flows between them.
         lanes: MACs and parameters, and time where there is one.
         live: the memory.
+        notes: what the reader must know to trust the numbers; none of a block that is opened.
     """
 
     title: str
@@ -174,6 +175,7 @@ class Network:
     edges: tuple[Edge, ...]
     lanes: tuple[Lane, ...]
     live: LiveLane
+    notes: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """The strip in words."""

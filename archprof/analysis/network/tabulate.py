@@ -17,13 +17,14 @@ BLOCK_COLUMNS = (
     Column("live", "Live", "bytes", "most bytes live while they run forward", 1),
 )
 TIME_COLUMN = Column("latency", "Time", "seconds", "of all of them", 0)
+PREDICTED_COLUMN = Column("predicted", "Predicted", "seconds", "of all of them, told by no clock", 0)
 
 
 def tabulate_network(network: Network) -> Table:
     """A row for each block; the rows add up to the whole."""
     lanes: dict[str, Lane] = {lane.key: lane for lane in network.lanes}
     macs, params, time = lanes["macs"], lanes["params"], lanes.get("latency")
-    columns = (*BLOCK_COLUMNS, TIME_COLUMN) if time else BLOCK_COLUMNS
+    columns = (*BLOCK_COLUMNS, PREDICTED_COLUMN if time.is_predicted else TIME_COLUMN) if time else BLOCK_COLUMNS
 
     def cells(at: int, block: Block) -> Row:
         counted = [part for lane in (macs, params) for part in (lane.values[at], lane.share(at))]
@@ -33,5 +34,8 @@ def tabulate_network(network: Network) -> Table:
 
     rows = tuple(cells(at, block) for at, block in enumerate(network.blocks))
     sums = [part for lane in (macs, params) for part in (lane.total, 1.0 if lane.total else None)]
-    total = Row((None, None, None, None, *sums, network.live.peak, *((time.total,) if time else ())), name="Total")
-    return Table(f"{network.title} along its length", columns, rows, total)
+    cells_below = (None, None, None, None, *sums, network.live.peak, *((time.total,) if time else ()))
+    total = Row(cells_below, name="Total", bounds=frozenset(lane.key for lane in network.lanes if lane.is_bound))
+    timed = (f"{time.title}: {time.words}.",) if time else ()
+    said = (*timed, f"Live bytes: {network.live.words}.", *network.notes)
+    return Table(f"{network.title} along its length", columns, rows, total, said)

@@ -29,6 +29,12 @@ MEASURED_LINES = (
     "time of its own work, and rows in parentheses what belongs to no layer.",
 )
 
+DEVICE_WORDS = {
+    "meta": "counted on stand-ins that have shapes and no values (torch's device meta)",
+    "cpu": "counted on tensors with values on the CPU, for the pass needed them",
+}
+"""On what a pass ran that was counted."""
+
 CONVENTION_LINES = (
     notes.CONVENTION_NOTE,
     notes.OWN_WORK_NOTE,
@@ -37,12 +43,16 @@ CONVENTION_LINES = (
 )
 
 
-def build_appendix(profiles: Sequence[Profile], command: str) -> tuple[Section, ...]:
-    """Sections in reading order: a title, and lines, or the text of a command; none is empty."""
+def build_appendix(profiles: Sequence[Profile], command: str, sources: Sequence[str] = ()) -> tuple[Section, ...]:
+    """Sections in reading order: a title, and lines, or the text of a command; none is empty.
+
+    `sources`: what is known of the files that the models came from.
+    """
     sections: list[Section] = [
         ("Method", (*METHOD_LINES, *(MEASURED_LINES if any(profile.measurement for profile in profiles) else ()))),
         ("Conventions", CONVENTION_LINES),
-        ("Environment", say_once([[*_ran(one.ran), f"device {one.ran.device}"] for one in profiles])),
+        ("Source", tuple(sources)),
+        ("Environment", say_once([[*_ran(one.ran), DEVICE_WORDS.get(one.ran.device, "")] for one in profiles])),
         ("Measured with", say_once([_ran(one.measurement.ran) if one.measurement else [] for one in profiles])),
         ("Not counted", say_once([_unknown(profile) for profile in profiles]) or ("Every op that ran has a rule.",)),
         ("Notes", say_once([[*notes.describe_pass(one), *notes.list_reservations(one)] for one in profiles])),

@@ -13,23 +13,23 @@ from archprof.analysis.report.view import PageView
 
 FRONT_NAME = "Pareto front"
 
-SCATTERED_COSTS = ("macs", "params", "act_fp32")
+SCATTERED_COSTS = ("macs", "params")
 
 ERROR_LABEL = "published ImageNet top-5 error"
 
 
 def build_joint_charts(views: Sequence[PageView], comparison: Comparison) -> tuple[ChartData, ...]:
-    """Every picture that has something to set side by side. Keys: "error_macs", "error_params", "error_act_fp32",
+    """Every picture that has something to set side by side. Keys: "error_macs", "error_params",
     "params_macs", "stage_params", "stage_macs", "field", "windows".
 
-    The first four set one cost against another measure as Canziani, Paszke and Culurciello, "An Analysis of Deep Neural
+    The first set one cost against another measure as Canziani, Paszke and Culurciello, "An Analysis of Deep Neural
     Network Models for Practical Applications" (2016), do; their last set of points is the front: the models that no
     other beats in one of the two without losing in the other.
     """
     names = tuple(row.name or "" for row in comparison.summary.rows)
     fields = [charts.chart_fields(view) for view in views]
     chains = [charts.chart_windows(view) for view in views]
-    drawn = [*build_scatters(views, names), *build_stage_stacks(comparison, names)]
+    drawn = [] if comparison.changes else [*build_scatters(views, names), *build_stage_stacks(comparison, names)]
     if any(any(series.points) for series in fields):
         drawn.append(_join_charts(fields, names))
     if all(any(series.points) for series in chains):
@@ -38,13 +38,12 @@ def build_joint_charts(views: Sequence[PageView], comparison: Comparison) -> tup
 
 
 def build_scatters(views: Sequence[PageView], names: tuple[str, ...]) -> list[ChartData]:
-    """Costs against the error where at least two models have a published one, and parameters against MACs."""
+    """Costs against the error where at least two models have a published one; else parameters against MACs."""
     errors = [view.top5_error for view in views]
-    drawn = []
     if sum(error is not None for error in errors) > 1:
-        drawn += [_scatter(f"error_{key}", views, names, key, errors) for key in SCATTERED_COSTS]
+        return [_scatter(f"error_{key}", views, names, key, errors) for key in SCATTERED_COSTS]
     params = [view.total.params for view in views]
-    return [*drawn, _scatter("params_macs", views, names, "macs", params, "params")]
+    return [_scatter("params_macs", views, names, "macs", params, "params")]
 
 
 def _scatter(

@@ -55,8 +55,8 @@ class ModelPage:
     tiles: tuple[Tile, ...]
     details: tuple[str, ...]
     findings: tuple[Finding, ...]
-    network: Network
     savings: tuple[Saving, ...]
+    network: Network
     nodes: tuple[TreemapNode, ...]
     table: Table
     charts: tuple[ChartData, ...]
@@ -68,7 +68,7 @@ class Report:
 
     Attributes:
         title: its first line.
-        subtitle: what was asked: inputs, dtype, batch and mode.
+        subtitle: what was asked: inputs, dtype, batch and mode; the date, where one is known.
         badge: where the numbers are from.
         models: a part for each.
         comparison: of all of them; `None` for one.
@@ -94,6 +94,8 @@ def build_report(
     title: str | None = None,
     device: str | None = None,
     tried: Sequence[TriedRewrite] = (),
+    date: str = "",
+    sources: Sequence[str] = (),
 ) -> Report:
     """Everything a design review asks of the models.
 
@@ -102,6 +104,7 @@ def build_report(
         command: what makes this page again, for its end.
         title: left out: the names of the models.
         tried: of one model, the rewrites that were tried out on it.
+        date, sources: when and of which files the page is, as `archprof.sources.provenance` tells.
         device: whether the models fit on it, how long they should take on it, and under whose roof measured layers are
             shown; left out: the one they were measured on.
 
@@ -119,16 +122,17 @@ def build_report(
     if device is not None:
         profiles = [profile if profile.measurement else predict_on(profile, device) for profile in profiles]
     views = [PageView(profile, known) for profile in profiles]
-    pages = tuple(_page(view, INNER_COLUMNS // (len(views) + 1), tried if len(views) == 1 else ()) for view in views)
+    inner = INNER_COLUMNS // (len(views) + (len(views) > 1))
+    pages = tuple(_page(view, inner, tried if len(views) == 1 else ()) for view in views)
     compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
-        subtitle=_asked(profiles),
+        subtitle=(*_asked(profiles), *([date] if date else [])),
         badge=find_badge(profiles),
         models=pages,
         comparison=compared,
         charts=joint_charts.build_joint_charts(views, compared) if compared else (),
-        appendix=appendix.build_appendix(profiles, command),
+        appendix=appendix.build_appendix(profiles, command, sources),
         probe_charts=build_probe_charts(views, [view.name for view in views]),
     )
 
@@ -147,8 +151,8 @@ def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPag
         tiles=tiles.build_tiles(view),
         details=tiles.build_details(view),
         findings=model_findings.choose_model_findings(view),
-        network=build_network(view, inner=inner),
         savings=savings.rank_savings(view, tried),
+        network=build_network(view, inner=inner),
         nodes=treemap.build_treemap(view),
         table=view.table,
         charts=charts.build_charts(view),

@@ -16,7 +16,7 @@ from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
 
-LABELS = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
+NAMES_OF_TILES = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
     "top5_error": "Top-5 error"}  # fmt: skip
 """What stands above numbers that are no metric."""
 
@@ -46,7 +46,7 @@ class Tile(NamedTuple):
     @property
     def label(self) -> str:
         """What stands above the number."""
-        return LABELS.get(self.key) or METRIC_BY_KEY[self.key].title
+        return NAMES_OF_TILES.get(self.key) or METRIC_BY_KEY[self.key].title
 
 
 def build_tiles(view: PageView) -> tuple[Tile, ...]:

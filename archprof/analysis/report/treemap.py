@@ -34,7 +34,7 @@ class TreemapNode(NamedTuple):
             boxes too small to show hold together.
         parent: its id; "" for the first.
         kind: the class; "" for "other".
-        family: the kind of work that its own ops do.
+        family: the kind of work that its own ops do; of one with parts, that of the part with most.
         depth: 0 for the first.
         name: what its row in the table of layers is called; the model's name for the first.
         own, total: by the keys of `AREA_METRICS`; for a measured model by those of `ALL_AREA_METRICS`.
@@ -92,8 +92,10 @@ def _boxes(view: ProfileView) -> list[_Box]:
             owns.append(_Box(OWN_LABEL, box.kind, box.depth + 1, box.total, is_module=False, family=box.family))
             box.parts.append(owns[-1])
     for path in sorted(parents, key=lambda path: -by_path[path].depth):
-        above = by_path[parents[path]]
-        above.total = _sum(above.total, by_path[path].total)
+        above, box = by_path[parents[path]], by_path[path]
+        above.total = _sum(above.total, box.total)
+        if box.parts:
+            box.family = max(box.parts, key=lambda part: part.total[1:3]).family  # by MACs, then FLOPs
     return [*by_path.values(), *owns, *_rest(profile, by_path[""])]
 
 

@@ -8,7 +8,12 @@ from archprof.analysis.report.parts import OuterPart, find_equal_blocks, find_ou
 from archprof.analysis.table import Table
 from archprof.analysis.tables import layers
 from archprof.analysis.tables.call_tree import OWN_LABEL
-from archprof.analysis.tables.columns import COLUMN_BY_KEY, list_measured_columns, show_activations
+from archprof.analysis.tables.columns import (
+    COLUMN_BY_KEY,
+    list_measured_columns,
+    list_predicted_columns,
+    show_activations,
+)
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
@@ -32,7 +37,7 @@ class PageView(ProfileView):
 
     @cached_property
     def table(self) -> Table:
-        more = list_measured_columns(self.profile)
+        more = [*list_measured_columns(self.profile), *list_predicted_columns(self.profile)]
         hidden = {"act_fp16"} | ({"share_macs"} if more else set())
         if self.profile.mode != "train":
             hidden |= {key for key in TABLE_KEYS if COLUMN_BY_KEY[key].trained}

@@ -114,7 +114,7 @@ def _shorten(source: str) -> str:
 
 def tabulate_figures(device: Device) -> Table:
     """Every figure of one device, with its standing and its source."""
-    sources = list(dict.fromkeys(figure.source for figure in device.figures.values() if figure.source != "derived"))
+    sources = list(dict.fromkeys(map(_say_source, device.figures.values())))
     rows = tuple(_figure_row(device, name, sources) for name in _order(device.figures))
     notes = tuple(f"[{number}] {source}" for number, source in enumerate(sources, 1))
     return Table(device.name, FIGURE_COLUMNS, rows, notes=(MEANINGS, *notes))
@@ -127,8 +127,13 @@ def _order(figures: Iterable[str]) -> list[str]:
 
 def _figure_row(device: Device, name: str, sources: Sequence[str]) -> Row:
     figure = device.figures[name]
-    where = figure.note if figure.source == "derived" else f"[{sources.index(figure.source) + 1}]"
+    where = f"[{sources.index(_say_source(figure)) + 1}]"
     return Row((name, show_figure(name, figure.value), judge_figure(device, name), where))
+
+
+def _say_source(figure: Figure) -> str:
+    """Where a figure was read, or from what it was worked out."""
+    return figure.note or "worked out" if figure.source == "derived" else figure.source
 
 
 def show_figure(name: str, value: float) -> str:
@@ -140,5 +145,7 @@ def show_figure(name: str, value: float) -> str:
         return f"{value / factor:,.4g} {symbol}" if value / factor < 1000 else f"{value / factor:,.0f} {symbol}"
     if name in PLAIN_COUNTS or not (name in FIGURE_UNITS or name.startswith(RATES)):
         return f"{value:,.0f}"
+    if name == "int8_dense":
+        return f"{value / 1e12:,.2f} TOP/s"
     scale = choose_unit_scale([value], FIGURE_UNITS.get(name, "flop_per_second"))
     return f"{scale.format(value)} {scale.symbol}"

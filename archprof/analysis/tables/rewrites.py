@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from archprof.analysis.table import Column, Row, Table
+from archprof.analysis.table import Column, Row, Table, Value
+from archprof.analysis.tables.fold import MAX_SHOWN_ROWS
 
 COLUMNS = (
     Column("rewrite", "Rewrite", "text", "which rewrite", 0),
@@ -19,5 +21,22 @@ def tabulate_rewrites(
 ) -> Table:
     """One row per change or refusal (rewrite, path, what or why), changes first."""
     rows = [(*change, "yes") for change in applied] + [(*refusal, "no") for refusal in refused]
-    cells = [(name, path or None, what, done) for name, path, what, done in rows]
-    return Table(f"Rewrites of {model}", COLUMNS, tuple(Row(row) for row in cells))
+    cells = [Row((name, path or None, what, done)) for name, path, what, done in rows]
+    return Table(f"Rewrites of {model}", COLUMNS, tuple(cells), folded=tuple(_fold(cells)))
+
+
+def _fold(rows: list[Row]) -> list[Row]:
+    """The same done at many layers in one row; none where there are few rows."""
+    if len(rows) <= MAX_SHOWN_ROWS:
+        return []
+    groups: dict[tuple[Value, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.cells[0], *row.cells[2:]), []).append(row)
+    return [
+        replace(own[0], cells=(own[0].cells[0], _name_layers([str(row.cells[1]) for row in own]), *own[0].cells[2:]))
+        for own in groups.values()
+    ]
+
+
+def _name_layers(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"

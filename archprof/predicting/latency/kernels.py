@@ -101,7 +101,7 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
     else:
         arithmetic = 0.0 * memory
     power = constants["overlap"]
-    both = (arithmetic**power + memory**power) ** (1 / power)
+    both = most(arithmetic, memory) if work.thin else (arithmetic**power + memory**power) ** (1 / power)
     roofline = most(2.0 * work.macs / rates.peak(precision), (work.read + work.written) / rates.bandwidth)
     return KernelTime(arithmetic, memory, both + constants["start"], roofline)
 
@@ -217,7 +217,7 @@ def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
     if "bandwidth" not in rates.measured:
         bandwidth *= constants["bandwidth"] * constants.get(f"bandwidth_{rates.generation}", 1.0)
     hit = 1.0 / (1.0 + nbytes / (constants["cache_share"] * rates.l2))
-    slow = constants[f"bytes_{work.kind}"]
+    slow = 1.0 if work.thin else constants[f"bytes_{work.kind}"]
     if work.permuted:
         slow *= constants["permuted"]
     if work.kind in DEPTHWISE and setting.channels_last:

@@ -16,7 +16,7 @@ from archprof.predicting.latency.kernels import Setting, time_kernel
 from archprof.predicting.latency.launches import classify_launch, join_host, list_launch_seconds
 from archprof.predicting.latency.rates import Rates, find_rates
 from archprof.predicting.latency.refine import find_correction
-from archprof.predicting.latency.spread import Doubt, spread_row, spread_whole
+from archprof.predicting.latency.spread import Doubt, find_half_width, spread_row, spread_whole
 from archprof.predicting.latency.works import Work, list_works
 
 TORCH_TF32 = (False, True)
@@ -117,7 +117,8 @@ def _put_together(
     waiting = whole - kernel
     shares = {key: row.gap / gaps if gaps else row.host / host if host else 0.0 for key, row in rows.items()}
     doubt = Doubt(rates, profile.mode, profile.product_dtype, waiting / whole if whole else 0.0, compiled)
-    made = [_make_row(key, row, waiting * shares[key], doubt) for key, row in rows.items()]
+    half = find_half_width(doubt, load_constants()["spread"])
+    made = [_make_row(key, row, waiting * shares[key], half, rates) for key, row in rows.items()]
     return LatencyPrediction(
         device=rates.name,
         standing=rates.standing,
@@ -129,7 +130,7 @@ def _put_together(
         compiled=compiled,
         channels_last=setting.channels_last,
         tf32=setting.tf32,
-        whole=spread_whole(whole, least, doubt),
+        whole=spread_whole(whole, least, half, rates),
         layers=tuple(row for row in made if isinstance(row.key, int)),
         rest=tuple(row for row in made if not isinstance(row.key, int)),
         kernel_seconds=kernel,
@@ -199,10 +200,10 @@ def _time_op(
     return _OpTime(arithmetic, memory, start, least, 0.0 if fusion and fusion.joins else host), works[0].kind
 
 
-def _make_row(key: RowKey, row: _Sums, waiting: float, doubt: Doubt) -> PredictedRow:
+def _make_row(key: RowKey, row: _Sums, waiting: float, half: float, rates: Rates) -> PredictedRow:
     seconds = row.kernel + waiting
     kind = max(row.kinds, key=row.kinds.__getitem__)
-    spread = spread_row(seconds, row.least, kind, waiting / seconds if seconds else 0.0, doubt)
+    spread = spread_row(seconds, row.least, kind, waiting / seconds if seconds else 0.0, half, rates)
     return PredictedRow(key, spread, row.arithmetic, row.memory, row.start + waiting, row.kernel)
 
 

@@ -53,17 +53,20 @@ def _find_distance(rates: Rates, spread: Mapping[str, Any]) -> float:
     return max(0.0, math.log2(low / intensity), math.log2(intensity / high))
 
 
-def spread_whole(seconds: float, least: float, doubt: Doubt) -> Seconds:
+def spread_whole(seconds: float, least: float, half: float, rates: Rates) -> Seconds:
     """The interval of a whole pass; `least` is its roofline, at which that of a "bound" starts."""
-    return _spread(seconds, least, find_half_width(doubt, load_constants()["spread"]), doubt.rates)
+    return _spread(seconds, least, half, rates)
 
 
-def spread_row(seconds: float, least: float, kind: str, waiting: float, doubt: Doubt) -> Seconds:
-    """The interval of one row: that of single kernels of its class, `kind`, beside that of the whole."""
+def spread_row(seconds: float, least: float, kind: str, waiting: float, half: float, rates: Rates) -> Seconds:
+    """The interval of one row: that of single kernels of its class, `kind`; no narrower than that of the whole, `half`.
+
+    `waiting`: the share of its time in which the device waits for the host.
+    """
     spread = load_constants()["spread"]
     kernel = spread["rows"].get(kind, spread["rows"]["other"])
-    half = math.hypot(kernel * (1.0 - waiting), spread["host"] * waiting)
-    return _spread(seconds, least, max(half, find_half_width(doubt, spread)), doubt.rates)
+    own = math.hypot(kernel * (1.0 - waiting), spread["host"] * waiting)
+    return _spread(seconds, least, max(own, half), rates)
 
 
 def _spread(seconds: float, least: float, half: float, rates: Rates) -> Seconds:

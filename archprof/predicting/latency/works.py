@@ -7,6 +7,7 @@ that its implicit GEMM makes, its backward two.
 from __future__ import annotations
 
 import re
+from functools import cache
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -18,6 +19,9 @@ Kind = Literal[
 ]  # fmt: skip
 """A class of kernels that share their efficiencies. "dgrad" and "wgrad" are the backward of a dense convolution, by its
 input and by its weight; "optimizer" goes over lists of tensors; a "view" runs none, and costs the host alone."""
+
+
+THIN_ROWS = 64
 
 
 class Work(NamedTuple):
@@ -50,6 +54,11 @@ class Work(NamedTuple):
     row: int = 0
 
     @property
+    def thin(self) -> bool:
+        """A matrix product of few rows, as for one token: its weights stream past once, and nothing else counts."""
+        return self.kind == "matmul" and self.sizes[1] <= THIN_ROWS
+
+    @property
     def aligned(self) -> bool:
         """Whether its channels suit tensor cores: multiples of 8, or an image's three; in a group, a power of two."""
         _, _, n, k = self.sizes
@@ -79,9 +88,9 @@ def list_works(signature: Signature) -> tuple[Work, ...]:
     name = drop_overload(signature.name).rpartition(".")[2]
     if "attention" in name:
         return (_describe_attention(signature),)
-    if name == "convolution_backward":
+    if name == "convolution_backward" and len(signature.inputs) >= 3:
         return _list_convolution_backward(signature)
-    if signature.window is not None and signature.macs:
+    if signature.window is not None and signature.macs and len(signature.inputs) >= 2 and signature.outputs:
         return (_describe_convolution(signature),)
     if signature.macs:
         return (_describe_product(signature, name),)
@@ -97,7 +106,7 @@ def _dtype_of(signature: Signature) -> str:
 
 def _describe_mover(signature: Signature, name: str) -> Work:
     """What is no product: bytes are what it takes."""
-    kind: Kind = next((kind for pattern, kind in KINDS_BY_NAME if re.search(pattern, name)), "pointwise")
+    kind = _find_kind(name)
     written, tensors = signature.bytes_written, 1
     if kind == "optimizer":
         tensors = max(len(signature.inputs), len(signature.outputs), 1)
@@ -108,6 +117,12 @@ def _describe_mover(signature: Signature, name: str) -> Work:
         kind, _dtype_of(signature), 0, signature.flops or 0, read, written, tensors=tensors, permuted=permuted,
         area=prod(signature.window.kernel) if signature.window else 1, row=_find_row(signature, name),
     )  # fmt: skip
+
+
+@cache
+def _find_kind(name: str) -> Kind:
+    """The class of an op that is no product."""
+    return next((kind for pattern, kind in KINDS_BY_NAME if re.search(pattern, name)), "pointwise")
 
 
 def _count_readings(signature: Signature, name: str) -> int:
@@ -230,7 +245,8 @@ def _describe_attention(signature: Signature) -> Work:
     if query is None:
         return _describe_mover(signature, "attention")
     key = signature.inputs[1] if len(signature.inputs) > 1 else query
-    sizes = (prod(query.shape[:-2]), query.shape[-2], key.shape[-2] if len(key.shape) > 1 else 1, query.shape[-1])
+    keys = key.shape[-2] if len(key.shape) > 1 else 1
+    sizes = (prod(query.shape[:-2]), max(query.shape[-2], 1), max(keys, 1), max(query.shape[-1], 1))
     return Work(
         "attention", query.dtype, signature.macs or 0, signature.flops or 0, signature.bytes_read,
         signature.bytes_written, sizes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -80,14 +80,27 @@ def _iterate(
         seed += 1
 
 
+def draw_labels(batches: Sequence[Batch], batch: int, classes: int, seed: int) -> list[Batch]:
+    """The same inputs, each with a class that is drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    return [each._replace(labels=torch.randint(classes, (batch,), generator=generator)) for each in batches]
+
+
+def count_classes(profile: Profile) -> int | None:
+    """Scores that a model returns for each sample; `None` where it returns something else."""
+    outputs = profile.calls[0].outputs if profile.calls else ()
+    if not outputs or not is_floating_dtype(outputs[0].dtype) or len(outputs[0].shape) != 2:
+        return None
+    samples, classes = outputs[0].shape
+    return classes if samples == profile.batch and classes > 1 else None
+
+
 def check_classes(data: DividedData | LoaderData | None, profile: Profile) -> None:
     """Raise `UsageError` where a model has fewer outputs than there are classes."""
-    outputs = profile.calls[0].outputs if profile.calls else ()
-    if not isinstance(data, DividedData) or not outputs or len(outputs[0].shape) != 2:
-        return
-    if outputs[0].shape[1] < data.classes:
+    classes = count_classes(profile)
+    if isinstance(data, DividedData) and classes is not None and classes < data.classes:
         raise UsageError(
-            f"{data.name} has {data.classes} classes, and {profile.model} tells {outputs[0].shape[1]} apart.",
+            f"{data.name} has {data.classes} classes, and {profile.model} tells {classes} apart.",
             "At least as many outputs as classes.",
             f"Try: '{profile.model.partition('(')[0]}(num_classes={data.classes})'",
         )

@@ -86,7 +86,8 @@ class _RunningScore:
         self.loss = self.loss + loss.detach().double() * count
         if batch.labels is not None and kind == "cross entropy":
             self.classified += count
-            self.right = self.right + (find_scores(output, batch.labels).argmax(1) == batch.labels).sum()
+            best = find_scores(output, batch.labels).argmax(1)
+            self.right = self.right + torch.eq(best, batch.labels).sum()
         return loss
 
     def read(self) -> Score:

@@ -36,13 +36,15 @@ MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def render_page(report: Report, *, plotly: PlotlyEmbedding = "none") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none") -> str:
     """The whole file.
 
     Args:
         plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
-            pictures are there in each case, and stay where plotly cannot run.
+            pictures are there in each case, and stay where plotly cannot run. `True` is "gzip".
     """
+    if isinstance(plotly, bool):
+        plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = "".join(_squeeze(_file(name)) for name in names)
     style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
@@ -148,7 +150,7 @@ class _RowAnchors:
                     rows.setdefault(name, f"m{i}-{n}")
             self.models.append(rows)
         self.stages: dict[str, str] = {}
-        if report.comparison:
+        if report.comparison and report.comparison.parts is report.comparison.stages:
             for n, row in enumerate(report.comparison.stages.rows):
                 for name in row.stages:
                     self.stages.setdefault(name, f"stages-{n}")
@@ -289,7 +291,7 @@ def _joint_section(report: Report) -> str:
         tag("h2", "Side by side"),
         render_html_table(tables.summary, "summary"),
         _gallery(report.charts, "fig"),
-        render_html_table(tables.stages, "stages"),
+        render_html_table(tables.parts, "changes" if tables.changes else "stages") if tables.parts else "",
         render_html_table(tables.layers, "layers"),
     ]
     return tag("section", "".join(parts), id="together")

@@ -7,7 +7,8 @@ from archprof.analysis.report.memory_areas import MemoryAreas, build_memory_area
 from archprof.facts.records import Profile
 from archprof.render.page import axes, svg
 from archprof.render.page.axes import PlotAxis
-from archprof.render.page.markup import coord, cut_text, escape_text, tag
+from archprof.render.page.markup import coord, escape_text, tag
+from archprof.render.page.text_width import fit_text
 
 TITLE = "Live bytes over the ops, by what they are for"
 FLAG_HEIGHT = 16.0
@@ -58,7 +59,7 @@ def _draw_flag(areas: MemoryAreas, x: PlotAxis) -> str:
     at = x.pixel_of(areas.places[areas.peak])
     left = at > (x.start + x.end) / 2
     room = at - x.start if left else x.end - at
-    words = cut_text(_name_peak(areas), int(room / svg.CHART_CHARACTER_WIDTH))
+    words = fit_text(_name_peak(areas), room - 4, svg.LABEL_SIZE)
     line = tag(
         "path", d=f"M{coord(at)} {coord(svg.CHART_HEIGHT - svg.BOTTOM_MARGIN)}V{coord(svg.TOP_MARGIN)}", class_="axis"
     )

@@ -9,9 +9,7 @@
   document.body.append(tip);
   function take(root) {
     for (const title of all(".pic svg title", root)) {
-      const owner = title.parentNode;
-      said.set(owner, title.textContent);
-      if (owner.tagName === "a") owner.setAttribute("aria-label", title.textContent.replaceAll("\n", ", "));
+      said.set(title.parentNode, title.textContent);
       title.remove();
     }
   }
@@ -45,7 +43,7 @@
   }
 
   async function fill() {
-    const held = document.getElementById("insides");
+    const held = window.DecompressionStream && document.getElementById("insides");
     if (held) {
       const box = document.createElement("template");
       box.innerHTML = await unpack(held);
@@ -54,7 +52,10 @@
     }
     for (const strip of all(".strip")) {
       const { id } = strip.closest(".inside, .net");
-      all("a", strip).forEach((link, at) => { if ("in" in link.dataset) link.setAttribute("href", `#${id}-${at}`); });
+      all("a", strip).forEach((link, at) => {
+        if (document.getElementById(`${id}-${at}`)) link.setAttribute("href", `#${id}-${at}`);
+        else delete link.dataset.in;
+      });
     }
     all(".net").forEach(arm);
     dispatchEvent(new Event("resize")); // what is wider than the window now scrolls by keyboard
@@ -109,7 +110,7 @@
 
   function alone(svg) {
     const copy = svg.cloneNode(true), box = svg.getBoundingClientRect();
-    const from = all("*", svg), to = all("*", copy);
+    const from = [svg, ...all("*", svg)], to = [copy, ...all("*", copy)];
     from.forEach((element, i) => {
       const style = getComputedStyle(element);
       to[i].removeAttribute("class");

@@ -54,12 +54,12 @@ def _write_lines(block: Block, width: float, y: float, lines: int) -> Iterator[s
         yield tag("text", escape_text(_fit_shape(block.shape, room)), x=x, y=y + 2 * LINE_HEIGHT, class_="s")
 
 
-def _break_label(label: str, room: float) -> tuple[str, str]:
+def _break_label(text: str, room: float) -> tuple[str, str]:
     """The label on two lines: the longest end that has room, from behind a dot, a dash or an underscore on."""
-    for at, sign in enumerate(label):
-        if sign in "._– " and measure_text(label[at + 1 :], NAME_SIZE, bold=True) <= room:
-            return label[: at + (sign != ".")].rstrip(), label[at + 1 :]
-    above, _, last = label.rpartition(".")
+    for at, sign in enumerate(text):
+        if sign in "._– " and measure_text(text[at + 1 :], NAME_SIZE, bold=True) <= room:
+            return text[: at + (sign != ".")].rstrip(), text[at + 1 :]
+    above, _, last = text.rpartition(".")
     return above, last
 
 
@@ -68,10 +68,9 @@ def _fit_shape(shape: Shape, room: float) -> str:
     whole = show_shape(shape)
     if measure_text(whole, WORD_SIZE) <= room:
         return whole
-    powers = [(size, len(list(same))) for size, same in groupby(shape[1:])]
-    short = "×".join(
-        [str(shape[0]), *(f"{size}{'' if count == 1 else '²³⁴⁵⁶'[count - 2 : count - 1]}" for size, count in powers)]
-    )
+    runs = [(str(size), len(list(same))) for size, same in groupby(shape[1:])]
+    powers = [f"{size}{'²³⁴'[count - 2]}" if 1 < count < 5 else "×".join([size] * count) for size, count in runs]
+    short = "×".join([str(shape[0]), *powers])
     return fit_text(short, room, WORD_SIZE)
 
 

@@ -1,8 +1,8 @@
 """The strips of a page: one for each model, and what is inside each block, which opens where its column is followed.
 
 The strips themselves are in the page, with the inside of a block that holds most. What is inside the others comes
-packed, for it is as much again several times over: a script puts it in its place, and the address opens it (`:target`).
-Without a script a column leads to its row in the table.
+packed, for it is as much again several times over: a script puts it in its place. The address opens it (`:target`).
+Without a script the other columns lead to their rows in the table.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from archprof.analysis.network.strip import Network
+from archprof.analysis.network.strip import Block, Network
 from archprof.render.page.markup import escape_text, tag
 from archprof.render.page.strip_svg import ColumnLink, choose_zoom, draw_strip, find_largest, say_inside
 
@@ -45,15 +45,17 @@ class _Strips:
         self.packed: list[str] = []
 
     def render(self, network: Network, id: str, most: Mapping[str, float] | None, is_shown: bool) -> str:
-        """A strip, and what is shown inside it from the start."""
-        drawing = draw_strip(network, id=f"{id}-strip", link=lambda at: self._link(network, at, id), most=most)
+        """A strip; what is inside its blocks is put behind it or packed."""
         zoom, below = choose_zoom(network) if is_shown else None, ""
+        drawing = draw_strip(network, id=f"{id}-strip", link=lambda at: self._link(network, at, id, zoom), most=most)
         for at, block in enumerate(network.blocks):
-            if block.inner is not None and at == zoom:
-                below = self._inside(block.inner, f"{id}-{at}", id, say_inside(block.name, block.count), "inside first")
-            elif block.inner is not None:
-                said, place = say_inside(block.name, block.count), len(self.packed)
-                made = self._inside(block.inner, f"{id}-{at}", id, said, "inside")
+            if block.inner is None:
+                continue
+            kind, place = "inside first" if at == zoom else "inside", len(self.packed)
+            made = self._inside(block.inner, f"{id}-{at}", id, say_inside(block.name, block.count), kind)
+            if at == zoom:
+                below = made
+            else:
                 self.packed.insert(place, made)
         return tag("div", drawing, class_="pic") + below
 
@@ -63,16 +65,17 @@ class _Strips:
         inner = self.render(network, id, None, is_shown=kind != "inside")
         return tag("div", head + inner, class_=kind, id=id, data_of=outer)
 
-    def _link(self, network: Network, at: int, id: str) -> ColumnLink:
-        """The row of the block in the table, and what is inside it."""
+    def _link(self, network: Network, at: int, id: str, zoom: int | None) -> ColumnLink:
+        """What is inside the block, if that is in the page, or its row in the table."""
         block = network.blocks[at]
-        row = next(filter(None, (self.locate(self.model, name) for name in block.rows)), None)
-        return ColumnLink(f"#{row or id}", block.inner is not None, _find_common(block.rows))
+        row = next(filter(None, (self.locate(self.model, name) for name in (block.name, *block.rows))), None)
+        address = f"#{id}-{at}" if at == zoom else f"#{row or id}"
+        return ColumnLink(address, block.inner is not None, _find_query(block))
 
 
-def _find_common(names: Sequence[str]) -> str:
-    """What the table is filtered by to show these rows: the path that all of them start with, or the first of them."""
-    names = [name.split(" ")[0] for name in names]
-    paths = [name.split(".") for name in names]
+def _find_query(block: Block) -> str:
+    """What the table is filtered by to show the block: its path, or the path that all of several start with."""
+    paths = [name.split(" ")[0].split(".") for name in block.rows]
     shared = [words[0] for words in zip(*paths, strict=False) if len(set(words)) == 1]
-    return ".".join(shared) + ("." if len(names) > 1 else "") if shared else names[0] if names else ""
+    own = block.name.split(" ")[0]
+    return own if own in block.rows or not shared else ".".join(shared)

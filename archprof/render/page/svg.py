@@ -10,6 +10,7 @@ from archprof.analysis.report.charts import ChartData
 from archprof.render.page import axes
 from archprof.render.page.axes import PlotAxis
 from archprof.render.page.markup import coord, cut_text, escape_text, tag
+from archprof.render.page.text_width import fit_text, measure_text
 
 CHART_WIDTH, CHART_HEIGHT = 580.0, 280.0
 LEFT_MARGIN, RIGHT_MARGIN, TOP_MARGIN, BOTTOM_MARGIN = 64.0, 20.0, 10.0, 44.0
@@ -19,8 +20,8 @@ CATEGORY_WIDTH, VALUE_WIDTH, STACK_HEIGHT, STACK_GAP = 110.0, 70.0, 22.0, 24.0
 STAGE_RAMP = ((33, 82, 155), (31, 150, 139), (221, 178, 55))
 """From the first stage to the last: red, green and blue at the ends and in the middle, for light and dark grounds."""
 
-CHART_CHARACTER_WIDTH = 6.3
-"""The width of a character of a label on average, in pixels."""
+LABEL_SIZE, KEY_HEIGHT = 11.5, 18.0
+"""Of the names in a chart, and of a line of its key, in pixels."""
 
 COLOUR_COUNT = 7
 """How many colours the page has for series; `c0` is the first."""
@@ -74,9 +75,9 @@ def needs_key(series: ChartData) -> bool:
 def _plot(series: ChartData, sets: list[list[PlotPoint]], x_label: str, y_label: str) -> str:
     """Points, lines or upright bars between two axes."""
     xs, ys = [dot.x for dots in sets for dot in dots], [dot.y for dots in sets for dot in dots]
-    legend = _legend(series, LEFT_MARGIN)
+    legend, key_height = _legend(series, LEFT_MARGIN)
     scatter, bars = series.kind == "scatter", series.kind == "bars"
-    end = TOP_MARGIN + (22 if legend else 0)
+    end = TOP_MARGIN + key_height
     x = axes.fit_axis(
         xs,
         LEFT_MARGIN,
@@ -153,7 +154,7 @@ def _names(series: ChartData, sets: list[list[PlotPoint]], x: PlotAxis, y: PlotA
             place = _free(
                 x.pixel_of(dot.x),
                 y.pixel_of(dot.y),
-                min(len(dot.label), MAX_KEY_CHARACTERS) * CHART_CHARACTER_WIDTH,
+                measure_text(cut_text(dot.label, MAX_KEY_CHARACTERS), LABEL_SIZE),
                 taken,
                 x,
                 y,
@@ -187,7 +188,12 @@ def _free(
     starts = ((x + 6, y - 18), (x - width - 6, y - 18), (x + 6, y + 5), (x - width - 6, y + 5))
     for left, top in starts:
         right, bottom = left + width, top + 14
-        inside = left >= across.start and right <= CHART_WIDTH and top >= upwards.end - 12 and bottom <= upwards.start
+        inside = (
+            left >= across.start
+            and right <= CHART_WIDTH
+            and top >= max(upwards.end - 12, 2)
+            and bottom <= upwards.start
+        )
         if inside and all(left >= c or right <= a or top >= d or bottom <= b for a, b, c, d in taken):
             return left, top, right, bottom
     return None
@@ -209,10 +215,10 @@ def _stacked(series: ChartData, scale: units.UnitScale) -> str:
                 continue
             d = f"M{coord(left)} {coord(y)}h{coord(max(wide - 1, 0.5))}v{coord(STACK_HEIGHT)}H{coord(left)}z"
             pieces.append(tag("path", d=d, fill=mix_ramp(i, len(series.names)), class_="part"))
-            if len(name) * CHART_CHARACTER_WIDTH + 8 <= wide:
+            if measure_text(name, LABEL_SIZE) + 8 <= wide:
                 names.append(tag("text", escape_text(name), x=left + 4, y=y + STACK_HEIGHT + 11, class_="name"))
             left += wide
-        text = escape_text(cut_text(row, int((CATEGORY_WIDTH - 8) / CHART_CHARACTER_WIDTH)))
+        text = escape_text(fit_text(row, CATEGORY_WIDTH - 8, LABEL_SIZE))
         names.append(
             tag("text", text, x=CATEGORY_WIDTH - 8, y=y + STACK_HEIGHT / 2 + 4, text_anchor="end", class_="name")
         )
@@ -231,18 +237,22 @@ def mix_ramp(index: int, count: int) -> str:
     return "#" + "".join(f"{round(part):02x}" for part in mixed)
 
 
-def _legend(series: ChartData, x: float) -> str:
-    """What each colour, dash and marker stands for, above the picture."""
-    pieces = []
-    for i, name in enumerate(series.names if needs_key(series) else ()):
+def _legend(series: ChartData, start: float) -> tuple[str, float]:
+    """What each colour, dash and marker stands for, above the picture, and how high that is: in lines that fit."""
+    pieces, x, y = list[str](), start, 13.0
+    drawn = [i for i, points in enumerate(series.points) if points] if needs_key(series) else []
+    for i in drawn:
         colour, dash = f"c{i % COLOUR_COUNT}", SVG_DASHES[i % len(SVG_DASHES)]
+        text = cut_text(series.names[i], MAX_KEY_CHARACTERS)
+        wide = 26 + measure_text(text, LABEL_SIZE)
+        if x > start and x + wide > CHART_WIDTH:
+            x, y = start, y + KEY_HEIGHT
         if series.kind == "bars":
-            sign = tag("path", d=f"M{coord(x)} 5h14v9h-14z", class_=f"{colour} bar")
+            sign = tag("path", d=f"M{coord(x)} {coord(y - 8)}h14v9h-14z", class_=f"{colour} bar")
         elif series.kind == "scatter" and not series.is_joined(i):
-            sign = tag("path", d=f"M{coord(x + 7)} 9{MARKER_PATHS[i % 4]}", class_=f"{colour} bar")
+            sign = tag("path", d=f"M{coord(x + 7)} {coord(y - 4)}{MARKER_PATHS[i % 4]}", class_=f"{colour} bar")
         else:
-            sign = tag("path", d=f"M{coord(x)} 9h20", class_=f"{colour} line", stroke_dasharray=dash)
-        text = cut_text(name, MAX_KEY_CHARACTERS)
-        pieces.append(sign + tag("text", escape_text(text), x=x + 26, y=13.0))
-        x += 44 + len(text) * CHART_CHARACTER_WIDTH
-    return "".join(pieces)
+            sign = tag("path", d=f"M{coord(x)} {coord(y - 4)}h20", class_=f"{colour} line", stroke_dasharray=dash)
+        pieces.append(sign + tag("text", escape_text(text), x=x + 26, y=y))
+        x += wide + 18
+    return "".join(pieces), y + 9 if pieces else 0.0

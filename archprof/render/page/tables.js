@@ -243,7 +243,21 @@
     }
   }
 
+  // A review prints what is open; who wants every row and all numbers asks for it.
+
+  function printAll() {
+    const before = sheets.map((self) => new Set(self.view.folded));
+    sheets.forEach((self) => { self.view.folded.clear(); show(self); });
+    document.documentElement.classList.add("whole");
+    print();
+    document.documentElement.classList.remove("whole");
+    sheets.forEach((self, i) => { self.view.folded = before[i]; show(self); });
+  }
+
   const sheets = all(".sheet").map(arm);
+  const button = document.querySelector("[data-print]");
+  button.hidden = false;
+  button.addEventListener("click", printAll);
   addEventListener("hashchange", reveal);
   addEventListener("beforeprint", unwrap);
   addEventListener("afterprint", wrap);

@@ -13,8 +13,9 @@ from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.families import FAMILIES, OTHER_FAMILY
 from archprof.analysis.report.page import ModelPage
 from archprof.analysis.report.treemap import ALL_AREA_METRICS
-from archprof.render.page.markup import coord, cut_text, escape_text, tag, void_tag
+from archprof.render.page.markup import coord, escape_text, tag, void_tag
 from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
+from archprof.render.page.text_width import fit_text, measure_text
 
 DEFAULT_METRIC = "macs"
 DRAWN_METRICS = tuple(metric for metric in ALL_AREA_METRICS if metric != "flops")
@@ -22,8 +23,8 @@ DRAWN_METRICS = tuple(metric for metric in ALL_AREA_METRICS if metric != "flops"
 
 MAP_WIDTH, MAP_HEIGHT, LABEL_HEIGHT, MAP_GAP = 760.0, 400.0, 34.0, 12.0
 
-MAP_CHARACTER_WIDTH = 6.1
-"""The width of a character of a label on average, in pixels."""
+LABEL_SIZE, MIN_LABEL = 11.0, 36.0
+"""Of the labels in boxes, in pixels; and the least room for one that is cut."""
 
 LocateRow = Callable[[int, str], str | None]
 """From a model and the path of a module to the id of its row in the table."""
@@ -100,7 +101,7 @@ def _box(box: PlacedBox, unit: str, names: dict[str, str], row: str | None) -> s
         text = _text(place, inner, box.node.label, 11)
         return tag("g", title + _rect(place) + text, class_="head", data_r=row)
     text = _text(place, inner, box.node.label, 12)
-    if text and place.height >= 32 and len(value) * MAP_CHARACTER_WIDTH <= place.width - 8:
+    if text and place.height >= 32 and measure_text(value, LABEL_SIZE) <= place.width - 8:
         text += tag("text", escape_text(value), x=place.x + 5, y=place.y + 26, class_="v")
     return tag("g", title + _rect(place) + text, class_=_colour(box.node.family), data_r=row)
 
@@ -117,16 +118,16 @@ def _colour(name: str) -> str:
 
 def _text(place: Rect, long: str, short: str, down: float) -> str:
     """The longer of two names that fits into the first line of a box; nothing where neither does."""
-    room = (place.width - 8) / MAP_CHARACTER_WIDTH
-    fits = next((name for name in (long, short) if len(name) <= room), "")
-    if not fits and room >= 6:
-        fits = cut_text(short, int(room))
+    room = place.width - 8
+    fits = next((name for name in (long, short) if measure_text(name, LABEL_SIZE, bold=True) <= room), "")
+    if not fits and room >= MIN_LABEL:
+        fits = fit_text(short, room, LABEL_SIZE, bold=True)
     return tag("text", escape_text(fits), x=place.x + 5, y=place.y + down) if fits and place.height >= 15 else ""
 
 
 def _name(place: Rect, model: str, total: str) -> str:
     """What stands under the treemap of one model among several."""
-    short = cut_text(model, int(place.width / (MAP_CHARACTER_WIDTH + 0.3)))
+    short = fit_text(model, place.width, LABEL_SIZE, bold=True)
     name = tag("text", escape_text(short), x=place.x, y=MAP_HEIGHT + 15, class_="n")
     return name + tag("text", escape_text(total), x=place.x, y=MAP_HEIGHT + 30, class_="v")
 

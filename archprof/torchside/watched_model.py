@@ -1,0 +1,73 @@
+"""The user's own tensors while a pass runs on their twins: nothing may write to them, and nothing shall have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from archprof.errors import ArchprofError
+from archprof.torchside.module_walk import walk_modules
+from archprof.torchside.tensors import tensors_in
+
+
+class WouldChangeModel(BaseException):
+    """The forward is about to write to a tensor of the user's. No `except Exception` of a model hides it."""
+
+
+class WatchedModel:
+    """What there is of the user's tensors before a pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.versions: list[tuple[str, torch.Tensor, int]] = []
+        self.names: dict[int, str] = {}
+        for name, tensor in _list_tensors(model):
+            with suppress(RuntimeError, NotImplementedError):  # without a version, or without a storage
+                self.versions.append((name, tensor, tensor._version))
+                self.names[_storage_key(tensor)] = name
+
+    def refuse_change(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Raise `WouldChangeModel` where an op that is about to run would write to one of the tensors."""
+        for tensor in tensors_in(_find_written(func, args, kwargs)):
+            with suppress(RuntimeError, NotImplementedError):
+                name = self.names.get(_storage_key(tensor))
+                if name is not None:
+                    raise WouldChangeModel(
+                        f"it would change {name} of the model itself, which it holds by a way that no copy has"
+                    )
+
+    def check_unchanged(self) -> None:
+        """Raise where a tensor was written to all the same."""
+        changed = [name for name, tensor, version in self.versions if tensor._version != version]
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            raise ArchprofError(
+                f"The forward changed {', '.join(changed[:3])}{more} of the model itself.",
+                "A copy of the model was run, which holds these by a way that cannot be copied: "
+                "a lock, a generator or an object of a library.",
+                "Load the weights again, and profile a model without it.",
+            )
+
+
+def _list_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    for path, module in walk_modules(model):
+        for table in (module._parameters, module._buffers):
+            for name, tensor in table.items():
+                if tensor is not None and not tensor.is_meta and not nn.parameter.is_lazy(tensor):
+                    yield (f"{path}.{name}" if path else name), tensor
+
+
+def _storage_key(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _find_written(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    """The arguments that an op changes."""
+    written = []
+    for place, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            written.append(args[place] if place < len(args) else kwargs.get(argument.name))
+    return written

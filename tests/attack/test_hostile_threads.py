@@ -1,0 +1,107 @@
+"""Threads and forks around a pass: nobody waits for ever."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import archprof
+
+X = torch.zeros(1, 4)
+IMPATIENT = 30
+"""Seconds after which a wait is one for ever."""
+
+
+class Does(nn.Module):
+    def __init__(self, what: Any) -> None:
+        super().__init__()
+        self.linear, self.what = nn.Linear(4, 4), [what]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.what[0]()
+        return self.linear(x)
+
+
+def profile_other() -> int:
+    return archprof.profile(nn.Linear(4, 2), X).totals.params
+
+
+def in_a_thread() -> None:
+    """And raises what the thread raised, as a careful forward does."""
+    told: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            profile_other()
+        except BaseException as error:
+            told.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if told:
+        raise told[0]
+
+
+def in_a_pool() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(profile_other).result()
+
+
+def finish(work: Any) -> Any:
+    """What `work` returns or raises in a thread, if it comes to an end."""
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except archprof.ArchprofError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(IMPATIENT)
+    assert not thread.is_alive()
+    return found[0]
+
+
+@pytest.mark.parametrize("way", [in_a_thread, in_a_pool])
+def test_a_forward_that_profiles_in_a_thread_and_waits_for_it_is_refused(way: Any) -> None:
+    told = finish(lambda: archprof.profile(Does(way), X))
+    assert isinstance(told, archprof.ArchprofError)
+    assert "in a thread of its own" in str(told)
+    assert finish(profile_other) == 10  # and the next pass has its turn
+
+
+def test_a_forward_that_profiles_in_its_own_thread_may() -> None:
+    assert finish(lambda: archprof.profile(Does(profile_other), X).totals.params) == 20
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_is_forked_while_another_thread_profiles_can_profile() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        inside.set()
+        go_on.wait(IMPATIENT)
+
+    thread = threading.Thread(target=lambda: archprof.profile(Does(wait), X))
+    start = threading.Thread.start
+    thread.start()
+    assert inside.wait(IMPATIENT)
+    child = os.fork()
+    if not child:
+        signal.alarm(IMPATIENT)
+        os._exit(0 if profile_other() == 10 and threading.Thread.start is start else 1)
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    thread.join(IMPATIENT)
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -1,0 +1,98 @@
+"""The time of a kernel, held against hand-worked bounds and against itself in arrays."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from archprof.predicting.devices import resolve_device
+from archprof.predicting.latency.constants import load_constants
+from archprof.predicting.latency.kernels import Setting, ceil_to, least, most, time_kernel
+from archprof.predicting.latency.rates import find_rates
+from archprof.predicting.latency.works import Work
+
+CONSTANTS = load_constants()["kernels"]
+
+
+def multiply(n: int, dtype: str = "float16") -> Work:
+    item = 2 if dtype == "float16" else 4
+    return Work("matmul", dtype, n**3, 2 * n**3, 2 * item * n * n, item * n * n, (1, n, n, n))
+
+
+def seconds(work: Work, device: str = "a100 sxm4 40gb", setting: Setting = Setting()) -> float:  # noqa: B008
+    return float(time_kernel(work, find_rates(resolve_device(device)), setting, CONSTANTS).seconds)
+
+
+def test_small_arithmetic_by_hand() -> None:
+    assert (most(2, 5), least(2, 5), ceil_to(9, 8), ceil_to(16, 8)) == (5, 2, 16, 16)
+
+
+@pytest.mark.parametrize("device", ["a100 sxm4 40gb", "t4", "3090", "1080ti", "h100"])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_no_large_product_beats_a_card_that_clocks_a_fifth_above_its_datasheet(device: str, dtype: str) -> None:
+    found = time_kernel(multiply(8192, dtype), find_rates(resolve_device(device)), Setting(), CONSTANTS)
+    assert float(found.seconds) > float(found.least) / 1.2
+    assert float(found.seconds) < 5 * float(found.least)
+
+
+def test_the_roofline_by_hand() -> None:
+    """8192 cubed in float16 on an A100: 2 * 8192**3 / 312e12 seconds."""
+    found = time_kernel(multiply(8192), find_rates(resolve_device("a100 sxm4 40gb")), Setting(), CONSTANTS)
+    assert float(found.least) == pytest.approx(2 * 8192**3 / 312e12)
+    copy = Work("copy", "float32", read=10**9, written=10**9)
+    found = time_kernel(copy, find_rates(resolve_device("a100 sxm4 40gb")), Setting(), CONSTANTS)
+    assert float(found.least) == pytest.approx(2e9 / 1555e9)
+
+
+def test_tf32_is_asked_apart_for_products_and_convolutions() -> None:
+    product = multiply(4096, "float32")
+    assert seconds(product, setting=Setting((True, True))) < 0.5 * seconds(product, setting=Setting((False, True)))
+    conv = Work("conv", "float32", 2**33, 2**34, 2**20, 2**20, (1, 2**15, 256, 2**10), 9)
+    assert seconds(conv, setting=Setting((False, True))) < 0.5 * seconds(conv, setting=Setting((False, False)))
+    assert seconds(product, "v100 sxm2", Setting((True, True))) == seconds(
+        product, "v100 sxm2", Setting((False, False))
+    )
+
+
+def test_a_row_of_a_tile_costs_what_the_tile_does() -> None:
+    """A product of one row is no faster than one of 32: bytes aside, tiles are whole."""
+    narrow = Work("matmul", "float16", 2**20, 2**21, 2**21, 2**11, (1, 1, 1024, 1024))
+    assert seconds(narrow) == pytest.approx(seconds(narrow._replace(sizes=(1, 32, 1024, 1024))))
+
+
+def test_one_token_takes_its_weights_past_once() -> None:
+    """4096 x 4096 in float16 on an RTX 3090: 33.6 MB at nine tenths of 936 GB/s, and the start of a kernel."""
+    token = Work("matmul", "float16", 2**24, 2**25, 2**25 + 2**13, 2**13, (1, 1, 4096, 4096))
+    assert seconds(token, "3090") == pytest.approx(2**25 / (0.91 * 936.2e9), rel=0.15)
+
+
+def test_channels_of_seven_take_the_time_of_eight() -> None:
+    seven = Work("conv", "float16", 2**30, 2**31, 2**20, 2**20, (1, 2**16, 64, 7 * 9), 9)
+    assert seconds(seven) == pytest.approx(seconds(seven._replace(sizes=(1, 2**16, 64, 8 * 9))))
+
+
+def test_winograd_is_taken_where_it_is_faster() -> None:
+    plain = Work("conv", "float32", 2**33, 2**34, 2**22, 2**22, (1, 2**14, 256, 256 * 9), 9)
+    assert seconds(plain._replace(patches=2**12), "v100 sxm2") < seconds(plain, "v100 sxm2")
+
+
+def test_a_long_softmax_reads_its_rows_again() -> None:
+    short = Work("softmax", "float32", 0, 1, 2**28, 2**28, row=1024)
+    assert seconds(short._replace(row=1025)) > 1.05 * seconds(short)
+
+
+def test_arrays_say_what_numbers_say() -> None:
+    """The script that fits runs the same code over arrays."""
+    works = [multiply(n) for n in (72, 100, 1000, 4096)]
+    names = ("macs", "flops", "read", "written", "area", "row")
+    columns = {name: np.array([getattr(work, name) for work in works], float) for name in names}
+    sizes = np.array([work.sizes for work in works], float).T
+    group = SimpleNamespace(
+        kind="matmul", dtype="float16", permuted=False, aligned=True, thin=False, patches=0, sizes=sizes, **columns
+    )
+    rates = find_rates(resolve_device("t4"))
+    together = time_kernel(group, rates, Setting(), CONSTANTS).seconds  # type: ignore[arg-type]
+    apart = [float(time_kernel(work, rates, Setting(), CONSTANTS).seconds) for work in works]
+    assert [together[i] for i in (0, 2, 3)] == pytest.approx([apart[i] for i in (0, 2, 3)])

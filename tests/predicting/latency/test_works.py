@@ -1,0 +1,90 @@
+"""The kernels of an op, held against hand-worked sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import archprof
+from archprof.facts.records import Profile
+from archprof.predicting.latency.works import Work, list_works
+
+
+def trace(module: nn.Module, *shape: int, **options: object) -> Profile:
+    return archprof.profile(module, (torch.zeros(*shape),), **options)  # type: ignore[arg-type]
+
+
+def works_of(profile: Profile, phase: str = "forward") -> list[Work]:
+    found = [work for op in profile.ops if op.phase == phase for work in list_works(op.signature)]
+    return [work for work in found if work.kind != "view"]
+
+
+def test_a_linear_layer_is_one_matrix_product() -> None:
+    """32 rows of 64 by 64 x 10: 32 * 10 * 64 MACs; it reads 64 * 32 + 64 * 10 + 10 floats."""
+    (work,) = works_of(trace(nn.Linear(64, 10), 32, 64))
+    assert (work.kind, work.sizes, work.macs) == ("matmul", (1, 32, 10, 64), 20_480)
+    assert (work.read, work.written) == (4 * (32 * 64 + 64 * 10 + 10), 4 * 320)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "sizes", "patches"),
+    [
+        (nn.Conv2d(16, 32, 3, padding=1), "conv", (1, 2 * 64, 32, 144), 2 * 16),
+        (nn.Conv2d(16, 32, 3, padding=1, stride=2), "conv", (1, 2 * 16, 32, 144), 0),
+        (nn.Conv2d(16, 32, 1), "conv1x1", (1, 2 * 64, 32, 16), 0),
+        (nn.Conv2d(16, 16, 3, padding=1, groups=16), "depthwise", (16, 2 * 64, 1, 9), 0),
+        (nn.Conv2d(16, 32, 3, padding=1, groups=4), "grouped", (4, 2 * 64, 8, 36), 0),
+    ],
+)
+def test_a_convolution_is_its_implicit_product(
+    layer: nn.Module, kind: str, sizes: tuple[int, ...], patches: int
+) -> None:
+    """Two images of 16 x 8 x 8: m is positions, n channels out of a group, k channels in of a group x window."""
+    (work,) = works_of(trace(layer, 2, 16, 8, 8))
+    assert (work.kind, work.sizes, work.patches) == (kind, sizes, patches)
+    assert work.macs == sizes[0] * sizes[1] * sizes[2] * sizes[3]
+
+
+def test_the_backward_of_a_convolution_is_two_products() -> None:
+    profile = trace(nn.Sequential(nn.Conv2d(4, 8, 1), nn.Conv2d(8, 16, 3, padding=1)), 2, 4, 8, 8, train=True)
+    works = [work for work in works_of(profile, "backward") if work.macs]
+    forward = [work for work in works_of(profile) if work.macs]
+    assert [work.kind for work in works] == ["dgrad", "wgrad", "wgrad"]
+    assert [work.macs for work in works[:2]] == [forward[1].macs] * 2
+    assert works[2].macs == forward[0].macs
+    assert works[0].sizes == (1, 128, 8, 144)
+    assert works[1].sizes == (1, 72, 16, 128)
+
+
+def test_classes_by_what_runs() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Softmax(1))
+    works = works_of(trace(net, 2, 3, 10, 10))
+    assert [work.kind for work in works] == ["conv", "norm", "pointwise", "pool", "softmax"]
+    assert works[-1].row == 8 * 16
+    (norm,) = works_of(trace(nn.LayerNorm(24), 5, 24))
+    assert norm.row == 24
+
+
+def test_batch_norm_reads_its_input_twice_in_training() -> None:
+    one, two = (works_of(trace(nn.BatchNorm2d(8), 2, 8, 4, 4, train=train)) for train in (False, True))
+    ran = [next(work for work in works if work.kind == "norm") for works in (one, two)]
+    assert ran[1].read >= 2 * 4 * 2 * 8 * 16 > ran[0].read
+
+
+def test_attention_has_its_heads_queries_and_keys() -> None:
+    class Attention(nn.Module):
+        def forward(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+            return nn.functional.scaled_dot_product_attention(q, k, k)
+
+    q, k = torch.zeros(2, 3, 5, 16), torch.zeros(2, 3, 7, 16)
+    (work,) = works_of(archprof.profile(Attention(), (q, k)))
+    assert (work.kind, work.sizes, work.macs) == ("attention", (6, 5, 7, 16), 2 * 6 * 5 * 7 * 16)
+
+
+def test_what_suits_tensor_cores() -> None:
+    assert Work("conv", "float16", sizes=(1, 100, 64, 72), area=9).aligned
+    assert Work("conv", "float16", sizes=(1, 100, 64, 27), area=9).aligned  # three channels
+    assert not Work("conv", "float16", sizes=(1, 100, 60, 72), area=9).aligned
+    assert Work("grouped", "float16", sizes=(4, 100, 32, 72), area=9).aligned
+    assert not Work("grouped", "float16", sizes=(4, 100, 24, 72), area=9).aligned

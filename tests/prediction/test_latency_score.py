@@ -1,0 +1,77 @@
+"""A fast sample of the score of latency, held to the figures that the guide gives for the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from archprof.predicting.devices import resolve_device
+from archprof.predicting.latency import predict_latency
+from archprof.predicting.latency.constants import load_constants
+from archprof.predicting.latency.predict import list_counts
+from prediction.latency_batch import Batch
+from prediction.latency_fit import fit, minimize, thin
+from prediction.latency_rows import Row, find_family, list_rows, read_passes
+from prediction.score_latency import GUIDE, SCORES, correlate_ranks, find_fold, list_guide_rows, update_guide
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    return list(list_rows())
+
+
+def test_a_chip_that_was_left_out(rows: list[Row]) -> None:
+    """V100, from a sixteenth of the models of timm and few rounds: near what the whole score holds."""
+    constants = fit([row for row in thin(rows, 16) if row.chip != "V100"], rounds=4)
+    out = [row for row in thin(rows, 16) if row.chip == "V100"]
+    errors = np.abs(Batch(out).predict(constants) / [row.seconds for row in out] - 1.0)
+    medians = {
+        source: float(np.median([error for row, error in zip(out, errors, strict=True) if row.source == source]))
+        for source in {row.source for row in out}
+    }
+    assert medians["torchvision"] < 0.20
+    assert medians["NeuSight elementwise"] < 0.10
+    assert medians["NeuSight linear"] < 0.18
+    assert medians["NeuSight bmm"] < 0.26
+    assert medians["NeuSight softmax"] < 0.20
+    assert medians["NeuSight ln"] < 0.15
+    assert medians["NeuSight conv"] < 0.30
+    assert medians["NeuSight models"] < 0.15
+
+
+def test_the_listed_kernels_are_those_of_a_trace_and_the_arrays_say_what_the_package_says(rows: list[Row]) -> None:
+    pytest.importorskip("torchvision")
+    import archprof
+
+    profile = archprof.profile("torchvision:resnet18", ["3x224x224"], batch=12)
+    works, passes = read_passes()
+    listed, launches = passes["torchvision:resnet18|float32|infer"]
+    counts = {works[one]: count for one, count in zip(listed[::2], listed[1::2], strict=True)}
+    assert (counts, launches) == list_counts(profile)
+    row = next(row for row in rows if row.pass_key == "torchvision:resnet18|float32|infer")._replace(copied=0.0)
+    together = Batch([row]).predict({**load_constants()["kernels"]})[0]
+    alone = predict_latency(profile, resolve_device(row.device), tf32=row.setting.tf32)
+    assert alone.whole.p50 == pytest.approx(together, rel=1e-9)
+
+
+def test_families_and_not_models_are_left_out(rows: list[Row]) -> None:
+    assert find_family("timm:tf_efficientnet_b0") == find_family("timm:efficientnet_b4") == "efficientnet"
+    folds = {row.family: {find_fold(other) for other in rows if other.family == row.family} for row in rows[:400]}
+    assert all(len(found) == 1 for found in folds.values())
+
+
+def test_ranks_by_hand() -> None:
+    assert correlate_ranks(np.array([1.0, 2.0, 3.0]), np.array([1.0, 5.0, 9.0])) == pytest.approx(1.0)
+    assert correlate_ranks(np.array([1.0, 2.0, 3.0]), np.array([2.0, 1.0, 3.0])) == pytest.approx(0.5)
+
+
+def test_least_squares_find_a_line() -> None:
+    x = np.arange(5.0)
+    found = minimize(lambda point: point[0] * x + point[1] - (2.0 * x + 1.0), np.array([0.5, 0.5]), 20)
+    assert found == pytest.approx([2.0, 1.0], abs=1e-3)
+
+
+def test_the_guide_shows_what_was_scored() -> None:
+    guide = GUIDE.read_text(encoding="utf-8")
+    assert update_guide(guide, SCORES.read_text(encoding="utf-8")) == guide
+    assert len(list(list_guide_rows(SCORES.read_text(encoding="utf-8")))) > 15
