@@ -1,5 +1,7 @@
 """Lists the kernels of every pass that was measured: `python tests/prediction/trace_latency.py` writes works.json.gz.
 
+With a pattern, only passes whose key it matches are traced anew, and the others kept.
+
 All of timm's models are traced on meta at the sizes of the measurements, which takes a quarter of an hour; after that,
 scores need neither torch nor timm. A pass that today's libraries cannot build is left out.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +35,7 @@ from archprof.facts.records import Profile
 from archprof.predicting.latency.predict import list_counts
 from archprof.predicting.latency.works import Work
 from prediction.latency_language_model import LanguageModel
-from prediction.latency_rows import DATA, read_csv
+from prediction.latency_rows import DATA, read_csv, read_passes
 
 Trace = Callable[[], Profile]
 
@@ -161,11 +164,20 @@ def write_works(passes: dict[str, tuple[dict[Work, int], list[int]]]) -> None:
     (DATA / "works.json.gz").write_bytes(gzip.compress(raw, 9, mtime=0))
 
 
-def main() -> None:
-    passes: dict[str, tuple[dict[Work, int], list[int]]] = {}
+def read_counts() -> dict[str, tuple[dict[Work, int], list[int]]]:
+    """What was listed before."""
+    works, passes = read_passes()
+    return {
+        key: ({works[one]: count for one, count in zip(listed[::2], listed[1::2], strict=True)}, launches)
+        for key, (listed, launches) in passes.items()
+    }
+
+
+def main(words: list[str]) -> None:
+    passes = {key: found for key, found in read_counts().items() if not re.search(words[0], key)} if words else {}
     failed: set[str] = set()
     for key, trace in list_traces():
-        if key in passes or key in failed:
+        if key in passes or key in failed or (words and not re.search(words[0], key)):
             continue
         try:
             passes[key] = list_counts(trace())
@@ -176,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

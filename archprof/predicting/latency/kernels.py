@@ -42,6 +42,9 @@ WINOGRAD_PRODUCTS = 16
 SOFTMAX_ROW = 1024
 """Up to so many elements, a softmax holds its row in registers."""
 
+RESIDENT_THREADS = 1024
+"""Threads of a block that interpolates, of which one multiprocessor holds one."""
+
 RESIDENT_ROWS = 8
 """Rows that one multiprocessor works on at a time."""
 
@@ -98,6 +101,8 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
         arithmetic = _time_attention(work, precision, rates, constants)
     elif work.kind in DEPTHWISE:
         arithmetic = _time_depthwise(work, rates, setting, constants)
+    elif work.kind == "gather":
+        arithmetic = _time_planes(work, rates, constants)
     else:
         arithmetic = 0.0 * memory
     power = constants["overlap"]
@@ -209,6 +214,12 @@ def _time_depthwise(work: Work, rates: Rates, setting: Setting, constants: Mappi
     if work.dtype in HALVES and not rates.has_tensor_cores:
         slow *= constants["converted_depthwise"]
     return 2.0 * work.macs / rate * slow
+
+
+def _time_planes(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
+    """Threads that go over planes in turn wait for memory at each of them; there is no arithmetic to speak of."""
+    planes, positions, _, _ = work.sizes
+    return planes * (-(-positions // (rates.sm * RESIDENT_THREADS))) * constants["round_trip"]
 
 
 def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:

@@ -88,3 +88,14 @@ def test_what_suits_tensor_cores() -> None:
     assert not Work("conv", "float16", sizes=(1, 100, 60, 72), area=9).aligned
     assert Work("grouped", "float16", sizes=(4, 100, 32, 72), area=9).aligned
     assert not Work("grouped", "float16", sizes=(4, 100, 24, 72), area=9).aligned
+
+
+def test_an_interpolation_has_a_thread_per_position_that_goes_over_planes() -> None:
+    """As torch's kernels for bilinear and bicubic images; that of the nearest neighbour spreads them over threads."""
+    for mode, sizes in (
+        ("bilinear", (2 * 5, 6 * 8, 0, 0)),
+        ("bicubic", (2 * 5, 6 * 8, 0, 0)),
+        ("nearest", (0, 0, 0, 0)),
+    ):
+        (work,) = works_of(trace(nn.Upsample(scale_factor=2, mode=mode), 2, 5, 3, 4))
+        assert (work.kind, work.sizes) == ("gather", sizes)
