@@ -48,7 +48,8 @@ PRIORS: dict[str, float] = {
     "bytes_pool": 1.3, "bytes_reduce": 1.1, "bytes_pointwise": 1, "bytes_gather": 1.5, "bytes_copy": 1.1,
     "bytes_optimizer": 1.1,
     # seconds; a round trip to memory takes some 500 cycles
-    "overlap": 3, "start": 3.5e-6, "round_trip": 3e-7, "host_convolution": 50e-6, "host_op": 25e-6, "host_view": 2e-6, "host_back": 2,
+    "overlap": 3, "start": 3.5e-6, "round_trip": 3e-7,
+    "host_convolution": 50e-6, "host_op": 25e-6, "host_view": 2e-6, "host_back": 2,
     "host_optimizer": 5e-6, "join": 4, "copy": 1.5e-3, "call": 2e-4,
 }  # fmt: skip
 """Where each constant is drawn to. Bandwidth of Pascal: P100 reaches three quarters in BabelStream, later chips nine
@@ -61,7 +62,8 @@ FREEDOM = 0.7
 """The standard deviation of a constant around its prior, as a logarithm; of some it is less."""
 
 TIGHT: dict[str, float] = {
-    "tf32": 0.2, "start": 0.1, "round_trip": 0.3, "row_cache": 0.7, "boost": 0.05, "bandwidth_pascal": 0.04, "arithmetic_pascal": 0.15,
+    "round_trip": 0.3,
+    "tf32": 0.2, "start": 0.1, "row_cache": 0.7, "boost": 0.05, "bandwidth_pascal": 0.04, "arithmetic_pascal": 0.15,
     "overlap": 0.3,
     "join": 0.3, "cache_share": 0.5, "cache_gain": 0.3, "tensor_power": 0.3, "convolution_power": 0.5,
     "tensor_depth": 0.4, "simt_depth": 0.4, "host_view": 0.3, "host_op": 0.2, "host_convolution": 0.2,

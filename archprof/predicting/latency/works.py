@@ -119,7 +119,8 @@ def _describe_mover(signature: Signature, name: str) -> Work:
     read = signature.bytes_read * _count_readings(signature, name)
     return Work(
         kind, _dtype_of(signature), 0, signature.flops or 0, read, written, _count_planes(signature, name),
-        tensors=tensors, permuted=permuted, area=prod(signature.window.kernel) if signature.window else 1, row=_find_row(signature, name),
+        tensors=tensors, permuted=permuted, area=prod(signature.window.kernel) if signature.window else 1,
+        row=_find_row(signature, name),
     )  # fmt: skip
 
 
