@@ -15,13 +15,15 @@ from archprof.facts.ops import Signature, drop_overload
 
 Kind = Literal[
     "matmul", "bmm", "conv", "conv1x1", "grouped", "depthwise", "dgrad", "wgrad", "grouped_back", "depthwise_back",
-    "attention", "norm", "softmax", "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
+    "attention", "norm", "group_norm", "softmax", "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
 ]  # fmt: skip
 """A class of kernels that share their efficiencies. "dgrad" and "wgrad" are the backward of a dense convolution, by its
 input and by its weight; "optimizer" goes over lists of tensors; a "view" runs none, and costs the host alone."""
 
 
-THIN_ROWS = 64
+THIN_ROWS, THIN_ROWS_FULL = 64, 4
+"""Rows of a product that cost next to nothing beside its weights: of one tile of tensor cores; without them, of few
+threads."""
 
 
 class Work(NamedTuple):
@@ -57,7 +59,8 @@ class Work(NamedTuple):
     @property
     def thin(self) -> bool:
         """A matrix product of few rows, as for one token: its weights stream past once, and nothing else counts."""
-        return self.kind == "matmul" and self.sizes[1] <= THIN_ROWS
+        rows = THIN_ROWS if self.dtype in ("float16", "bfloat16") else THIN_ROWS_FULL
+        return self.kind == "matmul" and self.sizes[1] <= rows
 
     @property
     def aligned(self) -> bool:
@@ -71,6 +74,7 @@ class Work(NamedTuple):
 
 KINDS_BY_NAME: tuple[tuple[str, Kind], ...] = (
     (r"^_foreach_|^_fused_", "optimizer"),
+    (r"group_norm", "group_norm"),
     (r"_norm(_|$)|^norm_except", "norm"),
     (r"softmax", "softmax"),
     (r"pool", "pool"),
