@@ -64,6 +64,8 @@ def test_classes_by_what_runs() -> None:
     assert works[-1].row == 8 * 16
     (norm,) = works_of(trace(nn.LayerNorm(24), 5, 24))
     assert norm.row == 24
+    (groups,) = works_of(trace(nn.GroupNorm(2, 8), 2, 8, 4, 4))
+    assert (groups.kind, groups.row) == ("group_norm", 0)
 
 
 def test_batch_norm_reads_its_input_twice_in_training() -> None:
