@@ -64,7 +64,7 @@ FREEDOM = 0.7
 """The standard deviation of a constant around its prior, as a logarithm; of some it is less."""
 
 TIGHT: dict[str, float] = {
-    "round_trip": 0.3,
+    "round_trip": 0.3, "group_norm_last": 0.2,
     "tf32": 0.2, "start": 0.1, "row_cache": 0.7, "boost": 0.05, "bandwidth_pascal": 0.04, "arithmetic_pascal": 0.15,
     "overlap": 0.3,
     "join": 0.3, "cache_share": 0.5, "cache_gain": 0.3, "tensor_power": 0.3, "convolution_power": 0.5,
