@@ -39,16 +39,19 @@ PRIORS: dict[str, float] = {
     "slow_dgrad_simt": 1.2, "slow_dgrad_tensor": 1.2, "slow_wgrad_simt": 1.3, "slow_wgrad_tensor": 1.3,
     "attention_tensor": 1.4, "attention_simt": 1.4, "attention_depth": 16, "depthwise_first": 3, "depthwise_last": 3,
     "depthwise_back_first": 4, "depthwise_back_last": 4, "converted_depthwise": 3, "grouped_last": 1.2,
-    "grouped_back_last": 2, "odd_groups_last": 1.5, "unaligned_matmul": 1.2,
+    "grouped_back_last": 8, "grouped_back_last_narrow": 4, "odd_groups_last": 1.5, "unaligned_matmul": 1.2,
     # bytes: the share of the bandwidth, and how many times those of an op
     "bandwidth": 0.88, "bandwidth_pascal": 0.81, "cache_share": 0.5, "cache_gain": 0.5, "row_cache": 0.2,
     "transposed": 1, "permuted": 1.3, "depthwise_last_bytes": 1, "bytes_matmul": 1, "bytes_bmm": 1, "bytes_conv": 1,
     "bytes_conv1x1": 1, "bytes_grouped": 1, "bytes_grouped_back": 1, "bytes_dgrad": 1, "bytes_wgrad": 1,
-    "bytes_depthwise": 1.2, "bytes_depthwise_back": 1.5, "bytes_attention": 1, "bytes_norm": 1.1, "bytes_softmax": 1.3,
+    "bytes_depthwise": 1.2, "bytes_depthwise_back": 1.5, "bytes_attention": 1, "bytes_norm": 1.1,
+    "bytes_group_norm": 1.1,
+    "group_norm_last": 2.5, "bytes_softmax": 1.3,
     "bytes_pool": 1.3, "bytes_reduce": 1.1, "bytes_pointwise": 1, "bytes_gather": 1.5, "bytes_copy": 1.1,
     "bytes_optimizer": 1.1,
-    # seconds
-    "overlap": 3, "start": 3.5e-6, "host_convolution": 50e-6, "host_op": 25e-6, "host_view": 2e-6, "host_back": 2,
+    # seconds; a round trip to memory takes some 500 cycles
+    "overlap": 3, "start": 3.5e-6, "round_trip": 3e-7,
+    "host_convolution": 50e-6, "host_op": 25e-6, "host_view": 2e-6, "host_back": 2,
     "host_optimizer": 5e-6, "join": 4, "copy": 1.5e-3, "call": 2e-4,
 }  # fmt: skip
 """Where each constant is drawn to. Bandwidth of Pascal: P100 reaches three quarters in BabelStream, later chips nine
@@ -61,13 +64,15 @@ FREEDOM = 0.7
 """The standard deviation of a constant around its prior, as a logarithm; of some it is less."""
 
 TIGHT: dict[str, float] = {
+    "round_trip": 0.3, "group_norm_last": 0.2,
     "tf32": 0.2, "start": 0.1, "row_cache": 0.7, "boost": 0.05, "bandwidth_pascal": 0.04, "arithmetic_pascal": 0.15,
     "overlap": 0.3,
     "join": 0.3, "cache_share": 0.5, "cache_gain": 0.3, "tensor_power": 0.3, "convolution_power": 0.5,
     "tensor_depth": 0.4, "simt_depth": 0.4, "host_view": 0.3, "host_op": 0.2, "host_convolution": 0.2,
     **{f"slow_{kind}_{cores}": 0.15 for kind in ("dgrad", "wgrad") for cores in ("tensor", "simt")},
     **{f"bytes_{kind}": 0.15 for kind in ("attention", "matmul", "bmm", "conv", "conv1x1", "grouped", "grouped_back",
-                                          "dgrad", "wgrad", "optimizer", "norm", "softmax", "copy", "reduce")},
+                                          "dgrad", "wgrad", "optimizer", "norm", "group_norm", "softmax",
+                                          "copy", "reduce")},
 }  # fmt: skip
 
 HOST_FREEDOM = 0.2

@@ -12,7 +12,16 @@ from archprof.predicting.latency.predict import list_counts
 from prediction.latency_batch import Batch
 from prediction.latency_fit import fit, minimize, thin
 from prediction.latency_rows import Row, find_family, list_rows, read_passes
-from prediction.score_latency import GUIDE, SCORES, correlate_ranks, find_fold, list_guide_rows, update_guide
+from prediction.score_latency import (
+    GUIDE,
+    HEAD,
+    SCORES,
+    WIDTHS,
+    correlate_ranks,
+    find_fold,
+    list_guide_rows,
+    update_guide,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +31,7 @@ def rows() -> list[Row]:
 
 def test_a_chip_that_was_left_out(rows: list[Row]) -> None:
     """V100, from a sixteenth of the models of timm and few rounds: near what the whole score holds."""
-    constants = fit([row for row in thin(rows, 16) if row.chip != "V100"], rounds=4)
+    constants = fit([row for row in thin(rows, 16) if row.chip != "V100"], rounds=6)
     out = [row for row in thin(rows, 16) if row.chip == "V100"]
     errors = np.abs(Batch(out).predict(constants) / [row.seconds for row in out] - 1.0)
     medians = {
@@ -32,7 +41,7 @@ def test_a_chip_that_was_left_out(rows: list[Row]) -> None:
     assert medians["torchvision"] < 0.20
     assert medians["NeuSight elementwise"] < 0.10
     assert medians["NeuSight linear"] < 0.18
-    assert medians["NeuSight bmm"] < 0.26
+    assert medians["NeuSight bmm"] < 0.22
     assert medians["NeuSight softmax"] < 0.20
     assert medians["NeuSight ln"] < 0.15
     assert medians["NeuSight conv"] < 0.30
@@ -75,3 +84,18 @@ def test_the_guide_shows_what_was_scored() -> None:
     guide = GUIDE.read_text(encoding="utf-8")
     assert update_guide(guide, SCORES.read_text(encoding="utf-8")) == guide
     assert len(list(list_guide_rows(SCORES.read_text(encoding="utf-8")))) > 15
+
+
+HELD = {
+    "NeuSight elementwise": ("mean", 10), "NeuSight ln": ("mean", 15), "NeuSight softmax": ("mean", 18),
+    "NeuSight linear": ("mean", 18), "NeuSight bmm": ("mean", 22), "NeuSight conv": ("median", 25),
+    "Lambda": ("median", 15), "timm, families left out": ("median", 9),
+}  # fmt: skip
+"""Errors in percent that the whole score must not exceed."""
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_the_whole_score_holds(name: str) -> None:
+    lines = {line[: WIDTHS[0]].strip(): line[WIDTHS[0] :].split() for line in SCORES.read_text("utf-8").splitlines()}
+    column, most = HELD[name]
+    assert float(lines[f"{name}: all"][HEAD.index(column) - 1]) <= most

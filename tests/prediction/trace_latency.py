@@ -1,5 +1,7 @@
 """Lists the kernels of every pass that was measured: `python tests/prediction/trace_latency.py` writes works.json.gz.
 
+With a pattern, only passes whose key it matches are traced anew, and the others kept.
+
 All of timm's models are traced on meta at the sizes of the measurements, which takes a quarter of an hour; after that,
 scores need neither torch nor timm. A pass that today's libraries cannot build is left out.
 """
@@ -8,19 +10,25 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import timm.layers.norm
+import timm.layers.norm_act
 import torch
-from timm.layers import set_fused_attn
+from timm.layers import set_fast_norm, set_fused_attn
+from timm.layers.fast_norm import fast_group_norm
 from transformers import (
     BertConfig,
     BertForQuestionAnswering,
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
 )
@@ -32,10 +40,11 @@ from archprof.facts.records import Profile
 from archprof.predicting.latency.predict import list_counts
 from archprof.predicting.latency.works import Work
 from prediction.latency_language_model import LanguageModel
-from prediction.latency_rows import DATA, read_csv
+from prediction.latency_rows import DATA, read_csv, read_passes
 
 Trace = Callable[[], Profile]
 
+LLAMA = {"num_hidden_layers": 40, "hidden_size": 5120, "num_attention_heads": 40, "intermediate_size": 13824}
 LARGE = {"num_hidden_layers": 24, "hidden_size": 1024, "num_attention_heads": 16, "intermediate_size": 4096}
 
 
@@ -49,7 +58,10 @@ def list_traces() -> Iterator[tuple[str, Trace]]:
     for batch in (1, 2, 4, 8, 16, 32):
         for phase, context in (("prefill", 256), ("decode", 512)):
             options: dict[str, Any] = {"batch": batch, "phase": phase, "context": context, "dtype": "float16"}
-            yield f"llama2|{phase}|{batch}", lambda options=options: archprof.profile("hf:llama-2-13b", **options)
+            yield (
+                f"llama2|{phase}|{batch}",
+                lambda options=options: archprof.profile(_build(LlamaForCausalLM, LlamaConfig(**LLAMA)), **options),
+            )
 
 
 def _list_timm() -> Iterator[tuple[str, Trace]]:
@@ -59,8 +71,19 @@ def _list_timm() -> Iterator[tuple[str, Trace]]:
         yield key, lambda row=row, fused=fused: _trace_timm(row, fused)
 
 
+def _normalize_groups(x: torch.Tensor, *args: Any) -> torch.Tensor:
+    """timm's own for half precision; outside of a trace it knows no meta, where a hybrid runs while it is built."""
+    try:
+        return fast_group_norm(x, *args)
+    except RuntimeError:
+        return torch.nn.functional.group_norm(x, *args)
+
+
 def _trace_timm(row: dict[str, str], fused: bool) -> Profile:
+    """Inference has its norms of groups in half precision: the times leave no room for float32's bytes."""
     set_fused_attn(fused)
+    set_fast_norm(row["mode"] != "train")
+    timm.layers.norm.fast_group_norm = timm.layers.norm_act.fast_group_norm = _normalize_groups
     train = {"train": True, "optimizer": "sgd(momentum=0.9)"} if row["mode"] == "train" else {}
     shape, batch = [f"3x{row['image']}x{row['image']}"], int(row["batch"])
     return archprof.profile(row["model"], shape, batch=batch, amp="float16", **train)  # type: ignore[arg-type]
@@ -161,11 +184,20 @@ def write_works(passes: dict[str, tuple[dict[Work, int], list[int]]]) -> None:
     (DATA / "works.json.gz").write_bytes(gzip.compress(raw, 9, mtime=0))
 
 
-def main() -> None:
-    passes: dict[str, tuple[dict[Work, int], list[int]]] = {}
+def read_counts() -> dict[str, tuple[dict[Work, int], list[int]]]:
+    """What was listed before."""
+    works, passes = read_passes()
+    return {
+        key: ({works[one]: count for one, count in zip(listed[::2], listed[1::2], strict=True)}, launches)
+        for key, (listed, launches) in passes.items()
+    }
+
+
+def main(words: list[str]) -> None:
+    passes = {key: found for key, found in read_counts().items() if not re.search(words[0], key)} if words else {}
     failed: set[str] = set()
     for key, trace in list_traces():
-        if key in passes or key in failed:
+        if key in passes or key in failed or (words and not re.search(words[0], key)):
             continue
         try:
             passes[key] = list_counts(trace())
@@ -176,4 +208,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from archprof.facts.records import Profile
 from archprof.predicting.latency.works import Work, list_works
 
-FUSED_KINDS = frozenset({"pointwise", "norm", "softmax", "reduce", "copy"})
+FUSED_KINDS = frozenset({"pointwise", "norm", "group_norm", "softmax", "reduce", "copy"})
 
 
 class Fusion(NamedTuple):

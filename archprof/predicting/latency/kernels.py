@@ -39,8 +39,14 @@ HALF_STEP = 8
 WINOGRAD_PRODUCTS = 16
 """Winograd's F(2x2, 3x3) (Lavin and Gray, 2015) makes a 3 x 3 convolution 16 products over patches of 2 x 2 results."""
 
+NARROW_GROUP, WIDEST_SHARED, WIDE_GROUP = 32, 48, 64
+"""Channels of a group: where the slowness of its backward is given, below and above the width where kernels change."""
+
 SOFTMAX_ROW = 1024
 """Up to so many elements, a softmax holds its row in registers."""
+
+RESIDENT_THREADS = 1024
+"""Threads of a block that interpolates, of which one multiprocessor holds one."""
 
 RESIDENT_ROWS = 8
 """Rows that one multiprocessor works on at a time."""
@@ -98,6 +104,8 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
         arithmetic = _time_attention(work, precision, rates, constants)
     elif work.kind in DEPTHWISE:
         arithmetic = _time_depthwise(work, rates, setting, constants)
+    elif work.kind == "gather":
+        arithmetic = _time_planes(work, rates, constants)
     else:
         arithmetic = 0.0 * memory
     power = constants["overlap"]
@@ -162,16 +170,24 @@ def _time_winograd(work: Work, rates: Rates, constants: Mapping[str, float]) -> 
     return _time_tiles(sizes, rate, "simt", rates.sm, constants) * constants["winograd"]
 
 
-def _slow_layout(work: Work, setting: Setting, constants: Mapping[str, float]) -> float:
+def _slow_layout(work: Work, setting: Setting, constants: Mapping[str, float]) -> Number:
     """What channels cost that no kernel for tensor cores suits, and groups whose channels lie last."""
     if work.kind in MATRIX_PRODUCTS:
         return 1.0 if work.aligned else constants["unaligned_matmul"]
     if not setting.channels_last:
         return 1.0
-    if work.kind in GROUPED:
-        slow = constants[f"{work.kind}_last"]
-        return slow if work.aligned else slow * constants["odd_groups_last"]
+    if work.kind == "grouped_back":
+        return _slow_groups_back(work.sizes[2], constants)
+    if work.kind == "grouped":
+        return constants["grouped_last"] * (1.0 if work.aligned else constants["odd_groups_last"])
     return 1.0
+
+
+def _slow_groups_back(width: Number, constants: Mapping[str, float]) -> Number:
+    """Narrow groups share a tile, so that the model's own padding is not paid; wide ones run by the element."""
+    narrow = constants["grouped_back_last_narrow"] * width / NARROW_GROUP
+    wide = constants["grouped_back_last"] * WIDE_GROUP / width
+    return (width <= WIDEST_SHARED) * narrow + (width > WIDEST_SHARED) * wide
 
 
 def _is_winograd(work: Work) -> bool:
@@ -211,6 +227,12 @@ def _time_depthwise(work: Work, rates: Rates, setting: Setting, constants: Mappi
     return 2.0 * work.macs / rate * slow
 
 
+def _time_planes(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
+    """Threads that go over planes in turn wait for memory at each of them; there is no arithmetic to speak of."""
+    planes, positions, _, _ = work.sizes
+    return planes * (-(-positions // (rates.sm * RESIDENT_THREADS))) * constants["round_trip"]
+
+
 def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:
     nbytes = work.read + work.written + _reread_rows(work, rates, constants)
     bandwidth = rates.bandwidth
@@ -222,6 +244,8 @@ def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
         slow *= constants["permuted"]
     if work.kind in DEPTHWISE and setting.channels_last:
         slow *= constants["depthwise_last_bytes"]
+    if work.kind == "group_norm" and setting.channels_last:  # its kernel wants channels first, and leaves them so
+        slow *= constants["group_norm_last"]
     if work.kind in CONVOLUTIONS and work.dtype in HALVES and not setting.channels_last and rates.has_tensor_cores:
         slow += constants["transposed"]
     return nbytes * slow * (1.0 - constants["cache_gain"] * hit) / bandwidth

@@ -15,13 +15,15 @@ from archprof.facts.ops import Signature, drop_overload
 
 Kind = Literal[
     "matmul", "bmm", "conv", "conv1x1", "grouped", "depthwise", "dgrad", "wgrad", "grouped_back", "depthwise_back",
-    "attention", "norm", "softmax", "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
+    "attention", "norm", "group_norm", "softmax", "pool", "reduce", "pointwise", "gather", "copy", "optimizer", "view",
 ]  # fmt: skip
 """A class of kernels that share their efficiencies. "dgrad" and "wgrad" are the backward of a dense convolution, by its
 input and by its weight; "optimizer" goes over lists of tensors; a "view" runs none, and costs the host alone."""
 
 
-THIN_ROWS = 64
+THIN_ROWS, THIN_ROWS_FULL = 64, 4
+"""Rows of a product that cost next to nothing beside its weights: of one tile of tensor cores; without them, of few
+threads."""
 
 
 class Work(NamedTuple):
@@ -32,7 +34,8 @@ class Work(NamedTuple):
         dtype: of its factors, or of what it reads.
         macs, flops: its arithmetic.
         read, written: bytes.
-        sizes: batch, m, n and k of a product; heads of the batch, queries, keys and size of a head of an attention.
+        sizes: batch, m, n and k of a product; heads of the batch, queries, keys and size of a head of an attention;
+            planes that each thread goes over, and threads, of an interpolation.
         area: positions of the window of a convolution or pooling, 1 without one.
         tensors: how many it goes over, of a list.
         permuted: it reads or writes with other strides than the plain ones.
@@ -56,7 +59,8 @@ class Work(NamedTuple):
     @property
     def thin(self) -> bool:
         """A matrix product of few rows, as for one token: its weights stream past once, and nothing else counts."""
-        return self.kind == "matmul" and self.sizes[1] <= THIN_ROWS
+        rows = THIN_ROWS if self.dtype in ("float16", "bfloat16") else THIN_ROWS_FULL
+        return self.kind == "matmul" and self.sizes[1] <= rows
 
     @property
     def aligned(self) -> bool:
@@ -70,6 +74,7 @@ class Work(NamedTuple):
 
 KINDS_BY_NAME: tuple[tuple[str, Kind], ...] = (
     (r"^_foreach_|^_fused_", "optimizer"),
+    (r"group_norm", "group_norm"),
     (r"_norm(_|$)|^norm_except", "norm"),
     (r"softmax", "softmax"),
     (r"pool", "pool"),
@@ -81,6 +86,9 @@ KINDS_BY_NAME: tuple[tuple[str, Kind], ...] = (
      r"(_|$)", "reduce"),
 )  # fmt: skip
 """The class of what is no product, by the name without namespace; the first that matches, else "pointwise"."""
+
+LOOPS_OVER_PLANES = re.compile(r"^upsample_(linear1d|bilinear2d|bicubic2d|trilinear3d)$")
+"""Kernels of torch with one thread per position of the result, which goes over all images and channels in turn."""
 
 
 def list_works(signature: Signature) -> tuple[Work, ...]:
@@ -114,8 +122,9 @@ def _describe_mover(signature: Signature, name: str) -> Work:
     permuted = any(spec.strides is not None for spec in (*signature.inputs, *signature.outputs))
     read = signature.bytes_read * _count_readings(signature, name)
     return Work(
-        kind, _dtype_of(signature), 0, signature.flops or 0, read, written, tensors=tensors, permuted=permuted,
-        area=prod(signature.window.kernel) if signature.window else 1, row=_find_row(signature, name),
+        kind, _dtype_of(signature), 0, signature.flops or 0, read, written, _count_planes(signature, name),
+        tensors=tensors, permuted=permuted, area=prod(signature.window.kernel) if signature.window else 1,
+        row=_find_row(signature, name),
     )  # fmt: skip
 
 
@@ -130,6 +139,14 @@ def _count_readings(signature: Signature, name: str) -> int:
     if name in ("native_group_norm", "native_batch_norm_backward", "native_group_norm_backward"):
         return 2
     return 2 if name == "native_batch_norm" and True in signature.args else 1
+
+
+def _count_planes(signature: Signature, name: str) -> tuple[int, int, int, int]:
+    """Planes and positions of an interpolation whose threads go over planes; none with channels last."""
+    shape = signature.outputs[0].shape if signature.outputs else ()
+    if not LOOPS_OVER_PLANES.match(name) or signature.inputs[0].strides is not None:
+        return 0, 0, 0, 0
+    return prod(shape[:2]), prod(shape[2:]), 0, 0
 
 
 def _find_row(signature: Signature, name: str) -> int:

@@ -64,6 +64,8 @@ def test_classes_by_what_runs() -> None:
     assert works[-1].row == 8 * 16
     (norm,) = works_of(trace(nn.LayerNorm(24), 5, 24))
     assert norm.row == 24
+    (groups,) = works_of(trace(nn.GroupNorm(2, 8), 2, 8, 4, 4))
+    assert (groups.kind, groups.row) == ("group_norm", 0)
 
 
 def test_batch_norm_reads_its_input_twice_in_training() -> None:
@@ -88,3 +90,14 @@ def test_what_suits_tensor_cores() -> None:
     assert not Work("conv", "float16", sizes=(1, 100, 60, 72), area=9).aligned
     assert Work("grouped", "float16", sizes=(4, 100, 32, 72), area=9).aligned
     assert not Work("grouped", "float16", sizes=(4, 100, 24, 72), area=9).aligned
+
+
+def test_an_interpolation_has_a_thread_per_position_that_goes_over_planes() -> None:
+    """As torch's kernels for bilinear and bicubic images; that of the nearest neighbour spreads them over threads."""
+    for mode, sizes in (
+        ("bilinear", (2 * 5, 6 * 8, 0, 0)),
+        ("bicubic", (2 * 5, 6 * 8, 0, 0)),
+        ("nearest", (0, 0, 0, 0)),
+    ):
+        (work,) = works_of(trace(nn.Upsample(scale_factor=2, mode=mode), 2, 5, 3, 4))
+        assert (work.kind, work.sizes) == ("gather", sizes)
