@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_page import CHROMIUM, axe, browser, made, opened  # noqa: F401
+from opened_pages import CHROMIUM, axe
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
