@@ -9,6 +9,7 @@ import builders
 import pytest
 import torch
 
+from archprof.analysis.network.network import build_network
 from archprof.analysis.report import charts, page
 from archprof.analysis.report.view import PageView
 from archprof.errors import ArchprofError, UsageError
@@ -144,12 +145,12 @@ def test_the_picture_of_a_known_device_has_its_roof():
     assert unknown["roofline"].names == ("net",)
 
 
-def test_the_stages_of_the_latency_add_up():
-    drawn = {series.key: series for series in charts.build_charts(PageView(builders.measured()))}
-    points = drawn["stage_latency"].points[0]
-    assert sum(y for _, y, _ in points) == pytest.approx(0.0400002)
-    assert [x for x, _, _ in points] == ["8x8", "vector", "(between layers)", "(unattributed)"]
-    assert "stage_latency" not in {series.key for series in charts.build_charts(PageView(builders.profile()))}
+def test_the_blocks_of_the_latency_add_up():
+    """With the 1.96 ms between the layers; what is not measured has no lane of times."""
+    [time] = [lane for lane in build_network(builders.measured()).lanes if lane.key == "latency"]
+    assert sum(time.values) + 0.00196 == pytest.approx(time.total, abs=5e-6)
+    assert time.total == pytest.approx(0.0400002)
+    assert "latency" not in {lane.key for lane in build_network(builders.profile()).lanes}
 
 
 @pytest.mark.parametrize("allowed", [True, False])
