@@ -45,7 +45,7 @@ def test_it_is_what_fit_finds(options: dict[str, object]) -> None:
         assert largest is not None
         assert largest.exact
         said = int([row["setting"] for row in rows if row["fits"] == "yes"][-1].removeprefix("batch "))
-        # Segments fall as they fall: what a run needs may fall from one batch to the next, and then there are two edges.
+        # Segments fall as they fall: what a run needs may fall from one batch to the next: two edges.
         if said != largest.batch:
             assert [fits("alexnet", name, batch, **options) for batch in (said, said + 1)] == [True, False]
         assert [fits("alexnet", name, largest.batch + more, **options) for more in (0, 1)] == [True, False]
