@@ -49,11 +49,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_a_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path: Path) -> None:
+def test_half_a_character_is_written_as_visible_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_whole(path, "x\ud800")
+    assert path.read_text() == "x\\ud800"
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.json"
     path.write_text("old")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "x" * 100_000 + "\ud800")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(ArchprofError, match="No space left on device"):
+        write_whole(path, "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.json"]
 

@@ -19,17 +19,19 @@ Answer = TypeVar("Answer")
 def refuse_contradictions(
     follow: Callable[Concatenate[Profile, P], Answer],
 ) -> Callable[Concatenate[Profile, P], Answer]:
-    """Make what follows the ops of a profile end in words where they contradict each other."""
+    """Make what follows the ops of a profile end in words where a file has ops that contradict each other."""
 
     @wraps(follow)
     def follow_or_refuse(profile: Profile, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
             return follow(profile, *args, **kwargs)
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            if not profile.was_read:
+                raise  # no file: a fault of our own, and its place matters
             raise ProfileFileError(
                 f"The ops of {profile.model} cannot be followed: {error!r}.",
                 "The arguments of an op and the shapes of its tensors contradict each other.",
-                "If the profile was read from a file, make it again; if not, this is a fault of archprof.",
+                "Make the profile again.",
             ) from error
 
     return follow_or_refuse

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,6 +36,9 @@ def _list_zoo(zoo: str) -> list[str]:
 
 def _read_names(table: str) -> list[str]:
     """The first column of a table of this package, each name once."""
+    import csv
+    from importlib.resources import files
+
     with files("archprof.data").joinpath(table).open(encoding="utf-8") as file:
         return list(dict.fromkeys(row[0] for row in list(csv.reader(file))[1:]))
 

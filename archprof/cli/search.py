@@ -56,6 +56,8 @@ def fit(
     amp: options.Amp = None,
     train: options.Train = False,
     optimizer: options.Optimizer = None,
+    accumulate: options.Accumulate = 1,
+    set_to_none: options.SetToNone = True,
     checkpoint: options.Checkpoint = None,
     format: options.FormatName = None,
     output: options.Output = None,
@@ -68,6 +70,7 @@ def fit(
             found = archprof.fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
                 max_activation=max_activation, max_memory=max_memory, max_latency=max_latency, device=device,
-                batch=batch, dtype=dtype, amp=amp, train=train, optimizer=optimizer, checkpoint=checkpoint or (),
+                batch=batch, dtype=dtype, amp=amp, train=train, optimizer=optimizer, accumulate=accumulate,
+                set_to_none=set_to_none, checkpoint=checkpoint or (),
             )  # fmt: skip
         write_table(found, form, output)

@@ -118,6 +118,9 @@ class Profile:
         least = "" if self.totals.complete else ">= "
         return f"<Profile of {self.model}: {asked}; {self.totals.params:,} params, {least}{self.totals.macs:,} MACs>"
 
+    was_read = False
+    """It came from a file, which may say anything that each record allows; no field, for a copy is made here."""
+
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The rows of the tables: the calls in order, and the modules that were never called."""

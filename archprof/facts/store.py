@@ -204,6 +204,7 @@ def from_json(text: str) -> Profile:
         )
     try:
         profile = (store_schema1.read_profile if data["schema"] == 1 else _read_profile)(data)
+        object.__setattr__(profile, "was_read", True)
         fits.check_record(profile)
         profile.check()
         follows = _follows(profile, data)

@@ -33,13 +33,16 @@ def fit(
     max_params: int | str | None = None, max_macs: int | str | None = None, max_flops: int | str | None = None,
     max_activation: int | str | None = None, max_memory: int | str | None = None, device: str | None = None,
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
-    max_latency: float | str | None = None,
+    max_latency: float | str | None = None, accumulate: int = 1, set_to_none: bool = True,
 ) -> Table:  # fmt: skip
     """The largest setting inside the budgets, beside its neighbours; see `archprof.sweeping.fit.fit_to_budgets`."""
     from archprof.analysis.tables.search import tabulate_fit
     from archprof.sweeping.fit import fit_to_budgets
 
-    request = PassRequest(batch, dtype, train, optimizer=optimizer, amp=amp, checkpoint=checkpoint)
+    request = PassRequest(
+        batch, dtype, train, optimizer=optimizer, accumulate=accumulate, set_to_none=set_to_none, amp=amp,
+        checkpoint=checkpoint,
+    )  # fmt: skip
     return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
         max_memory=max_memory, max_latency=max_latency, device=device, inputs=inputs, request=request,

@@ -15,6 +15,7 @@ from archprof.measuring.compiled.kernel_shares import measure_border_cost
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler, measure_mark_cost
 from archprof.measuring.protocols import MeasuredWay, PassMemory
+from archprof.torchside.free_memory import read_free_bytes
 
 
 class WallClock:
@@ -73,7 +74,7 @@ class CpuDevice:
         return allocations.measure_allocations(subject, profile)
 
     def free_bytes(self) -> int | None:
-        return host_state.read_free_bytes()
+        return read_free_bytes()
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)

@@ -41,20 +41,6 @@ def read_load() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def read_free_bytes(system: Path = SYSTEM_ROOT) -> int | None:
-    """Memory that can still be had: what the machine has, or what the control group leaves if that is less."""
-    found = re.search(r"^MemAvailable:\s*(\d+) kB$", _read_text(system / "proc/meminfo") or "", re.MULTILINE)
-    left = [int(found[1]) * 1024] if found else []
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        most, now = (_read_text(system / "sys/fs/cgroup" / name) or "" for name in (limit, used))
-        if most.isdigit() and now.isdigit():
-            left.append(max(0, int(most) - int(now)))
-    return min(left, default=None)
-
-
 def _read_text(path: Path) -> str | None:
     try:
         return path.read_text().strip() or None

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from archprof import files
-from archprof.facts import store
 from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.tracing.profile import profile_model
@@ -35,6 +34,8 @@ def profile_several(
 
 
 def _profile_one(model: Any, inputs: Any, request: PassRequest, how: MeasureRequest | None) -> Profile:
+    from archprof.facts import store
+
     if isinstance(model, Profile):
         return model
     return store.load(model) if files.is_profile_path(model) else count_or_measure(model, inputs, request, how)

@@ -11,19 +11,24 @@ import torch
 
 from archprof import files
 from archprof.errors import DoesNotFit, UsageError
-from archprof.facts import liveness
+from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.measured import Measurement
-from archprof.facts.records import Profile, TensorSpec
+from archprof.facts.needed_bytes import count_needed_bytes
+from archprof.facts.records import Profile
 from archprof.facts.request import ON_CPU, PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring import schedule
+from archprof.measuring.batch_search import CountedSearch, search_largest_batch
 from archprof.measuring.live_model import LiveModel
+from archprof.measuring.passes import EagerSource
 from archprof.measuring.protocols import Device, Progress
 from archprof.measuring.schedule import SamplingPlan
 from archprof.measuring.session import MeasurementSession
 from archprof.sources.inputs import find_input_specs
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
+from archprof.torchside.free_memory import has_room
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.watched_model import watch_unless_owned
 from archprof.tracing.trace import trace
 from archprof.units import show_quantity
 
@@ -41,16 +46,6 @@ def _open_cuda() -> Device:
 
 
 DEVICE_CLASSES: dict[str, Callable[[], Device]] = {"cpu": _open_cpu, "cuda": _open_cuda}
-
-USABLE_MEMORY_SHARE = 0.9
-"""The share of the free memory that the counted bytes may take: workspaces and other programs need some, too."""
-
-
-CHANNEL_BLOCK = 8
-"""Channels in a block of oneDNN's layout nChw8c (its documentation, "Understanding memory formats")."""
-
-MAX_BATCH = 2**20
-"""No search goes beyond this batch: a model for which a million fit has no work worth a batch."""
 
 
 def measure_model(
@@ -98,10 +93,14 @@ def measure_target(
 
     def run() -> Profile:
         with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.hold_settings():
-            batch = bench.find_largest_batch() if how.largest_batch else request.batch
-            return bench.measure_batch(batch, plan, progress or schedule.ignore_progress)
+            batch, notes = bench.find_largest_batch() if how.largest_batch else (request.batch, ())
+            return bench.measure_batch(batch, plan, progress or schedule.ignore_progress, notes)
 
-    return run_untouched(run)
+    watched = watch_unless_owned(target.model, target.owned)
+    profile = run_untouched(run)
+    if watched is not None:
+        watched.check_unchanged()
+    return profile
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +112,7 @@ class _DeviceBench:
     request: PassRequest
     how: MeasureRequest
 
-    def measure_batch(self, batch: int, plan: SamplingPlan, progress: Progress) -> Profile:
+    def measure_batch(self, batch: int, plan: SamplingPlan, progress: Progress, notes: tuple[str, ...]) -> Profile:
         profile = self._trace_batch(batch)
         if why := self._why_no_room(profile):
             raise self._make_too_large_error(batch, why)
@@ -121,6 +120,7 @@ class _DeviceBench:
         if measurement is None:  # by now the tensors of the pass are gone
             self.device.release_cache()
             raise self._make_too_large_error(batch)
+        measurement = dataclasses.replace(measurement, notes=(*notes, *measurement.notes))
         return dataclasses.replace(profile, overlays=(*profile.overlays, measurement))
 
     def _measure_if_it_fits(self, profile: Profile, plan: SamplingPlan, progress: Progress) -> Measurement | None:
@@ -134,35 +134,45 @@ class _DeviceBench:
             raise
         return session.build_measurement()
 
-    def find_largest_batch(self) -> int:
-        """The largest batch of which one pass fits."""
+    def find_largest_batch(self) -> tuple[int, tuple[str, ...]]:
+        """The largest batch of which one pass fits, and what the reader must know of it."""
         if not any(spec.batched for spec in find_input_specs([*self.target.args, *self.target.kwargs.values()])):
             raise UsageError(
                 f"No batch can be found for {self.target.name}: every input has its exact shape.",
                 "The batch is put in front of inputs written without it: 3x224x224.",
             )
-        found = find_largest_batch(partial(self._fits, {}))
+        search = CountedSearch(self.how.seconds)
+        found = search_largest_batch(partial(self._fits, search))
         if found is None:
             raise self._make_too_large_error(1)
-        return found
+        return found, search.list_notes()
 
-    def _fits(self, counted: dict[int, int], batch: int) -> bool:
-        """Whether there is room for the counted bytes or, where the device itself says so, for a real pass.
-
-        Args:
-            counted: bytes by the batches that were traced. What they say does not fit is not traced: where the trace
-                needs values, it takes as much memory as a pass.
-        """
-        if not self.device.raises_when_full and not self._has_room(_extrapolate(counted, batch)):
-            return False
-        profile = self._trace_batch(batch)
-        counted[batch] = liveness.compute_peak_bytes(profile)
+    def _fits(self, search: CountedSearch, batch: int) -> bool:
+        """Whether there is room for the counted bytes or, where the device itself says so, for a real pass."""
         if not self.device.raises_when_full:
-            return self._has_room(_count_needed_bytes(profile))
+            return self._fits_by_count(search, batch)
+        profile = self._trace_batch(batch)
         fits = self._runs_once(profile)
         if not fits:
             self.device.release_cache()
         return fits
+
+    def _fits_by_count(self, search: CountedSearch, batch: int) -> bool:
+        if search.is_slow(batch) or not self._has_room(search.extrapolate(batch)):
+            return False
+        profile = self._trace_batch(batch)
+        search.peaks[batch] = compute_peak_bytes(profile)
+        fits = self._has_room(count_needed_bytes(profile))
+        if fits and batch.bit_count() == 1:  # on the way up; between two of these a pass takes less than twice as long
+            self._look_how_long(search, profile)
+        return fits
+
+    def _look_how_long(self, search: CountedSearch, profile: Profile) -> None:
+        try:
+            subject = self._make_live_model(profile, compiled=False)
+            search.note_pass(profile.batch, EagerSource(subject, None, self.device.clock()).run_bare)
+        except Exception:  # which comes again when it is measured, and is put in words there
+            search.slow_after = profile.batch
 
     def _runs_once(self, profile: Profile) -> bool:
         try:
@@ -177,68 +187,20 @@ class _DeviceBench:
     def _trace_batch(self, batch: int) -> Profile:
         return trace(self.target, dataclasses.replace(self.request, batch=batch))
 
-    def _make_live_model(self, profile: Profile) -> LiveModel:
+    def _make_live_model(self, profile: Profile, *, compiled: bool = True) -> LiveModel:
         made = dataclasses.replace(self.request, batch=profile.batch, dtype=profile.dtype)
-        how = dataclasses.replace(self.how, device=self.device.kind)
+        how = dataclasses.replace(self.how, device=self.device.kind, compiled=compiled and self.how.compiled)
         return LiveModel(self.target, made, how, gradients=profile.ran.gradients == "on")
 
     def _why_no_room(self, profile: Profile) -> str | None:
         """Why there is no room, where running out of memory may end the whole program; `None` if there is."""
-        needed, free = _count_needed_bytes(profile), self.device.free_bytes()
+        needed, free = count_needed_bytes(profile), self.device.free_bytes()
         if self.device.raises_when_full or self._has_room(needed):
             return None
         return f"It holds {show_quantity(needed, 'bytes')} at its peak; {show_quantity(free, 'bytes')} are free."
 
     def _has_room(self, needed: int) -> bool:
-        free = self.device.free_bytes()
-        return free is None or needed <= USABLE_MEMORY_SHARE * free
+        return has_room(needed, self.device.free_bytes())
 
     def _make_too_large_error(self, batch: int, why: str = "") -> DoesNotFit:
         return DoesNotFit(self.target.name, self.device.kind, batch, why)
-
-
-def find_largest_batch(fits: Callable[[int], bool]) -> int | None:
-    """Double the batch until it does not fit, then halve the gap; `None` when not even one sample fits."""
-    if not fits(1):
-        return None
-    low, high = 1, 2
-    while high <= MAX_BATCH and fits(high):
-        low, high = high, 2 * high
-    if low == MAX_BATCH:
-        return MAX_BATCH
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
-
-
-def _count_needed_bytes(profile: Profile) -> int:
-    """The live bytes at the peak, and what convolutions take beside them.
-
-    oneDNN lays out in blocks what goes into a convolution and what comes out: both are there twice while it runs, the
-    second time with whole blocks of channels.
-    """
-    tensors = profile.tensors
-    convolutions = [op for op in profile.ops if op.window and op.macs]
-    held = [{tensors[i].storage: tensors[i].spec for i in (*op.inputs, *op.outputs)} for op in convolutions]
-    copies = max([sum(map(_count_blocked_bytes, each.values())) for each in held], default=0)
-    return liveness.compute_peak_bytes(profile) + copies
-
-
-def _count_blocked_bytes(spec: TensorSpec) -> int:
-    """The bytes of a tensor of (batch, channels, ...) in oneDNN's layout, which leaves few channels as they are."""
-    channels = spec.shape[1] if len(spec.shape) > 2 else 0
-    if channels < CHANNEL_BLOCK // 2:
-        return spec.nbytes
-    return spec.nbytes // channels * (-(-channels // CHANNEL_BLOCK) * CHANNEL_BLOCK)
-
-
-def _extrapolate(counted: dict[int, int], batch: int) -> int:
-    """The least bytes that a larger batch takes by the two largest that were counted; 0 while there are fewer.
-
-    A peak is the largest of sums that grow evenly with the batch, so that it never grows slower than before.
-    """
-    if len(counted) < 2:
-        return 0
-    small, large = sorted(counted)[-2:]
-    return counted[large] + (counted[large] - counted[small]) * (batch - large) // (large - small)

@@ -98,7 +98,7 @@ def match_builtins(pattern: str) -> tuple[BuiltinModel, ...]:
     return found
 
 
-def _read_table(file: str) -> list[dict[str, str]]:
+def read_table(file: str) -> list[dict[str, str]]:
     """A table of the data folder, a dict a row."""
     with (Path(__file__).parent.parent / "data" / file).open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
@@ -119,7 +119,7 @@ def _read_builtin(row: dict[str, str]) -> BuiltinModel:
 @cache
 def _load_published() -> tuple[tuple[str, PublishedError], ...]:
     """(name, figure) of data/published.csv, in its order."""
-    return tuple((row["name"], _read_published(row)) for row in _read_table("published.csv"))
+    return tuple((row["name"], _read_published(row)) for row in read_table("published.csv"))
 
 
 def _read_published(row: dict[str, str]) -> PublishedError:
@@ -127,5 +127,5 @@ def _read_published(row: dict[str, str]) -> PublishedError:
     return PublishedError(top1, float(row["top5_error"]), cast(ErrorKind, row["kind"]), row["source"])
 
 
-BUILTIN_MODELS = {row["name"]: _read_builtin(row) for row in _read_table("models.csv")}
+BUILTIN_MODELS = {row["name"]: _read_builtin(row) for row in read_table("models.csv")}
 """Every built-in definition by its name: data/models.csv."""

@@ -12,10 +12,13 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
+from archprof.facts.needed_bytes import count_needed_bytes
 from archprof.facts.ran import Ran
+from archprof.facts.records import Profile
 from archprof.probing.data.batches import Batch
 from archprof.probing.weights import load_weights
 from archprof.sources.target import Target
+from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import dtype_name
 from archprof.version import __version__
@@ -37,6 +40,12 @@ def make_live_model(target: Target, device: str, dtype: str, seed: int, weights:
     if not model.training:
         model.train()
     return model.to(device)
+
+
+def check_room(target: Target, profile: Profile, device: str) -> None:
+    """Raise `ArchprofError` where a CPU has no room for a pass as it was traced; a GPU says so itself."""
+    if device == "cpu":
+        refuse_without_room(f"{target.name} at batch {profile.batch}", count_needed_bytes(profile))
 
 
 def seed_all(seed: int) -> None:

@@ -27,6 +27,7 @@ from archprof.sources.optimizer_grammar import OptimizerSpec, parse_optimizer
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.watched_model import watch_unless_owned
 from archprof.tracing.trace import trace
 
 MEANS_NOTE = "Without labels the loss is the sum of the means of the outputs; no one trains with it."
@@ -57,7 +58,11 @@ def probe_model(
         with live.on_device(how.device):
             return _probe_target(target, data, request, how, spec, loss)
 
-    return run_untouched(run)
+    watched = watch_unless_owned(target.model, target.owned)
+    profile = run_untouched(run)
+    if watched is not None:
+        watched.check_unchanged()
+    return profile
 
 
 def _read_loader(data: Any, batches: int) -> LoaderData:
@@ -79,6 +84,7 @@ def _probe_target(
     dtype = live.find_dtype(target, request.dtype)
     profile = trace(target, request)
     check_classes(opened, profile)
+    live.check_room(target, profile, how.device)
     batches = draw_batches(opened, target, request.batch, how.batches, dtype, how.seed)
     if opened is None and (classes := count_classes(profile)):
         batches = draw_labels(batches, request.batch, classes, how.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
@@ -12,8 +13,9 @@ import torch
 
 from archprof.errors import UsageError
 from archprof.sources.input_grammar import NamedInput, parse_input
-from archprof.sources.input_spec import InputSpec
-from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS, make_tensor
+from archprof.sources.input_spec import InputSpec, is_floating_dtype
+from archprof.sources.input_values import MAX_INT64, MAX_REAL_INPUT_ELEMENTS, make_tensor
+from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.tensors import dtype_name, has_values
 
 
@@ -163,7 +165,18 @@ def make_input_tensors(tree: Any, *, device: Literal["meta", "cpu"], batch: int,
         made = _map_children(leaf, make)
         return _copy_object(leaf) if made is leaf else made
 
+    refuse_without_room("What goes into the model", _count_real_bytes(tree, device, batch, dtype))
     return make(tree)
+
+
+def _count_real_bytes(tree: Any, device: str, batch: int, dtype: str) -> int:
+    """Of the tensors that are made with values; beyond what torch can count nothing is made, which is told later."""
+    total = 0
+    for spec in find_input_specs(tree):
+        kind, count = spec.dtype or dtype, math.prod(spec.full_shape(batch))
+        if device == "cpu" or not (is_floating_dtype(kind) or count > MAX_REAL_INPUT_ELEMENTS):
+            total += count * getattr(torch, kind).itemsize if count <= MAX_INT64 else 0
+    return total
 
 
 def _copy_object(value: Any) -> Any:

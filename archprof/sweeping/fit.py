@@ -108,7 +108,7 @@ def fit_to_budgets(
         max_activation: bytes, in the dtype of the pass, or a text such as "60MiB".
         max_memory: bytes of a GPU in which the pass must go through, as predicted.
         max_latency: seconds that the pass should take on the device, by the middle of what is predicted, or "5ms".
-        device: in the catalogue; its memory is the most.
+        device: in the catalogue; no more than its memory, and no more than `max_memory` where both are given.
 
     Raises:
         UsageError: there is no budget, or the model has no such setting.
@@ -147,13 +147,15 @@ def _choose_device(name: str | None, max_latency: float | str | None) -> Device 
     return choose_one_device(name).device
 
 
-def _find_memory_budget(max_memory: int | str | None, device: Device | None, *, predicts: bool) -> int | str | None:
-    """That of the device, where no other is given; one that times are predicted on need not be known to have any."""
-    if device is None or (predicts and (max_memory is not None or "mem_gb" not in device.figures)):
+def _find_memory_budget(max_memory: int | str | None, device: Device | None, *, predicts: bool) -> float | str | None:
+    """The amount that was given, or the device's, or of both the smaller.
+
+    A device that times are predicted on need not be known to have any.
+    """
+    if device is None or (predicts and "mem_gb" not in device.figures):
         return max_memory
-    if max_memory is not None:
-        raise UsageError("A device and an amount of memory were given.", "One or the other.")
-    return find_capacity(device)
+    capacity = find_capacity(device)
+    return capacity if max_memory is None else min(capacity, _read_budget("memory", max_memory))
 
 
 def _read_budgets(limits: Mapping[str, float | str | None]) -> dict[str, float]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import random
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
 
 import torch
 
@@ -25,8 +27,17 @@ from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
 
+HOLDER = 0
+"""The thread that has its turn."""
+
 PROCESS_LOCK = threading.RLock()
 """Random states, torch's defaults and the collector belong to the process: two threads would put back each other's."""
+
+PATIENCE = 5.0
+"""Seconds between two looks at what the holder does; a wait that is seen twice is taken to be for us."""
+
+WAITING_CODE = (threading.__file__, queue.__file__)
+"""Where Python waits for another thread: joins, events, conditions, queues and results of pools."""
 
 DEEPER = 2
 """How much deeper calls may be nested during a pass: each module that is watched takes half as much again as alone."""
@@ -49,7 +60,7 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
     """
     _refuse_to_wait()
-    with PROCESS_LOCK, leave_foreign_modes():
+    with _hold_turn(), leave_foreign_modes():
         state = _ProcessState(compiling)
         try:
             try:
@@ -62,16 +73,44 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
             state.restore()
 
 
+@contextmanager
+def _hold_turn() -> Iterator[None]:
+    """Wait for the turn; a thread for which the holder waits is refused, though it was started before the pass."""
+    global HOLDER
+    lock, seen = PROCESS_LOCK, None
+    while not lock.acquire(timeout=PATIENCE):
+        waits = _find_wait(HOLDER)
+        if waits is not None and waits == seen:
+            _refuse_turn()
+        seen = waits
+    before, HOLDER = HOLDER, threading.get_ident()
+    try:
+        yield
+    finally:
+        HOLDER = before
+        lock.release()
+
+
+def _find_wait(thread: int) -> tuple[int, int] | None:
+    """At which step of which call a thread waits for another; `None` where it works."""
+    frame = sys._current_frames().get(thread)
+    return (id(frame), frame.f_lasti) if frame and frame.f_code.co_filename in WAITING_CODE else None
+
+
+def _refuse_turn() -> NoReturn:
+    raise ArchprofError(
+        "A forward that is being profiled profiles another model in a thread of its own.",
+        "One pass at a time can be run: each would wait for the other.",
+        "Profile it before, or in the thread that runs the forward.",
+    )
+
+
 def _refuse_to_wait() -> None:
     """A thread of a pass that would wait for its turn is refused: the pass may wait for the thread."""
     if not HAND_OVERS.is_inside():
         return
     if not PROCESS_LOCK.acquire(blocking=False):
-        raise ArchprofError(
-            "A forward that is being profiled profiles another model in a thread of its own.",
-            "One pass at a time can be run: each would wait for the other.",
-            "Profile it before, or in the thread that runs the forward.",
-        )
+        _refuse_turn()
     PROCESS_LOCK.release()
 
 

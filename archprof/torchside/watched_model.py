@@ -13,6 +13,9 @@ from archprof.errors import ArchprofError
 from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.tensors import tensors_in
 
+SMALL = 2**16
+"""Elements up to which a buffer is compared by its values: a fused batch norm writes statistics without a version."""
+
 
 class WouldChangeModel(BaseException):
     """The forward is about to write to a tensor of the user's. No `except Exception` of a model hides it."""
@@ -24,10 +27,13 @@ class WatchedModel:
     def __init__(self, model: nn.Module) -> None:
         self.versions: list[tuple[str, torch.Tensor, int]] = []
         self.names: dict[int, str] = {}
+        self.copies: list[tuple[str, torch.Tensor, torch.Tensor]] = []
         for name, tensor in _list_tensors(model):
             with suppress(RuntimeError, NotImplementedError):  # without a version, or without a storage
                 self.versions.append((name, tensor, tensor._version))
                 self.names[_storage_key(tensor)] = name
+                if type(tensor) is torch.Tensor and tensor.layout == torch.strided and tensor.numel() <= SMALL:
+                    self.copies.append((name, tensor, tensor.detach().clone()))
 
     def refuse_change(self, func: Any, args: Any, kwargs: Any) -> None:
         """Raise `WouldChangeModel` where an op that is about to run would write to one of the tensors."""
@@ -42,6 +48,7 @@ class WatchedModel:
     def check_unchanged(self) -> None:
         """Raise where a tensor was written to all the same."""
         changed = [name for name, tensor, version in self.versions if tensor._version != version]
+        changed += [name for name, *pair in self.copies if name not in changed and not _are_equal(*pair)]
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise ArchprofError(
@@ -58,6 +65,19 @@ def _list_tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
             for name, tensor in table.items():
                 if tensor is not None and not tensor.is_meta and not nn.parameter.is_lazy(tensor):
                     yield (f"{path}.{name}" if path else name), tensor
+
+
+def _are_equal(tensor: torch.Tensor, before: torch.Tensor) -> bool:
+    """Value by value; what is no number stays so."""
+    if tensor.shape != before.shape or tensor.is_meta:
+        return False
+    with torch.no_grad():
+        return bool(((tensor == before) | ((tensor != tensor) & (before != before))).all())
+
+
+def watch_unless_owned(model: nn.Module, owned: bool) -> WatchedModel | None:
+    """What watches a model of the user's; one that was made here is nobody's."""
+    return None if owned else WatchedModel(model)
 
 
 def _storage_key(tensor: torch.Tensor) -> int:

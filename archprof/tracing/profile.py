@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from archprof import files
 from archprof.errors import UsageError
-from archprof.facts import store
 from archprof.facts.records import Profile
 from archprof.facts.request import PLAIN_PASS, PassRequest
 
@@ -47,4 +46,6 @@ def _load_unchanged(path: str, inputs: Any, request: PassRequest) -> Profile:
             f"{path} is a saved profile; {', '.join(changes)} cannot change it.",
             hint="Name the model itself to trace it again.",
         )
+    from archprof.facts import store
+
     return store.load(path)

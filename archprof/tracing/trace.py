@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from archprof.errors import TraceError
+from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
 from archprof.facts.request import PLAIN_PASS, PassRequest
 from archprof.sources.input_grammar import describe_input
@@ -22,13 +23,14 @@ from archprof.sources.inputs import find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
 from archprof.torchside.collector import shorten_collections
+from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
-from archprof.torchside.watched_model import WatchedModel
+from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing import failure_hints, pass_setup
 from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
@@ -72,7 +74,7 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     Raises:
         TraceError: the model's forward failed; the error's `profile` holds the rows up to there.
     """
-    watched = None if target.owned else WatchedModel(target.model)
+    watched = watch_unless_owned(target.model, target.owned)
     run = partial(_trace_outside_inference_mode, target, request, watched)
     try:
         profile = run_untouched(run, compiling=False)
@@ -103,6 +105,8 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
         other = choose_next_strategy(way, error, run.calls)
         if other is None:
             break
+        if other.device != way.device:
+            refuse_without_room(f"A pass of {target.name} with values", compute_peak_bytes(run.build_profile()))
         if other.device != way.device and error is not None:
             notes.append(explain_fallback(target, error))
         notes += explain_change(way, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import statistics
 
@@ -238,7 +239,7 @@ def stretched(timing, times):
 
 
 def test_latency_in_the_summary_and_in_the_aligned_rows():
-    compared = comparison.compare([builders.measured(), slower(2)])
+    compared = comparison.compare([builders.measured(), dataclasses.replace(slower(2), model="other")])
     summary = [
         dict(zip([c.key for c in compared.summary.columns], row.cells, strict=True)) for row in compared.summary.rows
     ]
@@ -267,7 +268,7 @@ def test_no_ratio_of_two_devices_or_numbers_of_threads(other):
 
 
 def test_no_ratio_of_what_two_methods_measured():
-    compared = comparison.compare([builders.measured(), builders.on_gpu()])
+    compared = comparison.compare([builders.measured(), dataclasses.replace(builders.on_gpu(), model="other")])
     columns = [column.key for column in compared.summary.columns]
     assert [row.cells[columns.index("latency")] for row in compared.summary.rows] == pytest.approx([0.040, 0.012])
     assert {row.cells[columns.index("latency_ratio")] for row in compared.summary.rows} == {None}

@@ -299,7 +299,7 @@ def test_the_legend_lists_every_column_that_can_be_asked_for():
 
 def test_columns_chosen_by_the_reader_keep_their_order_of_importance():
     chosen = tabulate_layers(builders.profile(), columns=["act_bf16", "macs"]).columns
-    assert [(c.key, c.rank) for c in chosen] == [("layer", 0), ("act_bf16", 1), ("macs", 2)]
+    assert [(c.key, c.rank) for c in chosen] == [("layer", -3), ("act_bf16", -2), ("macs", -1)]
     assert all(
         dataclasses.replace(c, rank=COLUMN_BY_KEY[c.key].column.rank) == COLUMN_BY_KEY[c.key].column for c in chosen
     )

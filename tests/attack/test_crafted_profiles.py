@@ -13,6 +13,7 @@ from attack.mutations import damage_json, damage_text, list_places
 from torch import nn
 
 import archprof
+from archprof.analysis.contradictions import refuse_contradictions
 from archprof.budgets.pyproject import read_settings
 from archprof.errors import ArchprofError, ProfileFileError
 from archprof.facts import store
@@ -184,3 +185,16 @@ def test_a_refusal_names_the_place(column: str, value: object, words: str | None
         return
     with pytest.raises(ProfileFileError, match=words):
         store.from_json(json.dumps(data))
+
+
+def test_a_fault_of_our_own_is_no_fault_of_a_file() -> None:
+    """The same ops contradict each other in what was read and in what was made here."""
+
+    def follow(profile: Profile) -> object:
+        return profile.ops[len(profile.ops)]
+
+    made = builders.profile()
+    with pytest.raises(ProfileFileError, match="cannot be followed: IndexError"):
+        refuse_contradictions(follow)(store.from_json(made.to_json()))
+    with pytest.raises(IndexError):
+        refuse_contradictions(follow)(made)

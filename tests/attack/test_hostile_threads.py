@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import nn
 
 import archprof
+from archprof.torchside import guard
 
 X = torch.zeros(1, 4)
 IMPATIENT = 30
@@ -78,6 +81,49 @@ def test_a_forward_that_profiles_in_a_thread_and_waits_for_it_is_refused(way: An
     assert isinstance(told, archprof.ArchprofError)
     assert "in a thread of its own" in str(told)
     assert finish(profile_other) == 10  # and the next pass has its turn
+
+
+def test_a_forward_that_waits_for_a_worker_from_before_which_profiles_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "PATIENCE", 0.5)
+    asked: queue.Queue[Any] = queue.Queue()
+    told: queue.Queue[Any] = queue.Queue()
+
+    def work() -> None:
+        asked.get()
+        try:
+            told.put(profile_other())
+        except archprof.ArchprofError as error:
+            told.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def ask() -> None:
+        asked.put(1)
+        answers.put(told.get())
+
+    assert finish(lambda: archprof.profile(Does(ask), X).totals.params) == 20
+    assert "in a thread of its own" in str(answers.get_nowait())
+    assert finish(profile_other) == 10
+
+
+def test_a_thread_waits_as_long_as_a_pass_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE", 0.1)
+    inside, found = threading.Event(), []
+
+    def spin() -> None:
+        inside.set()
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            torch.zeros(2)
+
+    other = threading.Thread(target=lambda: (inside.wait(), found.append(profile_other())))
+    other.start()
+    assert finish(lambda: archprof.profile(Does(spin), X).totals.params) == 20
+    other.join(IMPATIENT)
+    assert found == [10]
 
 
 def test_a_forward_that_profiles_in_its_own_thread_may() -> None:

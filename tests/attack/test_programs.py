@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,3 +77,50 @@ def test_an_op_that_does_not_check_its_indices_runs_on_meta_alone(tmp_path: Path
     torch.export.save(torch.export.export(OnValues(), (torch.zeros(1, 1, 2, 2),)), tmp_path / "y.pt2")
     with pytest.raises(ArchprofError, match="does not check"):
         archprof.profile(str(tmp_path / "y.pt2"))
+
+
+def export(tmp_path: Path, forward: Callable[[torch.Tensor], Any], *shape: int) -> str:
+    """A program on values, for it chooses by them first."""
+
+    class Forward(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return forward(x[x.flatten(1).sum(1) > -1e9])
+
+    path = tmp_path / "x.pt2"
+    torch.export.save(torch.export.export(Forward(), (torch.ones(shape),), strict=False), path)
+    return str(path)
+
+
+WILD = {
+    "expand, clone": lambda x: x.new_zeros(1).expand(2**29).clone(),
+    "repeat": lambda x: x.repeat(1, 2**27),
+    "cat": lambda x: torch.cat([x.new_zeros(1).expand(2**27)] * 3),
+    "pad": lambda x: torch.nn.functional.pad(x, (0, 2**29)),
+    "repeat_interleave": lambda x: x.repeat_interleave(torch.full((4,), 2**62), dim=1, output_size=0),
+    "one_hot": lambda x: torch.nn.functional.one_hot(torch.arange(4), 2**30),
+    "outer": lambda x: torch.outer(torch.zeros(2**16), torch.zeros(2**16)),
+    "masked_select": lambda x: x.masked_select(torch.zeros(1, 1, 1, dtype=torch.bool).expand(2**27, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", WILD)
+def test_no_op_makes_a_tensor_that_fills_the_memory(tmp_path: Path, kind: str) -> None:
+    path = export(tmp_path, WILD[kind], 2, 4)
+    with pytest.raises(ArchprofError, match="for more than 268435456 elements"):
+        archprof.profile(path)
+
+
+def test_boxes_of_a_detector_are_aligned_from_a_file(tmp_path: Path) -> None:
+    """And refused where one is of no image, or has no place."""
+    vision = pytest.importorskip("torchvision")
+
+    def align(x: torch.Tensor, number: float, place: float) -> Any:
+        boxes = torch.tensor([[number, 1.0, 1.0, place, 3.0]])
+        return vision.ops.roi_align(x, boxes, (2, 2))
+
+    path = export(tmp_path, lambda x: align(x, 1.0, 3.0), 2, 3, 4, 4)
+    assert archprof.profile(path).ran.device == "cpu"
+    for number, place in ((2.0, 3.0), (-1.0, 3.0), (1e9, 3.0), (1.0, float("nan")), (1.0, 1e30)):
+        path = export(tmp_path, partial(align, number=number, place=place), 2, 3, 4, 4)
+        with pytest.raises(ArchprofError, match="a box of no image, or of no size"):
+            archprof.profile(path)

@@ -115,6 +115,41 @@ def test_a_change_that_no_mode_sees_is_told() -> None:
         archprof.profile(Holds(Locked, use), X)
 
 
+@pytest.mark.parametrize("way", [archprof.profile, archprof.measure, archprof.probe])
+def test_running_statistics_that_a_fused_norm_changed_are_told(way: Any) -> None:
+    """Unseen by the modes of a trace, and in passes of real tensors, which have none."""
+
+    def use(model: Holds, x: torch.Tensor) -> torch.Tensor:
+        from torch.utils._python_dispatch import _disable_current_modes
+
+        norm = model.held.model.norm
+        with _disable_current_modes(), torch.no_grad():
+            torch.native_batch_norm(torch.randn(8, 4), None, None, norm.running_mean, norm.running_var, True, 0.5, 1e-5)
+        return x
+
+    extra = {archprof.profile: {}, archprof.measure: {"seconds": 0.1}, archprof.probe: {"data": [X]}}[way]
+    with pytest.raises(ArchprofError, match=r"changed norm.running_mean, norm.running_var of the model itself"):
+        way(Holds(Locked, use), X if way is not archprof.probe else None, **extra)
+
+
+REAL_PASSES: dict[str, Callable[[nn.Module], Any]] = {
+    "measure": lambda model: archprof.measure(model, X, seconds=0.1),
+    "probe": lambda model: archprof.probe(model, data=[X]),
+}
+
+
+@pytest.mark.parametrize("way", REAL_PASSES)
+def test_a_change_by_real_passes_alone_is_told(way: str) -> None:
+    def use(model: Holds, x: torch.Tensor) -> torch.Tensor:
+        if not x.is_meta:
+            model.held.scale(x)
+        return x
+
+    model = Holds(Locked, use)
+    with pytest.raises(ArchprofError, match=r"changed c.weight of the model itself"):
+        REAL_PASSES[way](model)
+
+
 def test_a_cache_of_the_users_own_gets_nothing_of_the_pass() -> None:
     model = Holds(lambda m: functools.lru_cache(lambda number: torch.ones(number)), lambda m, x: m.held(4))
     archprof.profile(model, X)

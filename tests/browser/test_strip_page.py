@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_page import Opened, browser, made, opened, until  # noqa: F401
+from opened_pages import Opened, until
 from torch import nn
 
 import archprof

@@ -154,7 +154,7 @@ def test_ctrl_c_ends_a_sweep_and_prints_it(command: Callable, bench: Bench) -> N
 def test_compare_has_latency_in_the_summary_and_the_rows(command: Callable, bench: Bench) -> None:
     shown = command("compare", "a", "b", "--measure", "cpu", "--format", "json")
     tables = json.loads(shown.stdout)
-    for name, key in (("summary", "latency_ratio"), ("stages", "latency_b"), ("layers", "latency_b")):
+    for name, key in (("summary", "latency_change"), ("stages", "latency_b"), ("layers", "latency_b")):
         assert key in tables[name]["rows"][0], name
 
 

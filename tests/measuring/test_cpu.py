@@ -22,6 +22,7 @@ from archprof.measuring.boundaries import Mark
 from archprof.measuring.cpu import CpuDevice, WallClock
 from archprof.measuring.live_model import LiveModel
 from archprof.sources.resolve import resolve
+from archprof.torchside.free_memory import read_free_bytes
 from archprof.tracing.trace import trace
 
 KIB = 1024
@@ -255,7 +256,7 @@ def machine(root: Path, **files: str) -> Path:
 
 def test_what_the_system_says(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
-    assert (host_state.read_quota(nothing), host_state.read_governor(nothing), host_state.read_free_bytes(nothing)) == (
+    assert (host_state.read_quota(nothing), host_state.read_governor(nothing), read_free_bytes(nothing)) == (
         None,
         None,
         None,
@@ -266,13 +267,13 @@ def test_what_the_system_says(tmp_path: Path) -> None:
         meminfo="MemTotal: 9 kB\nMemAvailable:    2048 kB\n", limit="max\n", used="7\n", governor="powersave\n",
     )  # fmt: skip
     assert host_state.find_processor_name(root) == "Some CPU @ 2 GHz"
-    assert (host_state.read_quota(root), host_state.read_governor(root), host_state.read_free_bytes(root)) == (
+    assert (host_state.read_quota(root), host_state.read_governor(root), read_free_bytes(root)) == (
         1.5,
         "powersave",
         2048 * KIB,
     )
     machine(tmp_path, limit="1000\n", quota="max 100000\n")
-    assert (host_state.read_quota(root), host_state.read_free_bytes(root)) == (None, 993)
+    assert (host_state.read_quota(root), read_free_bytes(root)) == (None, 993)
     old = machine(tmp_path / "old", old_quota="50000\n", old_period="100000\n")
     assert host_state.read_quota(old) == 0.5
     assert host_state.read_quota(machine(tmp_path / "old", old_quota="-1\n")) is None

@@ -19,15 +19,16 @@ from torch import nn
 
 import archprof
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
+from archprof.facts.needed_bytes import count_needed_bytes
 from archprof.facts.overlays import Outside
 from archprof.facts.ran import Ran
 from archprof.facts.records import Decoding, Profile
 from archprof.measuring import run
+from archprof.measuring.batch_search import MAX_BATCH, search_largest_batch
 from archprof.measuring.boundaries import ModuleMarking
 from archprof.measuring.live_model import LiveModel
 from archprof.measuring.passes import EagerSource, RowSampler, WholeSampler
 from archprof.measuring.protocols import MeasuredWay, PassMemory, Unmeasurable
-from archprof.measuring.run import MAX_BATCH, find_largest_batch
 from archprof.sources.resolve import resolve
 
 TIME = Time()
@@ -262,6 +263,46 @@ def test_where_nothing_refuses_the_counted_bytes_decide(device: type[Device]) ->
         archprof.measure(Full(), "3", batch=38)
 
 
+class PerSample(nn.Module):
+    """Takes a tenth of a second for each sample; keeps the largest batch that it saw."""
+
+    largest = 0
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_meta:
+            TIME.spend(0.1 * len(tensor))
+            PerSample.largest = max(PerSample.largest, len(tensor))
+        return tensor * 2
+
+
+def test_the_search_ends_where_a_measurement_would_take_longer_than_it_may(device: type[Device]) -> None:
+    """6 passes of 0.1 s a sample in 20 s: 16 samples are 9.6 s, 32 are 19.2 s, 64 are 38.4 s."""
+    device.raises_when_full, device.free, device.fits = False, 10**9, 10**7
+    profile = archprof.measure(PerSample(), "3", batch="auto")
+    assert (profile.batch, PerSample.largest) == (32, 32)
+    assert profile.measurement is not None
+    assert "Batches above 32 may fit as well" in profile.measurement.notes[0]
+    assert "longer than 20 s" in profile.measurement.notes[0]
+    assert archprof.measure(PerSample(), "3", batch="auto", seconds=40).batch == 64
+    quick = archprof.measure(Full(), "3", batch="auto", seconds=1000)
+    assert quick.batch > 10**6
+    assert quick.measurement is not None
+    assert not any("may fit" in note for note in quick.measurement.notes)
+
+
+def test_a_model_that_does_not_run_says_so_after_a_search(device: type[Device]) -> None:
+    device.raises_when_full = False
+
+    class Picky(nn.Module):
+        def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+            if not tensor.is_meta:
+                raise ValueError("no values, please")
+            return tensor * 2
+
+    with pytest.raises(ArchprofError, match=r"does not run on the cpu in float32.\nValueError: no values, please"):
+        archprof.measure(Picky(), "3", batch="auto")
+
+
 class Choosy(nn.Module):
     """Needs values, so that its trace is a real pass, too; keeps the largest batch that it saw."""
 
@@ -358,14 +399,14 @@ def test_the_largest_batch_is_found(limit: int) -> None:
         tried.append(batch)
         return batch <= limit
 
-    assert find_largest_batch(fits) == limit
+    assert search_largest_batch(fits) == limit
     assert len(tried) <= 2 * limit.bit_length() + 1
     assert max(tried) <= min(2 * limit, MAX_BATCH) or limit == 1
 
 
 def test_nothing_may_fit_and_everything_may() -> None:
-    assert find_largest_batch(lambda batch: False) is None
-    assert find_largest_batch(lambda batch: True) == MAX_BATCH
+    assert search_largest_batch(lambda batch: False) is None
+    assert search_largest_batch(lambda batch: True) == MAX_BATCH
 
 
 def test_convolutions_take_whole_blocks_of_channels_beside_the_peak() -> None:
@@ -373,4 +414,4 @@ def test_convolutions_take_whole_blocks_of_channels_beside_the_peak() -> None:
     profile = archprof.profile(nn.Conv2d(1, 6, 5), (10, 1, 32, 32))
     held = 4 * (6 * 25 + 6) + 4 * 10 * 32 * 32 + 4 * 10 * 6 * 28 * 28
     copies = 4 * (6 * 25 + 6) + 4 * 10 * 32 * 32 + 4 * 10 * 8 * 28 * 28
-    assert run._count_needed_bytes(profile) == held + copies
+    assert count_needed_bytes(profile) == held + copies

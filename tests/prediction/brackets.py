@@ -1,8 +1,9 @@
 """Whether it fits: the largest batches that ran on a GPU, and the next ones, which did not.
 
-They are of timm's benchmark script, under autocast, with cudnn.benchmark on. A failure may have had another cause, such
-as a tensor of more than 2^31 elements. Nothing is fitted on them: the context is that of the package, which comes of
-the memory of another GPU.
+They are of timm's benchmark script, under autocast, with cudnn.benchmark on. It runs one model after another in a
+process, and empties the cache between them, so that cuBLAS's workspace is there from the start, in a segment of its
+own. A failure may have had another cause, such as a tensor of more than 2^31 elements. Nothing is fitted on them: the
+context is that of the package, which comes of the memory of another GPU.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from timm.layers import set_fast_norm, set_fused_attn
 
 import archprof
 from archprof.errors import ArchprofError
+from archprof.predicting.allocator_blocks import LARGE_SEGMENT
 from archprof.predicting.memory import Estimate, predict_memory
 from archprof.predicting.workspaces import choose_workspaces
 from prediction.halves import family
@@ -32,18 +34,19 @@ WITHOUT_FUSED = ("pt112", "pt113")
 
 
 class Bracket(NamedTuple):
-    """What two batches need, and the bytes that are there."""
+    """What two batches need, and the bytes that are there; no needs: the model could not be built or traced."""
 
     what: str
-    ran: Estimate
-    failed: Estimate
+    ran: Estimate | None
+    failed: Estimate | None
     there: int
 
 
 @dataclass(frozen=True)
 class Caught:
     """How many of the batches that ran were refused, and how many of the next were caught: by the value, by a whole
-    interval that lies on one side, and, of the next, how many were not said to fit.
+    interval that lies on one side, and, of the next, how many were not said to fit. Models that are not built any more
+    are counted beside.
     """
 
     what: str
@@ -53,14 +56,16 @@ class Caught:
     surely_refused: int
     surely_caught: int
     doubted: int
+    not_built: int
 
     def __str__(self) -> str:
         counts = (self.refused, self.caught, self.surely_refused, self.surely_caught, self.doubted)
-        return f"{self.what:<34} {self.rows:>5}" + "".join(f" {count / self.rows:>11.1%}" for count in counts)
+        shares = "".join(f" {count / self.rows:>11.1%}" for count in counts)
+        return f"{self.what:<34} {self.rows:>5}{shares} {self.not_built:>11}"
 
 
 HEAD = f"{'':<34} {'rows':>5}" + "".join(
-    f" {word:>11}" for word in ("refused", "caught", "surely ref.", "surely c.", "not 'fits'")
+    f" {word:>11}" for word in ("refused", "caught", "surely ref.", "surely c.", "not 'fits'", "not built")
 )
 
 
@@ -77,7 +82,11 @@ def find_need(model: str, image: int, dtype: str, batch: int, train: bool, fused
         )  # fmt: skip
     finally:
         set_fast_norm(False)
-    return predict_memory(profile, choose_workspaces("NVIDIA GeForce RTX 3090", benchmark=True)).needed_bytes
+    workspaces = choose_workspaces("NVIDIA GeForce RTX 3090", benchmark=True)._replace(keeps=lambda op: False)
+    needed = predict_memory(profile, workspaces).needed_bytes
+    earlier = LARGE_SEGMENT * (2 if train else 1)  # a workspace for each thread
+    high = None if needed.high is None else needed.high + earlier
+    return Estimate(needed.value + earlier, needed.low + earlier, high)
 
 
 def read_brackets(mode: str, every: int) -> list[Bracket]:
@@ -85,34 +94,40 @@ def read_brackets(mode: str, every: int) -> list[Bracket]:
     rows = [row for row in read_rows("memory_fit_brackets.csv.gz") if row["mode"] == mode and row["compile"] == "eager"]
     rows = [row for row in rows if family(row["model"]) not in CHANGED]
     names = sorted({row["model"] for row in rows})[::every]
-    found = []
-    for row in rows:
-        if row["model"] in names:
-            fused = row["torch"] not in WITHOUT_FUSED
-            with suppress(ArchprofError):  # timm has it no longer, or cannot build it on meta with fast norms
-                needs = [
-                    find_need(row["model"], int(row["image"]), row["dtype"], int(row[batch]), mode == "train", fused)
-                    for batch in ("batch_that_fits", "batch_that_does_not")
-                ]
-                what = f"{row['model']} {row['image']}, {row['device']}, {row['torch']}, {row['layout']}"
-                found.append(Bracket(what, *needs, int(row["device_mib"]) * MIB))
-    return found
+    return [read_bracket(row) for row in rows if row["model"] in names]
+
+
+def read_bracket(row: dict[str, str]) -> Bracket:
+    what = f"{row['model']} {row['image']}, {row['device']}, {row['torch']}, {row['layout']}"
+    train, fused = row["mode"] == "train", row["torch"] not in WITHOUT_FUSED
+    needs: list[Estimate | None] = [None, None]
+    with suppress(ArchprofError):  # timm has it no longer, or cannot build it on meta with fast norms
+        needs = [
+            find_need(row["model"], int(row["image"]), row["dtype"], int(row[batch]), train, fused)
+            for batch in ("batch_that_fits", "batch_that_does_not")
+        ]
+    return Bracket(what, *needs, int(row["device_mib"]) * MIB)
 
 
 def count(what: str, brackets: list[Bracket]) -> Caught:
+    known = [(one.ran, one.failed, one.there) for one in brackets if one.ran is not None and one.failed is not None]
     return Caught(
         what,
-        len(brackets),
-        refused=sum(one.ran.value > one.there for one in brackets),
-        caught=sum(one.failed.value > one.there for one in brackets),
-        surely_refused=sum(one.ran.low > one.there for one in brackets),
-        surely_caught=sum(one.failed.low > one.there for one in brackets),
-        doubted=sum(one.failed.high is None or one.failed.high > one.there for one in brackets),
+        len(known),
+        refused=sum(ran.value > there for ran, _, there in known),
+        caught=sum(failed.value > there for _, failed, there in known),
+        surely_refused=sum(ran.low > there for ran, _, there in known),
+        surely_caught=sum(failed.low > there for _, failed, there in known),
+        doubted=sum(failed.high is None or failed.high > there for _, failed, there in known),
+        not_built=len(brackets) - len(known),
     )
 
 
 def list_needs(mode: str, every: int) -> Iterator[Scored]:
-    """What the batches need that ran, and those that failed, against what there is."""
+    """What the batches need that ran, and those that failed, against what there is; and what could not be built."""
     for one in read_brackets(mode, every):
+        if one.ran is None or one.failed is None:
+            yield Scored(f"not built, {mode}", one.what, 0, one.there)
+            continue
         yield Scored(f"ran, {mode}", one.what, one.ran.value, one.there)
         yield Scored(f"failed, {mode}", one.what, one.failed.value, one.there)

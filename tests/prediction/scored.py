@@ -78,8 +78,8 @@ def tabulate(rows: list[Scored]) -> str:
 def tabulate_fits(rows: list[Scored]) -> str:
     """The table of whether it fits: by the value, which is more than there is, or not."""
     lines = [
-        "| timm, autocast | batches that ran | refused | the next, which did not | caught |",
-        "|---|---|---|---|---|",
+        "| timm, autocast | batches that ran | refused | the next, which did not | caught | not built any more |",
+        "|---|---|---|---|---|---|",
     ]
     for mode, words in (("train", "training, RTX 3090"), ("infer", "inference, four GPUs")):
         counts = []
@@ -87,7 +87,8 @@ def tabulate_fits(rows: list[Scored]) -> str:
             needs = [row for row in rows if row.quantity == f"{ended}, {mode}"]
             share = sum(row.predicted > row.measured for row in needs) / len(needs)
             counts.append(f"{len(needs)} | {share * 100:.1f} %")
-        lines.append(f"| {words} | {' | '.join(counts)} |")
+        gone = sum(row.quantity == f"not built, {mode}" for row in rows)
+        lines.append(f"| {words} | {' | '.join(counts)} | {gone} |")
     return "\n".join(lines) + "\n"
 
 

@@ -66,6 +66,13 @@ def test_the_whole_of_what_fits_is_within_its_bounds() -> None:
     assert sum(row.predicted > row.measured for row in failed) >= 0.7 * len(failed)
 
 
+def test_inference_refuses_one_batch_that_ran() -> None:
+    """Its aim, 1 % of the batches, is missed by that one; which it is, the guide says."""
+    ran = [row for row in scored.read_scored() if row.quantity == "ran, infer"]
+    assert [row.what.split()[0] for row in ran if row.predicted > row.measured] == ["timm:crossvit_18_dagger_408"]
+    assert len(ran) > 80
+
+
 def test_the_guide_and_its_picture_are_made_of_the_rows() -> None:
     rows = scored.read_scored()
     text = GUIDE.read_text()
@@ -93,8 +100,9 @@ def test_brackets_by_hand() -> None:
     ran = [Estimate(8, 7, 9), Estimate(11, 9, 12), Estimate(8, 7, 9)]
     failed = [Estimate(12, 11, 13), Estimate(8, 7, 9), Estimate(9, 8, 11)]
     there = [brackets.Bracket("x", a, b, 10) for a, b in zip(ran, failed, strict=True)]
+    there.append(brackets.Bracket("gone", None, None, 10))
     assert brackets.count("x", there) == brackets.Caught(
-        "x", 3, refused=1, caught=1, surely_refused=0, surely_caught=1, doubted=2
+        "x", 3, refused=1, caught=1, surely_refused=0, surely_caught=1, doubted=2, not_built=1
     )
 
 

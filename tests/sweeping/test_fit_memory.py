@@ -47,9 +47,29 @@ def test_the_length_of_a_transformers_model() -> None:
         archprof.fit("lenet5", over="seq", max_memory="2.5GiB")
 
 
-def test_one_limit_of_memory() -> None:
-    with pytest.raises(archprof.UsageError, match="One or the other"):
-        archprof.fit("lenet5", max_memory="8GiB", device="4090")
+@pytest.mark.parametrize(("most", "holds"), [("2GiB", 2.0), ("1TiB", 24 * 0.985), (3 * GIB, 3.0)])
+def test_of_a_device_and_an_amount_the_smaller_holds(most: str | int, holds: float) -> None:
+    table = archprof.fit("lenet5", over="batch", max_memory=most, device="4090")
+    assert f"at most {holds:.2f} GiB memory" in table.title
+
+
+def test_gradients_that_stay_are_in_it() -> None:
+    """A weight of 64 MiB and, beside its gradient that is kept, the one of the last pass that is added to it."""
+    net = nn.Linear(4096, 4096, bias=False)
+    most = CONTEXT_BYTES + 512 * MIB
+    largest = [
+        archprof.fit(net, "4096", over="batch", max_memory=most, train=True, optimizer="sgd", **options).records()
+        for options in ({}, {"accumulate": 2}, {"set_to_none": False})
+    ]
+    memory = [
+        {row["setting"]: row["memory"] for row in rows if row["memory"] is not None and row["fits"] == "yes"}
+        for rows in largest
+    ]
+    batches = [max(int(setting.split()[1]) for setting in one) for one in memory]
+    assert batches[0] > batches[1] == batches[2]
+
+
+def test_a_device_whose_memory_is_unknown() -> None:
     with pytest.raises(archprof.UsageError, match="EPYC 9654 has is not known"):
         archprof.fit("lenet5", device="EPYC 9654")
 

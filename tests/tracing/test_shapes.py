@@ -45,7 +45,7 @@ class Versus(TorchDispatchMode):  # type: ignore[no-untyped-call]
         rule = shapes.find_shape_rule(func)
         assert rule is not None
         try:
-            expected = drop_unwanted(func, func(*args, **kwargs), args)
+            expected = as_on_a_device(func, func(*args, **kwargs), args)
         except Exception as error:
             if not refused(rule, args, kwargs):
                 raise AssertionError(f"torch refuses what the rule answers: {error}") from error
@@ -57,10 +57,18 @@ class Versus(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return expected
 
 
-def drop_unwanted(func: Any, result: Any, args: Any) -> Any:
-    """Without the gradient that the meta kernel of batch norm makes unasked, and no real kernel does."""
+def as_on_a_device(func: Any, result: Any, args: Any) -> Any:
+    """Without the gradient that the meta kernel of batch norm makes unasked, and no real kernel does, and a convolution
+    with its channels last where an operand has them so, which the kernel of meta leaves to the device.
+    """
     if func is overload("native_batch_norm_backward.default") and not args[-1][0]:
         return (None, *result[1:])
+    if func is overload("convolution.default"):
+        formats = {torch._prims_common.suggest_memory_format(tensor) for tensor in args[:2]}
+        last = formats & {torch.channels_last, torch.channels_last_3d}
+        return (
+            torch.empty(result.shape, dtype=result.dtype, device="meta", memory_format=last.pop()) if last else result
+        )
     return result
 
 

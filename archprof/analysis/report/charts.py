@@ -42,6 +42,7 @@ class ChartData(NamedTuple):
         x_unit, y_unit: of the values; the labels do not say it.
         joined: for each set, whether a scatter draws it as a line: a front or a roof. Left out: none.
         categories: the texts along x in their order; left out: that of the sets.
+        backdrop: points of a scatter that stand in grey behind the others: nets that others published.
     """
 
     key: str
@@ -55,6 +56,7 @@ class ChartData(NamedTuple):
     y_unit: ChartUnit = "count"
     joined: tuple[bool, ...] = ()
     categories: tuple[str, ...] = ()
+    backdrop: tuple[Point, ...] = ()
 
     def is_joined(self, index: int) -> bool:
         """Whether the set is a line in a scatter."""
@@ -63,11 +65,12 @@ class ChartData(NamedTuple):
 
 def label_axis(key: str) -> str:
     """The name of a metric along an axis: "Activation memory, float32"."""
-    return METRIC_BY_KEY[key].title + CHART_MEASURES[key]
+    return METRIC_BY_KEY[key].title + CHART_MEASURES.get(key, "")
 
 
 def chart_unit(key: str) -> ChartUnit:
-    return "bytes" if METRIC_BY_KEY[key].unit == "bytes" else "count"
+    unit = METRIC_BY_KEY[key].unit
+    return unit if unit == "bytes" or unit == "seconds" else "count"
 
 
 def build_charts(view: PageView) -> tuple[ChartData, ...]:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 
+from archprof.analysis import elapsed
 from archprof.analysis.compare.comparison import Comparison
-from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.compare.predicted_times import are_alike_predicted, find_predicted_time
+from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.report import charts
+from archprof.analysis.report.backdrop import find_backdrop
 from archprof.analysis.report.charts import ChartData, Point, chart_unit, label_axis
 from archprof.analysis.report.view import PageView
 
 FRONT_NAME = "Pareto front"
 
-SCATTERED_COSTS = ("macs", "params")
+SCATTERED_COSTS = ("macs", "params", "activation_bytes", "peak", "latency", "predicted")
+"""What a model pays, by the metrics: the ways across."""
 
 ERROR_LABEL = "published ImageNet top-5 error"
 
 
 def build_joint_charts(views: Sequence[PageView], comparison: Comparison) -> tuple[ChartData, ...]:
-    """Every picture that has something to set side by side. Keys: "error_macs", "error_params",
-    "params_macs", "stage_params", "stage_macs", "field", "windows".
+    """Every picture that has something to set side by side. Keys: "error_macs", "params_macs" and the like, of what
+    is upwards and what is across; "stage_params", "stage_macs", "field", "windows".
 
     The first set one cost against another measure as Canziani, Paszke and Culurciello, "An Analysis of Deep Neural
     Network Models for Practical Applications" (2016), do; their last set of points is the front: the models that no
@@ -38,54 +42,66 @@ def build_joint_charts(views: Sequence[PageView], comparison: Comparison) -> tup
 
 
 def build_scatters(views: Sequence[PageView], names: tuple[str, ...]) -> list[ChartData]:
-    """Costs against the error where at least two models have a published one; else parameters against MACs."""
-    errors = [view.top5_error for view in views]
-    if sum(error is not None for error in errors) > 1:
-        return [_scatter(f"error_{key}", views, names, key, errors) for key in SCATTERED_COSTS]
-    params = [view.total.params for view in views]
-    return [_scatter("params_macs", views, names, "macs", params, "params")]
+    """One picture for each pair of measures that at least two models have; the first is the one that is asked most:
+    the error by the MACs or, without published errors, the parameters by the MACs."""
+    held = {key: _read_values(key, views) for key in ("top5_error", *SCATTERED_COSTS)}
+    shown = {key: values for key, values in held.items() if sum(value is not None for value in values) > 1}
+    upwards = [key for key in ("top5_error", "params", *SCATTERED_COSTS) if key in shown]
+    pairs = [(x, y) for y in dict.fromkeys(upwards) for x in shown if x not in (y, "top5_error")]
+    return [_scatter(x, y, shown, views, names) for x, y in pairs]
+
+
+def _read_values(key: str, views: Sequence[PageView]) -> list[float | None]:
+    """What each model has of a measure; nothing where the models' times cannot be set against each other."""
+    profiles = [view.profile for view in views]
+    if key == "latency" and not elapsed.are_comparable(profiles):
+        return []
+    if key == "predicted":
+        times = map(find_predicted_time, views) if are_alike_predicted(profiles) else ()
+        return [time.seconds if time else None for time in times]
+    return [measure_model(METRIC_BY_KEY[key], view) for view in views]
 
 
 def _scatter(
-    key: str,
+    paid: str,
+    got: str,
+    held: Mapping[str, Sequence[float | None]],
     views: Sequence[PageView],
     names: tuple[str, ...],
-    paid: str,
-    got: Sequence[float | None],
-    measure: str | None = None,
 ) -> ChartData:
-    """A point for each model, and the front of those whose numbers can be set against each other.
-
-    `got` are values of the metric `measure`; of the published error where that is left out.
-    """
+    """A point for each model, and the front of those whose numbers can be set against each other."""
     points: list[tuple[Point, ...]] = []
     fair: list[tuple[float, float, str]] = []
-    for view, name, y in zip(views, names, got, strict=True):
-        x, why = getattr(view.total, paid), _why_off_front(view, paid, measure is None)
-        points.append(() if y is None else ((x, y, f"{name}{why}"),))
-        if y is not None and not why:
+    error = got == "top5_error"
+    for view, name, x, y in zip(views, names, held[paid], held[got], strict=True):
+        if x is None or y is None:
+            points.append(())
+            continue
+        why = _why_off_front(view, (paid, got))
+        points.append(((x, y, f"{name}{why}"),))
+        if not why:
             fair.append((x, y, name))
     best = tuple(fair[i] for i in find_pareto_front([(x, y) for x, y, _ in fair]))
-    against = METRIC_BY_KEY[measure].word if measure else "published error"
     return ChartData(
-        key=key,
-        title=f"{METRIC_BY_KEY[paid].title} against {against}",
+        key=f"{'error' if error else got}_{paid}",
+        title=f"{METRIC_BY_KEY[paid].title} against {'published error' if error else METRIC_BY_KEY[got].word}",
         x_label=label_axis(paid),
-        y_label=label_axis(measure) if measure else ERROR_LABEL,
+        y_label=ERROR_LABEL if error else label_axis(got),
         names=(*names, FRONT_NAME),
         points=(*points, best),
         kind="scatter",
         x_unit=chart_unit(paid),
-        y_unit=chart_unit(measure) if measure else "percent",
+        y_unit="percent" if error else chart_unit(got),
         joined=(*(False for _ in names), True),
+        backdrop=find_backdrop(views, paid, got),
     )
 
 
-def _why_off_front(view: PageView, paid: str, error: bool) -> str:
+def _why_off_front(view: PageView, measures: Sequence[str]) -> str:
     """Why the model cannot be on the front; "" where it can."""
-    if paid in view.bounds:
+    if not view.bounds.isdisjoint(measures):
         return " (lower bound)"
-    return " (competition entry)" if error and view.is_competition_entry else ""
+    return " (competition entry)" if "top5_error" in measures and view.is_competition_entry else ""
 
 
 def find_pareto_front(points: Sequence[tuple[float, float]]) -> tuple[int, ...]:

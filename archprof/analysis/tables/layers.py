@@ -121,9 +121,9 @@ def _tabulate(
 
 
 def _columns(profile: Profile, keys: Sequence[str], ranked: bool) -> tuple[Column, ...]:
-    """Those that were asked for go from the last to the first where the page is too narrow."""
+    """Those that were asked for go from the last to the first where the page is too narrow, and after the bars."""
     chosen = [relabel_attributed(profile, COLUMN_BY_KEY[key].column) for key in keys]
-    return tuple(replace(column, rank=rank) for rank, column in enumerate(chosen)) if ranked else tuple(chosen)
+    return tuple(replace(column, rank=i - len(chosen)) for i, column in enumerate(chosen)) if ranked else tuple(chosen)
 
 
 def _fold(lines: list[CountedLine], rules: LineRules, order: str | None, outlined: bool) -> Folded[CountedLine]:

@@ -30,6 +30,7 @@ from archprof.sources.optimizer_grammar import parse_optimizer
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing.trace import trace
 
 Progress = Callable[[float, float], None]
@@ -60,12 +61,18 @@ def train_models(
         raise UsageError("Random inputs have no classes to learn.", "digits, cifar10:PATH, folder:PATH, or a loader.")
     prepare_folder(folder, how.resume)
 
+    watched: list[WatchedModel] = []
+
     def run() -> TrainingRun:
         with live.on_device(how.device):
             session = _Session(models, folder, data, how, loss, progress or (lambda done, left: None))
+            watched.extend(net.watched for net in session.nets if net.watched)
             return session.run()
 
-    return run_untouched(run)
+    done = run_untouched(run)
+    for each in watched:
+        each.check_unchanged()
+    return done
 
 
 def prepare_folder(folder: Path, resume: bool) -> None:
@@ -94,6 +101,7 @@ class _Net:
     record: TrainedModel
     data: DividedData
     path: Path
+    watched: WatchedModel | None
 
     @property
     def last_epoch(self) -> int:
@@ -126,11 +134,14 @@ class _Session:
             request = PassRequest(train=True)  # the batch is in the shapes already
             opened, first = open_loaders(data.train, data.held_out)
             target = resolve(model, first.args or dict(first.kwargs), request)
-        check_classes(opened, trace(target, request))
+        profile = trace(target, request)
+        check_classes(opened, profile)
+        live.check_room(target, profile, how.device)
         learner = self._make_learner(target)
         name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9.-]+', '_', target.name)}.safetensors"
         record = TrainedModel(target.name, sum(one.numel() for one in learner.model.parameters()), name)
-        net = _Net(learner, record, opened, self.folder / name)
+        watched = watch_unless_owned(target.model, target.owned)
+        net = _Net(learner, record, opened, self.folder / name, watched)
         if how.resume and net.path.is_file():
             net.record = checkpoints.load_checkpoint(net.path, learner.model, learner.optimizer)
         return net

@@ -21,12 +21,13 @@ PLOTLY_DASHES = ("solid", "dash", "dot", "dashdot", "3px,2px", "longdash", "long
 PLOTLY_SYMBOLS = ("circle", "square", "triangle-up", "diamond")
 
 
-def render_figure(series: ChartData, id: str) -> str:
-    """The chart with its caption, a text alternative and a table of its numbers."""
+def render_figure(series: ChartData, id: str, *, alone: bool = True) -> str:
+    """The chart with its caption, a text alternative and a table of its numbers; one of several that a switch shows
+    is no figure of its own."""
     drawing = svg.draw_chart(series).replace("<svg ", f'<svg role="img" aria-label="{escape_text(_said(series))}" ', 1)
     numbers = tag("details", tag("summary", "Numbers") + tag("div", _numbers(series), class_="scroll"))
-    caption = tag("figcaption", escape_text(series.title))
-    return tag("figure", caption + tag("div", drawing, class_="pic") + numbers, class_="fig", id=id)
+    caption = tag("figcaption" if alone else "p", escape_text(series.title), class_=None if alone else "figcaption")
+    return tag("figure" if alone else "div", caption + tag("div", drawing, class_="pic") + numbers, class_="fig", id=id)
 
 
 def _said(series: ChartData) -> str:

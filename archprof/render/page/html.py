@@ -21,6 +21,7 @@ from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.report.tiles import Tile
 from archprof.render.page import figures, memory_svg, treemap_svg
+from archprof.render.page.contest_section import render_contest, write_switch_style
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
@@ -47,7 +48,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none") -> s
         plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = "".join(_squeeze(_file(name)) for name in names)
-    style, version = _file("page.css") + _file("strip.css") + _bar_styles(), __version__
+    style, version = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style(), __version__
     pictures, strips = dict(_pictures(report)), _strips(report)
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
@@ -64,7 +65,9 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none") -> s
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
         sections=(strips.shown if report.comparison else "") + _sections(report),
         appendix=_appendix(report),
-        payload=_pack_insides(strips.packed) + _payload(pictures, library, plotly) + f"<script>{script}</script>",
+        payload=_pack_insides(strips.packed + render_contest(_scatters(report)).packed)
+        + _payload(pictures, library, plotly)
+        + f"<script>{script}</script>",
     )
 
 
@@ -124,10 +127,16 @@ def _packed(text: str) -> str:
 def _pictures(report: Report) -> Iterator[tuple[str, ChartData]]:
     """Every picture with the id it has in the page."""
     for series in report.charts:
-        yield f"fig-{series.key}", series
+        if series not in _scatters(report)[1:]:
+            yield f"fig-{series.key}", series
     for i, model in enumerate(report.models):
         for series in _charts_of_model(report, model):
             yield f"fig-m{i}-{series.key}", series
+
+
+def _scatters(report: Report) -> list[ChartData]:
+    """Those that share one picture; the first of them stands in it."""
+    return [series for series in report.charts if series.kind == "scatter"]
 
 
 def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
@@ -290,7 +299,8 @@ def _joint_section(report: Report) -> str:
     parts = [
         tag("h2", "Side by side"),
         render_html_table(tables.summary, "summary"),
-        _gallery(report.charts, "fig"),
+        render_contest(_scatters(report)).shown,
+        _gallery([series for series in report.charts if series.kind != "scatter"], "fig"),
         render_html_table(tables.parts, "changes" if tables.changes else "stages") if tables.parts else "",
         render_html_table(tables.layers, "layers"),
     ]

@@ -57,7 +57,8 @@
         else delete link.dataset.in;
       });
     }
-    all(".net").forEach(arm);
+    all(".net, #pairs > [data-of] > div").forEach(arm);
+    if (window.DecompressionStream) all(".contest .switch").forEach((choice) => { choice.hidden = false; });
     dispatchEvent(new Event("resize")); // what is wider than the window now scrolls by keyboard
     if (location.hash.startsWith("#net")) location.replace(location.hash);
     mark();
@@ -170,5 +171,6 @@
   }
 
   all("figure.fig, .maps").forEach(arm);
+  all(".switch").forEach((choice) => choice.addEventListener("change", () => dispatchEvent(new Event("resize"))));
   fill();
 })();

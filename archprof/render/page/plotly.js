@@ -65,7 +65,7 @@
         draw(target).catch(stay);
       }
     }, { rootMargin: "400px" });
-    all("figure.fig").forEach((figure) => watcher.observe(figure));
+    all("figure.fig").filter((figure) => figures[figure.id]).forEach((figure) => watcher.observe(figure));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
       for (const [figure, plot] of drawn) {
         const { data, layout } = figures[figure.id];

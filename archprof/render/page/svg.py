@@ -60,8 +60,13 @@ def draw_chart(series: ChartData) -> str:
         [PlotPoint(float(x) / across.factor, y / upwards.factor, label) for x, y, label in points]
         for points in series.points
     ]
+    behind = [PlotPoint(float(x) / across.factor, y / upwards.factor, label) for x, y, label in series.backdrop]
     return _plot(
-        series, sets, axes.label_with_unit(series.x_label, across), axes.label_with_unit(series.y_label, upwards)
+        series,
+        sets,
+        behind,
+        axes.label_with_unit(series.x_label, across),
+        axes.label_with_unit(series.y_label, upwards),
     )
 
 
@@ -72,9 +77,9 @@ def needs_key(series: ChartData) -> bool:
     return len(series.names) > 1 and not alone and series.kind != "stack"
 
 
-def _plot(series: ChartData, sets: list[list[PlotPoint]], x_label: str, y_label: str) -> str:
+def _plot(series: ChartData, sets: list[list[PlotPoint]], behind: list[PlotPoint], x_label: str, y_label: str) -> str:
     """Points, lines or upright bars between two axes."""
-    xs, ys = [dot.x for dots in sets for dot in dots], [dot.y for dots in sets for dot in dots]
+    xs, ys = [dot.x for dots in (*sets, behind) for dot in dots], [dot.y for dots in (*sets, behind) for dot in dots]
     legend, key_height = _legend(series, LEFT_MARGIN)
     scatter, bars = series.kind == "scatter", series.kind == "bars"
     end = TOP_MARGIN + key_height
@@ -90,7 +95,7 @@ def _plot(series: ChartData, sets: list[list[PlotPoint]], x_label: str, y_label:
         x = PlotAxis(min(xs) - 0.6, max(xs) + 0.6, LEFT_MARGIN, CHART_WIDTH - RIGHT_MARGIN, whole_numbers=True)
     marks = "".join(_marks(series, i, dots, x, y) for i, dots in enumerate(sets))
     names = _names(series, sets, x, y) if scatter else ""
-    inner = legend + draw_frame(x, y, x_label, y_label) + marks + names
+    inner = legend + draw_frame(x, y, x_label, y_label) + _backdrop(behind, x, y) + marks + names
     return tag("svg", inner, viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(CHART_HEIGHT)}", class_="chart")
 
 
@@ -132,6 +137,15 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)
     return drawn + (tag("path", d=seen, class_=f"{colour} dots") if few else "")
+
+
+def _backdrop(dots: Sequence[PlotPoint], x: PlotAxis, y: PlotAxis) -> str:
+    """A grey dot for each, which says its name."""
+    drawn = (
+        tag("path", tag("title", escape_text(dot.label)), d=f"M{coord(x.pixel_of(dot.x))} {coord(y.pixel_of(dot.y))}h0")
+        for dot in dots
+    )
+    return tag("g", "".join(drawn), class_="dots behind") if dots else ""
 
 
 def _upright(places: Sequence[tuple[float, float]], x: PlotAxis, y: PlotAxis, index: int, sets: int) -> str:

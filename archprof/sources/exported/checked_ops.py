@@ -6,7 +6,6 @@ what autograd would give them: `max_pool2d_with_indices_backward` writes whereve
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ CHECKED_OPS = frozenset(
     "scatter_add_ scatter_reduce select select_scatter slice slice_scatter split split_with_sizes squeeze "
     "squeeze_ stack swapaxes swapdims t take_along_dim tensor_split tile to _to_copy transpose transpose_ tril "
     "triu type_as unbind unflatten unfold unsqueeze unsqueeze_ view view_as view_as_complex view_as_real vstack "
-    "zero_ T "
+    "zero_ T where "
     # what makes tensors
     "arange bernoulli bernoulli_ empty empty_like empty_permuted empty_strided eye full full_like linspace "
     "logspace new_empty new_empty_strided new_full new_ones new_zeros normal_ ones ones_like one_hot rand "
@@ -61,24 +60,16 @@ CHECKED_OPS = frozenset(
 )
 """Of `aten`. What torch tags as pointwise may run too: it indexes nothing."""
 
-CHECKED_ELSEWHERE = frozenset("prims::convert_element_type prims::iota prims::device_put torchvision::nms".split())
-"""Of other libraries; those of `quantized_decomposed` are written in Python, of ops of `aten`."""
-
-MOST_ELEMENTS = 2**28
-"""Of a tensor that an op of a file makes of nothing."""
+CHECKED_ELSEWHERE = frozenset(
+    "prims::convert_element_type prims::iota prims::device_put torchvision::nms torchvision::roi_align".split()
+)
+"""Of other libraries; those of `quantized_decomposed` are written in Python, of ops of `aten`. The boxes of
+`roi_align` are checked before."""
 
 
 def is_on_values(args: Any, kwargs: Any) -> bool:
     """Whether an op would read or write memory: no tensor is on meta, and that decides for all."""
     return not any(tensor.is_meta for tensor in tensors_in((args, kwargs)))
-
-
-def is_too_large(op: Any, args: Any, kwargs: Any) -> bool:
-    """Whether an op that makes a tensor of nothing would make one that fills the memory."""
-    if tensors_in((args, kwargs)) or not hasattr(op, "_schema"):
-        return False
-    numbers = [part for arg in (*args, *kwargs.values()) for part in (arg if isinstance(arg, list) else [arg])]
-    return math.prod(abs(part) for part in numbers if type(part) is int and part) > MOST_ELEMENTS
 
 
 def may_run_on_values(op: Any) -> bool:

@@ -12,7 +12,9 @@ from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.sources.exported.archive import DTYPE_BY_NUMBER
-from archprof.sources.exported.checked_ops import MOST_ELEMENTS, is_on_values, is_too_large, may_run_on_values
+from archprof.sources.exported.boxes import refuse_wild_boxes
+from archprof.sources.exported.checked_ops import is_on_values, may_run_on_values
+from archprof.sources.exported.made_elements import MOST_ELEMENTS, count_made_elements, outside_the_pass
 from archprof.torchside.private import OVERLOAD, argument_names, has_kernel
 
 ALLOWED_NAMESPACES = frozenset({"aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao"})
@@ -101,7 +103,7 @@ def run_op(node: Mapping[str, Any], values: ValueLookup) -> Any:
     kwargs = {each["name"]: _read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") == 2}
     takes_graph = any(isinstance(arg, SubGraph) for arg in args)
     function = _find_function(node["target"], takes_graph=takes_graph)
-    if node["target"] not in SIZE_FUNCTIONS and is_on_values(args, kwargs):
+    if node["target"] not in SIZE_FUNCTIONS and not takes_graph and is_on_values(args, kwargs):
         _refuse_unchecked(node["target"], function, args, kwargs)
     return function(*args, **kwargs)
 
@@ -114,7 +116,10 @@ def _refuse_unchecked(target: str, op: Any, args: Any, kwargs: Any) -> None:
             "From a file it is run without values alone, where its inputs are on meta.",
             "Profile the module itself: net.py:Net",
         )
-    if is_too_large(op, args, kwargs):
+    if target.startswith("torch.ops.torchvision.roi_align"):
+        with outside_the_pass():
+            refuse_wild_boxes(*args, **kwargs)
+    if count_made_elements(op, args, kwargs) > MOST_ELEMENTS:
         raise ArchprofError(f"The exported program calls {target} for more than {MOST_ELEMENTS} elements with values.")
 
 

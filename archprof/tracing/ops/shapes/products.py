@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, shape_rule
-from archprof.tracing.ops.shapes.strides import has_plain_strides
+from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, make_strided, shape_rule
+from archprof.tracing.ops.shapes.strides import contiguous_strides, has_plain_strides, lies_channels_last
 
 GROUPED_DTYPES = frozenset((torch.bfloat16, torch.float16, torch.float32))
 """The dtypes of grouped products."""
@@ -20,7 +20,7 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     dims = len(kernels) - 2
     if dims < 1 or len(given) != dims + 2 or dtype is not weight.dtype or dtype not in FLOATS or groups < 1:
         return None
-    if not _laid_out_plainly(x, weight) or 0 in given or 0 in kernels or kernels[0] % groups:
+    if 0 in given or 0 in kernels or kernels[0] % groups:
         return None
     channels, out = (kernels[0], kernels[1] * groups) if transposed else (kernels[1] * groups, kernels[0])
     if given[1] != channels or (bias is not None and (bias.shape != (out,) or bias.dtype is not dtype)):
@@ -42,16 +42,23 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     else:
         for size, kernel, s, p, d in zip(given[2:], kernels[2:], stride, padding, dilation, strict=True):
             sizes.append((size + 2 * p - d * (kernel - 1) - 1) // s + 1)
-    return make_contiguous((given[0], out, *sizes), dtype) if min(sizes) > 0 else None
+    return _make_image((given[0], out, *sizes), x, weight) if min(sizes) > 0 else None
+
+
+def _make_image(shape: Any, x: Any, weight: Any) -> Any:
+    """The result of a convolution: with its channels last where its input or its weight has them so.
+
+    So do the kernels of devices (`determine_backend_memory_format` in aten/native/Convolution.cpp); releases of torch
+    differ in what their kernel of meta does, which knows no device.
+    """
+    if not any(lies_channels_last(tensor.shape, tensor.stride()) for tensor in (x, weight)):
+        return make_contiguous(shape, x.dtype)
+    order = (0, *range(2, len(shape)), 1)
+    return make_strided(shape, contiguous_strides(shape, order), x.dtype)
 
 
 def _per_dimension(values: Any, dims: int) -> Any:
     return values if len(values) == dims else list(values) * dims
-
-
-def _laid_out_plainly(*tensors: Any) -> bool:
-    """Whether no tensor has its channels innermost, in which case versions of torch differ."""
-    return all(tensor.is_contiguous() or tensor.stride(1) != 1 for tensor in tensors)
 
 
 @shape_rule("convolution_backward.default")

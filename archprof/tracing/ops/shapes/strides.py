@@ -69,6 +69,19 @@ def is_dense(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return expected > 0
 
 
+@lru_cache(maxsize=8192)
+def lies_channels_last(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether images or volumes have their channels innermost, as `suggest_memory_format` in c10 reads strides."""
+    if len(shape) not in (4, 5) or strides[1] == 0:
+        return False
+    least = 0
+    for dim in (1, *range(len(shape) - 1, 1, -1), 0):
+        if shape[dim] == 0 or strides[dim] < least or (dim == 0 and least == strides[1]):
+            return False
+        least = strides[dim] * max(shape[dim], 1)
+    return True
+
+
 def overlaps_itself(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether an expanded dimension makes several elements share one place."""
     return any(stride == 0 and size > 1 for stride, size in zip(strides, shape, strict=True))

@@ -1,0 +1,56 @@
+"""The scatter of different nets: every pair of measures, over what torchvision publishes of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+import archprof
+from archprof.analysis.report.page import build_report
+from archprof.models.published_nets import load_published_nets
+
+
+def test_published_nets_are_those_of_the_weights_metadata() -> None:
+    models = pytest.importorskip("torchvision.models")
+    for net in load_published_nets():
+        meta = models.get_model_weights(net.name)[net.weights].meta
+        right = meta["_metrics"]["ImageNet-1K"]
+        assert (net.params, net.macs) == (meta["num_params"], round(meta["_ops"] * 1e9))
+        assert net.top1_error == pytest.approx(100 - right["acc@1"])
+        assert net.top5_error == pytest.approx(100 - right["acc@5"])
+    assert {net.name for net in load_published_nets()} == set(models.list_models(module=models))
+
+
+def scatters(*profiles: archprof.Profile) -> dict[str, object]:
+    return {series.key: series for series in build_report(profiles).charts if series.kind == "scatter"}
+
+
+def test_every_measure_stands_against_every_other() -> None:
+    found = scatters(archprof.profile("resnet18"), archprof.profile("vgg11"))
+    costs = ("macs", "params", "activation_bytes", "peak")
+    assert set(found) == {f"{y}_{x}" for y in ("error", *costs) for x in costs if x != y}
+    assert next(iter(found)) == "error_macs"
+    # 11,689,512 and 132,863,336 parameters; the weights of each are floats of 4 bytes, and alive all along
+    (low, _, _), (high, _, _) = (points[0] for points in found["peak_params"].points[:2])
+    assert (low, high) == (11_689_512, 132_863_336)
+    assert all(y > 4 * x for points in found["peak_params"].points[:2] for x, y, _ in points)
+
+
+def test_grey_nets_stand_only_where_they_are_neighbours() -> None:
+    found = scatters(archprof.profile("resnet18"), archprof.profile("vgg11"))
+    behind = {name: (x, y) for x, y, name in found["error_macs"].backdrop}
+    assert behind["resnet50"] == (4_089_000_000, 7.138)  # torchvision's 4.089 GFLOPS, 92.862 % right
+    assert {"resnet18", "vgg11"}.isdisjoint(behind)
+    assert len(behind) == len(load_published_nets()) - 2
+    assert not found["peak_macs"].backdrop
+    small = scatters(archprof.profile("resnet20_cifar"), archprof.profile("resnet56_cifar"))
+    assert not any(series.backdrop for series in small.values())
+    many = scatters(*(archprof.profile(name, batch=2) for name in ("resnet18", "vgg11")))
+    assert not any(series.backdrop for series in many.values())
+
+
+def test_a_model_that_is_not_drawn_stays_among_the_grey_nets() -> None:
+    pytest.importorskip("torchvision")
+    names = ("resnet18", "vgg11", "torchvision:mobilenet_v2")
+    found = scatters(*map(archprof.profile, names))
+    assert "mobilenet_v2" in {name for _, _, name in found["error_macs"].backdrop}
+    assert "mobilenet_v2" not in {name for _, _, name in found["params_macs"].backdrop}
