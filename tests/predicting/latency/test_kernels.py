@@ -87,7 +87,7 @@ def test_few_rows_are_free_where_tensor_cores_take_a_tile_of_them() -> None:
 def test_a_norm_of_groups_turns_images_whose_channels_are_last() -> None:
     """resnetv2_50d_gn takes 372 ms with channels first and 560 ms with channels last on an RTX 3090."""
     norm = Work("group_norm", "float16", read=4 * 10**9, written=2 * 10**9)
-    assert seconds(norm, "3090") == pytest.approx(6e9 / (0.91 * 936.2e9), rel=0.15)
+    assert seconds(norm, "3090") == pytest.approx(6e9 / (0.91 * 936.2e9), rel=0.25)
     assert seconds(norm, "3090", Setting(channels_last=True)) > 1.5 * seconds(norm, "3090")
     batch = norm._replace(kind="norm")
     assert seconds(batch, "3090", Setting(channels_last=True)) == seconds(batch, "3090")
