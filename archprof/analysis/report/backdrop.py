@@ -13,8 +13,7 @@ MIN_POSITIONS = 112 * 112
 """Pixels from which on an image is one that nets of ImageNet take."""
 
 BACKDROP_NOTE = (
-    f"Grey: image classifiers of {PUBLISHED_BY}, each at the input size of its weights, whose "
-    "metadata publish parameters, MACs and error, and neither memory nor time."
+    f"Grey: image classifiers of {PUBLISHED_BY}, each at its own input size, as their metadata publish them."
 )
 
 

@@ -19,6 +19,8 @@ FRONT_NAME = "Pareto front"
 SCATTERED_COSTS = ("macs", "params", "activation_bytes", "peak", "latency", "predicted")
 """What a model pays, by the metrics: the ways across."""
 
+SCATTERED_UPWARDS = ("top5_error", "params")
+
 ERROR_LABEL = "published ImageNet top-5 error"
 
 
@@ -46,8 +48,8 @@ def build_scatters(views: Sequence[PageView], names: tuple[str, ...]) -> list[Ch
     the error by the MACs or, without published errors, the parameters by the MACs."""
     held = {key: _read_values(key, views) for key in ("top5_error", *SCATTERED_COSTS)}
     shown = {key: values for key, values in held.items() if sum(value is not None for value in values) > 1}
-    upwards = [key for key in ("top5_error", "params", *SCATTERED_COSTS) if key in shown]
-    pairs = [(x, y) for y in dict.fromkeys(upwards) for x in shown if x not in (y, "top5_error")]
+    upwards = [key for key in SCATTERED_UPWARDS if key in shown]
+    pairs = [(x, y) for y in upwards for x in shown if x not in (y, "top5_error")]
     return [_scatter(x, y, shown, views, names) for x, y in pairs]
 
 

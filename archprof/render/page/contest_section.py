@@ -72,8 +72,9 @@ def _switch(legend: str, axis: str, keys: Sequence[str], chosen: str) -> str:
 
 def write_switch_style() -> str:
     """What hides every picture but the chosen one."""
+    shown = {"x": [key for key in AXIS_NAMES if key != "error"], "y": ["error", "params"]}
     return "".join(
         f".contest:has(#{axis}-{key}:checked) .pair:not(.{axis}-{key}){{display:none}}"
-        for axis in "xy"
-        for key in AXIS_NAMES
+        for axis, keys in shown.items()
+        for key in keys
     )

@@ -26,6 +26,8 @@ def render_figure(series: ChartData, id: str, *, alone: bool = True) -> str:
     is no figure of its own."""
     drawing = svg.draw_chart(series).replace("<svg ", f'<svg role="img" aria-label="{escape_text(_said(series))}" ', 1)
     numbers = tag("details", tag("summary", "Numbers") + tag("div", _numbers(series), class_="scroll"))
+    joint = series.kind == "stack" or (series.kind == "line" and len(series.names) > 1)
+    numbers = "" if joint else numbers  # the tables of stages and of layers below have them
     caption = tag("figcaption" if alone else "p", escape_text(series.title), class_=None if alone else "figcaption")
     return tag("figure" if alone else "div", caption + tag("div", drawing, class_="pic") + numbers, class_="fig", id=id)
 

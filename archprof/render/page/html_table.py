@@ -15,6 +15,9 @@ MANY_ROWS = 1000
 MAX_NAME_CHARACTERS = 48
 """A longer name is cut by the style, and stands whole in its title."""
 
+UNLINKED_TABLES = ("layers", "summary", "changes")
+"""To whose rows nothing leads; in a page of many rows their names weigh."""
+
 FILTER_HELP = "Filter: path kind:Conv2d >1%"
 
 
@@ -97,7 +100,7 @@ def _row(
     first = tag(
         "th",
         escape_text(row.short) if row.short is not None else columns[0].cells[n],
-        data_n=None if row.short is None or name == _derived(row, parent) else name,
+        data_n=None if row.short is None or name == _derived(row, parent) else (name if name != row.short else True),
         title=name if len(name) > MAX_NAME_CHARACTERS else None,
     )
     cells = [
@@ -105,7 +108,7 @@ def _row(
         for printed, at, whole in zip(columns[1:], raw[1:], wholes[1:], strict=True)
     ]
     kinds = [word for word, is_so in (("sub", row.subtotal), ("made", one.at is None)) if is_so]
-    place = f"{id}-{one.at}" if one.at is not None else f"{id}-x{n}"
+    place = f"{id}-{one.at}" if one.at is not None and id not in UNLINKED_TABLES else None
     said = {"data_d": row.depth or None, "class_": " ".join(kinds) or None, "hidden": one.hidden, "data_s": one.small}
     return tag("tr", first + "".join(cells), id=place, **said)
 
@@ -137,8 +140,13 @@ def _cell(text: str, value: object, printed: PrintedColumn, whole: float) -> str
         "td",
         text,
         class_=f"b{length}" if length > 0 else None,
-        data_v=None if text == "0" else f"{value:.6g}" if isinstance(value, float) else value,
+        data_v=None if text == "0" else _raw(value, printed.column.unit),
     )
+
+
+def _raw(value: float, unit: str) -> object:
+    """What a script reads: of a time everything, for a ratio divides it; of what is only sorted what is to be seen."""
+    return (f"{value:.15g}" if unit == "seconds" else f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _total(printed: PrintedColumn) -> str:

@@ -12,7 +12,7 @@
       made: tr.classList.contains("made"), // a sum that closes rows away, and no row of its own
       small: tr.hasAttribute("data-s"),
       short: tr.cells[0].textContent,
-      full: tr.cells[0].dataset.n,
+      full: tr.cells[0].dataset.n || (tr.cells[0].dataset.n === "" ? tr.cells[0].textContent : undefined),
       parts: [],
     }));
     const view = { column: -1, way: "", query: "", folded: new Set() };
@@ -37,6 +37,7 @@
       row.turn.setAttribute("aria-expanded", String(!closed));
     }
     self.initial = [...view.folded];
+    choosable(self);
     self.heads.forEach((th, column) => sorter(self, th, column));
     const search = sheet.querySelector("input");
     search.addEventListener("input", () => {
@@ -143,6 +144,56 @@
     self.said.textContent = !flat || left.length === real.length ? ""
       : `${left.length} of ${real.length} rows${view.query ? "" : ": what each did itself"}`;
     sum(self, view.query ? left : []);
+  }
+
+  // Of several models, the ratios are to the first, or to the one that is chosen.
+
+  const RATIO = "_ratio";
+
+  function choosable(self) {
+    const { rows, heads, table } = self, first = rows[0];
+    const ratios = heads.map((th, column) => ({ th, column, of: heads.findIndex((one) => `${one.dataset.k}${RATIO}` === th.dataset.k) }))
+      .filter(({ of, column }) => of > 0 && !(raw(first, of) && raw(first, column) === null)); // else nothing is comparable
+    if (table.parentNode.parentNode.id !== "summary" || !ratios.length) return;
+    const letter = (row) => row.full.slice(0, 1), name = (row) => row.full.slice(2);
+    const notes = all(".note li", self.sheet);
+    for (const row of rows) {
+      row.choose = document.createElement("button");
+      row.choose.type = "button";
+      row.choose.className = "ref";
+      row.choose.title = `Ratios to ${letter(row)}`;
+      row.choose.setAttribute("aria-label", `Ratios to ${row.full}`);
+      row.tr.cells[0].prepend(row.choose);
+      row.tr.cells[0].classList.add("chosen");
+      row.tr.cells[0].addEventListener("click", () => choose(row));
+    }
+    let now = first;
+    function choose(row) {
+      for (const { th, column, of } of ratios) {
+        const base = raw(row, of);
+        for (const one of rows) divide(one.tr.cells[column], raw(one, of), base);
+        th.querySelector("small")?.remove();
+        th.title = th.title.replace(/ratio to .$/, `ratio to ${letter(row)}`);
+      }
+      for (const li of notes) li.textContent = li.textContent.replace(`ratio to ${letter(now)}`, `ratio to ${letter(row)}`);
+      const others = rows.filter((one) => one !== row).sort((a, b) => a.at - b.at).map(name), last = others.pop();
+      table.caption.textContent = `${name(row)} against ${others.length ? `${others.join(", ")} and ` : ""}${last}`;
+      now = row;
+      for (const one of rows) one.choose.setAttribute("aria-pressed", String(one === row));
+      if (self.view.column >= 0) show(self);
+    }
+    for (const one of rows) one.choose.setAttribute("aria-pressed", String(one === first));
+  }
+
+  function divide(cell, value, base) {
+    if (value === null || !base) {
+      cell.textContent = "–";
+      delete cell.dataset.v;
+      return;
+    }
+    const ratio = value / base, text = ratio.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+    cell.textContent = ratio && !Number(text.replaceAll(",", "")) ? "<0.01" : ratio ? text : "0";
+    cell.dataset.v = ratio;
   }
 
   // The sum of what a filter leaves; a part of something that is there too is in that already.
