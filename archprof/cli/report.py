@@ -118,9 +118,11 @@ def render_report_page(
 ) -> str:
     """The page about these profiles, which names the command that made it."""
     from archprof.analysis.report import page
+    from archprof.budgets.checks import hold_by_settings
     from archprof.render.page import html
 
     command = shlex.join(["archprof", *sys.argv[1:]])
     date, lines = source or ("", ())
     facts = page.build_report(shown, command=command, title=title, device=device, tried=tried, date=date, sources=lines)
-    return str(html.render_page(facts, plotly=plotly))
+    changed = facts.comparison is not None and facts.comparison.changes is not None
+    return str(html.render_page(facts, plotly=plotly, budgets=hold_by_settings(shown[-1]) if changed else ()))

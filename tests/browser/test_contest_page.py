@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -99,3 +100,21 @@ def test_without_a_script_the_first_model_is_the_reference(
     page = opened(made(*NETS), java_script_enabled=False).page
     assert page.locator("#summary .ref").count() == 0
     assert ratios(page)["macs_ratio"][0] == "1.00"
+
+
+def test_and_more_leaves_the_rows_of_the_finding(opened: Callable[..., Any], made: Callable[..., Any]) -> None:
+    shown = made("resnet50")
+    one = opened(shown)
+    first = one.shown()
+    link = one.page.get_by_role("link", name=re.compile(r"and \d+ more")).first
+    finding = next(found for found in shown.models[0].findings if len(found.rows) > 5)
+    link.focus()
+    one.page.keyboard.press("Enter")
+    assert sorted(one.shown()) == sorted(finding.rows)
+    assert one.page.locator("#m0 tfoot .left td").first.inner_text() == f"Sum of {len(finding.rows)} rows"
+    one.page.locator("#m0 input").fill("layer1.0.conv2")
+    assert one.shown() == ["layer1.0.conv2"]
+    link.click()
+    assert len(one.shown()) == len(finding.rows)
+    one.page.locator('#m0 [data-do="reset"]').click()
+    assert one.shown() == first

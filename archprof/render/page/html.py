@@ -20,7 +20,9 @@ from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.report.tiles import Tile
+from archprof.budgets.verdicts import Verdict
 from archprof.render.page import figures, memory_svg, treemap_svg
+from archprof.render.page.budget_section import render_budget_line, render_budget_section
 from archprof.render.page.contest_section import render_contest, write_switch_style
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
@@ -37,12 +39,13 @@ MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
-def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none") -> str:
+def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budgets: Sequence[Verdict] = ()) -> str:
     """The whole file.
 
     Args:
         plotly: "gzip" embeds plotly.js too, compressed, which a current browser unpacks, "inline" as it is. The drawn
             pictures are there in each case, and stay where plotly cannot run. `True` is "gzip".
+        budgets: how the model of a change stands against its limits.
     """
     if isinstance(plotly, bool):
         plotly = "gzip" if plotly else "none"
@@ -59,11 +62,11 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none") -> s
         badge=escape_text(report.badge),
         asked=escape_text(" · ".join(report.subtitle)),
         nav=_nav(report),
-        tiles=_tiles(report.models),
+        tiles=_tiles(report.models) + render_budget_line(budgets),
         findings=_findings(report) + _savings(report),
         strips="" if report.comparison else strips.shown,
         treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
-        sections=(strips.shown if report.comparison else "") + _sections(report),
+        sections=render_budget_section(budgets) + (strips.shown if report.comparison else "") + _sections(report),
         appendix=_appendix(report),
         payload=_pack_insides(strips.packed + render_contest(_scatters(report)).packed)
         + _payload(pictures, library, plotly)
@@ -211,8 +214,10 @@ def _links(found: Sequence[tuple[str, str]]) -> str:
         if shown and room < 0:
             break
         shown.append(tag("a", escape_text(short), href=f"#{id}", title=name if short != name else None))
-    more = f"and {len(found) - len(shown):,} more" if len(found) > len(shown) else ""
-    return " ".join(shown) + (f" {tag('span', more)}" if more else "")
+    if len(found) > len(shown):
+        words, places = f"and {len(found) - len(shown):,} more", ",".join(id for _, id in found)
+        shown.append(tag("a", words, href=f"#{found[len(shown)][1]}", data_rows=places))
+    return " ".join(shown)
 
 
 def _strips(report: Report) -> RenderedStrips:

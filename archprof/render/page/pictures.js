@@ -159,7 +159,6 @@
       tools.className = "copies";
       for (const as of ["svg", "png"]) {
         const button = document.createElement("button");
-        button.type = "button";
         button.dataset.as = as;
         button.textContent = as.toUpperCase();
         button.title = `Copy this picture as ${as.toUpperCase()}`;

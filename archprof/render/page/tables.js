@@ -42,13 +42,14 @@
     const search = sheet.querySelector("input");
     search.addEventListener("input", () => {
       view.query = search.value.trim().toLowerCase();
+      view.only = null;
       sheet.querySelector(".scroll").scrollTop = 0;
       show(self);
     });
     const does = {
       fold: () => { view.folded = new Set(rows.filter((row) => row.turn)); show(self); },
       unfold: () => { view.folded.clear(); show(self); },
-      reset: () => { view.column = -1; view.query = search.value = ""; view.folded = new Set(self.initial); show(self); },
+      reset: () => { view.column = -1; view.query = search.value = ""; view.only = null; view.folded = new Set(self.initial); show(self); },
       csv: () => copy(self, csv(self)),
       md: () => copy(self, markdown(self)),
     };
@@ -61,7 +62,6 @@
 
   function turner(self, row) {
     const button = document.createElement("button");
-    button.type = "button";
     button.className = "turn";
     button.setAttribute("aria-label", `Parts of ${row.full}`);
     button.addEventListener("click", () => {
@@ -73,7 +73,6 @@
 
   function sorter(self, th, column) {
     const button = document.createElement("button");
-    button.type = "button";
     button.className = "way";
     button.append(...th.childNodes);
     th.append(button);
@@ -96,6 +95,7 @@
   // What is asked for: parts of paths, `kind:Conv2d`, `>1%` of the first total; a row has to fit all of it.
 
   function asked(self) {
+    if (self.view.only) return (row) => !row.made && self.view.only.has(row.tr.id);
     const tests = self.view.query.split(/\s+/).filter(Boolean).map((word) => {
       const share = /^([<>])=?(\d*\.?\d+)%$/.exec(word);
       if (share) return (row) => !row.sub && (share[1] === ">" ? 1 : -1) * (shareOf(self, row) * 100 - share[2]) >= 0;
@@ -152,19 +152,18 @@
 
   function choosable(self) {
     const { rows, heads, table } = self, first = rows[0];
+    // What the first has and has no ratio of, is not comparable.
     const ratios = heads.map((th, column) => ({ th, column, of: heads.findIndex((one) => `${one.dataset.k}${RATIO}` === th.dataset.k) }))
-      .filter(({ of, column }) => of > 0 && !(raw(first, of) && raw(first, column) === null)); // else nothing is comparable
+      .filter(({ of, column }) => of > 0 && !(raw(first, of) && raw(first, column) === null));
     if (table.parentNode.parentNode.id !== "summary" || !ratios.length) return;
     const letter = (row) => row.full.slice(0, 1), name = (row) => row.full.slice(2);
     const notes = all(".note li", self.sheet);
     for (const row of rows) {
       row.choose = document.createElement("button");
-      row.choose.type = "button";
       row.choose.className = "ref";
-      row.choose.title = `Ratios to ${letter(row)}`;
-      row.choose.setAttribute("aria-label", `Ratios to ${row.full}`);
+      row.choose.ariaLabel = `Ratios to ${row.full}`;
+      row.choose.setAttribute("aria-pressed", row === first);
       row.tr.cells[0].prepend(row.choose);
-      row.tr.cells[0].classList.add("chosen");
       row.tr.cells[0].addEventListener("click", () => choose(row));
     }
     let now = first;
@@ -176,13 +175,12 @@
         th.title = th.title.replace(/ratio to .$/, `ratio to ${letter(row)}`);
       }
       for (const li of notes) li.textContent = li.textContent.replace(`ratio to ${letter(now)}`, `ratio to ${letter(row)}`);
-      const others = rows.filter((one) => one !== row).sort((a, b) => a.at - b.at).map(name), last = others.pop();
+      const others = rows.filter((one) => one !== row).map(name), last = others.pop();
       table.caption.textContent = `${name(row)} against ${others.length ? `${others.join(", ")} and ` : ""}${last}`;
       now = row;
-      for (const one of rows) one.choose.setAttribute("aria-pressed", String(one === row));
+      for (const one of rows) one.choose.setAttribute("aria-pressed", one === row);
       if (self.view.column >= 0) show(self);
     }
-    for (const one of rows) one.choose.setAttribute("aria-pressed", String(one === first));
   }
 
   function divide(cell, value, base) {
@@ -267,12 +265,29 @@
     if (!self) return;
     self.view.column = -1;
     self.view.query = self.sheet.querySelector("input").value = "";
+    self.view.only = null;
     let row = self.rows.find((one) => one.tr === tr);
     for (; row; row = row.parent) {
       for (const above of self.rows) if (above.turn && above.behind.includes(row)) self.view.folded.delete(above);
     }
     show(self);
     tr.scrollIntoView({ block: "center" });
+  }
+
+  // "and 7 more" leaves the rows that a finding speaks of.
+
+  function gather(event) {
+    const link = event.target.closest?.("[data-rows]"), ids = new Set(link?.dataset.rows.split(","));
+    const self = link && sheets.find((one) => one.rows.some((row) => ids.has(row.tr.id)));
+    if (!self) return;
+    event.preventDefault();
+    self.view.column = -1;
+    self.view.query = "rows";
+    self.view.only = ids;
+    show(self);
+    const search = self.sheet.querySelector("input");
+    search.value = "";
+    search.focus();
   }
 
   // On paper a head with a button in it is not repeated on the next page, so the buttons step aside.
@@ -310,6 +325,7 @@
   button.hidden = false;
   button.addEventListener("click", printAll);
   addEventListener("hashchange", reveal);
+  document.addEventListener("click", gather);
   addEventListener("beforeprint", unwrap);
   addEventListener("afterprint", wrap);
   reveal();
