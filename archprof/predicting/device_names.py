@@ -13,6 +13,9 @@ MODULE = re.compile(r"\bSXM")
 NEAR_NAMES = 4
 MIN_LIKENESS = 0.7
 
+MOST_LETTERS = 100
+"""Of a text that may be nearly a name."""
+
 
 def split_words(text: str) -> list[str]:
     """The words of a name; "80gb" is "80"."""
@@ -24,7 +27,7 @@ def find_by_words(text: str, names: Sequence[str]) -> list[str]:
     """The names that hold all words of `text`; or else all in one word, as "rtx4090"; or with letters behind them, as
     "mi300" is in "AMD MI300X".
     """
-    words = split_words(text)
+    words = split_words(text[:MOST_LETTERS])
     if not words:
         return []
     for holds in (_holds_all, _holds_run, _begins_all):
@@ -66,7 +69,7 @@ def _find_plainest(names: Sequence[str]) -> list[str]:
 
 def list_near_names(text: str, names: Iterable[str]) -> list[str]:
     """The names whose words are most like those of `text`, the nearest first."""
-    wanted = split_words(text)
+    wanted = split_words(text[:MOST_LETTERS])
     likeness = {name: _compare_words(wanted, split_words(name)) for name in names}
     near = sorted(likeness, key=lambda name: (-likeness[name], len(name)))
     return [name for name in near if likeness[name] >= MIN_LIKENESS][:NEAR_NAMES]

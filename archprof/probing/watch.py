@@ -15,6 +15,7 @@ from torch import nn
 from archprof.facts.probed import Activation
 from archprof.facts.records import Profile
 from archprof.probing.statistics import CallStatistics, UnitAxes, find_bounds, measure_rank
+from archprof.torchside.private import count_writes
 from archprof.torchside.tensors import tensors_in
 
 CallKey = tuple[str, int]
@@ -28,12 +29,12 @@ class _Latest:
         self.found, self.version = found, 0
         self.tensor: weakref.ref[torch.Tensor] | None = None
         if isinstance(output, torch.Tensor) and not output.is_inference():
-            self.tensor, self.version = weakref.ref(output), output._version
+            self.tensor, self.version = weakref.ref(output), count_writes(output)
 
     def is_same(self, output: Any) -> bool:
         """Whether this is that tensor, into which nothing was written since."""
         tensor = self.tensor and self.tensor()
-        return tensor is not None and tensor is output and tensor._version == self.version
+        return tensor is not None and tensor is output and count_writes(tensor) == self.version
 
 
 class ActivationWatch:

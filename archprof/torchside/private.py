@@ -108,11 +108,19 @@ def argument_names(op: Any) -> list[str]:
     return [argument.name for argument in op._schema.arguments]
 
 
-def _count_one() -> int:
-    return 1
+def list_written(op: Any, args: Any, kwargs: Any) -> list[Any]:
+    """The arguments that an op changes."""
+    values = dict(zip(argument_names(op), args, strict=False)) | kwargs
+    written = (each.name for each in op._schema.arguments if each.alias_info and each.alias_info.is_write)
+    return [values[name] for name in written if name in values]
 
 
-count_dispatch_modes: Callable[[], int] = find("_C._len_torch_dispatch_stack") or _count_one
+def count_writes(tensor: torch.Tensor) -> int:
+    """How often a tensor was written to; 0 always, where torch does not say."""
+    return int(getattr(tensor, "_version", 0))
+
+
+count_dispatch_modes: Callable[[], int] = find("_C._len_torch_dispatch_stack") or (lambda: 1)
 """How many modes see the ops of this thread. Where torch does not tell: one, also inside an op, where none does."""
 
 

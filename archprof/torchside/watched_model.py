@@ -11,7 +11,8 @@ from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.torchside.module_walk import walk_modules
-from archprof.torchside.tensors import tensors_in
+from archprof.torchside.private import count_writes, find_address, list_written
+from archprof.torchside.tensors import has_values, tensors_in
 
 SMALL = 2**16
 """Elements up to which a buffer is compared by its values: a fused batch norm writes statistics without a version."""
@@ -30,16 +31,16 @@ class WatchedModel:
         self.copies: list[tuple[str, torch.Tensor, torch.Tensor]] = []
         for name, tensor in _list_tensors(model):
             with suppress(RuntimeError, NotImplementedError):  # without a version, or without a storage
-                self.versions.append((name, tensor, tensor._version))
-                self.names[_storage_key(tensor)] = name
-                if type(tensor) is torch.Tensor and tensor.layout == torch.strided and tensor.numel() <= SMALL:
+                self.versions.append((name, tensor, count_writes(tensor)))
+                self.names[find_address(tensor.untyped_storage())] = name
+                if type(tensor) is torch.Tensor and tensor.numel() <= SMALL and has_values(tensor):
                     self.copies.append((name, tensor, tensor.detach().clone()))
 
     def refuse_change(self, func: Any, args: Any, kwargs: Any) -> None:
         """Raise `WouldChangeModel` where an op that is about to run would write to one of the tensors."""
-        for tensor in tensors_in(_find_written(func, args, kwargs)):
+        for tensor in tensors_in(list_written(func, args, kwargs)):
             with suppress(RuntimeError, NotImplementedError):
-                name = self.names.get(_storage_key(tensor))
+                name = self.names.get(find_address(tensor.untyped_storage()))
                 if name is not None:
                     raise WouldChangeModel(
                         f"it would change {name} of the model itself, which it holds by a way that no copy has"
@@ -47,7 +48,7 @@ class WatchedModel:
 
     def check_unchanged(self) -> None:
         """Raise where a tensor was written to all the same."""
-        changed = [name for name, tensor, version in self.versions if tensor._version != version]
+        changed = [name for name, tensor, version in self.versions if count_writes(tensor) != version]
         changed += [name for name, *pair in self.copies if name not in changed and not _are_equal(*pair)]
         if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -78,16 +79,3 @@ def _are_equal(tensor: torch.Tensor, before: torch.Tensor) -> bool:
 def watch_unless_owned(model: nn.Module, owned: bool) -> WatchedModel | None:
     """What watches a model of the user's; one that was made here is nobody's."""
     return None if owned else WatchedModel(model)
-
-
-def _storage_key(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _find_written(func: Any, args: Any, kwargs: Any) -> list[Any]:
-    """The arguments that an op changes."""
-    written = []
-    for place, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            written.append(args[place] if place < len(args) else kwargs.get(argument.name))
-    return written

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 COMMANDS = {
     "table": ["table", "resnet18", "-o", "out.json"],
     "python": ["table", "net.py:Net", "--input", "4", "-o", "out.csv"],
-    "measured": ["table", "lenet5", "--measure", "cpu", "-o", "out.json"],
+    "measured": ["table", "vgg16", "--measure", "cpu", "-o", "out.json"],
     "compare": ["compare", "alexnet", "vgg11", "-o", "out.md"],
     "report": ["report", "alexnet", "-o", "out.html"],
     "check": ["check", "resnet18", "--max-params", "1G", "--format", "junit", "-o", "out.xml"],

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from archprof.torchside.private import OVERLOAD
 from archprof.torchside.tensors import tensors_in
 
 CHECKED_OPS = frozenset(
@@ -74,9 +75,10 @@ def is_on_values(args: Any, kwargs: Any) -> bool:
 
 def may_run_on_values(op: Any) -> bool:
     """Whether its kernels check what they are given."""
-    if not hasattr(op, "_schema"):
+    if not isinstance(op, OVERLOAD):
         return True  # torch's functions for whole layers, and control flow
-    library, _, name = op._schema.name.partition("::")
+    full_name = op.name().partition(".")[0]
+    library, _, name = full_name.partition("::")
     if library == "aten":
         return name in CHECKED_OPS or (torch.Tag.pointwise in op.tags and not name.endswith("backward"))
-    return library == "quantized_decomposed" or op._schema.name in CHECKED_ELSEWHERE
+    return library == "quantized_decomposed" or full_name in CHECKED_ELSEWHERE

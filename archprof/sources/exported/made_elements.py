@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from archprof.torchside.private import DisableTorchFunction, disable_dispatch_modes
+from archprof.torchside.private import OVERLOAD, DisableTorchFunction, disable_dispatch_modes
 from archprof.torchside.tensors import tensors_in
 
 MOST_ELEMENTS = 2**28
@@ -31,7 +31,7 @@ def count_made_elements(op: Any, args: Any, kwargs: Any) -> int:
     Raises:
         Whatever the op raises for arguments that do not fit.
     """
-    name = op._schema.name.partition("::")[2] if hasattr(op, "_schema") else ""
+    name = op.name().partition(".")[0].partition("::")[2] if isinstance(op, OVERLOAD) else ""
     if name in BOUNDED_BY_INPUTS:
         return 0
     if name == "where" and len(args) == 1:
