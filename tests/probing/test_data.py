@@ -127,14 +127,25 @@ def test_a_folder_that_is_divided_stays_so(pictures: Path, tmp_path: Path) -> No
         ("cifar_vgg", "cifar10", "no data called"),
         ("cifar_vgg", "cifar10:/nowhere", "no CIFAR-10 under /nowhere"),
         ("cifar_vgg", "folder:/nowhere", "no folder /nowhere"),
-        ("lenet5", "cifar10:/nowhere", "images of 3 channels, and the model takes 1"),
-        ("lenet5", "folder:/nowhere", "images of 3 channels, and the model takes 1"),
+        ("lenet5", "cifar10:/nowhere", "no CIFAR-10 under /nowhere"),
+        ("lenet5", "folder:/nowhere", "no folder /nowhere"),
         (nn.Linear(3, 2), "digits", "has no default input"),
     ],
 )
 def test_data_that_does_not_fit_is_said(model: object, data: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         archprof.probe(model, data=data, batch=2)
+
+
+def test_colours_that_do_not_fit_are_said_of_images_that_are_there(
+    cifar: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.datasets import cifar as reader
+
+    monkeypatch.setattr(reader, "check_integrity", lambda *_: True)
+    for data in (f"cifar10:{cifar}", f"folder:{pictures}"):
+        with pytest.raises(UsageError, match="images of 3 channels, and the model takes 1"):
+            archprof.probe("lenet5", data=data, batch=2)
 
 
 def test_a_model_that_takes_no_images_is_said() -> None:

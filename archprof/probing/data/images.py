@@ -58,7 +58,6 @@ def _open_digits(_: str, shape: ImageShape) -> DividedData:
 def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
     from torchvision.datasets import CIFAR10
 
-    _check_colours(f"cifar10:{path}", shape)
     folder = Path(path).expanduser()
     root = folder.parent if folder.name == CIFAR10.base_folder else folder
     try:
@@ -68,6 +67,7 @@ def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
             f"There is no CIFAR-10 under {path}.",
             f"The folder that holds {CIFAR10.base_folder}, as torchvision unpacks it; nothing is downloaded.",
         ) from error
+    _check_colours(f"cifar10:{path}", shape)
     images = [torch.from_numpy(part.data).permute(0, 3, 1, 2) for part in (train, test)]
     pixels = images[0].float()
     mean, std = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
@@ -79,10 +79,10 @@ def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
 
 
 def _open_folder(path: str, shape: ImageShape) -> DividedData:
-    _check_colours(f"folder:{path}", shape)
     root = Path(path).expanduser()
     if not root.is_dir():
         raise UsageError(f"There is no folder {path}.", "A folder with a folder of images for each class.")
+    _check_colours(f"folder:{path}", shape)
     held = next((root / name for name in ("val", "test") if (root / name).is_dir()), None)
     if (root / "train").is_dir() and held is not None:
         sets = [_read_folder(root / "train"), _read_folder(held)]
