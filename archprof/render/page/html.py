@@ -18,6 +18,7 @@ from typing import Literal
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
+from archprof.analysis.table import Table
 from archprof.budgets.verdicts import Verdict
 from archprof.render.page import figures, memory_svg, treemap_svg
 from archprof.render.page.budget_section import render_budget_line, render_budget_section
@@ -25,6 +26,7 @@ from archprof.render.page.contest_section import render_contest, write_switch_st
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.metric_switch import render_metric_switch, write_metric_style
 from archprof.render.page.strip_section import RenderedStrips, render_strips
 from archprof.render.page.tile_section import render_tiles
 from archprof.version import __version__
@@ -53,12 +55,13 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
         plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = "".join(_squeeze(_file(name)) for name in names)
-    style, version = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style(), __version__
+    style = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style()
+    style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report))
     pictures, strips, contest = dict(_pictures(report)), _strips(report), render_contest(_scatters(report))
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
         policy=_policy([script, library] if library else [script], style, library != ""),
-        version=escape_text(version),
+        version=escape_text(__version__),
         title=escape_text(report.title),
         style=style,
         badge=escape_text(report.badge),
@@ -265,10 +268,18 @@ def _joint_section(report: Report) -> str:
         tag("h2", "Side by side"),
         render_html_table(tables.summary, "summary"),
         _gallery(_figures([series for series in report.charts if series.kind != "scatter"], "fig")),
-        render_html_table(tables.parts, "changes" if tables.changes else "stages") if tables.parts else "",
-        render_html_table(tables.layers, "layers"),
+        *(render_html_table(table, id, switch=render_metric_switch(table, id)) for id, table in _joint_tables(report)),
     ]
     return tag("section", "".join(parts), id="together")
+
+
+def _joint_tables(report: Report) -> list[tuple[str, Table]]:
+    """What changed or the stages beside each other, and the layers, with their ids."""
+    if report.comparison is None:
+        return []
+    tables = report.comparison
+    parts = [("changes" if tables.changes else "stages", tables.parts)] if tables.parts else []
+    return [*parts, ("layers", tables.layers)]
 
 
 def _model(report: Report, i: int, model: ModelPage) -> str:
