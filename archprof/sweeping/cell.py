@@ -42,7 +42,8 @@ def run_cell(cell: Cell, key: str, made_by: Mapping[str, str]) -> SweptRow:
 
 def describe_failure(row: SweptRow, error: BaseException) -> SweptRow:
     """The row of a cell that raised, with its words."""
-    said = str(error) if isinstance(error, ArchprofError) else f"{type(error).__name__}: {error}".rstrip(": ")
+    given = f"{error.given} {error.allowed}" if isinstance(error, ArchprofError) else f"{type(error).__name__}: {error}"
+    said = given.rstrip(": ")
     short = said if len(said) <= MOST_WORDS else f"{said[:MOST_WORDS]}…"
     return fail_row(row, "out of memory" if is_out_of_memory(error) else "error", short)
 

@@ -82,7 +82,7 @@ class Dispatch:
             raise ArchprofError(answer.given, answer.allowed, answer.hint)
         again = self.engine.count_starts(future) - 1
         for row in answer:
-            self._keep(_tell_tries(row, parcel.begun + again, parcel.why or "the engine began it again"))
+            self._keep(_tell_tries(row, parcel.begun + again, parcel.why or "the engine says so"))
 
     def _keep(self, row: SweptRow) -> None:
         self.keep(replace(row, engine=self.engine.name))
@@ -94,12 +94,12 @@ class Dispatch:
         """Each task of a lost worker by itself, unless it was the last time."""
         if isinstance(error, BrokenExecutor) or not self.engine.is_alive():
             raise self._make_gone_error(error) from error
-        begun, why = parcel.begun + 1, _describe(error)
+        begun = parcel.begun + 1
         for task in reversed(parcel.tasks):
             if begun < MOST_TRIES:
-                self.waiting.appendleft(Parcel((task,), begun, why))
+                self.waiting.appendleft(Parcel((task,), begun, type(error).__name__))
             else:
-                said = f"Its worker was lost {begun} times: {why}."
+                said = f"Its worker was lost {begun} times: {_describe(error)}."
                 self._keep(fail_row(task.empty_row, "error", said, tries=begun))
 
     def _make_gone_error(self, error: BaseException) -> ArchprofError:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.sweeping.process_pool import PROCESSES
 from archprof.sweeping.supervisor import describe_worker
 
 REACH_SECONDS = 5.0
@@ -73,6 +74,7 @@ def open_engine(asked: Any, jobs: int | None, *, measure: str = "") -> Engine:
     """
     if jobs is not None and jobs < 1:
         raise UsageError(f"{jobs} cells cannot run at once.", "1 or more.")
+    PROCESSES.open()
     if not isinstance(asked, str):
         return _wrap_executor(asked, jobs)
     scheme, _, rest = asked.partition(":")
@@ -102,7 +104,7 @@ def _wrap_executor(executor: Any, jobs: int | None) -> Engine:
             f"One of {', '.join(ENGINE_WORDS)}, or a concurrent.futures.Executor.",
         )
     slots = jobs or getattr(executor, "_max_workers", None) or 1
-    return Engine(type(executor).__name__, executor, slots)
+    return Engine(type(executor).__name__, executor, slots, close=lambda at_once: PROCESSES.close())
 
 
 def read_address(url: str) -> tuple[str, int]:

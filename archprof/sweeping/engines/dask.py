@@ -48,7 +48,7 @@ def open_dask(address: tuple[str, int], jobs: int | None) -> Engine:
 def _describe_all(client: Any) -> list[dict[str, Any]]:
     """Every worker, each asked itself."""
     asked = [client.submit(describe_worker, workers=[worker], pure=False) for worker in client.nthreads()]
-    return list(client.gather(asked, timeout=START_SECONDS))
+    return [one.result(START_SECONDS) for one in asked]
 
 
 class DaskTasks:
@@ -74,7 +74,7 @@ class DaskTasks:
         return max(self._starts[self._names.pop(future, "")], 1)
 
     def cancel(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(wait=False)
 
 
 def _tell_and_run(topic: str, name: str, call: Callable[..., Any], *args: Any) -> Any:

@@ -13,7 +13,6 @@ def open_local(jobs: int | None, *, measure: str = "") -> Engine:
     """All processors at once, or one cell at a time where it is timed."""
     slots = 1 if measure else jobs or count_processors()
     threads = ThreadPoolExecutor(slots, thread_name_prefix="archprof-sweep")
-    PROCESSES.open()
 
     def close(at_once: bool) -> None:
         threads.shutdown(wait=False, cancel_futures=True)
