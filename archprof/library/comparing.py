@@ -51,8 +51,8 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes; see `compare`. Or the folder of a run of `train`, or
-            a file of `sweep`.
+        models: one or a list of: profiles, or what `profile` takes; see `compare`. Or the folder of a run of `train`,
+            or a file of `sweep`.
         path, title: of the file, which is written whole or not at all; of the page, left out: the names of the models.
         date: of the page; left out: of the newest commit of the files that the models are named by, if there is one.
         baseline: what the one model was before, as `models`: the page shows what changed.

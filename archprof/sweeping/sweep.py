@@ -145,18 +145,23 @@ def _summarise(sweep: Sweep, rows: dict[str, SweptRow], before: int, outlet: Out
     return Swept(done, len(sweep.tasks), before, others, sweep.repeated, damaged, interrupted)
 
 
+def count_things(count: int, thing: str) -> str:
+    """ "1 cell", "1,200 cells"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def describe_swept(swept: Swept) -> list[str]:
     """What there is to say of a sweep, a line each."""
     counts = ", ".join(f"{count:,} {status}" for status, count in count_statuses(swept.rows).items())
     again = sum(row.tries > 1 for row in swept.rows)
     left = swept.asked - len(swept.rows)
     said = {
-        f"{swept.asked:,} cells: {counts or 'none done'}.": True,
+        f"{count_things(swept.asked, 'cell')}: {counts or 'none done'}.": True,
         f"{swept.there:,} of them were there already.": swept.there,
-        f"{swept.others:,} rows of other sweeps stay in the file.": swept.others,
-        f"{swept.repeated:,} cells were asked more than once, and are done once.": swept.repeated,
-        f"{swept.damaged:,} lines of the journal were not whole; their cells were done again.": swept.damaged,
-        f"{again:,} cells were begun more than once, since their worker was lost.": again,
-        f"Interrupted: {left:,} cells are left. The same command goes on.": swept.interrupted,
+        f"{count_things(swept.others, 'row')} of other sweeps in the file: kept.": swept.others,
+        f"{count_things(swept.repeated, 'repetition')} of a cell: each is done once.": swept.repeated,
+        f"{count_things(swept.damaged, 'line')} of the journal not whole: done again.": swept.damaged,
+        f"{count_things(again, 'cell')} begun more than once, since the worker was lost.": again,
+        f"Interrupted: {count_things(left, 'cell')} left. The same command goes on.": swept.interrupted,
     }
     return [line for line, is_so in said.items() if is_so]

@@ -67,6 +67,13 @@ def tabulate_swept(rows: Sequence[SweptRow], title: str = "", notes: Sequence[st
     )
 
 
+def describe_size(rows: Sequence[SweptRow]) -> str:
+    """ "4 passes of 2 models"."""
+    models = len({row.model for row in rows})
+    passes = f"{len(rows):,} pass{'es' if len(rows) != 1 else ''}"
+    return f"{passes} of {models:,} model{'s' if models != 1 else ''}"
+
+
 def _says_something(key: str, rows: Sequence[SweptRow]) -> bool:
     values = {getattr(row, key) for row in rows}
     return key in ("model", "batch", "status") or bool(values - {None, QUIET.get(key)})

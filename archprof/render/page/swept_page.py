@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from archprof.analysis.report.swept_scatter import Measure, SweptScatter, build_swept_scatter, find_swept_front
-from archprof.analysis.tables.swept import tabulate_swept
+from archprof.analysis.tables.swept import describe_size, tabulate_swept
 from archprof.errors import ArchprofError
 from archprof.facts.swept import SweptRow, count_statuses
 from archprof.facts.swept_files import read_swept
@@ -77,8 +77,7 @@ def _write_policy(script: str, style: str) -> str:
 
 def _describe(rows: Sequence[SweptRow]) -> list[str]:
     """What was asked, in a line."""
-    models = len({row.model for row in rows})
-    said = [f"{len(rows):,} passes of {models:,} model{'s' if models > 1 else ''}"]
+    said = [describe_size(rows)]
     for name, word in (
         ("batch", "batch"),
         ("dtype", ""),

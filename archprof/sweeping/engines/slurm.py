@@ -22,6 +22,7 @@ CHUNK = 16
 
 def open_slurm(cluster: str, options: str, jobs: int | None) -> Engine:
     """A job for every few cells, in a folder of the working folder, which the nodes must see."""
+    given = read_options(options)
     try:
         from submitit import AutoExecutor
     except ImportError as error:
@@ -31,7 +32,6 @@ def open_slurm(cluster: str, options: str, jobs: int | None) -> Engine:
             "Slurm cannot be reached from here: there is no sbatch.", "Nothing was run.",
             "Try it on a login node; --engine submitit runs such jobs on this machine.",
         )  # fmt: skip
-    given = read_options(options)
     folder = tempfile.mkdtemp(prefix=".archprof-jobs-", dir=Path.cwd())
     slots = jobs or (SLURM_JOBS if cluster == "slurm" else count_processors())
     executor = AutoExecutor(folder, cluster="slurm" if cluster == "slurm" else "local")
