@@ -7,6 +7,7 @@ least so far. DeepSpeed cuts one flat buffer of all instead: every rank has the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import heapreplace
 
 from archprof.facts.records import Profile
 from archprof.predicting.sharding.copies import Copies
@@ -17,15 +18,15 @@ from archprof.predicting.sharding.ranks import Collective
 
 
 def deal_parameters(profile: Profile, ranks: int) -> list[list[int]]:
-    """Indices into `Profile.parameters` of what each rank steps."""
+    """Indices into `Profile.parameters` of what each rank steps; ranks behind the last of them step nothing."""
     trained = [at for at, one in enumerate(profile.parameters) if one.trainable and one.role == "parameter"]
     sizes = {at: profile.parameters[at].spec.numel for at in trained}
-    dealt: list[list[int]] = [[] for _ in range(ranks)]
-    filled = [0] * ranks
+    filled = [(0, rank) for rank in range(min(ranks, max(len(trained), 1)))]
+    dealt: list[list[int]] = [[] for _ in filled]
     for index in sorted(trained, key=sizes.__getitem__, reverse=True):
-        rank = filled.index(min(filled))
+        size, rank = filled[0]
         dealt[rank].append(index)
-        filled[rank] += sizes[index]
+        heapreplace(filled, (size + sizes[index], rank))
     return dealt
 
 
@@ -36,7 +37,7 @@ def deal_optimizer(copies: Copies, gradients: dict[int, Gradient]) -> None:
     if profile.training is None:
         return
     dealt = deal_parameters(profile, editor.step.mesh.fsdp)
-    own = set(dealt[place.fsdp])
+    own = set(dealt[place.fsdp]) if place.fsdp < len(dealt) else set()
     numbers = _find_numbers(profile, sorted(gradients))
     parameters = []
     for index, gradient in gradients.items():
