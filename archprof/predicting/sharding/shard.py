@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.memory import MemoryPrediction, predict_memory
 from archprof.predicting.memory_capacity import Verdict, judge
+from archprof.predicting.sharding.distinct import list_places
 from archprof.predicting.sharding.links import Fabric, find_path
 from archprof.predicting.sharding.mesh import Axis, Mesh
 from archprof.predicting.sharding.pipeline import PLAIN_PIPELINE, Pipeline, PipelineOptions
@@ -175,7 +176,13 @@ def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[
     pipeline = Pipeline(profile, mesh, options.pipeline) if mesh.pp > 1 else None
     for stage in range(mesh.pp):
         step = pipeline.take_stage(stage) if pipeline else RankStep(mesh, Mesh(0, 0, 0, 0, 0), profile)
-        yield step, mesh.ranks // mesh.pp
+        for place, count in list_places(step.profile, mesh):
+            yield cut_rank(replace(step, place=place._replace(pp=stage)), options), count
+
+
+def cut_rank(step: RankStep, options: ShardOptions) -> RankStep:
+    """The step of a rank of a stage, within its layers and along the data axes."""
+    return step
 
 
 def sum_traffic(rank: ShardedRank, sharded: Sharded) -> tuple[Traffic, ...]:
