@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from archprof.facts.records import Profile
+from archprof.facts.records import Profile, TensorSpec
 
 
 class Gradient(NamedTuple):
@@ -26,30 +26,41 @@ class Gradient(NamedTuple):
 def find_gradients(profile: Profile) -> dict[int, Gradient]:
     """The gradients, by index into `Profile.parameters`; a parameter that the backward does not reach has none.
 
-    Autograd charges the last op on a gradient to the call of the parameter's owner.
+    Autograd charges the last op on a gradient to the call of the parameter's owner, where that was called. Elsewhere
+    it belongs to a parameter of its shape in the module whose op made it, or in the nearest one around that.
     """
-    touched = _list_last_touches(profile)
-    calls = profile.calls
-    waiting: dict[int, list[int]] = {}
-    for index, parameter in enumerate(profile.parameters):
-        if parameter.trainable and parameter.role == "parameter":
-            waiting.setdefault(parameter.module, []).append(index)
     found: dict[int, Gradient] = {}
-    strays: list[int] = []
-    for storage, (position, tensor) in touched.items():
-        spec = profile.tensors[tensor].spec
-        owned = waiting.get(calls[profile.ops[position].call].module, [])
+    strays: list[tuple[Gradient, TensorSpec]] = []
+    waiting = [at for at, one in enumerate(profile.parameters) if one.trainable and one.role == "parameter"]
+    by_module: dict[int, list[int]] = {}
+    for index in waiting:
+        by_module.setdefault(profile.parameters[index].module, []).append(index)
+    for storage, (position, tensor) in _list_last_touches(profile).items():
+        spec, gradient = profile.tensors[tensor].spec, _describe(profile, storage, position)
+        owned = by_module.get(profile.calls[profile.ops[position].call].module, [])
         alike = [at for at in owned if at not in found and profile.parameters[at].spec.shape == spec.shape]
         if alike:
-            found[alike[0]] = _describe(profile, storage, position)
+            found[alike[0]] = gradient
         else:
-            strays.append(storage)
-    for storage in strays:
-        left = [at for owned in waiting.values() for at in owned if at not in found]
-        alike = [at for at in left if profile.parameters[at].spec.nbytes == profile.storages[storage].nbytes]
-        if alike:
-            found[alike[0]] = _describe(profile, storage, touched[storage][0])
+            strays.append((gradient, spec))
+    for gradient, spec in strays:
+        left = [at for at in waiting if at not in found and profile.parameters[at].spec.numel == spec.numel]
+        if left:
+            found[_find_nearest(profile, gradient, left)] = gradient
     return found
+
+
+def _find_nearest(profile: Profile, gradient: Gradient, indices: list[int]) -> int:
+    """That of the parameters whose owner has most of its path in common with the module whose op made the gradient."""
+    born = profile.storages[gradient.storage].born
+    maker = profile.calls[profile.ops[gradient.ready if born is None else born].call].module
+    path = profile.modules[maker].path.split(".")
+
+    def count_common(index: int) -> int:
+        name = profile.parameters[index].name.split(".")
+        return next((at for at, (one, other) in enumerate(zip(path, name, strict=False)) if one != other), len(path))
+
+    return max(indices, key=count_common)
 
 
 def _list_last_touches(profile: Profile) -> dict[int, tuple[int, int]]:
