@@ -37,8 +37,6 @@ def wait_for_unshard(walk: UnitsWalk, group: ParamGroup, at: Moment) -> None:
     """Copy the parameters out of the flat buffer. In the forward it stays until the next unit has done so."""
     if group.pending is None:
         return
-    if at.phase == "forward":
-        free_gathered(walk, at)
     flat, collective = group.pending
     outputs = [_add_whole(walk, one) for one in group.parameters]
     place = walk.put("fsdp.split_with_sizes_copy.default", at, [flat.tensor], outputs)
@@ -48,6 +46,7 @@ def wait_for_unshard(walk: UnitsWalk, group: ParamGroup, at: Moment) -> None:
     group.whole, group.pending = outputs, None
     group.lives.append((place, None, outputs))
     if at.phase == "forward":
+        free_gathered(walk, at)
         walk.gathered = flat
     else:
         walk.editor.move_death(flat.storage, place)

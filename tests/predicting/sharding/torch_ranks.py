@@ -106,8 +106,10 @@ def wrap_fully(model: torch.nn.Module, case: dict[str, Any]) -> None:
     assert isinstance(model, FSDPModule)
 
 
-def run_step(model: Any, optimizer: Any, args: Any, kwargs: Any, passes: int) -> None:
+def run_step(model: Any, optimizer: Any, inputs: Any, passes: int, counter: LiveCounter) -> None:
+    args, kwargs = inputs
     for _ in range(passes):
+        counter.sent.clear()
         out = model(*args, **kwargs)
         roots = [one for one in tree_leaves(out) if isinstance(one, torch.Tensor) and one.requires_grad]
         seeds = [torch.ones_like(one) for one in roots]
@@ -148,14 +150,16 @@ def measure(model: Any, args: Any, kwargs: Any, case: dict[str, Any]) -> dict[st
     for tensor in [*model.parameters(), *model.buffers(), *tree_leaves((args, kwargs))]:
         if isinstance(tensor, torch.Tensor):
             counter.add(tensor)
+    parameter_bytes = sum_bytes(model.parameters())
     train = case.get("train", True)
     model.train(train)
     with counter, watch_resizing(counter), torch.set_grad_enabled(train):
         for _ in range(2 + 1):
-            counter.peak, counter.sent = counter.live, Counter()
+            counter.peak = counter.live
+            counter.sent.clear()
             counter.log = [] if case.get("log") else None
             if train:
-                run_step(model, optimizer, args, kwargs, case.get("passes", 1))
+                run_step(model, optimizer, (args, kwargs), case.get("passes", 1), counter)
             else:
                 model(*args, **kwargs)
             grads = [one.grad for one in model.parameters() if one.grad is not None]
@@ -164,7 +168,7 @@ def measure(model: Any, args: Any, kwargs: Any, case: dict[str, Any]) -> dict[st
             model.zero_grad(set_to_none=True)
     state = [] if optimizer is None else [one for each in optimizer.state.values() for one in each.values()]
     return {
-        "parameters": sum_bytes(model.parameters()), "gradients": gradient_bytes,
+        "parameters": parameter_bytes, "gradients": gradient_bytes,
         "state": sum_bytes(state), "peak": counter.peak, "log": counter.log,
         "sent": sorted([*kind, count] for kind, count in counter.sent.items()),
     }  # fmt: skip
