@@ -1,0 +1,31 @@
+"""The data axes: `shard_data` takes the step of a rank as it is, or as a stage and tensor parallelism left it."""
+
+from __future__ import annotations
+
+from archprof.errors import ArchprofError
+from archprof.predicting.sharding.data_options import PLAIN_DATA, DataOptions
+from archprof.predicting.sharding.fsdp import shard_fully
+from archprof.predicting.sharding.ranks import RankStep
+
+
+def shard_data(step: RankStep, options: DataOptions = PLAIN_DATA) -> RankStep:
+    """The step of one rank, with what the data axes of its mesh cut off and put in.
+
+    Args:
+        step: of a rank that holds the whole model, a stage of it, or its part of every layer.
+        options: what is dealt out along `fsdp`.
+
+    Raises:
+        ArchprofError: the pass failed, or units or parameters that torch refuses.
+        UnknownName: a pattern of a unit matches nothing.
+    """
+    if step.profile.failure is not None:
+        where = step.profile.failure
+        raise ArchprofError(
+            f"The forward of {step.profile.model} failed ({where.error}: {where.message}), and has no step to shard.",
+            "A pass that came to its end.",
+            "Mend the model, or its inputs.",
+        )
+    if step.mesh.fsdp > 1 and options.level in ("zero2", "zero3"):
+        return shard_fully(step, options)
+    return step
