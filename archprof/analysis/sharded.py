@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from archprof.analysis.memory import say_verdict
 from archprof.analysis.table import Column, Row, Table
 from archprof.predicting.memory import Category
 from archprof.predicting.sharding.mesh import AXES, Mesh
@@ -14,22 +15,26 @@ from archprof.predicting.sharding.shard import Sharded, ShardedRank, Traffic, su
 
 PARTS: Mapping[str, tuple[str, tuple[Category, ...], str, int]] = {
     "weights": ("Weights", ("weights", "buffers", "constants"), "parameters and buffers that lie there", 2),
-    "gradients": ("Gradients", ("gradients",), "of its parameters", 2),
-    "optimizer": ("Optimizer", ("optimizer state",), "state of the optimizer", 2),
+    "gradients": ("Grads", ("gradients",), "of its parameters", 2),
+    "optimizer": ("State", ("optimizer state",), "state of the optimizer", 2),
     "activations": (
         "Activations", ("inputs", "activations kept for backward", "activations and temporaries"),
         "inputs, what is kept for the backward, and temporaries", 2,
     ),
-    "communication": ("Communication", ("communication buffers",), "buffers of what is sent and received", 3),
+    "gathered": ("Gathered", ("gathered parameters",), "parameters that are whole for a while, or fetched ahead", 3),
+    "communication": ("Comm.", ("communication buffers",), "buffers of what is sent and received", 3),
     "rest": ("Rest", ("workspaces", "allocator slack", "context"), "workspaces, allocator, context of CUDA", 4),
 }  # fmt: skip
 """The columns of memory: title, categories, meaning and rank."""
 
 RANK_COLUMNS = (
     Column("ranks", "Ranks", "path", "which ranks of the mesh do the same", 0),
-    Column("count", "Of them", "whole", "how many they are", 1),
-    *(Column(key, title, "bytes", f"at the peak: {words}", rank, "memory") for key, (title, _, words, rank) in PARTS.items()),
-    Column("used", "Device used", "bytes", "at the peak, as nvidia-smi shows it", 0, "memory"),
+    Column("count", "No.", "whole", "how many they are", 1),
+    *(
+        Column(key, title, "bytes", f"at the peak: {words}", rank, "memory")
+        for key, (title, _, words, rank) in PARTS.items()
+    ),
+    Column("used", "Used", "bytes", "at the peak, as nvidia-smi shows it", 0, "memory"),
 )  # fmt: skip
 TRAFFIC_COLUMNS = (
     Column("axis", "Axis", "path", "of the mesh", 0),
@@ -103,8 +108,7 @@ def _say_notes(sharded: Sharded) -> Iterator[str]:
         yield f"The largest rank: {name}."
     verdict = sharded.verdict
     if verdict is not None:
-        needed = largest.memory.needed_bytes.value
-        yield f"{verdict.device}: {verdict.word}; {needed / 2**30:.1f} GiB needed, {verdict.capacity / 2**30:.1f} usable."
+        yield say_verdict(verdict, largest.memory.needed_bytes.value)
     batch = sharded.profile.batch
     ranks = sharded.mesh.dp * sharded.mesh.fsdp
     yield BATCH_NOTE.format(samples=sharded.samples, batch=batch * sharded.microbatches, ranks=ranks)

@@ -14,7 +14,7 @@ Balance = Literal["cost", "count"]
 NO_STAGE = -1
 
 
-def assign_stages(profile: Profile, stages: int, balance: Balance = "cost") -> tuple[int, ...]:
+def assign_stages(profile: Profile, stages: int, balance: str = "cost") -> tuple[int, ...]:
     """The stage of each op of the forward and the backward; those of the optimizer are in none.
 
     What runs before the first block is of the first stage, what runs behind the last one of the last.

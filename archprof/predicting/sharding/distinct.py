@@ -13,11 +13,11 @@ class Alike(NamedTuple):
     """Ranks along an axis that hold pieces of the same sizes: the first of them, and how many."""
 
     first: int
-    count: int
+    size: int
 
 
 def group_shards(lengths: Iterable[int], ranks: int) -> list[Alike]:
-    """Ranks in groups, where dimensions of these lengths are dealt out as `torch.chunk` does: the last ones get less."""
+    """Ranks in groups, where dimensions of these lengths are dealt out as `torch.chunk` does: the last get less."""
     starts = {0}
     for length in lengths:
         each = -(-length // ranks)
@@ -40,7 +40,7 @@ def list_places(profile: Profile, mesh: Mesh, *, by_parameter: bool = False) -> 
     along_tp = group_shards({size for shape in shapes for size in shape if size > 1}, mesh.tp)
     for fsdp in along_fsdp:
         for tp in along_tp:
-            yield Mesh(0, 0, fsdp.first, 0, tp.first), mesh.dp * fsdp.count * tp.count
+            yield Mesh(0, 0, fsdp.first, 0, tp.first), mesh.dp * fsdp.size * tp.size
 
 
 def _group_rows(shapes: Iterable[tuple[int, ...]], mesh: Mesh) -> list[Alike]:

@@ -6,6 +6,7 @@ As torch.distributed.pipelining runs it (torch 2.14, `stage.py`):
 * The outputs of a stage, and what its backward needs, are kept from its forward to its backward.
 * What depends on no parameter (positions, masks) is not sent: each stage works it out.
 * A parameter that several stages use is held by each of them, and its gradients are summed over them.
+* With `fully_shard`, the gradients of all microbatches are summed in whole, and scattered behind the last backward.
 * Outputs of the last stage are not collected: `schedule.step(..., return_outputs=False)`.
 """
 
@@ -15,21 +16,29 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from archprof.facts.records import Profile
-from archprof.predicting.sharding.blocks import Balance, assign_stages
+from archprof.predicting.sharding.blocks import assign_stages
 from archprof.predicting.sharding.cut import cut_part
 from archprof.predicting.sharding.mesh import Mesh
 from archprof.predicting.sharding.ranks import RankStep
 from archprof.predicting.sharding.schedules import check_schedule, count_chunks, order_passes
-from archprof.predicting.sharding.stages import StageBuilder, StagedProfile
+from archprof.predicting.sharding.stages import StageBuilder, StagedProfile, WholeSums
 
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """How a model is run in stages; see `archprof.predicting.sharding.schedules`."""
+    """How a model is run in stages.
+
+    Attributes:
+        microbatches: that the batch of a data-parallel rank is cut into.
+        schedule: see `archprof.predicting.sharding.schedules`.
+        balance: of the blocks: by what they cost, or by their number.
+        sums: of gradients that are dealt out at the end; `None`: they are not dealt out.
+    """
 
     microbatches: int = 1
     schedule: str = "1f1b"
-    balance: Balance = "cost"
+    balance: str = "cost"
+    sums: WholeSums | None = None
 
 
 PLAIN_PIPELINE = PipelineOptions()
@@ -56,7 +65,7 @@ class Pipeline:
         part = cut_part(self.profile, self._list_ops(rank), self._list_owned(rank))
         passes = order_passes(self.options.schedule, self.mesh.pp, rank, self.options.microbatches)
         step = RankStep(self.mesh, Mesh(rank, 0, 0, 0, 0), part.profile)
-        return StageBuilder(self.whole, part, step).build(passes, self.options.microbatches)
+        return StageBuilder(self.whole, part, step, self.options.sums).build(passes)
 
     def _list_ops(self, rank: int) -> list[int]:
         """The ops of the rank's stages, and those that need no parameter and whose results these need."""

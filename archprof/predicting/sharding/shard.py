@@ -13,21 +13,34 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.memory import MemoryPrediction, predict_memory
 from archprof.predicting.memory_capacity import Verdict, judge
+from archprof.predicting.sharding.data import shard_data
+from archprof.predicting.sharding.data_options import PLAIN_DATA, DataOptions
 from archprof.predicting.sharding.distinct import list_places
 from archprof.predicting.sharding.links import Fabric, find_path
 from archprof.predicting.sharding.mesh import Axis, Mesh
 from archprof.predicting.sharding.pipeline import PLAIN_PIPELINE, Pipeline, PipelineOptions
+from archprof.predicting.sharding.plan import Plan, find_model_plan
 from archprof.predicting.sharding.ranks import CollectiveKind, RankStep
 from archprof.predicting.sharding.schedules import count_chunks, share_bubble
+from archprof.predicting.sharding.stages import WholeSums
 from archprof.predicting.sharding.step_time import RankTime, StepTime, is_once, join_ranks, time_rank
+from archprof.predicting.sharding.tensor_parallel import shard_tensors
 from archprof.predicting.workspaces import choose_workspaces
 
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """How the axes of a mesh are used."""
+    """How the axes of a mesh are used.
+
+    Attributes:
+        pipeline: stages along `pp`.
+        data: copies along `dp`, and what is dealt out along `fsdp`.
+        plan: which layers are cut over `tp`; `None`: the model's own plan.
+    """
 
     pipeline: PipelineOptions = PLAIN_PIPELINE
+    data: DataOptions = PLAIN_DATA
+    plan: Plan | None = None
 
 
 PLAIN_SHARD = ShardOptions()
@@ -146,6 +159,7 @@ def shard_profile(
         UsageError: the model cannot be laid over that mesh, or its forward failed.
     """
     check_profile_shards(profile, mesh, options)
+    options = settle_options(options, mesh)
     workspaces = choose_workspaces(device.name if device else None)
     ranks = []
     for step, count in list_ranks(profile, mesh, options):
@@ -176,13 +190,40 @@ def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[
     pipeline = Pipeline(profile, mesh, options.pipeline) if mesh.pp > 1 else None
     for stage in range(mesh.pp):
         step = pipeline.take_stage(stage) if pipeline else RankStep(mesh, Mesh(0, 0, 0, 0, 0), profile)
-        for place, count in list_places(step.profile, mesh):
+        for place, count in list_places(step.profile, mesh, by_parameter=options.data.level == "zero1"):
             yield cut_rank(replace(step, place=place._replace(pp=stage)), options), count
 
 
 def cut_rank(step: RankStep, options: ShardOptions) -> RankStep:
     """The step of a rank of a stage, within its layers and along the data axes."""
-    return step
+    if step.mesh.tp > 1:
+        step = shard_tensors(step, options.plan or find_plan(step.profile))
+    return shard_data(step, options.data) if step.mesh.dp * step.mesh.fsdp > 1 else step
+
+
+def find_plan(profile: Profile) -> Plan:
+    """The model's own plan.
+
+    Raises:
+        UsageError: it has none.
+    """
+    plan = find_model_plan(profile)
+    if plan is None:
+        raise UsageError(
+            f"{profile.model} says no plan of how its layers are cut over tp.",
+            "A file of patterns of paths and styles, a line a rule.",
+            "Try: --plan plan.toml",
+        )
+    return plan
+
+
+def settle_options(options: ShardOptions, mesh: Mesh) -> ShardOptions:
+    """How the axes are used together: in a pipeline, units stay whole and gradients are scattered at the end."""
+    data = options.data
+    if mesh.pp == 1 or mesh.fsdp == 1 or data.level not in ("zero2", "zero3"):
+        return options
+    pipeline = replace(options.pipeline, sums=WholeSums(data.reduce_dtype))
+    return replace(options, pipeline=pipeline, data=replace(data, reshard_after_forward=False))
 
 
 def sum_traffic(rank: ShardedRank, sharded: Sharded) -> tuple[Traffic, ...]:

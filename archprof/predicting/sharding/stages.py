@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
-from archprof.facts.records import Profile
+from archprof.facts.records import ITEM_BYTES, Profile
 from archprof.predicting.sharding.cut import Part
 from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.ranks import Collective, CollectiveKind, RankStep
@@ -20,6 +19,16 @@ class Shared(NamedTuple):
 
     storage: int
     ranks: frozenset[int]
+
+
+class WholeSums(NamedTuple):
+    """Gradients are summed over microbatches in whole, and dealt out behind the last backward.
+
+    Attributes:
+        dtype: of the sums; `None`: that of the gradients.
+    """
+
+    dtype: str | None = None
 
 
 class StagedProfile:
@@ -79,8 +88,8 @@ class StagedProfile:
 class StageBuilder:
     """A part of a profile, to which the rest of a rank's step is added."""
 
-    def __init__(self, whole: StagedProfile, part: Part, step: RankStep) -> None:
-        self.whole, self.part, self.rank = whole, part, step.place.pp
+    def __init__(self, whole: StagedProfile, part: Part, step: RankStep, sums: WholeSums | None = None) -> None:
+        self.whole, self.part, self.rank, self.sums = whole, part, step.place.pp, sums
         self.editor = StepEditor(step)
         self.ops, self.storages = step.profile.ops, step.profile.storages
         self.forward_end = self._find_end("forward")
@@ -89,12 +98,13 @@ class StageBuilder:
     def _find_end(self, phase: str) -> int:
         return max((at for at, op in enumerate(self.ops) if op.phase == phase), default=0)
 
-    def build(self, passes: Sequence[Pass], microbatches: int) -> RankStep:
+    def build(self, passes: Sequence[Pass]) -> RankStep:
         """The step, with what these passes have in flight."""
+        microbatches = self.microbatches = 1 + max(one.microbatch for one in passes)
         got, given = self._list_got(), self._list_given()
         for storage, readers in given.items():
             self._send(storage, readers)
-        is_first = self._copy_in_flight(passes, set(got), set(given))
+        self._copy_in_flight(passes, set(got), set(given))
         for at, one in enumerate(self.storages):
             if one.role == "input":
                 self._copy(at, microbatches - 1)
@@ -102,11 +112,7 @@ class StageBuilder:
             self._receive(storage, microbatches)
         if self.end > self.forward_end:
             self._sum_shared()
-        step = self.editor.build()
-        training = step.profile.training
-        if is_first and training is not None:
-            step = replace(step, profile=replace(step.profile, training=training._replace(accumulate=1)))
-        return step
+        return self.editor.build()
 
     def _list_got(self) -> list[int]:
         """Storages that other stages' ops made."""
@@ -128,22 +134,44 @@ class StageBuilder:
                 found[at] = len(readers)
         return found
 
-    def _copy_in_flight(self, passes: Sequence[Pass], got: set[int], given: set[int]) -> bool:
-        """What microbatches keep that went forward and not yet back, beside the one whose ops are here.
-
-        Whether that one is the first to go back: then its gradients are the first, too.
-        """
+    def _copy_in_flight(self, passes: Sequence[Pass], got: set[int], given: set[int]) -> None:
+        """What microbatches keep that went forward and not yet back, beside the one whose ops are here."""
         kept = self._list_kept(got, given)
         sizes = [sum(self.storages[at].nbytes for at in one) for one in kept]
-        gradients = [at for at, one in enumerate(self.storages) if one.role == "gradient" and one.born is None]
-        found = count_in_flight(passes, sizes, sum(self.storages[at].nbytes for at in gradients))
+        gradients = self._list_gradients()
+        found = count_in_flight(passes, sizes, sum(nbytes for _, nbytes, _ in gradients))
         for storages, count in zip(kept, found.counts, strict=True):
             for at in storages:
                 self._copy(at, count - 1)
-        if found.before_backward:
-            for at in gradients:
-                self.editor.move_birth(at, (self._find_touch(at, "backward"), 0, 0))
-        return found.before_backward
+        self._add_sums(gradients, found.before_backward)
+
+    def _list_gradients(self) -> list[tuple[int, int, int]]:
+        """Of each gradient its storage, the bytes of the sum over microbatches, and the op after which it is done."""
+        found = []
+        last = self._find_last_touches()
+        for at, one in enumerate(self.storages):
+            if one.role == "gradient" and one.born is not None:
+                sum_bytes = one.nbytes
+                if self.sums is not None and self.sums.dtype in ITEM_BYTES:
+                    sum_bytes = one.nbytes // ITEM_BYTES[one.dtype] * ITEM_BYTES[self.sums.dtype]
+                found.append((at, sum_bytes, last.get(at, one.born)))
+        return found
+
+    def _find_last_touches(self) -> dict[int, int]:
+        """The last op of the backward on each storage."""
+        tensors = self.editor.tensors
+        return {
+            tensors[tensor].storage: at
+            for at, op in enumerate(self.ops[: self.end + 1]) for tensor in (*op.inputs, *op.outputs)
+        }  # fmt: skip
+
+    def _add_sums(self, gradients: Sequence[tuple[int, int, int]], before_backward: bool) -> None:
+        """The gradients of earlier microbatches, until those of this one are added; whole ones stay to the end."""
+        whole = self.sums is not None
+        for at, nbytes, done in gradients:
+            born, died = (done, 0, 0) if before_backward else (0, 0, 0), (self.end if whole else done, 0, 0)
+            if self.microbatches > 1 and (whole or not before_backward):
+                self.editor.add_storage(self.storages[at]._replace(nbytes=nbytes), born, died)
 
     def _list_kept(self, got: set[int], given: set[int]) -> list[list[int]]:
         """Storages that a microbatch keeps from its forward to its backward, by the rank's stages."""
