@@ -38,8 +38,8 @@ app = typer.Typer(
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 COMMANDS = (
-    table, graph, memory, predict, shard, probe, report, verify, compare, sweep, whatif, check, inputs, fit, epoch, train,
-    calibrate, models, devices, guide,
+    table, graph, memory, predict, shard, probe, report, verify, compare, sweep, whatif, check, inputs, fit, epoch,
+    train, calibrate, models, devices, guide,
 )  # fmt: skip
 WITH_LIMITS = (fit, check)
 
