@@ -33,7 +33,7 @@ def count_ops(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_equal_ops_are_timed_once_in_all_profiles(nothing_known: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """VGG-11 has eight convolutions, the last two equal; VGG-13 has ten, the last two equal, and all of those among them."""
+    """VGG-11 has eight convolutions, the last two equal; VGG-13 has ten, the last two equal, and all of those too."""
     timed = count_ops(monkeypatch)
     device = resolve_device("t4")
     predict_latency(archprof.profile("vgg11"), device)
