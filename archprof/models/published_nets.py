@@ -52,14 +52,12 @@ def find_published_errors(model: str, params: int, macs: int) -> tuple[Published
     """What was published of a net, the figure of the net alone first; none of one that nobody here knows.
 
     Args:
-        model: a built-in name, or one of torchvision with its prefix.
+        model: a built-in name, or one of torchvision with its prefix or without.
         params, macs: of the model and of one image: the figure of a net of torchvision is of its whole size and of the
             input that its weights take.
     """
     if model in BUILTIN_MODELS:
         return BUILTIN_MODELS[model].published
-    if not model.startswith(PREFIX):
-        return ()
     net = next((net for net in load_published_nets() if net.name == model.removeprefix(PREFIX)), None)
     if net is None or net.params != params or abs(macs - net.macs) > SAME_SHARE * net.macs:
         return ()

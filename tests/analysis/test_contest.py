@@ -74,6 +74,7 @@ def test_a_net_of_torchvision_has_the_error_of_its_weights(name: str) -> None:
     tiles = {tile.key: tile.value for tile in build_tiles(view)}
     assert tiles["top5_error"] == view.top5_error
     assert any(name in line for _, lines in build_appendix([profile], "") for line in lines if "top-5" in line)
+    assert PageView(replace(profile, model=name)).top5_error == view.top5_error
     other = replace(profile, model="torchvision:vit_l_16")
     assert PageView(other).top5_error is None
     assert PageView(replace(profile, model=f"timm:{name}")).top5_error is None
