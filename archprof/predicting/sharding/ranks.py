@@ -21,6 +21,7 @@ class Collective(NamedTuple):
         nbytes: the whole tensor: what an all-gather gives, what a reduce-scatter takes, what an all-reduce sums.
         op: index among the ops of the rank's profile of the op that stands for it.
         is_ahead: it runs beside the ops before it, on a stream of its own, and is waited for where it is used.
+        awaited: index of the op that waits for it; `None`: the one behind it.
     """
 
     kind: CollectiveKind
@@ -29,6 +30,7 @@ class Collective(NamedTuple):
     nbytes: int
     op: int
     is_ahead: bool = False
+    awaited: int | None = None
 
     @property
     def sent_bytes(self) -> int:
