@@ -69,24 +69,25 @@ def import_toml(path: str | Path) -> Any:
     )
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write `text` to a new file beside `path` and put it in its place in one step; `ArchprofError` if it cannot be."""
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a new file beside `path` and put it in its place in one step; `ArchprofError` if it cannot be."""
     path = check_writable(path)
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            path.write_bytes(data)
         else:
-            _replace_file(path, text)
+            _replace_file(path, data)
     except OSError as error:
         why = error.strerror or error
         raise ArchprofError(f"{path} cannot be written: {why}.", hint="Name another place.") from error
 
 
-def _replace_file(path: Path, text: str) -> None:
+def _replace_file(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else default_mode())
         os.replace(name, path)
     except BaseException:

@@ -31,7 +31,7 @@ OWN_GROUP = "Options"
 
 PURPOSES = {
     "Look at one model": ("table", "graph", "memory", "predict", "shard", "probe", "report", "verify"),
-    "Compare and change": ("compare", "whatif", "check"),
+    "Compare and change": ("compare", "sweep", "whatif", "check"),
     "Ask backwards": ("inputs", "fit"),
     "Measure": ("epoch", "train", "calibrate"),
     "Look up": ("models", "devices", "guide"),
@@ -42,6 +42,7 @@ EXAMPLES = {
     "table": "archprof table resnet50 --by stage",
     "graph": "archprof graph resnet50 -o resnet50.svg",
     "compare": "archprof compare net.py:Net@HEAD~1 net.py:Net --format md",
+    "sweep": "archprof sweep 'resnet*' --batch 1,8 -o runs.csv",
     "whatif": "archprof whatif vgg16 --separable -o smaller.py",
     "inputs": "archprof inputs alexnet_2012 --where features.0=55x55",
     "fit": "archprof fit resnet50 --over batch --device 'NVIDIA L4'",

@@ -162,7 +162,8 @@ PageModels = Annotated[
     typer.Argument(
         metavar="MODEL...",
         autocompletion=complete_model,
-        help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train.",
+        help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train, or a "
+        "file of archprof sweep.",
     ),
 ]
 Date = Annotated[

@@ -9,10 +9,10 @@ from itertools import groupby
 from string import ascii_uppercase
 from typing import NamedTuple
 
-from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.compare import align
 from archprof.analysis.compare.changed_rows import outline_changes
+from archprof.analysis.compare.pair_findings import are_of_one_kind
 from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
@@ -47,6 +47,9 @@ PREDICTED_MEASURE = RatioMeasure(METRIC_BY_KEY["predicted"], 0, 14)
 """Shown where all models were predicted on one device."""
 
 HOLDS_RANK = 60
+
+OF_MODELS = ("params",)
+"""What is of the model and not of a pass, so that nets for pixels and for tokens have a ratio of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +226,13 @@ def _table(
     measures = (*ALIGNED_MEASURES, *_list_time_measures(views))
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
-    rows = tuple(_row(line, columns, measures) for line in lines)
+    alike = [are_of_one_kind((views[0], view)) for view in views]
+    rows = tuple(_row(line, columns, measures, alike) for line in lines)
     return Table(
         title=f"{title}: {legend}",
         columns=columns,
         rows=rows,
-        total=_row(_total(views, lines), columns, measures),
+        total=_row(_total(views, lines), columns, measures, alike),
         outline=outline_changes(rows, [_is_changed(line) for line in lines]),
         notes=_legend(lines),
     )
@@ -269,14 +273,19 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
     meaning = "what each model has there, once where all have the same"
-    return (*columns, Column("holds", " | ".join(letters), "path", meaning, HOLDS_RANK))
+    return (*columns, Column("holds", "What is there", "path", meaning, HOLDS_RANK))
 
 
-def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure]) -> Row:
+def _row(
+    line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure], alike: Sequence[bool]
+) -> Row:
+    """Models that are not `alike`, for one takes pixels and one tokens, have no ratio but of their weights."""
     cells: list[Value] = [line.name]
     for measure in measures:
-        values = [_value(counts, measure.metric.key) for counts in line.counts]
-        told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
+        key = measure.metric.key
+        values = [_value(counts, key) for counts in line.counts]
+        told = [_value_for_ratio(counts, key) if key in OF_MODELS or same else None
+                for counts, same in zip(line.counts, alike, strict=True)]  # fmt: skip
         cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
     cells.append(_joined(line.holds))
     letters = ascii_uppercase[: len(line.counts)].lower()
@@ -312,9 +321,14 @@ def _value_for_ratio(counts: Counts | None, key: str) -> float | None:
 
 
 def _joined(holds: Sequence[str | None]) -> str | None:
-    """What each holds, once where it is the same; `None` where there is nothing to say."""
-    said = list(dict.fromkeys(holds))
-    return said[0] if len(said) == 1 else " | ".join(text or units.MISSING_MARK for text in holds)
+    """What each holds under its letter, once where it is the same; `None` where there is nothing to say."""
+    said: dict[str, list[str]] = {}
+    for letter, text in zip(ascii_uppercase, holds, strict=False):
+        if text:
+            said.setdefault(text, []).append(letter)
+    if len(said) == 1 and None not in holds:
+        return next(iter(said))
+    return "; ".join(f"{', '.join(letters)}: {text}" for text, letters in said.items()) or None
 
 
 def _total(views: Sequence[ProfileView], lines: Sequence[SideBySideRow]) -> SideBySideRow:

@@ -14,7 +14,6 @@ sharded between steps, and are whole from the forward to the backward. `zero3` i
 """
 
 LEVELS: tuple[DataLevel, ...] = get_args(DataLevel)
-MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class DataOptions:
         param_dtype: in which units are gathered and compute; `None`: as they are stored. The pass was traced in it.
         stored_dtype: of the shards and of the optimizer's state, where `param_dtype` is another.
         reduce_dtype: in which gradients are reduced; `None`: that of the gradients.
-        bucket_bytes: of `DistributedDataParallel`: gradients that are reduced together; the first bucket is smaller.
+        bucket_bytes: of `DistributedDataParallel`: its `bucket_cap_mb` in bytes, gradients that are reduced together;
+            `None`: 1 MiB for the first bucket, and 25 for others.
         gradients_in_buckets: its `gradient_as_bucket_view`: the buckets are the gradients, and no copies of them.
         broadcast_buffers: its option of that name: buffers go out from rank 0 before each forward.
     """
@@ -41,7 +41,7 @@ class DataOptions:
     param_dtype: str | None = None
     stored_dtype: str = "float32"
     reduce_dtype: str | None = None
-    bucket_bytes: int = 25 * MIB
+    bucket_bytes: int | None = None
     gradients_in_buckets: bool = False
     broadcast_buffers: bool = True
 

@@ -86,8 +86,7 @@ def _keep_earlier_gradients(walk: UnitsWalk, group: ParamGroup) -> None:
 def _describe_local(one: ShardedParameter) -> LocalParameter:
     tensors = {one.shard.storage: one.shard.tensor}
     if one.gradient is not None and one.sharded_gradient is not None:
-        made = one.gradient.storage if one.gradient.earlier is None else one.gradient.earlier
-        tensors[made] = one.sharded_gradient
+        tensors[one.gradient.kept] = one.sharded_gradient
     return LocalParameter(one.whole, one.local, tensors)
 
 

@@ -22,6 +22,11 @@ class Gradient(NamedTuple):
     earlier: int | None = None
     addition: int | None = None
 
+    @property
+    def kept(self) -> int:
+        """The storage in which the optimizer finds it."""
+        return self.storage if self.earlier is None else self.earlier
+
 
 def find_gradients(profile: Profile) -> dict[int, Gradient]:
     """The gradients, by index into `Profile.parameters`; a parameter that the backward does not reach has none.

@@ -19,12 +19,13 @@ class LocalParameter(NamedTuple):
     Attributes:
         whole: its layout in the traced pass.
         local: the layout of the shard; `None`: another rank steps it.
-        tensors: what stands for it and its gradient now, by their storage in the traced pass.
+        tensors: what stands for it, its gradient and its numbers now, by their storage in the traced pass; `None`:
+            what was there.
     """
 
     whole: TensorSpec
     local: TensorSpec | None
-    tensors: Mapping[int, int]
+    tensors: Mapping[int, int | None]
 
 
 def cut_optimizer(editor: StepEditor, parameters: Sequence[LocalParameter]) -> None:
@@ -41,7 +42,6 @@ class _OptimizerCut:
         self.homes = {storage: number for number, one in enumerate(parameters) for storage in one.tensors}
         self.owners: dict[int, int] = {}  # the parameter that a tensor belongs to
         self.replaced: dict[int, int] = {}  # the tensor that stands for another now
-        self.sizes: dict[int, TensorSpec] = {}  # layouts as they were
         self.signatures: dict[tuple[int, tuple[int, ...]], Signature] = {}
 
     def cut_op(self, position: int, op: Op) -> None:
@@ -49,7 +49,7 @@ class _OptimizerCut:
         for tensor in op.inputs:
             self._know(tensor)
         for number, tensor in enumerate(op.outputs):
-            if tensor not in self.owners and tensor not in self.sizes:
+            if tensor not in self.owners:
                 owner = self._find_owner(op, number, tensor)
                 if owner is not None:
                     self._cut_tensor(tensor, owner)
@@ -70,7 +70,8 @@ class _OptimizerCut:
         owner = self.homes.get(storage)
         if owner is not None:
             self.owners[tensor] = owner
-            self.replaced[tensor] = self.parameters[owner].tensors[storage]
+            now = self.parameters[owner].tensors[storage]
+            self.replaced[tensor] = tensor if now is None else now
 
     def _find_owner(self, op: Op, number: int, tensor: int) -> int | None:
         """The parameter as long as whose rows a result is, among those that went in."""
