@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
-from archprof.facts.records import Op, Phase, Signature, Storage, TensorSpec
+from archprof.facts.records import Op, Phase, Role, Signature, Storage, TensorSpec
 from archprof.predicting.sharding.edit import Place, StepEditor
 from archprof.predicting.sharding.layout import Cut, Layout, Ranks, is_plain, localize
 from archprof.predicting.sharding.mesh import Axis
@@ -26,10 +26,11 @@ class Spot(NamedTuple):
 
 
 class Exchanged(NamedTuple):
-    """The tensor in its new layout, and the place of the op after which nobody needs it in the old one."""
+    """The tensor in its new layout, and the places of the first and the last op that brought it there."""
 
     tensor: int
-    place: Place
+    first: Place
+    last: Place
 
 
 class Exchange:
@@ -39,10 +40,13 @@ class Exchange:
         self.editor, self.ranks, self.axis, self.spot, self.tensor = editor, ranks, axis, spot, tensor
         self.source = editor.storages[editor.tensors[tensor].storage]
         self.made: list[int] = []  # storages, in order
+        self.first: Place | None = None
         self.last: Place = (spot.position, 0, 0)
 
-    def change(self, full: TensorSpec, old: Layout, new: Layout, *, in_place: bool = False) -> Exchanged:
-        """The tensor, whose spec on one device is `full`, in another layout."""
+    def change(
+        self, full: TensorSpec, old: Layout, new: Layout, *, in_place: bool = False, role: Role | None = None
+    ) -> Exchanged:
+        """The tensor, whose spec on one device is `full`, in another layout; of another role, where one is given."""
         if old.is_partial:
             self._scatter(new.cut) if new.cut else self._reduce(in_place)
         elif old.cut and new.cut:
@@ -53,8 +57,8 @@ class Exchange:
             self._put("aten.clone.default", _plain(localize(full, new)))
         if self.made:
             at = self.made[-1]
-            self.editor.storages[at] = self.editor.storages[at]._replace(role=self.source.role)
-        return Exchanged(self.tensor, self.last)
+            self.editor.storages[at] = self.editor.storages[at]._replace(role=role or self.source.role)
+        return Exchanged(self.tensor, self.first or self.last, self.last)
 
     @property
     def spec(self) -> TensorSpec:
@@ -152,6 +156,7 @@ class Exchange:
         )  # fmt: skip
         op = Op(signature, self.spot.call, self.spot.phase, (old,), (self.tensor,))
         self.last = self.editor.put(op, self.spot.position, behind=self.spot.behind, collective=collective)
+        self.first = self.first or self.last
         if spec is not None:
             if self.made:
                 self.editor.move_death(self.made[-1], self.last)

@@ -26,11 +26,11 @@ class Lives:
         self.changed: set[int] = set()
         self.moves: list[_Move] = []
         profile = editor.step.profile
-        self.made = {tensor for op in profile.ops for tensor in op.outputs}
+        made = {tensor for op in profile.ops for tensor in op.outputs}
         for position, op in enumerate(profile.ops):
             for tensor in op.inputs:
                 self.last_before[profile.tensors[tensor].storage] = position
-        self.is_made = {profile.tensors[tensor].storage for tensor in self.made}
+        self.given = {profile.tensors[one].storage for op in profile.ops for one in op.inputs if one not in made}
 
     def note(self, position: int, tensors: Iterable[int]) -> None:
         """An op reads or makes tensors."""
@@ -40,12 +40,15 @@ class Lives:
     def _note_place(self, storage: int, place: Place) -> None:
         self.last[storage] = max(self.last.get(storage, place), place)
 
-    def move(self, old: int, new: int, place: Place, *, is_output: bool) -> None:
+    def move(self, old: int, new: int, first: Place, last: Place, *, is_output: bool) -> None:
         """A storage stands in the place of another one from here on: for all, or for those within a module."""
-        self._note_place(old, place)
-        self._note_place(new, place)
+        self._note_place(old, last)
+        self._note_place(new, last)
         self.last_before[new] = self.last_before.get(old, -1)
-        self.moves.append(_Move(old, new, place, is_output))
+        self.moves.append(_Move(old, new, last, is_output))
+        born = self.editor.storages[old].born
+        if old in self.given and born is not None and (born, 0, 0) > first:
+            self.editor.move_birth(old, first)
 
     def merge(self, old: int, new: int) -> None:
         """What was in one storage is in another, and the first is not made."""
@@ -72,8 +75,8 @@ class Lives:
     def _settle_input(self, move: _Move) -> None:
         """Those outside hold the old one, the module the new one."""
         end, last = self.died[move.old], self.last[move.new]
-        held_by_node = end is not None and last[0] == self.last_before.get(move.old)
+        held_by_node = move.old not in self.given and end is not None and last[0] == self.last_before.get(move.old)
         self.died[move.new] = max(end, last) if held_by_node and end is not None else last
         storage = self.editor.storages[move.old]
-        if move.old in self.is_made and (storage.saved or storage.role != "activation"):
+        if move.old not in self.given and (storage.saved or storage.role != "activation"):
             self.died[move.old] = max(move.place, self.last[move.old])

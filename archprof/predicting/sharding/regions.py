@@ -78,7 +78,7 @@ class Regions:
     def bring(self, position: int, op: Op) -> tuple[int, ...]:
         """What an op reads, each in the layout that it has where the op is; says where its results are."""
         if op.phase == "optimizer":
-            return op.inputs
+            return self._bring_to_step(position, op)
         gradients = [tensor for tensor in op.inputs if tensor in self.gradients]
         stack = self.stacks[op.call]
         if gradients and op.name == "aten.add":
@@ -90,7 +90,40 @@ class Regions:
                 self.gradients.add(tensor)
         if not stack and not any(self.home.get(tensor) for tensor in op.inputs):
             return op.inputs
-        return tuple([self._carry(tensor, stack, position) for tensor in op.inputs])
+        inputs = tuple([self._carry(tensor, stack, position) for tensor in op.inputs])
+        if (
+            op.name == "aten.add"
+            and len(gradients) > 1
+            and {self.layouts[one].cut is None for one in inputs} == {True, False}
+        ):
+            return self._bring_to_step(position, op._replace(inputs=inputs))
+        return inputs
+
+    def _bring_to_step(self, position: int, op: Op) -> tuple[int, ...]:
+        """Each time that an optimizer reads a gradient, DTensor brings it into the layout of its parameter."""
+        lists = op.args[0] if op.args else ()
+        count = len(lists) if isinstance(lists, tuple) and lists else 1
+        owners: dict[int, Layout] = {}
+        for at, tensor in enumerate(op.inputs):
+            if self.layouts[tensor].cut is not None:
+                owners.setdefault(at % count, self.layouts[tensor])
+        return tuple(
+            [self._bring_gradient(tensor, owners.get(at % count), position, op) for at, tensor in enumerate(op.inputs)]
+        )
+
+    def _bring_gradient(self, tensor: int, owner: Layout | None, position: int, op: Op) -> int:
+        old, full = self.layouts[tensor], self.full[tensor]
+        if old.is_partial and not self.home.get(tensor):  # no DTensor: nobody sums it
+            self.layouts[tensor] = WHOLE
+            return tensor
+        new = owner if owner is not None and _fits(owner, full.shape) else WHOLE
+        if old.is_lost or old.cut is not None or lie_alike(old, new):
+            return tensor
+        exchange = Exchange(self.editor, self.ranks, "tp", Spot(position, False, op.call, op.phase), tensor)
+        made = exchange.change(full, old, new, role="communication").tensor
+        self.editor.move_death(self.editor.tensors[made].storage, (position, 0, 0))
+        self.layouts[made], self.full[made] = new, full
+        return made
 
     def _find_stack_of_sum(self, stack: Stack, gradients: list[int]) -> Stack:
         """Gradients of one tensor are summed outside the regions from which they come, by whichever came last."""
@@ -214,11 +247,17 @@ class Regions:
         if old.is_lost or lie_alike(old, new):
             return tensor
         exchange = Exchange(self.editor, self.ranks, "tp", spot, tensor)
-        made, place = exchange.change(self.full[tensor], old, new, in_place=style.in_place)
+        made, first, last = exchange.change(self.full[tensor], old, new, in_place=style.in_place)
         before, after = (self.editor.tensors[at].storage for at in (tensor, made))
         if before != after:
-            self.lives.move(before, after, place, is_output=spot.behind)
+            self.lives.move(before, after, first, last, is_output=spot.behind)
         self.layouts[made], self.full[made] = new, self.full[tensor]
         if tensor in self.gradients:
             self.gradients.add(made)
         return made
+
+
+def _fits(layout: Layout, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor of that shape can be cut so."""
+    cut = layout.cut
+    return cut is not None and len(shape) > cut.dim and shape[cut.dim] == cut.outer * cut.whole * cut.inner

@@ -182,7 +182,7 @@ def follow_embedding(signature: Signature, ins: Sequence[Layout]) -> Layout:
 
 @rule("embedding_dense_backward")
 def follow_embedding_backward(signature: Signature, ins: Sequence[Layout]) -> Layout:
-    """The gradient of the table; where that is cut along the vocabulary, the region says so."""
+    """The gradient of the table; of one that is cut along the vocabulary, each rank makes the whole."""
     gradient, indices = ins[:2]
     last = len(signature.inputs[0].shape) - 1
     if gradient.cut is None:

@@ -72,13 +72,14 @@ class _Walk:
             self._meet(tensor, op, position)
         inputs = self.regions.bring(position, op)
         ins = tuple([self.layouts[tensor] for tensor in inputs])
-        if any(one != WHOLE for one in ins) or op.name == "aten.embedding_dense_backward":
+        if any(one != WHOLE for one in ins):
             outs, signature = self._follow(op, ins)
         else:
             outs, signature = (WHOLE,) * len(op.outputs), op.signature
         if self._skips_copy(op, inputs, outs, signature):
             signature = signature._replace(name="aten.alias.default", kwargs=(), bytes_read=0, bytes_written=0)
-            self._share_storage(op.outputs[0], inputs[0], position)
+            self._share_storage(op.outputs[0], inputs[0])
+        self._follow_views(op, inputs)
         for tensor, layout in zip(op.outputs, outs, strict=True):
             self._make(tensor, layout)
         self.lives.note(position, (*inputs, *op.outputs))
@@ -140,8 +141,6 @@ class _Walk:
             self.editor.storages[storage] = old._replace(nbytes=-(-old.nbytes // self.ranks.number))
 
     def _follow(self, op: Op, ins: tuple[Layout, ...]) -> Followed:
-        if op.name == "aten.embedding_dense_backward" and (table := self._find_table(op)) is not None:
-            return (table,), localize_signature(op.signature, ins, (table,))
         key = (id(op.signature), ins)
         if key not in self.followed:
             outs = self._find_layouts(op, ins)
@@ -164,17 +163,6 @@ class _Walk:
             self.reasons.setdefault(op.name, str(error))
             return (LOST,) * len(op.outputs)
 
-    def _find_table(self, op: Op) -> Layout | None:
-        """The layout of a table whose vocabulary is cut; its gradient does not tell."""
-        module = self.profile.calls[op.call].module
-        shape = op.signature.outputs[0].shape
-        cuts = [
-            layout
-            for one, layout in zip(self.profile.parameters, self.parameters, strict=True)
-            if one.module == module and one.spec.shape == shape
-        ]
-        return next((one for one in cuts if one.cut and one.cut.dim == 0), None)
-
     def _skips_copy(self, op: Op, inputs: tuple[int, ...], outs: tuple[Layout, ...], signature: Signature) -> bool:
         """A copy that only lays out row by row is not made where the part lies so already."""
         return (
@@ -185,14 +173,25 @@ class _Walk:
             and is_plain(signature.inputs[0])
         )
 
-    def _share_storage(self, tensor: int, source: int, position: int) -> None:
+    def _share_storage(self, tensor: int, source: int) -> None:
         """A tensor, and all views of it, lie where another one lies."""
         old, new = self.profile.tensors[tensor].storage, self.editor.tensors[source].storage
-        for at, one in enumerate(self.editor.tensors):  # rare: heads of one rank
-            if one.storage == old:
-                self.editor.tensors[at] = one._replace(storage=new)
+        self.editor.tensors[tensor] = self.editor.tensors[tensor]._replace(storage=new)
         self.sized.add(new)
         self.lives.merge(old, new)
+
+    def _follow_views(self, op: Op, inputs: tuple[int, ...]) -> None:
+        """A view of what lies elsewhere now lies there too."""
+        moved = {}
+        for was, now in zip(op.inputs, inputs, strict=True):
+            old, new = self.profile.tensors[was].storage, self.editor.tensors[now].storage
+            if old != new:
+                moved[old] = new
+        for tensor in op.outputs if moved else ():
+            storage = self.profile.tensors[tensor].storage
+            if storage in moved and tensor not in self.layouts:
+                self.editor.tensors[tensor] = self.editor.tensors[tensor]._replace(storage=moved[storage])
+                self.sized.add(moved[storage])
 
     def _cut_storages_of_parameters(self) -> None:
         for one, layout in zip(self.profile.parameters, self.parameters, strict=True):
