@@ -21,9 +21,7 @@ UNLINKED_TABLES = ("layers", "summary", "changes")
 FILTER_HELP = "Filter: path kind:Conv2d >1%"
 
 
-def render_html_table(
-    table: Table, id: str, title: str = "", switch: str = "", filter_help: str = FILTER_HELP
-) -> str:
+def render_html_table(table: Table, id: str, title: str = "", switch: str = "", filter_help: str = FILTER_HELP) -> str:
     """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`.
 
     Rows that an outline closes away are hidden, and behind a row that a script opens. `switch`: what chooses columns;
