@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 KINDS = {
-    "_allgather_base_": ("all-gather", 0), "_reduce_scatter_base_": ("reduce-scatter", 1), "allreduce_": ("all-reduce", 0),
-    "broadcast_": ("broadcast", 0),
+    "_allgather_base_": ("all-gather", 0), "_reduce_scatter_base_": ("reduce-scatter", 1),
+    "allreduce_": ("all-reduce", 0), "broadcast_": ("broadcast", 0),
 }  # fmt: skip
 """Of each op of c10d: what it is called here, and which argument is the whole tensor."""
 
@@ -143,10 +143,7 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
 
 def measure(model: Any, args: Any, kwargs: Any, case: dict[str, Any]) -> dict[str, Any]:
     counter = LiveCounter()
-    if case["optimizer"] is None:
-        optimizer = None
-    else:
-        optimizer = make_optimizer(model, case)
+    optimizer = None if case["optimizer"] is None else make_optimizer(model, case)
     for tensor in [*model.parameters(), *model.buffers(), *tree_leaves((args, kwargs))]:
         if isinstance(tensor, torch.Tensor):
             counter.add(tensor)
@@ -184,4 +181,4 @@ WRAPPERS: dict[str, Any] = {"zero3": wrap_fully, "zero2": wrap_fully}
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for line in sys.stdin:
-        print(json.dumps(run_case(json.loads(line))), flush=True)
+        print(json.dumps(run_case(json.loads(line))), flush=True)  # noqa: T201  the answer
