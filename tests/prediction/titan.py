@@ -13,23 +13,15 @@ pieces, and tensor parallelism here gathers the sequence where torchtitan's shar
 
 from __future__ import annotations
 
-import csv
-import re
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import archprof
-from archprof.facts.records import Profile
-from archprof.sources.hf.configs import make_config
 
 GIB = 1 << 30
 DATA = Path(__file__).parent / "data" / "memory_torchtitan.csv"
