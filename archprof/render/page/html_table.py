@@ -21,10 +21,11 @@ UNLINKED_TABLES = ("layers", "summary", "changes")
 FILTER_HELP = "Filter: path kind:Conv2d >1%"
 
 
-def render_html_table(table: Table, id: str, title: str = "", switch: str = "") -> str:
+def render_html_table(table: Table, id: str, title: str = "", switch: str = "", filter_help: str = FILTER_HELP) -> str:
     """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`.
 
-    Rows that an outline closes away are hidden, and behind a row that a script opens. `switch`: what chooses columns.
+    Rows that an outline closes away are hidden, and behind a row that a script opens. `switch`: what chooses columns;
+    `filter_help`: what can be asked.
     """
     outline = table.outline or tuple(OutlinedRow(row, at) for at, row in enumerate(table.rows))
     drawn = replace(table, rows=tuple(one.row for one in outline), folded=(), outline=())
@@ -42,7 +43,7 @@ def render_html_table(table: Table, id: str, title: str = "", switch: str = "") 
     notes = "".join(tag("li", escape_text(note)) for note in table.notes)
     return tag(
         "div",
-        _tools(drawn, outline)
+        _tools(drawn, outline, filter_help)
         + switch
         + tag("div", inner, class_="scroll")
         + (tag("ul", notes, class_="note") if notes else ""),
@@ -51,11 +52,11 @@ def render_html_table(table: Table, id: str, title: str = "", switch: str = "") 
     )
 
 
-def _tools(table: Table, outline: Sequence[OutlinedRow]) -> str:
+def _tools(table: Table, outline: Sequence[OutlinedRow], filter_help: str) -> str:
     """What a script needs; without one it stays hidden."""
     button = [("fold", "Fold all"), ("unfold", "Unfold all")] if any(row.depth for row in table.rows) else []
     button += [("reset", "As at first"), ("csv", "Copy CSV"), ("md", "Copy Markdown")]
-    search = void_tag("input", type="search", placeholder=FILTER_HELP, aria_label=f"Filter rows of {table.title}")
+    search = void_tag("input", type="search", placeholder=filter_help, aria_label=f"Filter rows of {table.title}")
     buttons = "".join(tag("button", text, type="button", data_do=do) for do, text in button)
     said = tag("output", "", aria_live="polite")
     closed = sum(one.hidden for one in outline)
