@@ -137,7 +137,7 @@ def test_a_point_says_what_it_is_and_leads_to_its_row(page: Callable[..., Any]) 
     said = opened.locator(".tip:visible").inner_text()
     assert said.splitlines() == ["middle", "batch 1", "Published top-5 error: 5.00", "MACs: 2.00 G"]
     opened.mouse.click(*at)
-    assert opened.url.endswith("#runs-1")
+    until(opened, "location.hash === '#runs-1'")
 
 
 @pytest.mark.skipif("AXE_CORE" not in os.environ, reason="AXE_CORE does not name an axe.min.js")

@@ -21,7 +21,7 @@ from archprof.analysis.tables.swept import tabulate_swept
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.swept import Cell, fail_row
 from archprof.facts.swept_files import read_swept
-from archprof.sweeping import device_lock, oom_kills, supervisor
+from archprof.sweeping import device_lock, oom_kills, process_pool, supervisor
 from archprof.sweeping.cell import run_cell
 from archprof.sweeping.supervisor import describe_worker
 from archprof.sweeping.versions import OtherVersion, check_versions, read_versions
@@ -250,3 +250,67 @@ def test_two_timed_cells_of_a_device_wait_for_each_other(tmp_path: Path, monkeyp
         got = time.time()
     assert got >= float(other.stdout.readline())
     other.wait()
+
+
+@pytest.mark.slow
+def test_code_that_changes_torch_changes_no_other_cell(tmp_path: Path) -> None:
+    """A file that makes every linear layer wider, then one of another file, and one of a zoo: 3 x 4 + 4 by hand."""
+    plain = "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Linear(3, 4))\n"
+    wide = "import torch\nlinear = torch.nn.Linear\ntorch.nn.Linear = lambda a, b: linear(a, 10 * b)\n"
+    (tmp_path / "wide.py").write_text(wide + plain)
+    (tmp_path / "plain.py").write_text(plain)
+    words = [f"{tmp_path}/wide.py:net", f"{tmp_path}/wide.py:net()", f"{tmp_path}/plain.py:net", "fc-4"]
+    frame = archprof.sweep(words, "3", jobs=1)
+    assert frame["params"].tolist() == [3 * 40 + 40, 3 * 40 + 40, 16, 16]
+    assert frame["worker"].nunique() == 3
+
+
+class Idle:
+    """Stands for a process."""
+
+    pid = 1
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    def wait_until_warm(self) -> None: ...
+
+    def is_alive(self) -> bool:
+        return not self.ended
+
+    def kill(self) -> None:
+        self.ended = True
+
+
+def test_a_process_that_ran_code_of_a_user_is_kept_for_that_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process_pool, "CellProcess", Idle)
+    pool = process_pool.ProcessPool()
+    first = pool.take("a")
+    pool.give_back(first, "a")
+    assert pool.take("a") is first
+    pool.give_back(first, "a")
+    second = pool.take("")
+    assert second is not first
+    assert first.ended  # so that no more wait than are needed
+    pool.give_back(second, "")
+    assert pool.take("b") is second
+    pool.give_back(second, "b")
+    assert pool.take("") is not second
+    pool.close()
+    with pytest.raises(ArchprofError, match="The sweep was stopped"):
+        pool.take("")
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("timm 1.0.31", ""),
+        ("archprof 0.1.0", ""),
+        ("sha256 0123456789abcdef", "sha256 0123456789abcdef"),
+        ("commit 0123", "commit 0123"),
+        ("pkg 1.0, sha256 01", "pkg 1.0, sha256 01"),
+        ("", "?"),
+    ],
+)
+def test_whose_code_a_cell_runs(source: str, code: str) -> None:
+    assert supervisor.Task(Cell("m"), "k", {"source": source}, None, ".", {}, ()).code == code
