@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from archprof.errors import ArchprofError
 
@@ -48,6 +50,23 @@ def read_text(path: str | Path, most_bytes: int) -> str:
         return data.decode("utf-8-sig")
     except (OSError, ValueError) as error:  # a null byte in the name, bytes that are no text
         raise ArchprofError(f"{path} cannot be read: {error}.") from error
+
+
+def import_toml(path: str | Path) -> Any:
+    """The parser that Python has since 3.11, or the package it was made from; `ArchprofError` if there is neither."""
+    with suppress(ModuleNotFoundError):
+        import tomllib  # from Python 3.11 on
+
+        return tomllib
+    with suppress(ModuleNotFoundError):
+        import tomli
+
+        return tomli
+    raise ArchprofError(
+        f"{path} is TOML, and this Python cannot read it.",
+        "Python 3.11 and newer can; 3.10 needs the package tomli.",
+        "Try: pip install tomli",
+    )
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

@@ -14,6 +14,10 @@ GROUPS = {
     "How it runs, as --train --amp bfloat16": (
         "train", "amp", "causal", "optimizer", "accumulate", "set_to_none", "checkpoint",
     ),
+    "How it is laid over devices, as --mesh fsdp=8,tp=4": (
+        "mesh", "gpus", "zero", "units", "param_dtype", "plan", "microbatches", "schedule", "balance", "node", "link",
+        "network",
+    ),
     "Measuring, as --measure cpu": ("measure", "cuda", "channels_last", "compile"),
     "What is shown, as --by stage --top 5": (
         "by", "depth", "columns", "sort", "top", "all", "layers", "convention", "title", "date", "device", "baseline",
@@ -26,7 +30,7 @@ GROUPS = {
 OWN_GROUP = "Options"
 
 PURPOSES = {
-    "Look at one model": ("table", "graph", "memory", "predict", "probe", "report", "verify"),
+    "Look at one model": ("table", "graph", "memory", "predict", "shard", "probe", "report", "verify"),
     "Compare and change": ("compare", "sweep", "whatif", "check"),
     "Ask backwards": ("inputs", "fit"),
     "Measure": ("epoch", "train", "calibrate"),
@@ -49,6 +53,7 @@ EXAMPLES = {
     "check": "archprof check net.py:Net --max-params 25M --max-macs 4.1G",
     "verify": "archprof verify resnet50",
     "predict": "archprof predict resnet50 --device h100",
+    "shard": "archprof shard hf:llama-3.1-8b --mesh fsdp=8 --device h100",
     "probe": "archprof probe resnet18 --batch 8",
     "train": "archprof train cifar_resnet",
     "models": "archprof models 'resnet*'",

@@ -21,7 +21,7 @@ COMMANDS = typer.main.get_command(cli.app).commands
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
         "table", "compare", "sweep", "whatif", "inputs", "fit", "memory", "predict", "report", "probe", "train",
-        "epoch", "calibrate", "check", "verify", "graph", "models", "devices", "guide",
+        "epoch", "calibrate", "check", "verify", "graph", "models", "devices", "guide", "shard",
     }  # fmt: skip
 
 

@@ -21,10 +21,11 @@ UNLINKED_TABLES = ("layers", "summary", "changes")
 FILTER_HELP = "Filter: path kind:Conv2d >1%"
 
 
-def render_html_table(table: Table, id: str, title: str = "", filter_help: str = FILTER_HELP) -> str:
+def render_html_table(table: Table, id: str, title: str = "", switch: str = "", filter_help: str = FILTER_HELP) -> str:
     """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`.
 
-    Rows that an outline closes away are hidden, and behind a row that a script opens. `filter_help`: what can be asked.
+    Rows that an outline closes away are hidden, and behind a row that a script opens. `switch`: what chooses columns;
+    `filter_help`: what can be asked.
     """
     outline = table.outline or tuple(OutlinedRow(row, at) for at, row in enumerate(table.rows))
     drawn = replace(table, rows=tuple(one.row for one in outline), folded=(), outline=())
@@ -43,6 +44,7 @@ def render_html_table(table: Table, id: str, title: str = "", filter_help: str =
     return tag(
         "div",
         _tools(drawn, outline, filter_help)
+        + switch
         + tag("div", inner, class_="scroll")
         + (tag("ul", notes, class_="note") if notes else ""),
         class_="sheet many" if len(outline) > MANY_ROWS else "sheet",
@@ -70,7 +72,8 @@ def _head(printed: PrintedColumn, whole: float, scale: object) -> str:
     if printed.column.is_sum and whole:
         said |= {"data_sum": f"{whole:.10g}", "data_f": f"{getattr(scale, 'factor', 1):.10g}"}
         said |= {"data_g": str(getattr(scale, "digits", 0))}
-    return tag("th", printed.header + unit, scope="col", class_="n" if printed.right_aligned else None, **said)
+    header = f"{printed.header} A" if printed.column.key.endswith("_ratio") else printed.header
+    return tag("th", header + unit, scope="col", class_="n" if printed.right_aligned else None, **said)
 
 
 def _whole(table: Table, at: int) -> float:
