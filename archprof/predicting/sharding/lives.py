@@ -75,7 +75,7 @@ class Lives:
     def _settle_input(self, move: _Move) -> None:
         """Those outside hold the old one, the module the new one."""
         end, last = self.died[move.old], self.last[move.new]
-        held_by_node = end is not None and last[0] == self.last_before.get(move.old)
+        held_by_node = move.old not in self.given and end is not None and last[0] == self.last_before.get(move.old)
         self.died[move.new] = max(end, last) if held_by_node and end is not None else last
         storage = self.editor.storages[move.old]
         if move.old not in self.given and (storage.saved or storage.role != "activation"):

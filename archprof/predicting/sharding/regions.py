@@ -44,6 +44,7 @@ class Regions:
         self.full: dict[int, TensorSpec] = {}
         self.home: dict[int, Stack] = {}
         self.maker: dict[int, int] = {}
+        self.latest: dict[int, int] = {}  # of each region: the last op so far
         self.gradients: set[int] = set()
         self.wrapped: set[int] = set()
         self.changed: dict[tuple[int, int, bool], int] = {}
@@ -83,6 +84,7 @@ class Regions:
         stack = self.stacks[op.call]
         if gradients and op.name == "aten.add":
             stack = self._find_stack_of_sum(stack, gradients)
+        self.latest.update(dict.fromkeys(stack, position))
         for tensor in op.outputs:
             self.home.setdefault(tensor, stack)
             self.maker.setdefault(tensor, position)
@@ -144,7 +146,10 @@ class Regions:
             common += 1
         at = self.maker.get(tensor, position)
         for region in reversed(home[common:]):
-            tensor = self._leave(tensor, region, at)
+            late = (
+                tensor in self.gradients
+            )  # a backward comes to where a module was entered when all else in it is done
+            tensor = self._leave(tensor, region, self.latest.get(region, at) if late else at)
         for region in stack[common:]:
             tensor = self._enter(tensor, region, position)
         return tensor

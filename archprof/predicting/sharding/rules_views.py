@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archprof.facts.records import Signature
-from archprof.predicting.sharding.layout import WHOLE, Cut, Layout, carry_over
+from archprof.predicting.sharding.layout import PARTIAL, WHOLE, Cut, Layout, carry_over
 from archprof.predicting.sharding.rules import Indivisible, Unfollowed, rule
 
 
@@ -88,7 +88,7 @@ def follow_cat(signature: Signature, ins: Sequence[Layout]) -> Layout:
     pairs = [(spec, one.cut) for spec, one in zip(signature.inputs, ins, strict=True) if spec.shape != (0,)]
     cuts = [cut for _, cut in pairs if cut]
     if not cuts:
-        return WHOLE
+        return PARTIAL if any(one.is_partial for one in ins) else WHOLE
     dim = signature.args[1] % len(signature.outputs[0].shape) if len(signature.args) > 1 else 0
     for spec, cut in pairs:
         if cut is None and spec.strides is not None and spec.strides[cuts[0].dim] == 0:

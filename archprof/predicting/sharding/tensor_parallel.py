@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from archprof.errors import ArchprofError
 from archprof.facts.records import Op, Parameter, Signature
-from archprof.predicting.sharding import rules_views  # noqa: F401  names its rules
+from archprof.predicting.sharding import rules_indexed, rules_views  # noqa: F401  they name their rules
 from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.layout import LOST, WHOLE, Layout, Ranks, is_plain, localize
 from archprof.predicting.sharding.lives import Lives

@@ -110,13 +110,13 @@ def run_steps(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[
         for step in range(3):
             watch.collectives.clear()
             watch.seen.clear()
-            output = model(*inputs)
-            output = getattr(output, "logits", output)
+            given = model(*inputs)
+            output = getattr(given, "logits", given)
             seed = torch.ones_like(output)
             torch.autograd.backward([output], [seed])
             del seed
             optimizer.step()
-            del output
+            del given, output
             if step < 2:
                 optimizer.zero_grad()
     gc.enable()

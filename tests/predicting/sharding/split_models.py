@@ -218,13 +218,14 @@ def _build_llama(**changes: Any) -> nn.Module:
 def _build_mixtral() -> nn.Module:
     from transformers import MixtralConfig, MixtralForCausalLM
 
-    return MixtralForCausalLM(
+    model = MixtralForCausalLM(
         MixtralConfig(
             hidden_size=WIDTH, intermediate_size=96, num_hidden_layers=2, num_attention_heads=HEADS,
             num_key_value_heads=HEADS, vocab_size=256, max_position_embeddings=64, num_local_experts=8,
             num_experts_per_tok=2,
         )
     )  # fmt: skip
+    return model.to(torch.bfloat16)
 
 
 def _split_by_its_plan(model: nn.Module, mesh: Any) -> None:
