@@ -9,7 +9,7 @@ import typer
 import archprof
 from archprof.cli import options
 from archprof.cli.completion import complete_link, complete_words
-from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_table, write_text
+from archprof.cli.output import choose_format, error_boundary, write_answer
 from archprof.cli.progress import show_waiting
 
 
@@ -67,10 +67,4 @@ def shard(
                 param_dtype=param_dtype, plan=plan, microbatches=microbatches, schedule=schedule, balance=balance,
                 node=node, link=link, network=network,
             )  # fmt: skip
-        if form == "json":
-            write_text(answer.to_json(), output)
-        elif form == "text":
-            shown = render_for_terminal if output is None else lambda table: table.to_text()
-            write_text("\n".join(map(shown, answer.tables())), output)
-        else:
-            write_table(answer.table(), form, output)
+        write_answer(answer, form, output)

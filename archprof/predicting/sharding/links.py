@@ -19,7 +19,7 @@ GPUS_OF_NODE = 8
 
 DEVICE_LINKS = (
     ("P100 SXM2", "nvlink1", "edr"), ("V100 SXM2", "nvlink2", "edr"), ("A800 SXM4", "nvlink3-a800", "hdr"),
-    ("A100 SXM4", "nvlink3", "hdr"), ("H[128]00 SXM|GH200", "nvlink4", "ndr"), ("GB?[23]00", "nvlink5", "ndr"),
+    ("A100 SXM4", "nvlink3", "hdr"), ("H[128]00 SXM|GH200", "nvlink4", "ndr"), ("G?B[23]00", "nvlink5", "ndr"),
     ("MI300X|MI325X|MI355X", "infinity-mi300x", "ndr"), ("MI250X", "infinity-mi250x", "hdr"),
     ("H[12]00|RTX 50|RTX PRO|Blackwell", "pcie5", "ndr"),
     ("A100|A30|A40|A10|A16|A2|L4|RTX 30|RTX 40|Ada|RTX A|MI210|MI100|RX [679]", "pcie4", "hdr"),

@@ -15,10 +15,11 @@ from archprof.predicting.memory import MemoryPrediction, predict_memory
 from archprof.predicting.memory_capacity import Verdict, judge
 from archprof.predicting.sharding.data import shard_data
 from archprof.predicting.sharding.data_options import PLAIN_DATA, DataOptions
-from archprof.predicting.sharding.distinct import list_places
+from archprof.predicting.sharding.distinct import Alike, group_shards
 from archprof.predicting.sharding.links import Fabric, find_path
 from archprof.predicting.sharding.mesh import Axis, Mesh
 from archprof.predicting.sharding.pipeline import PLAIN_PIPELINE, Pipeline, PipelineOptions
+from archprof.predicting.sharding.places import list_distinct_places
 from archprof.predicting.sharding.plan import Plan, find_model_plan
 from archprof.predicting.sharding.ranks import CollectiveKind, RankStep
 from archprof.predicting.sharding.schedules import count_chunks, share_bubble
@@ -190,15 +191,19 @@ def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[
     pipeline = Pipeline(profile, mesh, options.pipeline) if mesh.pp > 1 else None
     for stage in range(mesh.pp):
         step = pipeline.take_stage(stage) if pipeline else RankStep(mesh, Mesh(0, 0, 0, 0, 0), profile)
-        for place, count in list_places(step.profile, mesh, by_parameter=options.data.level == "zero1"):
-            yield cut_rank(replace(step, place=place._replace(pp=stage)), options), count
+        plan = (options.plan or find_plan(step.profile)) if mesh.tp > 1 else None
+        for alike in _group_tensors(step.profile, mesh):
+            place = Mesh(stage, 0, 0, 0, alike.first)
+            part = replace(step, place=place) if plan is None else shard_tensors(replace(step, place=place), plan)
+            for group in list_distinct_places(mesh, part.profile, options.data):
+                placed = replace(part, place=place._replace(fsdp=group.place.fsdp))
+                yield shard_data(placed, options.data), alike.size * group.ranks
 
 
-def cut_rank(step: RankStep, options: ShardOptions) -> RankStep:
-    """The step of a rank of a stage, within its layers and along the data axes."""
-    if step.mesh.tp > 1:
-        step = shard_tensors(step, options.plan or find_plan(step.profile))
-    return shard_data(step, options.data) if step.mesh.dp * step.mesh.fsdp > 1 else step
+def _group_tensors(profile: Profile, mesh: Mesh) -> list[Alike]:
+    """Ranks along `tp`, by the dimensions that a plan may cut."""
+    shapes = [one.spec.shape for one in profile.parameters if one.role == "parameter"]
+    return group_shards({size for shape in shapes for size in shape if size > 1}, mesh.tp)
 
 
 def find_plan(profile: Profile) -> Plan:

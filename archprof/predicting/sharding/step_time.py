@@ -42,8 +42,12 @@ class RankTime(NamedTuple):
 
     def sum_step(self, microbatches: int) -> float:
         """A step without waiting for other stages."""
-        work, ahead = microbatches * self.compute, microbatches * self.ahead + self.ahead_once
-        return max(work, ahead) + microbatches * self.exposed + self.exposed_once + self.optimizer
+        return microbatches * self.compute + self.sum_waits(microbatches) + self.optimizer
+
+    def sum_waits(self, microbatches: int) -> float:
+        """Of a step, what is sent and waited for, and what beside the work takes longer than it."""
+        beyond = microbatches * (self.ahead - self.compute) + self.ahead_once
+        return max(beyond, 0.0) + microbatches * self.exposed + self.exposed_once
 
 
 class StepTime(NamedTuple):
@@ -117,5 +121,5 @@ def join_ranks(times: Sequence[RankTime], by_stage: Sequence[RankTime], microbat
     busy = slowest.sum_step(microbatches)
     work = microbatches * slowest.compute
     hidden = microbatches * slowest.ahead + slowest.ahead_once
-    communication = busy - work - slowest.optimizer
+    communication = slowest.sum_waits(microbatches)
     return StepTime(busy + bubble, work, slowest.optimizer, communication, min(hidden, work), bubble)
