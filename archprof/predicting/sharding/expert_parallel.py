@@ -35,7 +35,7 @@ def shard_experts(step: RankStep, plan: Plan) -> RankStep:
     mesh, place = step.mesh, step.place
     if mesh.ep == 1:
         return step
-    styles = {path: style for path, style in plan.match(step.profile).items() if style.is_for_experts}
+    styles = {path: style for path, style in plan.find_styles(step.profile).items() if style.is_for_experts}
     _check(step, styles)
     rank = (place.dp * mesh.fsdp + place.fsdp) % mesh.ep
     dealt = _ExpertWalk(step, styles, Ranks(mesh.ep, rank), "ep").run()
@@ -60,7 +60,7 @@ def _check(step: RankStep, styles: Mapping[str, Style]) -> None:
             f"ep={mesh.dp * mesh.fsdp}, all of dp x fsdp.",
         )
     experts = [one for one in step.profile.parameters if _is_expert(one.name, styles)]
-    if not experts:
+    if not experts and mesh.pp == 1:
         raise ArchprofError(
             f"{step.profile.model}: no plan deals out its experts over ep={mesh.ep}.",
             'A plan says "layers.*.mlp.experts" = "ep_dispatch_experts" and "layers.*.mlp.experts.*" = "grouped_gemm".',

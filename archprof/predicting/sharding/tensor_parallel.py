@@ -37,7 +37,8 @@ def shard_tensors(step: RankStep, plan: Plan) -> RankStep:
     """
     if step.mesh.tp == 1:
         return step
-    styles = {path: style for path, style in plan.match(step.profile).items() if not style.is_for_experts}
+    match = plan.match if step.mesh.pp == 1 else plan.find_styles
+    styles = {path: style for path, style in match(step.profile).items() if not style.is_for_experts}
     return Walk(step, styles, Ranks(step.mesh.tp, step.place.tp)).run()
 
 
