@@ -146,7 +146,9 @@ class Regions:
             common += 1
         at = self.maker.get(tensor, position)
         for region in reversed(home[common:]):
-            late = tensor in self.gradients  # a backward comes to where a module was entered when all else in it is done
+            late = (
+                tensor in self.gradients
+            )  # a backward comes to where a module was entered when all else in it is done
             tensor = self._leave(tensor, region, self.latest.get(region, at) if late else at)
         for region in stack[common:]:
             tensor = self._enter(tensor, region, position)

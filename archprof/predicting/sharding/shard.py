@@ -187,16 +187,16 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
 
 
 def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[tuple[RankStep, int]]:
-    """Every distinct rank with its count, one stage after the other: only one is held at a time."""
-    pipeline = Pipeline(profile, mesh, options.pipeline) if mesh.pp > 1 else None
-    for stage in range(mesh.pp):
-        step = pipeline.take_stage(stage) if pipeline else RankStep(mesh, Mesh(0, 0, 0, 0, 0), profile)
-        plan = (options.plan or find_plan(step.profile)) if mesh.tp > 1 else None
-        for alike in _group_tensors(step.profile, mesh):
-            place = Mesh(stage, 0, 0, 0, alike.first)
-            part = replace(step, place=place) if plan is None else shard_tensors(replace(step, place=place), plan)
+    """Every distinct rank with its count, one at a time: layers are cut first, then stages, then what each holds."""
+    plan = (options.plan or find_plan(profile)) if mesh.tp > 1 else None
+    for alike in _group_tensors(profile, mesh):
+        step = RankStep(mesh, Mesh(0, 0, 0, 0, alike.first), profile)
+        step = step if plan is None else shard_tensors(step, plan)
+        pipeline = Pipeline(step, options.pipeline) if mesh.pp > 1 else None
+        for stage in range(mesh.pp):
+            part = pipeline.take_stage(stage) if pipeline else step
             for group in list_distinct_places(mesh, part.profile, options.data):
-                placed = replace(part, place=place._replace(fsdp=group.place.fsdp))
+                placed = replace(part, place=part.place._replace(fsdp=group.place.fsdp))
                 yield shard_data(placed, options.data), alike.size * group.ranks
 
 
