@@ -29,3 +29,8 @@ __all__ = [
     "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "shard", "sweep", "table",
     "train", "verify", "whatif",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    """What there is to use: a notebook offers it after the point."""
+    return [*__all__, "__version__"]

@@ -185,7 +185,7 @@ def test_one_metric_at_a_time_fits_the_page(opened: Callable[..., Any], made: Ca
             page.locator(f"label[for={id}-by-{choice}]").click()
             if choice != "holds":
                 assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
-            heads = list(page.locator(f"#{id} thead th:visible").all_inner_texts())
+            heads = page.locator(f"#{id} thead th:visible").all_inner_texts()
             assert any(text.startswith(wanted) for text in heads)
             assert len(heads) == (2 if choice == "holds" else 10)
     cells = aligned(page, "stages", "holds").values()

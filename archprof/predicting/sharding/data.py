@@ -10,6 +10,7 @@ from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.fsdp import shard_fully
 from archprof.predicting.sharding.gradients import find_gradients
 from archprof.predicting.sharding.ranks import RankStep
+from archprof.predicting.sharding.unit_checks import check_dtypes
 from archprof.predicting.sharding.zero import deal_optimizer
 
 
@@ -21,7 +22,8 @@ def shard_data(step: RankStep, options: DataOptions = PLAIN_DATA) -> RankStep:
         options: what is dealt out along `fsdp`.
 
     Raises:
-        ArchprofError: the pass failed, or units or parameters that torch refuses.
+        ArchprofError: the pass failed, or was traced in another dtype than `param_dtype`, or units or parameters that
+            torch refuses.
         UnknownName: a pattern of a unit matches nothing.
     """
     if step.profile.failure is not None:
@@ -31,6 +33,7 @@ def shard_data(step: RankStep, options: DataOptions = PLAIN_DATA) -> RankStep:
             "A pass that came to its end.",
             "Mend the model, or its inputs.",
         )
+    check_dtypes(step.profile, options)
     if step.mesh.dp * step.mesh.fsdp == 1 or not step.profile.parameters:
         return step
     if step.mesh.fsdp > 1 and options.level in ("zero2", "zero3"):

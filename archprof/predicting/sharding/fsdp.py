@@ -14,6 +14,7 @@ from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.fsdp_hooks import run_hooks
 from archprof.predicting.sharding.gathered_reads import point_to_gathered
 from archprof.predicting.sharding.gradients import Gradient, find_gradients
+from archprof.predicting.sharding.mixed_precision import cast_inputs, restore_buffers
 from archprof.predicting.sharding.optimizer_shards import LocalParameter, cut_optimizer
 from archprof.predicting.sharding.ranks import RankStep
 from archprof.predicting.sharding.shards import count_local_rows, count_padded, cut_spec
@@ -41,6 +42,8 @@ def shard_fully(step: RankStep, options: DataOptions) -> RankStep:
         locals_ |= {index: one.local for index, one in members.items()}
         groups[unit.module] = ParamGroup([*members.values()], _reshards(unit, options))
         _keep_earlier_gradients(walk, groups[unit.module])
+    locals_ |= restore_buffers(walk, profile)
+    cast_inputs(walk, profile)
     run_hooks(walk, groups, profile)
     point_to_gathered(editor, groups.values())
     cut_optimizer(editor, [_describe_local(one) for group in groups.values() for one in group.parameters])

@@ -23,6 +23,7 @@ from archprof.predicting.sharding.places import list_distinct_places
 from archprof.predicting.sharding.plan import Plan, find_model_plan
 from archprof.predicting.sharding.ranks import CollectiveKind, RankStep
 from archprof.predicting.sharding.schedules import count_chunks, share_bubble
+from archprof.predicting.sharding.sequence import add_sequence_parallel
 from archprof.predicting.sharding.stages import WholeSums
 from archprof.predicting.sharding.step_time import RankTime, StepTime, is_once, join_ranks, time_rank
 from archprof.predicting.sharding.tensor_parallel import shard_tensors
@@ -37,11 +38,13 @@ class ShardOptions:
         pipeline: stages along `pp`.
         data: copies along `dp`, and what is dealt out along `fsdp`.
         plan: which layers are cut over `tp`; `None`: the model's own plan.
+        sequence_parallel: between them, the sequence is cut.
     """
 
     pipeline: PipelineOptions = PLAIN_PIPELINE
     data: DataOptions = PLAIN_DATA
     plan: Plan | None = None
+    sequence_parallel: bool = False
 
 
 PLAIN_SHARD = ShardOptions()
@@ -178,6 +181,12 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
             "A pass that comes to its end.",
             "See how far it came: archprof table MODEL",
         )
+    if mesh.ep > 1:
+        raise UsageError(
+            f"{mesh}: experts that are dealt out over ranks are not modelled.",
+            "A mixture is cut over tp, as its own plan does it.",
+            f"Try: --mesh {mesh._replace(ep=1)}",
+        )
     if options.pipeline.microbatches > 1 and mesh.pp == 1:
         raise UsageError(
             f"{options.pipeline.microbatches} microbatches go through a pipeline, and {mesh} has none.",
@@ -189,6 +198,8 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
 def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[tuple[RankStep, int]]:
     """Every distinct rank with its count, one at a time: layers are cut first, then stages, then what each holds."""
     plan = (options.plan or find_plan(profile)) if mesh.tp > 1 else None
+    if plan is not None and options.sequence_parallel:
+        plan = add_sequence_parallel(plan, profile)
     for alike in _group_tensors(profile, mesh):
         step = RankStep(mesh, Mesh(0, 0, 0, 0, alike.first), profile)
         step = step if plan is None else shard_tensors(step, plan)

@@ -17,6 +17,9 @@ LISTS = frozenset(("ModuleList", "ModuleDict", "Sequential"))
 UNCALLED = frozenset(("ModuleList", "ModuleDict", "ParameterList", "ParameterDict"))
 """Modules without a forward, which torch refuses to shard as one."""
 
+FEWEST_BESIDE = 3
+"""Modules of one kind that the model itself holds, outside of a list, so that they are taken for its blocks."""
+
 
 class Unit(NamedTuple):
     """What is gathered together.
@@ -96,7 +99,10 @@ def _list_holders(path: str) -> Iterator[str]:
 
 
 def choose_units(modules: Sequence[Module]) -> set[int]:
-    """The outermost repeated blocks: modules with parts in lists, of whose kind there are several."""
+    """The outermost repeated blocks: modules with parts in lists, of whose kind there are several.
+
+    A model may hold its blocks itself, one beside the other, and an encoder and a decoder beside one another are none.
+    """
     children: dict[int | None, list[int]] = {}
     for index, module in enumerate(modules):
         children.setdefault(module.parent, []).append(index)
@@ -105,13 +111,10 @@ def choose_units(modules: Sequence[Module]) -> set[int]:
     while waiting:
         holder = waiting.pop()
         parts = children.get(holder, [])
-        in_list = _is_list([modules[at].kind for at in parts], modules[holder].kind)
-        blocks = [at for at in parts if in_list and at in children and modules[at].kind not in LISTS]
+        kinds = Counter(modules[at].kind for at in parts if at in children and modules[at].kind not in LISTS)
+        fewest = 1 if modules[holder].kind in LISTS else FEWEST_BESIDE if holder == 0 else len(parts) + 1
+        blocks = [at for at in parts if at in children and kinds[modules[at].kind] >= fewest]
         found += blocks
         waiting += [at for at in parts if at not in blocks]
     count = Counter(modules[at].kind for at in found)
     return {at for at in found if count[modules[at].kind] > 1}
-
-
-def _is_list(kinds: list[str], holder: str) -> bool:
-    return holder in LISTS or (len(kinds) > 1 and len(set(kinds)) == 1)

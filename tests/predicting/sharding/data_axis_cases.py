@@ -37,17 +37,20 @@ def name_case(case: Case) -> str:
 
 
 @cache
-def trace_model(model: str, train: bool, optimizer: str | None, passes: int, dtype: str | None) -> Profile:
+def trace_model(
+    model: str, train: bool, optimizer: str | None, passes: int, dtype: str | None, checkpoint: tuple[str, ...]
+) -> Profile:
     torch.manual_seed(0)
     module, args, kwargs = MODELS[model]()
     inputs = {"input_ids": args[0], **kwargs} if kwargs else [*args]
     asked = optimizer and optimizer.lower()
-    return archprof.profile(module, inputs, train=train, optimizer=asked, accumulate=passes, dtype=dtype)
+    options = {"train": train, "optimizer": asked, "accumulate": passes, "dtype": dtype, "checkpoint": checkpoint}
+    return archprof.profile(module, inputs, **options)
 
 
 def trace_case(case: Case) -> Profile:
-    names = (case.get("train", True), case["optimizer"], case.get("passes", 1), case.get("param_dtype"))
-    return trace_model(case["model"], *names)
+    asked = (case.get("train", True), case["optimizer"], case.get("passes", 1), case.get("param_dtype"))
+    return trace_model(case["model"], *asked, case.get("checkpoint", ()))
 
 
 def make_options(case: Case) -> DataOptions:

@@ -81,6 +81,10 @@ def make_tied() -> Made:
     return Tied(), (torch.zeros(2, 7, dtype=torch.int64),), {}
 
 
+def make_straight() -> Made:
+    return Tied(again=False), (torch.zeros(2, 7, dtype=torch.int64),), {}
+
+
 def make_frozen() -> Made:
     return Frozen(), (torch.zeros(6, 10),), {}
 
@@ -137,6 +141,7 @@ def make_vit() -> Made:
 
 MODELS = {
     "tied": make_tied,
+    "straight": make_straight,
     "frozen": make_frozen,
     "unused": make_unused,
     "gpt2": make_gpt2,

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from data_axis_models import MODELS
 from live_counter import LiveCounter, watch_resizing
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
@@ -30,6 +31,9 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
     try:
         torch.manual_seed(0)
         model, args, kwargs = MODELS[case["model"]]()
+        for path in case["units"] if case.get("checkpoint") else ():
+            if path:
+                model.set_submodule(path, checkpoint_wrapper(model.get_submodule(path)))
         wrap = wrap_copies if case["level"] in ("ddp", "zero1") else wrap_fully
         return measure(wrap(model, case), (args, kwargs), case)
     finally:
