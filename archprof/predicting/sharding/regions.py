@@ -45,6 +45,7 @@ class Regions:
         self.home: dict[int, Stack] = {}
         self.maker: dict[int, int] = {}
         self.latest: dict[int, int] = {}  # of each region: the last op so far
+        self.brought: dict[int, int] = {}  # by the storage of a gradient
         self.gradients: set[int] = set()
         self.wrapped: set[int] = set()
         self.changed: dict[tuple[int, int, bool], int] = {}
@@ -79,7 +80,9 @@ class Regions:
     def bring(self, position: int, op: Op) -> tuple[int, ...]:
         """What an op reads, each in the layout that it has where the op is; says where its results are."""
         if op.phase == "optimizer":
-            return self._bring_to_step(position, op)
+            storages = [self.profile.tensors[one].storage for one in op.inputs]
+            brought = [self.brought.get(storage, one) for storage, one in zip(storages, op.inputs, strict=True)]
+            return self._bring_to_step(position, op, tuple(brought))
         gradients = [tensor for tensor in op.inputs if tensor in self.gradients]
         stack = self.stacks[op.call]
         if gradients and op.name == "aten.add":
@@ -98,20 +101,33 @@ class Regions:
             and len(gradients) > 1
             and {self.layouts[one].cut is None for one in inputs} == {True, False}
         ):
-            return self._bring_to_step(position, op._replace(inputs=inputs))
+            return self._bring_to_step(position, op, inputs)
         return inputs
 
-    def _bring_to_step(self, position: int, op: Op) -> tuple[int, ...]:
+    def _bring_to_step(self, position: int, op: Op, inputs: tuple[int, ...]) -> tuple[int, ...]:
         """Each time that an optimizer reads a gradient, DTensor brings it into the layout of its parameter."""
         lists = op.args[0] if op.args else ()
         count = len(lists) if isinstance(lists, tuple) and lists else 1
         owners: dict[int, Layout] = {}
-        for at, tensor in enumerate(op.inputs):
+        for at, tensor in enumerate(inputs):
             if self.layouts[tensor].cut is not None:
                 owners.setdefault(at % count, self.layouts[tensor])
-        return tuple(
-            [self._bring_gradient(tensor, owners.get(at % count), position, op) for at, tensor in enumerate(op.inputs)]
-        )
+        return tuple([
+            self._bring_gradient(tensor, owners.get(at % count), position, op) for at, tensor in enumerate(inputs)
+        ])  # fmt: skip
+
+    def bring_at_once(self, storage: int, tensor: int, owner: Layout, position: int) -> None:
+        """FSDP brings the gradient of a DTensor into the layout of its parameter before it scatters it."""
+        old, full, op = self.layouts[tensor], self.full[tensor], self.profile.ops[position]
+        if old.is_lost or lie_alike(old, owner) or (old.is_partial and not self.home.get(tensor)):
+            return
+        exchange = Exchange(self.editor, self.ranks, "tp", Spot(position, True, op.call, op.phase), tensor)
+        made, first, last = exchange.change(full, old, owner)
+        self.layouts[made], self.full[made] = owner, full
+        before, after = (self.editor.tensors[at].storage for at in (tensor, made))
+        self.editor.storages[before] = self.editor.storages[before]._replace(role="temporary")
+        self.lives.move(before, after, first, last, is_output=True)
+        self.brought[storage] = made
 
     def _bring_gradient(self, tensor: int, owner: Layout | None, position: int, op: Op) -> int:
         old, full = self.layouts[tensor], self.full[tensor]

@@ -12,6 +12,7 @@ from archprof.errors import ArchprofError
 from archprof.facts.records import Op, Parameter, Signature
 from archprof.predicting.sharding import rules_indexed, rules_views  # noqa: F401  they name their rules
 from archprof.predicting.sharding.edit import StepEditor
+from archprof.predicting.sharding.gradients import find_gradients
 from archprof.predicting.sharding.layout import LOST, WHOLE, Layout, Ranks, is_plain, localize
 from archprof.predicting.sharding.lives import Lives
 from archprof.predicting.sharding.local_ops import localize_signature, share_storage
@@ -54,6 +55,7 @@ class _Walk:
             for one, layout in zip(self.profile.parameters, self.parameters, strict=True)
             if one.storage is not None
         }
+        self.ready = self._find_gradients() if step.mesh.fsdp > 1 else {}
         self.followed: dict[tuple[int, tuple[Layout, ...]], Followed] = {}
         self.reasons: dict[str, str] = {}
         self.sized: set[int] = set()
@@ -86,6 +88,23 @@ class _Walk:
         if inputs != op.inputs or signature is not op.signature:
             self.editor.ops[position] = self._check_specs(Op(signature, op.call, op.phase, inputs, op.outputs))
         self.regions.hand_over(position, op)
+        if position in self.ready:
+            self._bring_gradient(position, op)
+
+    def _find_gradients(self) -> dict[int, tuple[int, Layout]]:
+        """By the last op on it in the backward: the storage of a gradient, and the layout of its parameter."""
+        return {
+            one.ready: (one.storage, self.parameters[index])
+            for index, one in find_gradients(self.profile).items()
+            if one.earlier is None
+        }
+
+    def _bring_gradient(self, position: int, op: Op) -> None:
+        storage, layout = self.ready[position]
+        for tensor in (*op.outputs, *op.inputs):
+            if self.profile.tensors[tensor].storage == storage and tensor in self.layouts:
+                self.regions.bring_at_once(storage, tensor, layout, position)
+                return
 
     def _check_specs(self, op: Op) -> Op:
         """Of tensors that an earlier op has laid out in another way, the signature says so."""
