@@ -36,6 +36,10 @@ class Plan:
         """Some rule deals out whole experts."""
         return any(style.is_for_experts for _, style in self.rules)
 
+    def find(self, path: str) -> Style | None:
+        """The style of a module or parameter of that path."""
+        return next((style for pattern, style in self.rules if _compile(pattern).fullmatch(path)), None)
+
     def match(self, profile: Profile) -> dict[str, Style]:
         """The style of each module and parameter that a rule names, by path.
 

@@ -24,6 +24,7 @@ from archprof.predicting.sharding.places import list_distinct_places
 from archprof.predicting.sharding.plan import Plan, find_model_plan
 from archprof.predicting.sharding.ranks import CollectiveKind, RankStep
 from archprof.predicting.sharding.schedules import count_chunks, share_bubble
+from archprof.predicting.sharding.sequence import add_sequence_parallel
 from archprof.predicting.sharding.stages import WholeSums
 from archprof.predicting.sharding.step_time import RankTime, StepTime, is_once, join_ranks, time_rank
 from archprof.predicting.sharding.tensor_parallel import shard_tensors
@@ -38,11 +39,13 @@ class ShardOptions:
         pipeline: stages along `pp`.
         data: copies along `dp`, and what is dealt out along `fsdp`.
         plan: which layers are cut over `tp`; `None`: the model's own plan.
+        sequence_parallel: between them, the sequence is cut.
     """
 
     pipeline: PipelineOptions = PLAIN_PIPELINE
     data: DataOptions = PLAIN_DATA
     plan: Plan | None = None
+    sequence_parallel: bool = False
 
 
 PLAIN_SHARD = ShardOptions()
@@ -190,22 +193,23 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
 
 
 def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[tuple[RankStep, int]]:
-    """Every distinct rank with its count, one stage after the other: only one is held at a time."""
-    pipeline = Pipeline(profile, mesh, options.pipeline) if mesh.pp > 1 else None
-    for stage in range(mesh.pp):
-        step = pipeline.take_stage(stage) if pipeline else RankStep(mesh, Mesh(0, 0, 0, 0, 0), profile)
-        for alike in _group_tensors(step.profile, mesh):
-            place = Mesh(stage, 0, 0, 0, alike.first)
-            part = _cut_layers(replace(step, place=place), options)
+    """Every distinct rank with its count, one at a time: layers are cut first, then stages, then what each holds."""
+    for alike in _group_tensors(profile, mesh):
+        step = _cut_layers(RankStep(mesh, Mesh(0, 0, 0, 0, alike.first), profile), options)
+        pipeline = Pipeline(step, options.pipeline) if mesh.pp > 1 else None
+        for stage in range(mesh.pp):
+            part = pipeline.take_stage(stage) if pipeline else step
             for group in list_distinct_places(mesh, part.profile, options.data):
-                placed = replace(part, place=place._replace(fsdp=group.place.fsdp))
+                placed = replace(part, place=part.place._replace(fsdp=group.place.fsdp))
                 yield shard_data(placed, options.data), alike.size * group.ranks
 
 
 def _cut_layers(step: RankStep, options: ShardOptions) -> RankStep:
-    """What `tp` and `ep` leave to a rank of the layers of a stage."""
+    """What `tp` and `ep` leave to a rank of the layers."""
     if step.mesh.tp > 1:
-        step = shard_tensors(step, options.plan or find_plan(step.profile))
+        plan = options.plan or find_plan(step.profile)
+        plan = add_sequence_parallel(plan, step.profile) if options.sequence_parallel else plan
+        step = shard_tensors(step, plan)
     if step.mesh.ep > 1:
         own = options.plan is not None and options.plan.deals_experts
         step = shard_experts(step, options.plan if own and options.plan else find_plan(step.profile, "ep"))
