@@ -163,8 +163,6 @@ def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
 
 def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who sees more, or who sees as much with fewer parameters."""
-    if not are_of_one_kind(views):
-        return
     for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "params")
         if a.field is None or b.field is None or not _exact("field", a, b):
@@ -204,8 +202,6 @@ def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
 
 def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who is deeper; it weighs more where that costs less."""
-    if not are_of_one_kind(views):
-        return
     for models, a, b in _pairs_with_first(views):
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue
@@ -272,9 +268,10 @@ def _for_macs(subject: ProfileView, other: ProfileView) -> str:
 
 
 def _pairs_with_first(views: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
-    """The first model and each other, with their positions."""
+    """The first model and each other that takes what it takes, pixels or none, with their positions."""
     for i, other in enumerate(views[1:], 1):
-        yield (0, i), views[0], other
+        if are_of_one_kind((views[0], other)):
+            yield (0, i), views[0], other
 
 
 def _larger(a: ProfileView, b: ProfileView, key: str) -> tuple[ProfileView, ProfileView, float | None]:
