@@ -58,7 +58,8 @@ def test_a_training_step_makes_the_products_of_a_real_one(columns_first: bool) -
     layouts = [[(spec.shape, spec.strides) for spec in (*op.signature.inputs[:2], *op.signature.outputs)] for op in ops]
     plain = [[(shape, None if _is_plain(shape, strides) else strides) for shape, strides in one] for one in real.seen]
     assert sorted(layouts, key=str) == sorted(plain, key=str)
-    assert len(layouts) == 3 and profile.totals.complete
+    assert len(layouts) == 3
+    assert profile.totals.complete
     assert {op.macs for op in ops} == {16 * 32 * 64}
 
 

@@ -114,13 +114,13 @@ def _grouped_mm(x: Any, y: Any, offsets: Any = None, *others: Any) -> Any:
         return None
     if 0 in (*x.shape, *y.shape) or offsets.dtype is not torch.int32 or offsets.dim() != 1:
         return None
-    rows, width, groups = *x.shape, offsets.shape[0]
+    (rows, width), groups = x.shape, offsets.shape[0]
     if y.dim() == 3:
-        fits, shape = y.shape[0] == groups and y.shape[1] == width, (rows, y.shape[2])
+        fits, shape = y.shape[:2] == (groups, width), [rows, y.shape[2]]
     else:  # the groups share out the summed dimension
-        fits, shape = y.dim() == 2 and y.shape[0] == width, (groups, rows, y.shape[-1])
+        fits, shape = y.dim() == 2 and y.shape[0] == width, [groups, rows, y.shape[-1]]
     aligned = _has_whole_rows(x) and _has_whole_rows(y) and shape[-1] * x.dtype.itemsize % 16 == 0
-    return make_contiguous(shape, x.dtype) if fits and aligned else None
+    return make_contiguous(tuple(shape), x.dtype) if fits and aligned else None
 
 
 def _has_whole_rows(matrix: Any) -> bool:
@@ -129,7 +129,7 @@ def _has_whole_rows(matrix: Any) -> bool:
     plain = has_plain_strides(matrix.shape, matrix.stride())
     if not plain and matrix.stride() != (*[rows * columns] * len(batch), 1, rows):
         return False
-    return (columns if plain else rows) * matrix.dtype.itemsize % 16 == 0
+    return bool((columns if plain else rows) * matrix.dtype.itemsize % 16 == 0)
 
 
 @shape_rule("mv.default")
