@@ -165,18 +165,17 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
     if answer.prediction.refusal is not None:
         yield f"It does not run on CUDA: {answer.prediction.refusal}"
     if answer.device is not None:
-        yield _say_verdict(answer, answer.device)
+        assert answer.verdict is not None
+        yield say_verdict(answer.verdict, answer.prediction.needed_bytes.value)
     if not profile.totals.complete:
         yield "Ops without a rule, or a pass that stopped, leave the most unknown."
     yield from profile.notes
 
 
-def _say_verdict(answer: MemoryAnswer, device: Device) -> str:
-    verdict = answer.verdict
-    assert verdict is not None
-    size = units.show_quantity(verdict.capacity, "bytes")
-    needed = units.show_quantity(answer.prediction.needed_bytes.value, "bytes")
-    return f"{VERDICT_WORDS[verdict.word]} the {device.name}, of whose memory {size} can be used: it needs {needed}."
+def say_verdict(verdict: Verdict, needed: int) -> str:
+    """Whether so many bytes fit, in a sentence."""
+    size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, needed))
+    return f"{VERDICT_WORDS[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:

@@ -8,14 +8,7 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.output import (
-    PAGE_SUFFIXES,
-    choose_format,
-    error_boundary,
-    render_for_terminal,
-    write_table,
-    write_text,
-)
+from archprof.cli.output import PAGE_SUFFIXES, choose_format, error_boundary, write_answer, write_text
 from archprof.cli.progress import show_waiting
 
 PICTURES = ("svg", "html")
@@ -57,12 +50,7 @@ def memory(
                 accumulate=accumulate, set_to_none=set_to_none, device=device, amp=amp,
                 checkpoint=checkpoint or (), advise=advise,
             )  # fmt: skip
-        if form == "json":
-            write_text(answer.to_json(), output)
-        elif form == "text":
-            shown = render_for_terminal if output is None else lambda table: table.to_text()
-            write_text("\n".join(map(shown, answer.tables())), output)
-        elif form in PICTURES:
+        if form in PICTURES:
             write_text(answer.to_svg() if form == "svg" else answer.to_html(), output)
         else:
-            write_table(answer.table(), form, output)
+            write_answer(answer, form, output)

@@ -1,14 +1,18 @@
 """Whether what a file held is what its records say: types, ranges and nesting, with the place where it is not.
 
-The annotations of the records are the rules. They are held against a profile once, where it is read from a file.
+The annotations of the records are the rules. They are held against a profile once, where it is read from a file: a
+check is given all values of one kind at once, field by field, and goes through them one by one only to find the place
+of a misfit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, partial
+from itertools import chain
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -20,8 +24,10 @@ MOST = 2**100
 DEEPEST = 32
 """Lists in lists among the arguments of an op; no op has more than a few."""
 
-Check = Callable[[Any], None]
-"""Raises `Misfit` for a value that does not fit."""
+Values = Sequence[Any]
+
+Check = Callable[[Values], None]
+"""Raises `Misfit` for the first of these values that does not fit."""
 
 
 class Misfit(ValueError):
@@ -39,7 +45,7 @@ class Misfit(ValueError):
 
 def check_record(record: Any) -> None:
     """Raise `Misfit` for the first field of a record, or of the records in it, that has a value it cannot have."""
-    _Rules().find(type(record))(record)
+    _Rules().find(type(record))([record])
 
 
 class _Rules:
@@ -47,8 +53,11 @@ class _Rules:
 
     def __init__(self) -> None:
         self.made: dict[Any, Check] = {
-            Any: _check_plain, int: _check_count, float: _check_number, Difference: _check_difference,
-        }  # fmt: skip
+            Any: _check_plain,
+            int: partial(_check_all, partial(_are_numbers, {int}, 0)),
+            float: partial(_check_all, partial(_are_numbers, {int, float}, 1 - MOST)),
+            Difference: partial(_check_all, partial(_are_numbers, {int}, 1 - MOST)),
+        }
         self.fitting: dict[int, Any] = {}  # by id: they are held here, so no other has their number
 
     def find(self, hint: Any) -> Check:
@@ -64,110 +73,137 @@ class _Rules:
             return partial(_check_one_of, parts)
         if origin is tuple:
             checks = [self.find(part) for part in parts if part is not ...]
-            return partial(_check_items if ... in parts else _check_each, checks)
+            return partial(_check_items, checks[0]) if ... in parts else partial(_check_each, checks)
         if isinstance(origin, type) and issubclass(origin, Mapping):
-            return partial(_check_mapping, *map(self.find, parts))
+            key, item = parts
+            return partial(_check_mapping, self.find(key), self.find(item))
         if getattr(hint, "_is_protocol", False):
-            return lambda value: self.find(type(value))(value)
+            return self._check_own_types
         if is_dataclass(hint) or hasattr(hint, "_fields"):
             return partial(self._check_fields, hint, self._list_fields(hint))
-        return partial(_check_type, hint)
+        return partial(_check_all, partial(_are_of, hint))
 
     def _list_fields(self, record: Any) -> list[tuple[str, Check]]:
-        hints = get_type_hints(record, include_extras=True)
-        names = [field.name for field in fields(record)] if is_dataclass(record) else record._fields
-        return [(name, self.find(hints[name])) for name in names]
+        return [(name, self.find(hint)) for name, hint in _read_hints(record)]
 
-    def _check_fields(self, record: type, checks: list[tuple[str, Check]], value: Any) -> None:
-        if id(value) in self.fitting:
+    def _check_own_types(self, values: Values) -> None:
+        for value in values:
+            self.find(type(value))([value])
+
+    def _check_fields(self, record: type, checks: list[tuple[str, Check]], values: Values) -> None:
+        new = {id(value): value for value in values if id(value) not in self.fitting}
+        if not new:
             return
-        _check_type(record, value)
+        _check_all(partial(_are_of, record), list(new.values()))
         name = ""
         try:
             for name, check in checks:
-                check(getattr(value, name))
+                check([getattr(value, name) for value in new.values()])
         except Misfit as misfit:
             raise misfit.inside(name) from None
-        self.fitting[id(value)] = value
+        self.fitting |= new
 
 
-def _check_type(allowed: type, value: Any) -> None:
-    if type(value) is not allowed:
+@cache
+def _read_hints(record: Any) -> list[tuple[str, Any]]:
+    """The fields of a record, which are evaluated from text."""
+    hints = get_type_hints(record, include_extras=True)
+    names = [field.name for field in fields(record)] if is_dataclass(record) else record._fields
+    return [(name, hints[name]) for name in names]
+
+
+def _check_all(fit: Callable[[Values], bool], values: Values) -> None:
+    if not fit(values):
+        raise Misfit(_describe(next(value for value in values if not fit([value]))))
+
+
+def _are_of(allowed: type, values: Values) -> bool:
+    return {*map(type, values)} <= {allowed}
+
+
+def _are_numbers(types: set[type], least: int, values: Values) -> bool:
+    """Of these types, within `least` and what is allowed at most, and no NaN, for which comparisons tell nothing."""
+    found = {*map(type, values)}
+    if not found <= types or not values or not (least <= min(values) and max(values) < MOST):
+        return not values
+    return float not in found or all(map(math.isfinite, values))
+
+
+def _are_plain(values: Values) -> bool:
+    """Numbers, texts, nothing, or lists of such, level by level."""
+    for _ in range(DEEPEST + 1):
+        found = {*map(type, values)}
+        if not found <= {bool, int, float, str, NoneType, tuple}:
+            return False
+        if float in found and not all(math.isfinite(value) for value in values if type(value) is float):
+            return False
+        if tuple not in found:
+            return True
+        values = [item for value in values if type(value) is tuple for item in value]
+    return False
+
+
+def _check_plain(values: Values) -> None:
+    """Arguments of ops."""
+    if not _are_plain(values):
+        value = next(value for value in values if not _are_plain([value]))
+        while type(value) is tuple and (inner := [item for item in value if not _are_plain([item])]):
+            value = inner[0]
         raise Misfit(_describe(value))
 
 
-def _check_count(value: Any) -> None:
-    if type(value) is not int or not 0 <= value < MOST:
-        raise Misfit(_describe(value))
+def _check_any_of(checks: list[Check], values: Values) -> None:
+    """Values of one type are tried together, and one by one where no alternative holds for all of them."""
+    groups: dict[type, list[Any]] = defaultdict(list)
+    for value in values:
+        groups[type(value)].append(value)
+    for group in groups.values():
+        if all(_find_misfit(check, group) for check in checks):
+            for value in group:
+                misfits = [misfit for check in checks if (misfit := _find_misfit(check, [value]))]
+                if len(misfits) == len(checks):
+                    raise max(misfits, key=lambda misfit: len(misfit.place))  # what fits best says most
 
 
-def _check_difference(value: Any) -> None:
-    if type(value) is not int or not -MOST < value < MOST:
-        raise Misfit(_describe(value))
-
-
-def _check_number(value: Any) -> None:
-    if type(value) not in (int, float) or not abs(value) < MOST:
-        raise Misfit(_describe(value))
-
-
-def _check_plain(value: Any, depth: int = 0) -> None:
-    """An argument of an op: a number, a text, nothing, or a list of such."""
-    if type(value) is tuple and depth < DEEPEST:
-        for item in value:
-            _check_plain(item, depth + 1)
-    elif type(value) not in (bool, int, float, str, NoneType) or (type(value) is float and not math.isfinite(value)):
-        raise Misfit(_describe(value))
-
-
-def _check_any_of(checks: list[Check], value: Any) -> None:
-    misfits = [misfit for check in checks if (misfit := _find_misfit(check, value))]
-    if len(misfits) == len(checks):
-        raise max(misfits, key=lambda misfit: len(misfit.place))  # what fits best says most
-
-
-def _find_misfit(check: Check, value: Any) -> Misfit | None:
+def _find_misfit(check: Check, values: Values) -> Misfit | None:
     try:
-        check(value)
+        check(values)
     except Misfit as misfit:
         return misfit
     return None
 
 
-def _check_one_of(allowed: tuple[Any, ...], value: Any) -> None:
-    if value not in allowed:
-        raise Misfit(f"{_describe(value)}, and none of {', '.join(map(str, allowed))}")
+def _check_one_of(allowed: tuple[Any, ...], values: Values) -> None:
+    for value in values:
+        if value not in allowed:
+            raise Misfit(f"{_describe(value)}, and none of {', '.join(map(str, allowed))}")
 
 
-def _check_each(checks: list[Check], value: Any) -> None:
-    if type(value) is not tuple or len(value) != len(checks):
-        raise Misfit(_describe(value))
-    for check, item in zip(checks, value, strict=True):
-        check(item)
+def _check_each(checks: list[Check], values: Values) -> None:
+    """Tuples of as many items as there are checks."""
+    _check_all(lambda some: _are_of(tuple, some) and {*map(len, some)} <= {len(checks)}, values)
+    for check, items in zip(checks, zip(*values, strict=True), strict=False):
+        check(items)
 
 
-def _check_items(checks: list[Check], value: Any) -> None:
-    _check_type(tuple, value)
-    (check,) = checks
-    fitting = 0
-    try:
-        for item in value:
-            check(item)
-            fitting += 1
-    except Misfit as misfit:
-        raise misfit.inside(f"[{fitting}]") from None
+def _check_items(check: Check, values: Values) -> None:
+    """Tuples of any number of items that are alike."""
+    _check_all(partial(_are_of, tuple), values)
+    if _find_misfit(check, [*chain.from_iterable(values)]):
+        for value in values:
+            for index, item in enumerate(value):
+                if misfit := _find_misfit(check, [item]):
+                    raise misfit.inside(f"[{index}]")
 
 
-def _check_mapping(check_key: Check, check_value: Check, value: Any) -> None:
-    if not isinstance(value, Mapping):
-        raise Misfit(_describe(value))
-    key = None
-    try:
+def _check_mapping(check_key: Check, check_value: Check, values: Values) -> None:
+    for value in values:
+        if not isinstance(value, Mapping):
+            raise Misfit(_describe(value))
         for key, item in value.items():
-            check_key(key)
-            check_value(item)
-    except Misfit as misfit:
-        raise misfit.inside(f"[{key!r}]") from None
+            for check, part in ((check_key, key), (check_value, item)):
+                if misfit := _find_misfit(check, [part]):
+                    raise misfit.inside(f"[{key!r}]")
 
 
 def _describe(value: Any) -> str:

@@ -41,7 +41,7 @@ def read_table(record: type[Record], table: Mapping[str, Any]) -> list[Any]:
     """The records of a table: a column of another name is left out, one that is missing has its default."""
     columns, known = table["columns"], record._fields
     if list(columns) == list(known):
-        return [record._make(map(to_tuples, row)) for row in table["rows"]]
+        return [record._make(to_tuples(row)) for row in table["rows"]]
     return [
         record(**{name: to_tuples(value) for name, value in zip(columns, row, strict=True) if name in known})
         for row in table["rows"]
@@ -50,7 +50,9 @@ def read_table(record: type[Record], table: Mapping[str, Any]) -> list[Any]:
 
 def to_tuples(value: Any) -> Any:
     """Lists as tuples, all the way down."""
-    return tuple([to_tuples(item) for item in value]) if isinstance(value, list) else value
+    if type(value) is not list:
+        return value
+    return tuple([to_tuples(item) if type(item) is list else item for item in value])
 
 
 def write_ran(ran: Ran) -> dict[str, Any]:

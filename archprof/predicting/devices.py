@@ -7,7 +7,7 @@ import json
 import math
 import re
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
@@ -76,6 +76,7 @@ def load_catalogue() -> tuple[Device, ...]:
     return tuple(found.values())
 
 
+@lru_cache(256)
 def find_device(name: str) -> Device | None:
     """The device that calls itself so ("NVIDIA H200", "Tesla T4"); the longest match, `None` where nothing matches."""
     matches = [(re.search(device.pattern, name, re.IGNORECASE), device) for device in load_catalogue()]

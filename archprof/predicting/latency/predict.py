@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
-from archprof.facts.ops import Phase, Signature
-from archprof.facts.overlays import Outside, RowKey
-from archprof.facts.predicted import LatencyPrediction, PredictedRow
+from archprof.facts.predicted import LatencyPrediction, PredictedRow, Seconds
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.latency.constants import load_constants
-from archprof.predicting.latency.fusion import Fusion, find_fusions
-from archprof.predicting.latency.kernels import Setting, time_kernel
-from archprof.predicting.latency.launches import classify_launch, join_host, list_launch_seconds
+from archprof.predicting.latency.kernels import Setting, is_converted
+from archprof.predicting.latency.launches import classify_launch, join_host
+from archprof.predicting.latency.passes import Pass, list_steady_ops, read_pass
 from archprof.predicting.latency.rates import Rates, find_rates
 from archprof.predicting.latency.refine import find_correction
 from archprof.predicting.latency.spread import Doubt, find_half_width, spread_row, spread_whole
+from archprof.predicting.latency.times import Time, time_sums
 from archprof.predicting.latency.works import Work, list_works
 
 TORCH_TF32 = (False, True)
@@ -26,41 +25,6 @@ BOUND_NOTE = "Nothing like this device was ever measured: low is a bound, the ro
 COMPILED_NOTE = (
     "Compiled passes were not among what the model was fitted on: chains of pointwise ops count as one kernel."
 )
-
-
-class _OpTime(NamedTuple):
-    """Seconds of one op: bound by arithmetic, by memory, to start its kernels; its roofline; the host's."""
-
-    arithmetic: float
-    memory: float
-    start: float
-    least: float
-    host: float
-
-
-class _Sums:
-    """What is added up over the ops of one row."""
-
-    __slots__ = ("arithmetic", "gap", "host", "kinds", "least", "memory", "start")
-
-    def __init__(self) -> None:
-        self.arithmetic = self.memory = self.start = self.least = self.host = self.gap = 0.0
-        self.kinds: dict[str, float] = {}
-
-    def add(self, time: _OpTime, kind: str) -> None:
-        """One op; `kind`: of its first kernel."""
-        kernel = time.arithmetic + time.memory + time.start
-        self.arithmetic += time.arithmetic
-        self.memory += time.memory
-        self.start += time.start
-        self.least += time.least
-        self.host += time.host
-        self.gap += max(0.0, time.host - kernel)
-        self.kinds[kind] = self.kinds.get(kind, 0.0) + kernel
-
-    @property
-    def kernel(self) -> float:
-        return self.arithmetic + self.memory + self.start
 
 
 def predict_latency(
@@ -91,34 +55,47 @@ def predict_latency(
     """
     rates = find_rates(device)
     setting = Setting(TORCH_TF32 if tf32 is None else tf32, channels_last)
-    rows = sum_rows(profile, rates, setting, compiled=compiled)
+    run = read_pass(profile, compiled=compiled)
+    times = time_sums(run, rates, setting)
     correction = find_correction(measured, device, time_measured) if measured else None
     if correction is not None:
         rates = rates._replace(standing="refined")
-        _scale(rows, correction.factor)
-    return _put_together(profile, rates, setting, rows, eager=eager, compiled=compiled)
+        times = [time.scale(correction.factor) for time in times]
+    return _put_together(profile, rates, setting, run, times, eager=eager, compiled=compiled)
 
 
 def time_measured(profile: Profile, device: Device, setting: Setting, eager: bool, compiled: bool) -> float:
     """Seconds predicted for a pass that was measured, without any correction."""
-    rates = find_rates(device)
-    rows = sum_rows(profile, rates, setting, compiled=compiled)
-    kernel, host = (sum(getattr(row, name) for row in rows.values()) for name in ("kernel", "host"))
+    run = read_pass(profile, compiled=compiled)
+    times = time_sums(run, find_rates(device), setting)
+    kernel, host, _, _ = _sum_rows(run, times)
     return float(join_host(kernel, host, load_constants()["kernels"])) if eager else kernel
 
 
+def _sum_rows(run: Pass, times: Sequence[Time]) -> tuple[float, float, float, float]:
+    """Kernels, host, roofline and gaps of the whole pass."""
+    kernel = host = least = gap = 0.0
+    for place, count in Counter([place for _, place in run.rows]).items():
+        time = times[place]
+        kernel += count * time.kernel
+        host += count * time.host
+        least += count * time.least
+        gap += count * time.gap
+    return kernel, host, least, gap
+
+
 def _put_together(
-    profile: Profile, rates: Rates, setting: Setting, rows: dict[RowKey, _Sums], *, eager: bool, compiled: bool
+    profile: Profile, rates: Rates, setting: Setting, run: Pass, times: Sequence[Time], *, eager: bool, compiled: bool
 ) -> LatencyPrediction:
     """Where the host is too slow, the device waits: that time goes to the rows whose launches take longer than they."""
-    constants = load_constants()["kernels"]
-    kernel, host, least, gaps = (sum(getattr(row, name) for row in rows.values()) for name in _SUMMED)
-    whole = float(join_host(kernel, host, constants)) if eager else kernel
+    kernel, host, least, gaps = _sum_rows(run, times)
+    whole = float(join_host(kernel, host, load_constants()["kernels"])) if eager else kernel
     waiting = whole - kernel
-    shares = {key: row.gap / gaps if gaps else row.host / host if host else 0.0 for key, row in rows.items()}
     doubt = Doubt(rates, profile.mode, profile.product_dtype, waiting / whole if whole else 0.0, compiled)
     half = find_half_width(doubt, load_constants()["spread"])
-    made = [_make_row(key, row, waiting * shares[key], half, rates) for key, row in rows.items()]
+    shares = [time.gap / gaps if gaps else time.host / host if host else 0.0 for time in times]
+    parts = [_spread_time(time, waiting * share, half, rates) for time, share in zip(times, shares, strict=True)]
+    made = [PredictedRow(key, *parts[place]) for key, place in run.rows]
     return LatencyPrediction(
         device=rates.name,
         standing=rates.standing,
@@ -131,80 +108,34 @@ def _put_together(
         channels_last=setting.channels_last,
         tf32=setting.tf32,
         whole=spread_whole(whole, least, half, rates),
-        layers=tuple(row for row in made if isinstance(row.key, int)),
-        rest=tuple(row for row in made if not isinstance(row.key, int)),
+        layers=tuple([row for row in made if isinstance(row.key, int)]),
+        rest=tuple([row for row in made if not isinstance(row.key, int)]),
         kernel_seconds=kernel,
         host_seconds=host,
         roofline_seconds=least,
         complete=profile.totals.complete,
-        notes=(BOUND_NOTE,) * (rates.standing == "bound") + (COMPILED_NOTE,) * compiled,
-    )
+        notes=tuple(_list_notes(profile, rates, compiled=compiled)),
+    )  # fmt: skip
 
 
-_SUMMED = ("kernel", "host", "least", "gap")
+def _list_notes(profile: Profile, rates: Rates, *, compiled: bool) -> Iterator[str]:
+    if rates.standing == "bound":
+        yield BOUND_NOTE
+    if compiled:
+        yield COMPILED_NOTE
+    if is_converted(profile.product_dtype, rates):
+        yield (
+            f"{rates.name} has no fast arithmetic in {profile.product_dtype}: its products are taken to run at the "
+            "rate of float32."
+        )
 
 
-def _scale(rows: Mapping[RowKey, _Sums], factor: float) -> None:
-    for row in rows.values():
-        for name in ("arithmetic", "memory", "start", "host", "gap"):
-            setattr(row, name, getattr(row, name) * factor)
-
-
-def sum_rows(profile: Profile, rates: Rates, setting: Setting, *, compiled: bool) -> dict[RowKey, _Sums]:
-    """What the ops of each row take."""
-    rows: dict[RowKey, _Sums] = {}
-    known: dict[tuple[int, Phase], tuple[_OpTime, str]] = {}
-    steady = list_steady_ops(profile)
-    fusions = find_fusions(profile, steady) if compiled else {}
-    for index in steady:
-        signature, call, phase, _, _ = profile.ops[index]
-        key: RowKey = Outside.OPTIMIZER_STEP if phase == "optimizer" else call
-        row = rows.get(key)
-        if row is None:
-            row = rows[key] = _Sums()
-        found = known.get((id(signature), phase)) if index not in fusions else None
-        if found is None:
-            found = _time_op(signature, phase, rates, setting, fusions.get(index))
-            if index not in fusions:
-                known[id(signature), phase] = found
-        row.add(*found)
-    return rows
-
-
-def list_steady_ops(profile: Profile) -> Sequence[int]:
-    """The ops of a forward, or of a later training step, in which the optimizer's state is there already."""
-    training, count = profile.training, len(profile.ops)
-    return range(count) if training is None else (*range(training.first), *range(training.steady, count))
-
-
-def _time_op(
-    signature: Signature, phase: Phase, rates: Rates, setting: Setting, fusion: Fusion | None
-) -> tuple[_OpTime, str]:
-    """The seconds of an op, and the class of its first kernel."""
-    constants = load_constants()["kernels"]
-    works = list_works(signature)
-    arithmetic = memory = start = least = 0.0
-    for work in works:
-        if work.kind == "view":
-            continue
-        time = time_kernel(fusion.apply(work) if fusion else work, rates, setting, constants)
-        seconds, joined = time.seconds - constants["start"], fusion is not None and fusion.joins
-        if time.arithmetic > time.memory:
-            arithmetic += seconds
-        else:
-            memory += seconds
-        start += 0.0 if joined else constants["start"]
-        least += time.least
-    launch = classify_launch(signature, phase, works)
-    host = list_launch_seconds(constants)[launch] * rates.host
-    return _OpTime(arithmetic, memory, start, least, 0.0 if fusion and fusion.joins else host), works[0].kind
-
-
-def _make_row(key: RowKey, row: _Sums, waiting: float, half: float, rates: Rates) -> PredictedRow:
-    seconds = row.kernel + waiting
-    kind = max(row.kinds, key=row.kinds.__getitem__)
-    spread = spread_row(seconds, row.least, kind, waiting / seconds if seconds else 0.0, half, rates)
-    return PredictedRow(key, spread, row.arithmetic, row.memory, row.start + waiting, row.kernel)
+def _spread_time(time: Time, waiting: float, half: float, rates: Rates) -> tuple[Seconds, float, float, float, float]:
+    """The fields of a `PredictedRow` behind its key."""
+    kernel = time.kernel
+    seconds = kernel + waiting
+    spread = spread_row(seconds, time.least, time.kind, waiting / seconds if seconds else 0.0, half, rates)
+    return spread, time.arithmetic, time.memory, time.start + waiting, kernel
 
 
 def list_counts(profile: Profile) -> tuple[dict[Work, int], list[int]]:
