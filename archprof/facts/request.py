@@ -89,7 +89,8 @@ class PassRequest:
         if type(self.train) is not bool:
             raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
         if not self.train and (self.optimizer, self.accumulate, self.set_to_none) != (None, 1, True):
-            raise UsageError("An optimizer is asked for, and no training.", "", "Add --train.")
+            what = "An optimizer is" if self.optimizer else "What becomes of gradients is"
+            raise UsageError(f"{what} asked for, and no training.", "", "Add --train.")
         if not self.train and self.checkpoint:
             raise UsageError("A checkpoint is for the backward pass, which is not asked for.", "", "Add --train.")
         if type(self.accumulate) is not int or self.accumulate < 1:
