@@ -18,12 +18,19 @@ from archprof.library.comparing import check, compare, report, whatif
 from archprof.library.counting import graph, load, measure, profile, register_cost, table, verify
 from archprof.library.predictions import predict, predict_memory
 from archprof.library.searching import calibrate, epoch, fit, inputs
+from archprof.library.sharding import shard
+from archprof.library.sweeps import sweep
 from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 __all__ = [
     "ArchprofError", "DoesNotFit", "Profile", "ProfileFileError", "TraceError", "UnknownName", "UsageError",
     "calibrate", "check", "compare", "epoch", "fit", "graph", "inputs", "list_devices", "list_models", "load",
-    "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "table", "train", "verify",
-    "whatif",
+    "measure", "predict", "predict_memory", "probe", "profile", "register_cost", "report", "shard", "sweep", "table",
+    "train", "verify", "whatif",
 ]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    """What there is to use: a notebook offers it after the point."""
+    return [*__all__, "__version__"]

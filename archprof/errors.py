@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+MAX_KNOWN = 24
+"""Names that an error lists."""
+
 
 class ArchprofError(Exception):
     """A clear end: printed without a traceback, exit code 1.
@@ -37,8 +40,9 @@ class UnknownName(UsageError):
         spelled = {known.lower(): known for known in self.known}
         close = difflib.get_close_matches(name[:100].lower(), spelled, n=4, cutoff=0.5)
         near = [*near] or [spelled[word] for word in close]
-        more = f" and {len(self.known) - 24} more" if len(self.known) > 24 else ""
-        allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(self.known[:24])}{more}."
+        some = self.known[:: -(-len(self.known) // MAX_KNOWN) or 1]  # from each part of a long list
+        more = f" and {len(self.known) - len(some)} more" if len(some) < len(self.known) else ""
+        allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(some)}{more}."
         super().__init__(f"There is no {what} called {name!r}.", allowed, hint)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from archprof.errors import ArchprofError
 
@@ -50,24 +52,42 @@ def read_text(path: str | Path, most_bytes: int) -> str:
         raise ArchprofError(f"{path} cannot be read: {error}.") from error
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Write `text` to a new file beside `path` and put it in its place in one step; `ArchprofError` if it cannot be."""
+def import_toml(path: str | Path) -> Any:
+    """The parser that Python has since 3.11, or the package it was made from; `ArchprofError` if there is neither."""
+    with suppress(ModuleNotFoundError):
+        import tomllib  # from Python 3.11 on
+
+        return tomllib
+    with suppress(ModuleNotFoundError):
+        import tomli
+
+        return tomli
+    raise ArchprofError(
+        f"{path} is TOML, and this Python cannot read it.",
+        "Python 3.11 and newer can; 3.10 needs the package tomli.",
+        "Try: pip install tomli",
+    )
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a new file beside `path` and put it in its place in one step; `ArchprofError` if it cannot be."""
     path = check_writable(path)
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+            path.write_bytes(data)
         else:
-            _replace_file(path, text)
+            _replace_file(path, data)
     except OSError as error:
         why = error.strerror or error
         raise ArchprofError(f"{path} cannot be written: {why}.", hint="Name another place.") from error
 
 
-def _replace_file(path: Path, text: str) -> None:
+def _replace_file(path: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else default_mode())
         os.replace(name, path)
     except BaseException:

@@ -1,6 +1,12 @@
 """What all tests share: one flag, and no more threads than a fair test needs."""
 
+import os
+
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Here and in processes that tests start. Threads of nets this small wait more than they compute, and most of all where
+two workers share the processors."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

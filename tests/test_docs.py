@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 import archprof
 from archprof.analysis.tables.columns import COLUMN_BY_KEY
 from archprof.cli import app
+from archprof.measuring import run
+from archprof.measuring.schedule import SamplingPlan
 from archprof.tracing.ops.costs import registry
 
 pytest_plugins = ["pytester"]
@@ -160,6 +162,8 @@ def test_shell_blocks_run(here: Path) -> None:
 def test_measured_blocks_have_the_rows_and_columns_that_they_show(monkeypatch: pytest.MonkeyPatch) -> None:
     """Times differ from run to run; names, counts and columns do not."""
     monkeypatch.setenv("COLUMNS", str(COLUMNS_OF_GUIDE))
+    short = SamplingPlan(rounds=1, seconds=0.1, min_samples=1, max_samples=1, warmup_seconds=0.1, warmup_cap=0.1)
+    monkeypatch.setattr(run, "SamplingPlan", lambda **_: short)
     measured = of_all_pages("text")
     assert measured
     for block in measured:

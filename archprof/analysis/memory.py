@@ -146,19 +146,18 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
         yield f"Attention is taken to run as: {', '.join(f'{name} ({count})' for name, count in kernels.items())}."
     yield "Intervals hold for nine of ten convolutional models that were measured; see `archprof guide memory`."
     if answer.device is not None:
-        yield _say_verdict(answer, answer.device)
+        assert answer.verdict is not None
+        yield say_verdict(answer.verdict, answer.prediction.needed_bytes.value)
     if not profile.totals.complete:
         yield "Ops without a rule, or a pass that stopped, leave the most unknown."
     yield from profile.notes
 
 
-def _say_verdict(answer: MemoryAnswer, device: Device) -> str:
+def say_verdict(verdict: Verdict, needed: int) -> str:
+    """Whether so many bytes fit, in a sentence."""
     words = {"fits": "It fits on", "does not fit": "It does not fit on", "too close to say": "It may or may not fit on"}
-    verdict = answer.verdict
-    assert verdict is not None
-    size = units.show_quantity(verdict.capacity, "bytes")
-    needed = units.show_quantity(answer.prediction.needed_bytes.value, "bytes")
-    return f"{words[verdict.word]} the {device.name}, of whose memory {size} can be used: it needs {needed}."
+    size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, needed))
+    return f"{words[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:

@@ -56,6 +56,11 @@ def say_both(a: int, b: int) -> str:
     return f"{say_count(a)} against {say_count(b)}"
 
 
+def join_words(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def say_once(lines: Sequence[Iterable[str]]) -> tuple[str, ...]:
     """Every line of several models once, under the letters of those that it is about where it is not about all."""
     about: dict[str, list[str]] = {}

@@ -20,7 +20,8 @@ from archprof.analysis.weight_depth import count_weight_layers
 from archprof.facts import liveness
 from archprof.facts.records import Layer, Profile
 from archprof.facts.steps import find_steady_storages
-from archprof.models import registry
+from archprof.models.published_nets import find_published_errors
+from archprof.models.registry import PublishedError
 
 if TYPE_CHECKING:
     from archprof.analysis.predicted_peaks import PeakCells
@@ -35,24 +36,38 @@ class ProfileView:
 
     Attributes:
         name: as it is called in a sentence.
-        top5_error: its published ImageNet top-5 error in percent.
-        error_source: what that figure is and where it comes from.
-        is_competition_entry: that error is of a competition entry, which may average several nets.
     """
 
     def __init__(self, profile: Profile) -> None:
         self.profile: Profile = profile
         self.name = profile.model
-        entry = registry.BUILTIN_MODELS.get(profile.model)
-        self.top5_error: float | None = entry.top5_error if entry else None
-        self.error_source = entry.source if entry else ""
-        self.is_competition_entry = entry is not None and entry.is_competition_entry
 
     def renamed(self, name: str) -> ProfileView:
         """The same by another name, with what is known already."""
         made = copy(self)
         made.name = name
         return made
+
+    @cached_property
+    def published_errors(self) -> tuple[PublishedError, ...]:
+        """ImageNet errors that were published of it, the one that counts first."""
+        totals = self.profile.totals
+        return find_published_errors(self.profile.model, totals.params, totals.macs // max(self.profile.batch, 1))
+
+    @property
+    def top5_error(self) -> float | None:
+        """Its published ImageNet top-5 error in percent."""
+        return self.published_errors[0].top5_error if self.published_errors else None
+
+    @property
+    def error_source(self) -> str:
+        """What that figure is and where it comes from."""
+        return next((f"{one.kind}: {one.source}" for one in self.published_errors), "")
+
+    @property
+    def is_competition_entry(self) -> bool:
+        """That error is of a competition entry, which may average several nets."""
+        return bool(self.published_errors) and self.published_errors[0].kind == "competition entry"
 
     def layer(self, row: int) -> Layer:
         return self.profile.layers[row]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 from archprof.budgets.limits import LIMITABLE_METRICS, Limit, parse_limit, parse_tolerance
 from archprof.errors import ArchprofError, UnknownName, UsageError
-from archprof.files import read_text
+from archprof.files import import_toml, read_text
 
 SETTINGS_FILE = "pyproject.toml"
 
@@ -110,27 +109,10 @@ def _table(path: Path) -> Any:
         if not path.exists():
             return None
         text = read_text(path, LARGEST_FILE_BYTES)
-        tool = _toml().loads(text).get("tool") if "archprof" in text else None
+        tool = import_toml(SETTINGS_FILE).loads(text).get("tool") if "archprof" in text else None
         return tool.get("archprof") if isinstance(tool, dict) else None
     except (OSError, ValueError, RecursionError) as error:  # of which a decoding error of TOML is one
         raise ArchprofError(f"{path} cannot be read: {error}.") from error
-
-
-def _toml() -> Any:
-    """The parser that Python has since 3.11, or the package it was made from."""
-    with suppress(ModuleNotFoundError):
-        import tomllib  # from Python 3.11 on
-
-        return tomllib
-    with suppress(ModuleNotFoundError):
-        import tomli
-
-        return tomli
-    raise ArchprofError(
-        f"{SETTINGS_FILE} holds archprof's settings, and this Python cannot read it.",
-        "Python 3.11 and newer can; 3.10 needs the package tomli.",
-        "Try: pip install tomli",
-    )
 
 
 def _settings(table: Any, folder: Path) -> Settings:

@@ -23,6 +23,8 @@ from archprof.cli.predict import predict
 from archprof.cli.probe import probe
 from archprof.cli.report import report
 from archprof.cli.search import fit, inputs
+from archprof.cli.shard import shard
+from archprof.cli.sweep import sweep
 from archprof.cli.table import table
 from archprof.cli.train import train
 from archprof.cli.verify import verify
@@ -36,8 +38,8 @@ app = typer.Typer(
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
 COMMANDS = (
-    table, graph, memory, predict, probe, report, verify, compare, whatif, check, inputs, fit, epoch, train, calibrate,
-    models, devices, guide,
+    table, graph, memory, predict, shard, probe, report, verify, compare, sweep, whatif, check, inputs, fit, epoch,
+    train, calibrate, models, devices, guide,
 )  # fmt: skip
 WITH_LIMITS = (fit, check)
 

@@ -54,6 +54,11 @@ def complete_device(incomplete: str) -> list[str]:
     return [name for name in _read_names("devices.csv") if incomplete.casefold() in name.casefold()]
 
 
+def complete_link(incomplete: str) -> list[str]:
+    """The links that ranks talk over."""
+    return [name for name in _read_names("links.csv") if name.startswith(incomplete.casefold())]
+
+
 def complete_words(*words: str) -> Callable[[str], list[str]]:
     """A completer for what may only be one of these."""
     return lambda incomplete: [word for word in words if word.startswith(incomplete)]

@@ -14,6 +14,10 @@ GROUPS = {
     "How it runs, as --train --amp bfloat16": (
         "train", "amp", "causal", "optimizer", "accumulate", "set_to_none", "checkpoint",
     ),
+    "How it is laid over devices, as --mesh fsdp=8,tp=4": (
+        "mesh", "gpus", "zero", "units", "param_dtype", "plan", "sequence_parallel", "microbatches", "schedule",
+        "balance", "node", "link", "network",
+    ),
     "Measuring, as --measure cpu": ("measure", "cuda", "channels_last", "compile"),
     "What is shown, as --by stage --top 5": (
         "by", "depth", "columns", "sort", "top", "all", "layers", "convention", "title", "date", "device", "baseline",
@@ -26,8 +30,8 @@ GROUPS = {
 OWN_GROUP = "Options"
 
 PURPOSES = {
-    "Look at one model": ("table", "graph", "memory", "predict", "probe", "report", "verify"),
-    "Compare and change": ("compare", "whatif", "check"),
+    "Look at one model": ("table", "graph", "memory", "predict", "shard", "probe", "report", "verify"),
+    "Compare and change": ("compare", "sweep", "whatif", "check"),
     "Ask backwards": ("inputs", "fit"),
     "Measure": ("epoch", "train", "calibrate"),
     "Look up": ("models", "devices", "guide"),
@@ -38,6 +42,7 @@ EXAMPLES = {
     "table": "archprof table resnet50 --by stage",
     "graph": "archprof graph resnet50 -o resnet50.svg",
     "compare": "archprof compare net.py:Net@HEAD~1 net.py:Net --format md",
+    "sweep": "archprof sweep 'resnet*' --batch 1,8 -o runs.csv",
     "whatif": "archprof whatif vgg16 --separable -o smaller.py",
     "inputs": "archprof inputs alexnet_2012 --where features.0=55x55",
     "fit": "archprof fit resnet50 --over batch --device 'NVIDIA L4'",
@@ -48,6 +53,7 @@ EXAMPLES = {
     "check": "archprof check net.py:Net --max-params 25M --max-macs 4.1G",
     "verify": "archprof verify resnet50",
     "predict": "archprof predict resnet50 --device h100",
+    "shard": "archprof shard hf:llama-3.1-8b --mesh fsdp=8 --device h100",
     "probe": "archprof probe resnet18 --batch 8",
     "train": "archprof train cifar_resnet",
     "models": "archprof models 'resnet*'",

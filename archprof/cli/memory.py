@@ -8,7 +8,7 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_table, write_text
+from archprof.cli.output import choose_format, error_boundary, write_answer
 from archprof.cli.progress import show_waiting
 
 
@@ -47,10 +47,4 @@ def memory(
                 accumulate=accumulate, set_to_none=set_to_none, device=device, amp=amp,
                 checkpoint=checkpoint or (), advise=advise,
             )  # fmt: skip
-        if form == "json":
-            write_text(answer.to_json(), output)
-        elif form == "text":
-            shown = render_for_terminal if output is None else lambda table: table.to_text()
-            write_text("\n".join(map(shown, answer.tables())), output)
-        else:
-            write_table(answer.table(), form, output)
+        write_answer(answer, form, output)

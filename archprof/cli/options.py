@@ -85,6 +85,33 @@ Checkpoint = Annotated[
         help="With --train: paths of blocks that run under torch.utils.checkpoint, as 'layer?.*'. Repeatable.",
     ),
 ]
+MeshDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", autocompletion=complete_device, help="Its memory and speed, and its links: h100."
+    ),
+]
+Zero = Annotated[int, typer.Option(metavar="N", help="Along fsdp: 3 fully_shard, 2 whole for the step, 1 state, 0.")]
+Units = Annotated[
+    list[str] | None, typer.Option(metavar="PATTERN", help="Modules gathered together: 'model.layers.*'. Repeatable.")
+]
+ParamDtype = Annotated[
+    str | None, typer.Option("--param-dtype", metavar="DTYPE", help="fully_shard computes in it, and keeps float32.")
+]
+Plan = Annotated[
+    str | None, typer.Option(metavar="FILE", help="TOML or JSON of what tp cuts; the model's own if not given.")
+]
+SequenceParallel = Annotated[
+    bool, typer.Option("--sequence-parallel", help="Along tp, the sequence is cut between the layers that are.")
+]
+Microbatches = Annotated[int | None, typer.Option(metavar="N", help="Of a pipeline; as many as stages if not given.")]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", autocompletion=complete_words("1f1b", "gpipe", "interleaved"), help="1f1b, gpipe, interleaved."
+    ),
+]
+Node = Annotated[int, typer.Option(metavar="N", help="GPUs of a node, joined by its own link.")]
 Causal = Annotated[str, typer.Option(help="Causal attention: count all scores (full) or only the unmasked (half).")]
 Convention = Annotated[
     str,
@@ -138,7 +165,8 @@ PageModels = Annotated[
     typer.Argument(
         metavar="MODEL...",
         autocompletion=complete_model,
-        help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train.",
+        help="One or more MODELs; see `table --help`. Or the folder of a run of archprof train, or a "
+        "file of archprof sweep.",
     ),
 ]
 Date = Annotated[

@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -18,6 +18,14 @@ from archprof.errors import ArchprofError, UsageError
 
 if TYPE_CHECKING:
     from archprof.analysis.table import Table
+
+
+class Answer(Protocol):
+    """What a library function returns that answers with several tables."""
+
+    def table(self) -> Table: ...
+    def tables(self) -> tuple[Table, ...]: ...
+    def to_json(self) -> str: ...
 
 
 TABLE_SUFFIXES = {".txt": "text", ".csv": "csv", ".md": "md", ".json": "json", ".tex": "latex"}
@@ -63,6 +71,17 @@ def render_table(table: Table, form: str, output: Path | None) -> str:
     from archprof.render.formats import table_as
 
     return table_as(form, table)
+
+
+def write_answer(answer: Answer, form: str, output: Path | None) -> None:
+    """Write an answer of several tables: all of them as text, the whole as JSON, and the first in any other format."""
+    if form == "json":
+        write_text(answer.to_json(), output)
+    elif form == "text":
+        shown = render_for_terminal if output is None else lambda table: table.to_text()
+        write_text("\n".join(map(shown, answer.tables())), output)
+    else:
+        write_table(answer.table(), form, output)
 
 
 def write_text(text: str, output: Path | None) -> None:

@@ -8,7 +8,7 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.output import choose_format, error_boundary, render_for_terminal, write_table, write_text
+from archprof.cli.output import choose_format, error_boundary, write_answer
 from archprof.cli.progress import show_waiting
 
 
@@ -64,10 +64,4 @@ def predict(
                 captured=captured, compile=compile, channels_last=channels_last, tf32=tf32, measured=measured, by=by,
                 price=price,
             )  # fmt: skip
-        if form == "json":
-            write_text(answer.to_json(), output)
-        elif form == "text":
-            shown = render_for_terminal if output is None else lambda table: table.to_text()
-            write_text("\n".join(map(shown, answer.tables())), output)
-        else:
-            write_table(answer.table(), form, output)
+        write_answer(answer, form, output)

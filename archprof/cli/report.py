@@ -16,6 +16,7 @@ from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
 from archprof.facts.request import MeasureRequest, PassRequest, request_measurement
+from archprof.facts.swept_files import is_swept_path
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -61,6 +62,9 @@ def report(
         if output.suffix != ".html":
             raise UsageError(f"{output} is no page.", "A report is an HTML file: -o review.html")
         files.check_writable(output)
+        if any(map(is_swept_path, models)):
+            write_text(render_swept_alone(models, title), output)
+            return
         if any(map(files.is_run_path, models)):
             write_text(render_run_alone(models, title), output)
             return
@@ -105,6 +109,15 @@ def render_run_alone(models: Sequence[str], title: str | None) -> str:
     if len(models) > 1:
         raise UsageError(f"{len(models)} things were named, and a run has a page of its own.", "One folder of a run.")
     return render_run(models[0], title)
+
+
+def render_swept_alone(models: Sequence[str], title: str | None) -> str:
+    """The page about the sweep in a file."""
+    from archprof.render.page.swept_page import render_swept
+
+    if len(models) > 1:
+        raise UsageError(f"{len(models)} things were named, and a sweep has a page of its own.", "One file of a sweep.")
+    return render_swept(models[0], title, shlex.join(["archprof", *sys.argv[1:]]))
 
 
 def render_report_page(

@@ -38,7 +38,9 @@ def inputs(
 
 def fit(
     model: options.Model,
-    over: Annotated[str, typer.Option(help="What may grow: resolution, batch, seq, width or depth.")] = "resolution",
+    over: Annotated[
+        str, typer.Option(help="What may grow: resolution, batch, seq, width or depth; or mesh.")
+    ] = "resolution",
     max_params: options.Limit = None,
     max_macs: options.Limit = None,
     max_flops: options.Limit = None,
@@ -50,7 +52,18 @@ def fit(
         str | None, typer.Option(metavar="MOST", help="Most time on the device, as predicted, such as 5ms.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="NAME", help="The memory of this device: h100, 4090.")] = None,
+    gpus: Annotated[int | None, typer.Option(metavar="N", help="With --over mesh: every mesh of so many.")] = None,
+    least: Annotated[str, typer.Option(metavar="COST", help="Which mesh is best: of least time, or memory.")] = "time",
+    zero: options.Zero = 3,
+    units: options.Units = None,
+    param_dtype: options.ParamDtype = None,
+    plan: options.Plan = None,
+    sequence_parallel: options.SequenceParallel = False,
+    microbatches: options.Microbatches = None,
+    schedule: options.Schedule = "1f1b",
+    node: options.Node = 8,
     input: options.Input = None,
+    settings: options.Lengths = None,
     batch: options.Batch = 1,
     dtype: options.Dtype = None,
     amp: options.Amp = None,
@@ -63,7 +76,7 @@ def fit(
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
-    """The largest setting of a model that stays inside a budget, or in the memory of a device."""
+    """The largest setting of a model that stays inside a budget, or in the memory of a device; or the best mesh."""
     with error_boundary(debug):
         form = choose_format(format, output)
         with show_waiting(f"Fitting {model}"):
@@ -71,6 +84,8 @@ def fit(
                 model, input or None, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops,
                 max_activation=max_activation, max_memory=max_memory, max_latency=max_latency, device=device,
                 batch=batch, dtype=dtype, amp=amp, train=train, optimizer=optimizer, accumulate=accumulate,
-                set_to_none=set_to_none, checkpoint=checkpoint or (),
+                set_to_none=set_to_none, checkpoint=checkpoint or (), set=options.parse_lengths(settings), gpus=gpus,
+                least=least, zero=zero, units=units or (), param_dtype=param_dtype, plan=plan,
+                sequence_parallel=sequence_parallel, microbatches=microbatches, schedule=schedule, node=node,
             )  # fmt: skip
         write_table(found, form, output)

@@ -62,6 +62,20 @@ class Parameter(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
+class SplitRule(NamedTuple):
+    """How a model says itself that modules of its are split over devices.
+
+    Attributes:
+        axis: "tp": within layers; "ep": by experts.
+        pattern: of the paths of modules or parameters, with "*" for a number.
+        style: the name that transformers has for the way.
+    """
+
+    axis: Literal["tp", "ep"]
+    pattern: str
+    style: str
+
+
 class Call(NamedTuple):
     """One call of one module, in the order of the calls.
 

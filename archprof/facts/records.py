@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.measured import Measurement
-from archprof.facts.modules import Call, Layer, Module, Parameter, build_layers, sum_columns, sum_owned
+from archprof.facts.modules import Call, Layer, Module, Parameter, SplitRule, build_layers, sum_columns, sum_owned
 from archprof.facts.ops import Kept, Op, Phase, Signature, Status, Window
 from archprof.facts.overlays import Overlay
 from archprof.facts.predicted import LatencyPrediction
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DTYPES_SHOWN", "ITEM_BYTES", "CacheTensor", "Call", "Cost", "Decoding", "Failure", "Kept", "Layer", "Module", "Op",
-    "Parameter", "Phase", "Profile", "Ran", "Role", "Signature", "Status", "Storage", "Tensor", "TensorSpec", "Totals",
-    "Training", "Window",
+    "Parameter", "Phase", "Profile", "Ran", "Role", "Signature", "SplitRule", "Status", "Storage", "Tensor",
+    "TensorSpec", "Totals", "Training", "Window",
 ]  # fmt: skip
 
 
@@ -89,6 +89,7 @@ class Profile:
         decoding: the phase and the cache, where the pass was one of a decoder's phases.
         unsized: names of the lazy parameters and buffers that have no shape, since their modules did not run.
         training: where the steps of the optimizer stand among the ops, where one was traced.
+        split_rules: how the model says that it is split over devices; none where it says nothing.
         sees_calls: a call of a module is seen, which each pass tries out; without that, who was called is not known.
     """
 
@@ -111,6 +112,7 @@ class Profile:
     unsized: tuple[str, ...] = ()
     training: Training | None = None
     sees_calls: bool = True
+    split_rules: tuple[SplitRule, ...] = ()
 
     def __repr__(self) -> str:
         """One line: what was asked, and the totals."""

@@ -29,6 +29,7 @@ from archprof.facts.records import (
     Parameter,
     Profile,
     Signature,
+    SplitRule,
     Storage,
     Tensor,
     TensorSpec,
@@ -106,6 +107,7 @@ def to_json(profile: Profile, fields: Sequence[Mapping[str, Any]]) -> str:
         "training": profile.training and profile.training._asdict(),
         "overlays": [store_overlays.write_overlay(overlay) for overlay in profile.overlays],
         **({} if profile.sees_calls else {"sees_calls": False}),
+        **({"split_rules": write_table(SplitRule, profile.split_rules)} if profile.split_rules else {}),
         **_write_facts(profile),
     }
     return "{\n" + ",\n".join(f"{json.dumps(key)}: {_format_value(value)}" for key, value in data.items()) + "\n}\n"
@@ -274,6 +276,7 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         unsized=to_tuples(data.get("unsized", [])),
         training=Training(**data["training"]) if data.get("training") else None,
         sees_calls=data.get("sees_calls", True),
+        split_rules=tuple(read_table(SplitRule, data["split_rules"])) if "split_rules" in data else (),
     )
 
 

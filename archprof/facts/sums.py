@@ -56,6 +56,11 @@ class Totals:
     complete: bool
     lower_bounds: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        least = "at least " if self.lower_bounds else ""
+        made = f"{self.activation_bytes['float32']:,} bytes of activations in float32"
+        return f"<Totals: {least}{self.params:,} params, {self.macs:,} MACs, {self.flops:,} FLOPs, {made}>"
+
 
 def list_lower_bounds(*, stopped: bool, unsized: bool, unknown: bool, train: bool) -> tuple[str, ...]:
     """The names of the totals that are lower bounds: what owned tensors take is known before anything runs.

@@ -19,6 +19,7 @@ Role = Literal[
     "optimizer state",  # kept by the optimizer from step to step
     "temporary",  # made in the backward pass, gone before its end
     "workspace",  # lent to a kernel while it runs
+    "gathered",  # a parameter that lies sharded, whole while it is used
     "communication",  # what is sent to or got from other devices
 ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archprof import files
 from archprof.facts.request import PassRequest, request_measurement
+from archprof.facts.swept_files import is_swept_path
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
@@ -50,7 +51,8 @@ def report(
     """Write one self-contained HTML page about one model, or several side by side.
 
     Args:
-        models: one or a list of: profiles, or what `profile` takes; or the folder of a run of `train`; see `compare`.
+        models: one or a list of: profiles, or what `profile` takes; see `compare`. Or the folder of a run of `train`,
+            or a file of `sweep`.
         path, title: of the file, which is written whole or not at all; of the page, left out: the names of the models.
         date: of the page; left out: of the newest commit of the files that the models are named by, if there is one.
         baseline: what the one model was before, as `models`: the page shows what changed.
@@ -59,10 +61,13 @@ def report(
     """
     from archprof.analysis.report import page
     from archprof.measuring.profiles import profile_several
-    from archprof.render.page import html, run_page
+    from archprof.render.page import html, run_page, swept_page
     from archprof.sources.provenance import trace_sources
     from archprof.sweeping.trials import try_rewrites
 
+    if is_swept_path(models):
+        files.write_whole(path, swept_page.render_swept(models, title))
+        return
     if files.is_run_path(models):
         files.write_whole(path, run_page.render_run(models, title))
         return

@@ -51,7 +51,7 @@ def predict(
     chosen = runs.choose_devices(device)
     prices = read_prices(price, len(chosen))
     request = PassRequest(1, None, train, "full", set, phase, context, optimizer, amp=amp)
-    requests = latency.vary_request(request, read_batches(batch), _read_list(dtype) or [None])
+    requests = latency.vary_request(request, read_batches(batch), read_list(dtype) or [None])
     how = runs.RunRequest(captured, compile, channels_last, tf32, tuple(measured or ()))
     passes = latency.predict_grid(model, inputs, requests, [one.device for one in chosen], how)
     notes = tuple(one.note for one in chosen if one.note)
@@ -81,14 +81,14 @@ def predict_memory(
 
 def read_batches(batch: int | str | Iterable[int]) -> list[int]:
     """Batch sizes from 8, "1,32" or [1, 32]; `UsageError` for what is none."""
-    words = _read_list(batch) if isinstance(batch, str) else [batch] if isinstance(batch, int) else [*batch]
+    words = read_list(batch) if isinstance(batch, str) else [batch] if isinstance(batch, int) else [*batch]
     try:
         return [int(word) for word in words]
     except ValueError:
         raise UsageError(f"{batch!r} is no batch size.", "A number such as 8, or several such as 1,8,64.") from None
 
 
-def _read_list(words: str | Iterable[str] | None) -> list[Any]:
+def read_list(words: str | Iterable[str] | None) -> list[Any]:
     """The words of "a,b", or of a list of them."""
     if isinstance(words, str):
         return [word.strip() for word in words.split(",")]

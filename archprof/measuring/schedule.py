@@ -146,15 +146,24 @@ def _warm_up(turns: _Turns, rotating: int) -> None:
     plan, start, took = turns.plan, turns.now(), list[float]()
     cap = min(plan.warmup_cap, plan.seconds / 4)
     while True:
-        samples = [turns.take_sample(index) for index in range(rotating)]
+        samples = []
+        for index in range(rotating):
+            samples.append(turns.take_sample(index))
+            turns.report_progress(_estimate_left(turns, rotating, cap))
         took.append(sum(turns.last_seconds))
         elapsed = turns.now() - start
         turns.outcome.warmup_passes += sum(sample is not None for sample in samples)
         turns.outcome.warmup_seconds = elapsed
-        turns.report_progress(plan.seconds + max(0.0, cap - elapsed))
         enough = len(took) >= plan.warmup_passes and elapsed >= plan.warmup_seconds
         if elapsed >= cap or (enough and _is_steady(took)):
             return
+
+
+def _estimate_left(turns: _Turns, rotating: int, cap: float) -> float:
+    """Seconds of what is left of the warm-up and of the rounds: at least one pass of each sampler, however long."""
+    known = [seconds for seconds in turns.last_seconds[:rotating] if seconds]
+    elapsed, turn = turns.now() - turns.started, max(known, default=0.0) * rotating
+    return max(turns.plan.seconds, turn) + max(0.0, cap - elapsed, turn - sum(known))
 
 
 def _is_steady(took: Sequence[float]) -> bool:

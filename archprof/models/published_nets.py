@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from archprof.models.registry import read_table
+from archprof.models.registry import BUILTIN_MODELS, PublishedError, read_table
 
 PUBLISHED_BY = "torchvision 0.29.1"
 """Its `Weights.meta`, of the first weights of each name: data/torchvision.csv."""
@@ -40,3 +40,26 @@ def load_published_nets() -> tuple[PublishedNet, ...]:
         )
         for row in read_table("torchvision.csv")
     )
+
+
+PREFIX = "torchvision:"
+
+SAME_SHARE = 0.01
+"""How far the MACs of an image may be from those published for a pass to be the one that the error is of."""
+
+
+def find_published_errors(model: str, params: int, macs: int) -> tuple[PublishedError, ...]:
+    """What was published of a net, the figure of the net alone first; none of one that nobody here knows.
+
+    Args:
+        model: a built-in name, or one of torchvision with its prefix or without.
+        params, macs: of the model and of one image: the figure of a net of torchvision is of its whole size and of the
+            input that its weights take.
+    """
+    if model in BUILTIN_MODELS:
+        return BUILTIN_MODELS[model].published
+    net = next((net for net in load_published_nets() if net.name == model.removeprefix(PREFIX)), None)
+    if net is None or net.params != params or abs(macs - net.macs) > SAME_SHARE * net.macs:
+        return ()
+    source = f"torchvision weights metadata, {net.weights}"
+    return (PublishedError(net.top1_error, net.top5_error, "single model", source),)

@@ -23,12 +23,14 @@ from archprof.predicting.memory_room import find_least_room
 
 Category = Literal[
     "weights", "buffers", "constants", "inputs", "gradients", "optimizer state", "activations kept for backward",
-    "activations and temporaries", "workspaces", "allocator slack", "context",
+    "activations and temporaries", "gathered parameters", "communication buffers", "workspaces", "allocator slack",
+    "context",
 ]  # fmt: skip
 
 CATEGORY_OF_ROLE: Mapping[str, Category] = {
     "parameter": "weights", "buffer": "buffers", "constant": "constants", "input": "inputs", "gradient": "gradients",
-    "optimizer state": "optimizer state",
+    "optimizer state": "optimizer state", "communication": "communication buffers",
+    "gathered": "gathered parameters",
 }  # fmt: skip
 
 MIB = 1 << 20

@@ -148,4 +148,6 @@ def _outlives_step(storage: Storage, profile: Profile) -> bool:
     if storage.role == "gradient":
         training = profile.training
         return training is not None and (training.accumulate > 1 or not training.set_to_none)
+    if storage.role in ("gathered", "communication"):
+        return storage.born is None
     return storage.role in ("parameter", "buffer", "constant", "optimizer state")

@@ -87,7 +87,7 @@ def _notebook_row(row: Row, n: int, columns: list[PrintedColumn], aligns: list[s
     cells = ["&nbsp;" * (4 * row.depth) + first, *(printed.cells[n] for printed in columns[1:])]
     share = next((i for i, column in enumerate(table.columns) if column.unit == "share"), None)
     at = next((i for i, printed in enumerate(columns) if printed.column.unit == "share"), None)
-    styles = [f"text-align:{align}" for align in aligns]
+    styles = [f"text-align:{align};white-space:nowrap" for align in aligns]
     whole = None if share is None else row.cells[share]
     if at is not None and isinstance(whole, int | float) and whole > 0:
         styles[at] += f";background:linear-gradient(90deg,#9cc4e4 {100 * min(whole, 1):.0f}%,transparent 0)"

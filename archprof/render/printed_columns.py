@@ -40,7 +40,7 @@ class PrintedColumn:
         )
 
 
-_NUMBER = re.compile(r"[\d.,]+([x-][\d.,]+)*( \*)?")
+_NUMBER = re.compile(r"\*?[\d.,]+([x-][\d.,]+)*")
 
 
 def to_printed_columns(table: Table, marks: CellMarks) -> list[PrintedColumn]:

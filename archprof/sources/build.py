@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from archprof.errors import ArchprofError
 from archprof.torchside.dispatch import DispatchMode
+from archprof.torchside.free_memory import NoRoom
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.missing_values import mark_op_error, wants_values
 from archprof.torchside.private import argument_names
@@ -81,7 +81,7 @@ def build_with_values(factory: Callable[[], T]) -> T:
     """Call `factory` with real tensors and a fixed seed; random state and torch's defaults are kept.
 
     Raises:
-        ArchprofError: its tensors would take more than a quarter of this machine's memory.
+        NoRoom: its tensors would take more than a quarter of this machine's memory.
     """
 
     def made() -> T:
@@ -120,7 +120,7 @@ class _MemoryLimitMode(DispatchMode):
         if func in UNINITIALISED_OPS or func in FACTORY_OPS:
             result = func(*args, **{**(kwargs or {}), "device": "meta", "pin_memory": None})
             if self.allocated_bytes + result.nbytes > self.max_bytes:
-                raise ArchprofError(
+                raise NoRoom(
                     "This model needs values, and its tensors take more than "
                     f"{show_quantity(self.max_bytes, 'bytes')}.",
                     "A model that cannot be traced on meta may take a quarter of this machine's memory.",

@@ -70,6 +70,11 @@ def at_revision(path: str, revision: str) -> Iterator[Path]:
         yield there
 
 
+def find_commit_of(path: str, revision: str) -> str:
+    """The commit that a revision names in the repository of a file; raises what `at_revision` raises."""
+    return _find_commit(_find_repository(path, Path(path).expanduser().absolute()), revision)
+
+
 def _find_repository(given: str, file: Path) -> Path:
     """The top folder of the repository that the file is in, or was in."""
     folder = next(parent for parent in file.resolve().parents if parent.is_dir())

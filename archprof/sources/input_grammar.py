@@ -32,6 +32,7 @@ import torch
 from archprof.errors import UsageError
 from archprof.sources.input_files import read_tensor_file
 from archprof.sources.input_spec import INPUT_DTYPES, InputSpec, is_floating_dtype
+from archprof.sources.literals import UNREADABLE, parse_expression
 from archprof.torchside.tensors import dtype_name
 
 MAX_INPUT_ELEMENTS = 2**48
@@ -87,11 +88,11 @@ def parse_argument(text: str) -> str:
     if not equals or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise UsageError(f"This argument has no name: {text!r}.", "name=literal", ARGUMENT_EXAMPLES)
     try:
-        value = ast.literal_eval(literal)
+        value = ast.literal_eval(parse_expression(literal))
         written = f"{name}={describe_input(value)}"
         if repr(parse_input(written).value) == repr(value):
             return written
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, UsageError):
+    except (*UNREADABLE, UsageError):
         pass
     raise UsageError(
         f"{literal!r}, the value of {name}, is no literal that can be given.",
@@ -220,7 +221,7 @@ class _InputReader:
     def unquote(self, quoted: str, start: int) -> str:
         """What a string between quotes says."""
         try:
-            return str(ast.literal_eval(quoted))
+            return str(ast.literal_eval(parse_expression(quoted)))
         except (ValueError, SyntaxError):  # a surrogate, a null byte, or half an escape
             self.position = start
             raise self.make_error("this is no string of Python") from None

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archprof.errors import UsageError
+from archprof.sources.literals import UNREADABLE, parse_expression
 
 MODEL_EXAMPLES = (
     "Examples: vgg16, vgg16(num_classes=10), torchvision:resnet50, timm:vit_tiny_patch16_224, hf:bert-base, "
@@ -86,8 +87,8 @@ def _split_call(text: str) -> tuple[str, dict[str, Any] | None]:
 def _parse_call(parentheses: str) -> ast.Call | None:
     """The call that "(…)" would be; `None` if it is not one."""
     try:
-        tree = ast.parse(f"f{parentheses}", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse_expression(f"f{parentheses}")
+    except UNREADABLE:
         return None
     return tree if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) else None
 
@@ -102,7 +103,7 @@ def _read_literals(call: ast.Call, text: str) -> dict[str, Any]:
 def _read_literal(keyword: ast.keyword, text: str) -> Any:
     try:
         return ast.literal_eval(keyword.value)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+    except UNREADABLE:
         raise UsageError(
             f"{keyword.arg}={_show_source(keyword.value)} in {text!r} is not a literal.",
             "Numbers, strings, True, False, None, and tuples, lists and dicts of them; nothing is evaluated.",

@@ -76,7 +76,7 @@ def resolve(
 
 def _resolve_name(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
     if spec.where in ("", "torchvision", "timm", "hf"):
-        return _resolve_recipe(text, _find_recipe(spec), inputs, batch)
+        return _resolve_recipe(text, find_recipe(spec), inputs, batch)
     found = _load_user_code(spec)
     if isinstance(found, nn.Module) and spec.kwargs is None:
         return _resolve_module(text, found, inputs, batch)
@@ -165,7 +165,7 @@ def _load_user_code(spec: ModelSpec) -> Any:
     return load(spec.where, spec.name)
 
 
-def _find_recipe(spec: ModelSpec) -> Recipe:
+def find_recipe(spec: ModelSpec) -> Recipe:
     """The offer of a name: built in, then torchvision, then timm."""
     kwargs = spec.kwargs or {}
     if spec.where == "torchvision":

@@ -20,6 +20,10 @@ UNASKED = 2**26
 """Bytes that are taken without a look at what is free."""
 
 
+class NoRoom(ArchprofError):
+    """Real tensors would take more memory than there is for them."""
+
+
 def read_free_bytes(system: Path = SYSTEM_ROOT) -> int | None:
     """Memory that can still be had: what the machine has, or what the control group leaves if that is less."""
     found = re.search(r"^MemAvailable:\s*(\d+) kB$", _read_text(system / "proc/meminfo"), re.MULTILINE)
@@ -40,11 +44,11 @@ def has_room(needed: int, free: int | None) -> bool:
 
 
 def refuse_without_room(what: str, needed: int) -> None:
-    """Raise `ArchprofError` where the machine has no room for so many bytes, or more, of real tensors."""
+    """Raise `NoRoom` where the machine has no room for so many bytes, or more, of real tensors."""
     if needed <= UNASKED or has_room(needed, free := read_free_bytes()):
         return
     there = show_quantity(free or 0, "bytes")
-    raise ArchprofError(
+    raise NoRoom(
         f"{what} needs {show_quantity(needed, 'bytes')} of memory or more; {there} are free.",
         f"{USABLE_SHARE:.0%} of what is free.",
         "Try less: a smaller batch, input, context or model.",

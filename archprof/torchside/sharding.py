@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
+from archprof.facts.records import SplitRule
 from archprof.torchside.private import CALL_HOOK_TABLES
 
 PACKAGE = "torch.distributed"
@@ -59,6 +60,18 @@ def _is_distributed(hook: Any) -> bool:
     while isinstance(hook, partial):
         hook = hook.func
     return str(getattr(hook, "__module__", "")).startswith(PACKAGE)
+
+
+def list_split_rules(model: nn.Module) -> tuple[SplitRule, ...]:
+    """The plans that a model of transformers has for tensor and expert parallelism."""
+    plans = {axis: getattr(model, f"_{axis}_plan", None) for axis in ("tp", "ep")}
+    return tuple(
+        SplitRule(axis, pattern, style)  # type: ignore[arg-type]
+        for axis, plan in plans.items()
+        if isinstance(plan, dict)
+        for pattern, style in plan.items()
+        if isinstance(pattern, str) and isinstance(style, str)
+    )
 
 
 def refuse_flat_parameters(module: nn.Module) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from threading import get_ident
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -41,6 +41,7 @@ from archprof.tracing.recorder import Recorder
 Tensor = torch.Tensor
 STRIDED_ALONE = frozenset((torch.strided,))
 RESULT_KINDS = (Tensor, tuple, list)
+SET_DATA: Any = cast("Any", Tensor).data.__set__
 
 
 INTERCEPTED_FUNCTIONS = frozenset(
@@ -51,6 +52,7 @@ INTERCEPTED_FUNCTIONS = frozenset(
         *CONTROL_FLOW,
         FLEX_ATTENTION,
         READ_DEVICE,
+        SET_DATA,
         *VALUE_FUNCTIONS,
         *ELEMENT_FUNCTIONS,
         *MOVES,
@@ -98,7 +100,7 @@ class OpMode(DispatchMode):
         self.departures: list[Departure] = []
         self.chance = Chance(draw)
         self._infos: dict[int, _OpInfo] = {}
-        self._memo, self._thread = OpMemo(recorder), calls.thread
+        self.memo, self._thread = OpMemo(recorder, causal, values=values, parts=parts), calls.thread
 
     watched: WatchedModel | None = None
     supports_higher_order_operators = True  # else torch refuses to run them under a mode
@@ -124,7 +126,7 @@ class OpMode(DispatchMode):
 
     def replay(self, key: CallKey | None, inputs: list[torch.Tensor]) -> Any:
         """What a call returns that is known already, written down; `None` for one that is not."""
-        answer = self._memo.op_by_key.get(key)
+        answer = self.memo.op_by_key.get(key)
         if answer is None or not self.recorder.recording:
             return None
         return answer.replay(self.recorder, self._find_row(), inputs)
@@ -162,7 +164,7 @@ class OpMode(DispatchMode):
             cost = (count[0], count[1], known.status, count[2], known.gathers)
         signature, moves = self.recorder.add_op(label, cost, self._find_row(), inputs, _returned_tensors(result))
         if key is not None:
-            self._memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
+            self.memo.remember(key, inputs, result, signature, moves=moves, gathers=known.gathers)
 
     def record_answer(self, func: Any, result: Any, args: Any, kwargs: Any) -> None:
         """Write down an op that was answered above this mode."""
@@ -320,6 +322,9 @@ class FunctionMode(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in GRADIENT_FUNCTIONS:
             return call_gradient_function(self.op_mode.calls, func, args, kwargs)
+        if func == SET_DATA:
+            self.op_mode.memo.forget()
+            return func(*args, **kwargs)
         if func == READ_DEVICE:
             return answer_device(args[0])
         if func is FLEX_ATTENTION:

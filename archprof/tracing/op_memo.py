@@ -1,4 +1,4 @@
-"""What an op returns and costs, worked out once for each distinct call and remembered for the pass.
+"""What an op returns and costs, worked out once for each distinct call and remembered, from pass to pass, too.
 
 A model asks the same few questions thousands of times: the same op, on tensors of the same shapes,
 strides and dtypes, with the same other arguments. Without values that is all that a result depends on,
@@ -14,9 +14,10 @@ import torch
 from archprof.facts.records import Signature
 from archprof.torchside.private import find_address
 from archprof.torchside.tensors import META_DEVICE, PLAIN_TENSOR_KINDS
+from archprof.tracing.ops.costs.registry import Causal, count_changed_rules
 from archprof.tracing.ops.shapes.registry import REALS
 from archprof.tracing.recorder import Recorder
-from archprof.tracing.shared_specs import SharedSpec
+from archprof.tracing.shared_specs import SharedSpec, SpecTable
 
 Tensor = torch.Tensor
 CallKey = tuple[Any, ...]
@@ -177,20 +178,57 @@ def inspect_call(func: Any, args: Any, kwargs: dict[str, Any]) -> tuple[list[Ten
     return inputs, metas, tuple(key) if known and metas == len(inputs) else None
 
 
-class OpMemo:
-    """The answers of a pass. Each is kept from the second time on that it is asked for, since many are only once."""
+MAX_SHARED_ANSWERS = 10_000
+"""Answers that are kept from pass to pass; a deep model has some hundreds."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self.op_by_key: dict[CallKey | None, MemoisedOp] = {}
-        self._hashes_seen: set[int] = set()  # by the hash of the key, which is enough for a first sign
+
+class _Answers(NamedTuple):
+    """Answers, and what they hold for.
+
+    Attributes:
+        specs: the table of the layouts in them, which are compared as objects.
+        rules: how the pass answers and counts.
+        by_key: the answers.
+        hashes_seen: of the keys, which is enough for a first sign.
+    """
+
+    specs: SpecTable
+    rules: tuple[Any, ...]
+    by_key: dict[CallKey | None, MemoisedOp]
+    hashes_seen: set[int]
+
+
+_answers: list[_Answers] = []
+
+
+def share_answers(specs: SpecTable, causal: Causal, *, values: bool, parts: bool) -> _Answers:
+    """The answers of earlier passes with these layouts, and the same ways to answer and to count."""
+    rules = (causal, values, parts, count_changed_rules())
+    for known in _answers:
+        if known.specs is specs and known.rules == rules and len(known.hashes_seen) < MAX_SHARED_ANSWERS:
+            return known
+    of_others = [one for one in _answers if one.specs is specs and one.rules[-1] == rules[-1] and one.rules != rules]
+    _answers[:] = [*of_others, _Answers(specs, rules, {}, set())]
+    return _answers[-1]
+
+
+class OpMemo:
+    """The answers for a pass. Each is kept from the second time on that it is asked for, since many are only once."""
+
+    def __init__(self, recorder: Recorder, causal: Causal, *, values: bool, parts: bool) -> None:
+        self.recorder, self.forgets = recorder, False
+        _, _, self.op_by_key, self._hashes_seen = share_answers(recorder.specs, causal, values=values, parts=parts)
+
+    def forget(self) -> None:
+        """From here on nothing is known or kept: a tensor got other data, and is not as it was written down."""
+        self.op_by_key, self.forgets = {}, True
 
     def remember(
         self, key: CallKey, inputs: list[Tensor], result: Any, signature: Signature, *, moves: bool, gathers: bool
     ) -> None:
         """A call with this key returned `result`, and `signature` was written down of it."""
         mark = hash(key)
-        if mark not in self._hashes_seen:
+        if self.forgets or mark not in self._hashes_seen:
             self._hashes_seen.add(mark)
             return
         parts = _memoise_parts(inputs, result, self.recorder)

@@ -56,7 +56,7 @@ class Recorder:
         self.phase: Phase = "forward"
         self.recorded_ops: list[Op] = []
         self.last_node_number = -1  # of autograd, when the last op was recorded
-        self._specs = share_specs()
+        self.specs = share_specs()
         self._signatures: dict[Any, Signature] = {}
         self._recounted: dict[tuple[int, int], Signature] = {}
         self._tensor_specs: list[SharedSpec] = []  # of each tensor
@@ -93,9 +93,9 @@ class Recorder:
         except RuntimeError:  # sparse, or nested
             strides = None
         key = (tensor.size(), strides, tensor.dtype)  # a lazy parameter refuses `.shape`
-        found = self._specs.get(key)
+        found = self.specs.get(key)
         if found is None:
-            found = self._specs[key] = make_shared_spec(tensor, *key)
+            found = self.specs[key] = make_shared_spec(tensor, *key)
         return found
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
+from archprof.torchside.sharding import list_split_rules
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
@@ -281,10 +282,8 @@ class _TracedPass:
             from archprof.tracing.checkpoints import list_checkpoint_notes
 
             self.notes += list_checkpoint_notes(self.calls)
-        if self.threads is not None:
-            self.notes += self.threads.notes
-        if self.unseen_ops:
-            self.notes.append(DEPARTURES_NOTE)
+        self.notes += self.threads.notes if self.threads is not None else []
+        self.notes += [DEPARTURES_NOTE][: len(self.unseen_ops)]
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
         ops = (*self._build_ops(), *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
@@ -307,6 +306,7 @@ class _TracedPass:
             unsized=tuple(self.calls.inventory.lazy_names),
             training=self.training,
             sees_calls=self.calls.sees_calls,
+            split_rules=list_split_rules(self.model),
         )
 
     def _describe_run(self) -> Ran:

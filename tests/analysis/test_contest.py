@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import archprof
+from archprof.analysis.report.appendix import build_appendix
 from archprof.analysis.report.page import build_report
+from archprof.analysis.report.tiles import build_tiles
+from archprof.analysis.report.view import PageView
 from archprof.models.published_nets import load_published_nets
 
 
@@ -50,7 +55,26 @@ def test_grey_nets_stand_only_where_they_are_neighbours() -> None:
 
 def test_a_model_that_is_not_drawn_stays_among_the_grey_nets() -> None:
     pytest.importorskip("torchvision")
-    names = ("resnet18", "vgg11", "torchvision:mobilenet_v2")
-    found = scatters(*map(archprof.profile, names))
+    small = archprof.profile("torchvision:mobilenet_v2", "3x160x160")
+    found = scatters(archprof.profile("resnet18"), archprof.profile("vgg11"), small)
     assert "mobilenet_v2" in {name for _, _, name in found["error_macs"].backdrop}
     assert "mobilenet_v2" not in {name for _, _, name in found["params_macs"].backdrop}
+
+
+@pytest.mark.parametrize("name", ["swin_t", "vit_b_16", "mobilenet_v3_small", "inception_v3"])
+def test_a_net_of_torchvision_has_the_error_of_its_weights(name: str) -> None:
+    """As its metadata publish it, where the pass is theirs: not at another size, nor with other classes."""
+    models = pytest.importorskip("torchvision.models")
+    size = models.get_model_weights(name).IMAGENET1K_V1.transforms().crop_size[0]
+    profile = archprof.profile(f"torchvision:{name}", f"3x{size}x{size}", batch=2)
+    accuracy = models.get_model_weights(name).IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]["acc@5"]
+    view = PageView(profile)
+    assert view.top5_error == pytest.approx(100 - accuracy)
+    assert view.error_source == "single model: torchvision weights metadata, IMAGENET1K_V1"
+    tiles = {tile.key: tile.value for tile in build_tiles(view)}
+    assert tiles["top5_error"] == view.top5_error
+    assert any(name in line for _, lines in build_appendix([profile], "") for line in lines if "top-5" in line)
+    assert PageView(replace(profile, model=name)).top5_error == view.top5_error
+    other = replace(profile, model="torchvision:vit_l_16")
+    assert PageView(other).top5_error is None
+    assert PageView(replace(profile, model=f"timm:{name}")).top5_error is None

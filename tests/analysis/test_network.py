@@ -20,9 +20,13 @@ from archprof.analysis.network.flows import OUTSIDE
 from archprof.analysis.network.network import CallTimes, build_network
 from archprof.analysis.network.pieces import cut_pass
 from archprof.analysis.network.strip import Network
+from archprof.analysis.report.tiles import build_tiles
+from archprof.analysis.report.view import PageView
 from archprof.errors import UsageError
 from archprof.facts import liveness
 from archprof.facts.records import Profile
+from archprof.predicting import runs
+from archprof.units import choose_unit_scale
 
 MODELS = (
     "alexnet", "vgg16", "resnet18", "resnet152", "torchvision:swin_t", "torchvision:vit_b_16", "torchvision:googlenet",
@@ -262,8 +266,20 @@ def test_measured_times_and_what_is_in_no_layer_make_the_whole() -> None:
     lane = build_network(profile).lanes[2]
     assert (lane.key, lane.is_predicted) == ("latency", False)
     assert sum(lane.values) == pytest.approx(sum(max(one.p50, 0) for one in latency.layers))
-    assert lane.total == pytest.approx(sum(one.p50 for one in (*latency.layers, *latency.rest)))
+    assert lane.total == pytest.approx(latency.whole.p50)
     assert "in no layer" in lane.source
+
+
+@pytest.mark.parametrize("make", [builders.measured, lambda: runs.predict_on(archprof.profile("resnet18"), "t4")])
+def test_the_time_of_a_strip_is_that_of_its_tile(make: Callable[[], Profile]) -> None:
+    """A page says one total, with one interval: the median of a sum is no sum of medians."""
+    view = PageView(make())
+    tile = {one.key: one for one in build_tiles(view)}["latency"]
+    lane = build_network(view).lanes[2]
+    assert lane.total == tile.value
+    number = choose_unit_scale([tile.value], "seconds").format(tile.value, tile.half_interval)
+    interval = tile.note.split(";")[0]
+    assert lane.words.startswith(f"{number} {interval}")
 
 
 def test_any_seconds_of_calls_make_a_lane() -> None:

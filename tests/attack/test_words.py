@@ -6,6 +6,9 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,10 @@ from typer.testing import CliRunner, Result
 
 from archprof.cli import app
 from archprof.cli.boundary import describe_fault
+from archprof.errors import UsageError
+from archprof.sources.input_grammar import parse_argument, parse_input
+from archprof.sources.model_grammar import parse_model
+from archprof.sources.optimizer_grammar import parse_optimizer
 from archprof.visible import make_lines_visible, make_visible
 
 
@@ -141,6 +148,25 @@ def test_a_folder_in_which_nobody_can_write(words: list[str]) -> None:
     assert done.stderr.startswith("archprof: ")
     assert "Traceback" not in done.stderr
     assert "not foreseen" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: parse_argument("x=1or 2"),
+        lambda: parse_argument(r"x='C:\data'"),
+        lambda: parse_input(r"x={'C:\data': 3}"),
+        lambda: parse_model(r"net.py:Net(path='C:\data')"),
+        lambda: parse_model("net(width=0x1for x)"),
+        lambda: parse_optimizer("sgd(lr=1if 1else 2)"),
+    ],
+)
+def test_python_says_nothing_of_how_words_are_spelled(read: Callable[[], object]) -> None:
+    """It warns on stderr of "1or" and of "\\d" as it reads them."""
+    with warnings.catch_warnings(record=True) as heard, suppress(UsageError):
+        warnings.simplefilter("always")
+        read()
+    assert not heard
 
 
 def test_what_nobody_foresaw_is_one_sentence_and_where_to_look() -> None:

@@ -118,3 +118,76 @@ def test_and_more_leaves_the_rows_of_the_finding(opened: Callable[..., Any], mad
     assert len(one.shown()) == len(finding.rows)
     one.page.locator('#m0 [data-do="reset"]').click()
     assert one.shown() == first
+
+
+def aligned(page: Any, table: str, key: str) -> dict[str, str]:
+    """A column of a table of stages or layers, by the name of the row, and its total."""
+    script = """([id, key]) => {
+      const at = [...document.querySelectorAll(`#${id} thead th`)].findIndex((th) => th.dataset.k === key);
+      const rows = [...document.querySelectorAll(`#${id} tbody tr, #${id} tfoot tr`)];
+      return Object.fromEntries(rows.map((row) => [row.cells[0].textContent, row.cells[at].textContent]));
+    }"""
+    return dict(page.evaluate(script, [table, key]))
+
+
+@pytest.mark.parametrize("table", ["stages", "layers"])
+def test_stages_and_layers_follow_the_reference(
+    opened: Callable[..., Any], made: Callable[..., Any], table: str
+) -> None:
+    """With vgg16 for the reference, the columns are A/B and C/B, and 224x224 is in vgg16 alone."""
+    shown = made(*NETS)
+    page = opened(shown).page
+    head = page.locator(f"#{table} thead th:visible")
+    first = {key: aligned(page, table, key) for key in ("macs_ratio_b", "macs_ratio_c", "params_ratio_c")}
+    assert "+ 224x224" in first["macs_ratio_b"]
+    page.get_by_role("button", name="Ratios to B vgg16").click()
+    assert [text for text in head.all_inner_texts() if "/" in text] == ["A/B", "C/B"]
+    a, b, c = (model.profile.totals for model in shown.models)
+    for key in ("macs", "params"):
+        base = getattr(b, key)
+        assert aligned(page, table, f"{key}_ratio_b")["Total"] == f"{getattr(a, key) / base:.2f}"
+        assert aligned(page, table, f"{key}_ratio_c")["Total"] == f"{getattr(c, key) / base:.2f}"
+    now = aligned(page, table, "macs_ratio_c")
+    assert "- 224x224" in now
+    records = [row for row in shown.comparison.stages.records() if "28x28" in row["part"]]
+    assert now["27x27 / 28x28"] == f"{records[0]['macs_c'] / records[0]['macs_b']:.2f}"
+    assert "in B" in page.locator(f"#{table} .note").inner_text()
+    page.get_by_role("button", name="Ratios to A alexnet").click()
+    assert {key: aligned(page, table, key) for key in first} == first
+
+
+def test_tokens_and_pixels_have_no_ratio_whichever_is_the_reference(
+    opened: Callable[..., Any], made: Callable[..., Any]
+) -> None:
+    shown = made("vgg16", "resnet18", "hf:gpt2")
+    page = opened(shown).page
+    for reference, unlike in (("A vgg16", [2]), ("C hf:gpt2", [0, 1])):
+        page.get_by_role("button", name=f"Ratios to {reference}").click()
+        found = ratios(page)
+        for key in ("macs_ratio", "act_fp32_ratio"):
+            assert [i for i, text in enumerate(found[key]) if text == "–"] == unlike
+        assert "–" not in found["params_ratio"]
+        totals = [aligned(page, "layers", f"macs_ratio_{letter}")["Total"] for letter in "bc"]
+        assert (totals == ["–", "–"]) == (reference[0] == "C")
+    sentences = [finding.text for finding in shown.comparison.findings]
+    assert not any("vgg16" in text and "gpt2" in text for text in sentences if "passes differ" not in text)
+    assert "3x224x224 for vgg16 and resnet18; " in sentences[0]
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_one_metric_at_a_time_fits_the_page(opened: Callable[..., Any], made: Callable[..., Any], script: bool) -> None:
+    names = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+    page = opened(made(*names), java_script_enabled=script).page
+    assert page.locator("#summary .scroll").evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+    for id in ("stages", "layers"):
+        box = page.locator(f"#{id} .scroll")
+        for choice, wanted in (("macs", "A MACs"), ("params", "A params"), ("holds", "What is there")):
+            page.locator(f"label[for={id}-by-{choice}]").click()
+            if choice != "holds":
+                assert box.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+            heads = page.locator(f"#{id} thead th:visible").all_inner_texts()
+            assert any(text.startswith(wanted) for text in heads)
+            assert len(heads) == (2 if choice == "holds" else 10)
+    cells = aligned(page, "stages", "holds").values()
+    assert not any("|" in text for text in cells)
+    assert any(text.startswith("A: ") and "; B: " in text for text in cells)

@@ -73,7 +73,7 @@ def test_the_first_screen_needs_no_scrolling(
     opened: Callable[..., Opened], made: Callable[..., Report], names: tuple[str, ...]
 ) -> None:
     page = opened(made(*names)).page
-    picture = (".findings", ".maps") if len(names) > 1 else (".net", ".findings h2")
+    picture = (".findings", ".contest .pic") if len(names) > 1 else (".net", ".findings h2")
     for selector in ("h1", ".badge", ".asked", ".tiles", *picture):
         box = page.locator(selector).first.bounding_box()
         assert box["y"] >= 0
@@ -242,7 +242,7 @@ def test_the_switch_changes_the_picture(
 
 def test_a_box_leads_to_its_row(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     page = opened(made("vgg16")).page
-    page.locator(".by-macs [data-r]").filter(has=page.get_by_text("12", exact=True)).click()
+    page.locator(".by-macs [data-r]").filter(has=page.get_by_text("12 Conv2d", exact=True)).click()
     row = page.locator("tr:target")
     row.wait_for()
     assert row.locator("th").inner_text().strip() == "12"
@@ -250,7 +250,7 @@ def test_a_box_leads_to_its_row(opened: Callable[..., Opened], made: Callable[..
 
 def test_everything_is_there_without_a_script(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:
     page = opened(made("alexnet", "resnet18"), "gzip", java_script_enabled=False).page
-    for selector in (".tiles", ".findings", ".by-macs svg", "#summary table", "#stages table", "#m1 table", "#method"):
+    for selector in (".tiles", ".findings", ".contest svg", "#summary table", "#stages table", "#m1 table", "#method"):
         assert page.locator(selector).first.is_visible(), selector
     assert page.locator(".tools:visible").count() == 0
     assert page.locator("figure .pic svg:visible").count() == page.locator("figure").count() > 3
@@ -365,6 +365,11 @@ def test_a_print_has_at_most_six_pages(
     assert page.locator(f"{table} thead button").count() == 0
     if len(names) == 1:
         assert page.evaluate(display, "tfoot") == "table-row-group"  # once, at the end
+    assert page.locator("footer:visible").count() == 0  # a line that took a page of its own
+    for part in (".switch", ".method"):
+        inside = page.locator(part).evaluate_all("all => all.map(one => getComputedStyle(one).breakInside)")
+        assert set(inside) <= {"avoid"}
+    assert page.locator('.rows [href="#summary"]:visible').count() == 0
 
 
 def test_everything_is_printed_for_who_asks(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:

@@ -243,22 +243,26 @@ def test_what_is_predicted_is_hatched(browser: Any, tmp_path: Any) -> None:
 
 
 def test_it_paints_and_answers_at_once(browser: Any, made: Callable[..., Report], tmp_path: Any) -> None:
-    """Under 0.4 and 1.5 s on two cores of their own: twice that where others work on them too."""
+    """Under 0.4 and 1.5 s on two cores: the least of a few loads, for others may work on them too."""
     path = tmp_path / "x.html"
     text = html.render_page(made("resnet152"))
     path.write_text(text, "utf-8")
     assert len(text.encode()) < 300_000
-    taken = []
-    for _ in range(3):
+    taken = list[tuple[float, float]]()
+    while len(taken) < 10 and not (taken and is_quick(taken)):
         page = browser.new_page()
         page.goto(path.as_uri())
         until(page, "performance.getEntriesByType('paint').length > 0 && !document.getElementById('insides')")
         paint = page.evaluate("performance.getEntriesByType('paint')[0].startTime")
-        ready = page.evaluate("performance.getEntriesByType('navigation')[0].domComplete")
+        ready = page.evaluate("performance.now()")  # with the script done, and what it unpacks
         taken.append((paint, ready))
         page.close()
-    assert min(paint for paint, _ in taken) < 800
-    assert min(ready for _, ready in taken) < 3000
+    assert is_quick(taken), taken
+
+
+def is_quick(taken: list[tuple[float, float]]) -> bool:
+    """By milliseconds to the first paint, and until everything is there and answers."""
+    return min(paint for paint, _ in taken) < 400 and min(ready for _, ready in taken) < 1500
 
 
 @pytest.mark.parametrize("names", [("vgg16", "resnet18", "torchvision:swin_t", "torchvision:vit_b_16")])

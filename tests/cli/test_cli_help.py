@@ -20,8 +20,8 @@ COMMANDS = typer.main.get_command(cli.app).commands
 
 def test_the_commands() -> None:
     assert set(COMMANDS) == {
-        "table", "compare", "whatif", "inputs", "fit", "memory", "predict", "report", "probe", "train", "epoch",
-        "calibrate", "check", "verify", "graph", "models", "devices", "guide",
+        "table", "compare", "sweep", "whatif", "inputs", "fit", "memory", "predict", "report", "probe", "train",
+        "epoch", "calibrate", "check", "verify", "graph", "models", "devices", "guide", "shard",
     }  # fmt: skip
 
 

@@ -152,6 +152,19 @@ def test_progress_ends_at_one_and_never_goes_back() -> None:
     assert told[5][1] == 2 * 15 * 0.125 - 0.125  # after the warm-up what is left is known
 
 
+def test_a_slow_model_says_how_far_it_is_from_its_first_pass_on() -> None:
+    """Passes of 60 s, more than the plan has: from the first on a bar, and at least a pass of each is left."""
+    time, told = Time(), list[tuple[float, float]]()
+
+    def tell(done: float, left: float) -> None:
+        told.append((time.now, left))
+
+    sample_in_rounds([Fake(time, 60.0), Fake(time, 60.0)], SamplingPlan(seconds=10.0), progress=tell, now=time)
+    assert told[0] == (60.0, 60.0 + 2 * 60.0)  # the other's first pass, and a round of both
+    assert told[1] == (120.0, 2 * 60.0)
+    assert [left for _, left in told] == sorted((left for _, left in told), reverse=True)
+
+
 class Broken(Fake):
     def prepare(self) -> None:
         if not self.name:

@@ -1,9 +1,8 @@
 """Run as a script: hides private names of torch from archprof, then profiles small models and prints what came.
 
-    python hidden.py NAME ...
-
+Reads lines of names, and answers each with one line: a list of the profiles, or their errors, and of the names that
+were looked for. torch is imported once, and every line is answered by a child of its own that saw nothing of others.
 "entry" makes `nn.Module.__call__` ask for no entry; "compiling", "measuring", "casting" and "asking" add a profile.
-Prints one line per profile, or the error; and on the last line the names that were looked for.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import operator
+import os
 import sys
 from typing import Any
 
@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 real_getter, real_import = operator.attrgetter, importlib.import_module
-hidden, looked_for = set(sys.argv[1:]), set()
+hidden, looked_for = set[str](), set[str]()
+answers: list[Any] = []
 
 
 def hiding_getter(name: str) -> Any:
@@ -69,17 +70,13 @@ class Compiles(Attends):
         return super().forward(torch.compile(lambda t: t * 2, backend="eager")(x))
 
 
-def say_line(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-
-
 def say(make: Any, does: str = "profile", **options: Any) -> None:
     import archprof
 
     try:
         profile = getattr(archprof, does)(make(), torch.zeros(2, 3, 4), **options)
     except archprof.errors.ArchprofError as error:
-        say_line(json.dumps({"error": type(error).__name__, "said": str(error)}))
+        answers.append({"error": type(error).__name__, "said": str(error)})
         return
     profile.check()
     rows = [
@@ -87,7 +84,7 @@ def say(make: Any, does: str = "profile", **options: Any) -> None:
         for layer, cost in zip(profile.layers, profile.costs, strict=True)
     ]
     notes = [*profile.notes, *(profile.measurement.notes if profile.measurement else ())]
-    say_line(json.dumps({"rows": rows, "complete": profile.totals.complete, "notes": notes}))
+    answers.append({"rows": rows, "complete": profile.totals.complete, "notes": notes})
 
 
 def hide() -> None:
@@ -100,24 +97,38 @@ def hide() -> None:
     private.attrgetter, private.import_module = hiding_getter, hiding_import
 
 
-def main() -> None:
+def answer() -> None:
+    """What comes without the names in `hidden`."""
     if "entry" in hidden:
         nn.Module.__call__ = nn.Module._call_impl
     try:
         hide()
         say(Attends)
         say(Attends, train=True)
-        if "compiling" in sys.argv:
+        if "compiling" in hidden:
             say(Compiles)
-        if "measuring" in sys.argv:
-            say(Attends, "measure")
-        if "casting" in sys.argv:
+        if "measuring" in hidden:
+            say(Attends, "measure", rounds=2, seconds=0.1)
+        if "casting" in hidden:
             say(Attends, amp="bfloat16")
-        if "asking" in sys.argv:
+        if "asking" in hidden:
             say(Asks)
     except Exception as error:  # as archprof was imported
-        say_line(json.dumps({"error": type(error).__name__, "said": str(error)}))
-    say_line(json.dumps(sorted(looked_for)))
+        answers.append({"error": type(error).__name__, "said": str(error)})
+    sys.stdout.write(json.dumps([*answers, sorted(looked_for)]) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            hidden.update(line.split())
+            answer()
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:  # it crashed, and whoever asked should not wait
+            sys.stdout.write("null\n")
+            sys.stdout.flush()
 
 
 main()

@@ -11,7 +11,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,14 +83,27 @@ OF_ITS_OWN = ["_C._autograd._profiler_enabled"]
 """A question that is answered with "no" where it cannot be asked."""
 
 
-def run_without(*names: str) -> list[Any]:
+Asked = Callable[..., list[Any]]
+
+
+@pytest.fixture(scope="module")
+def run_without() -> Iterator[Asked]:
     """What a profile of the forward gives where torch has not these names, then one in training, and so on."""
     script = Path(__file__).with_name("hidden.py")
-    done = subprocess.run([sys.executable, script, *names], capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin
+        assert server.stdout
+
+        def run(*names: str) -> list[Any]:
+            print(*names, file=server.stdin, flush=True)
+            found: list[Any] = json.loads(server.stdout.readline())
+            return found
+
+        yield run
+        server.stdin.close()
 
 
-def test_nothing_is_taken_away() -> None:
+def test_nothing_is_taken_away(run_without: Asked) -> None:
     *profiles, looked_for = run_without("compiling", "measuring", "casting")
     rows = [profile["rows"] for profile in profiles]
     assert rows == [FORWARD, TRAINING, FORWARD, FORWARD, FORWARD]
@@ -108,14 +121,14 @@ def test_nothing_is_taken_away() -> None:
 
 
 @pytest.mark.parametrize("name", WITH_A_WAY_OUT)
-def test_there_is_a_way_out(name: str) -> None:
+def test_there_is_a_way_out(run_without: Asked, name: str) -> None:
     forward, training, _ = run_without(name)
     assert (forward["rows"], forward["complete"]) == (FORWARD, True)
     assert (training["rows"], training["complete"]) == (TRAINING, True)
 
 
 @pytest.mark.parametrize("name", ["nothing", "_C._set_grad_enabled", "_C._will_engine_execute_node"])
-def test_a_forward_that_asks_for_gradients(name: str) -> None:
+def test_a_forward_that_asks_for_gradients(run_without: Asked, name: str) -> None:
     *_, asking, _ = run_without("asking", name)
     assert (asking["rows"], asking["complete"]) == (ASKING, True)
 
@@ -125,33 +138,33 @@ def is_refused(said: Any, name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", INDISPENSABLE)
-def test_nothing_goes_without(name: str) -> None:
+def test_nothing_goes_without(run_without: Asked, name: str) -> None:
     said, _ = run_without(name)
     assert is_refused(said, name)
 
 
 @pytest.mark.parametrize("name", FOR_AUTOCAST)
-def test_no_autocast_goes_without(name: str) -> None:
+def test_no_autocast_goes_without(run_without: Asked, name: str) -> None:
     forward, training, casting, _ = run_without("casting", name)
     assert (forward["rows"], training["rows"]) == (FORWARD, TRAINING)
     assert is_refused(casting, name)
 
 
 @pytest.mark.parametrize("name", FOR_BACKWARD)
-def test_no_backward_pass_goes_without(name: str) -> None:
+def test_no_backward_pass_goes_without(run_without: Asked, name: str) -> None:
     forward, training, _ = run_without(name)
     assert (forward["rows"], forward["complete"]) == (FORWARD, True)
     assert is_refused(training, name)
 
 
 @pytest.mark.parametrize("name", FOR_MEMORY)
-def test_latency_goes_without(name: str) -> None:
+def test_latency_goes_without(run_without: Asked, name: str) -> None:
     *_, measured, _ = run_without("measuring", name)
     assert measured["rows"] == FORWARD
     assert any(f"no torch.{name}," in note for note in measured["notes"])
 
 
-def test_a_compiled_function_goes_without() -> None:
+def test_a_compiled_function_goes_without(run_without: Asked) -> None:
     *_, compiled, _ = run_without("compiling", "_dynamo.trace_rules")
     assert (compiled["rows"], compiled["complete"]) == (FORWARD, True)
 

@@ -17,7 +17,9 @@ from tracing.odd import ODD
 
 import archprof
 from archprof.facts.records import Profile
+from archprof.tracing import op_memo, shared_specs
 from archprof.tracing.op_memo import OpMemo
+from archprof.tracing.ops.costs import registry
 
 seen: list[Any] = []
 """What a forward saw. It stands here, since a list that a model holds is copied with the model."""
@@ -44,6 +46,7 @@ def body(self: Any, *args: Any, **kwargs: Any) -> Any:
 def forgetful(monkeypatch: pytest.MonkeyPatch, model: Any, inputs: Any = None, **options: Any) -> Profile:
     """The profile of a pass that remembers nothing."""
     with monkeypatch.context() as patch:
+        patch.setattr(op_memo, "_answers", [])
         patch.setattr(OpMemo, "remember", lambda *args, **named: None)
         return archprof.profile(model, inputs, **options)
 
@@ -51,8 +54,9 @@ def forgetful(monkeypatch: pytest.MonkeyPatch, model: Any, inputs: Any = None, *
 def same(monkeypatch: pytest.MonkeyPatch, model: Any, inputs: Any = None, **options: Any) -> Profile:
     """The profile, after it was compared with that of a pass without memory: every op, tensor, storage and row."""
     expected = forgetful(monkeypatch, model, inputs, **options)
-    profile = archprof.profile(model, inputs, **options)
-    assert profile == expected
+    for _ in range(3):  # the second keeps answers, with which the third begins
+        profile = archprof.profile(model, inputs, **options)
+        assert profile == expected
     profile.check()
     return profile
 
@@ -124,7 +128,7 @@ def test_an_answer_holds_for_views_at_other_offsets(monkeypatch: pytest.MonkeyPa
         return x
 
     same(monkeypatch, Times(run), (torch.zeros(4, 5),))
-    assert seen == [[5, 15], [3, 3]] * 8
+    assert seen == [[5, 15], [3, 3]] * 16
 
 
 def test_the_default_dtype_is_part_of_the_question() -> None:
@@ -228,3 +232,36 @@ def test_a_rule_of_the_users_own_is_not_asked_each_time() -> None:
 def test_random_modules(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     net, inputs, _, _ = generate(seed)
     same(monkeypatch, Times(body, body=net), tuple(inputs))
+
+
+def test_answers_of_earlier_passes_are_counted_by_the_rules_of_this_one() -> None:
+    """A rule that was put in place of another, and causal scores counted otherwise, between passes of one model."""
+    relu, wide = nn.ReLU(), torch.empty(1, 8, device="meta")
+    for _ in range(3):
+        assert archprof.profile(relu, wide).totals.flops == 8
+    before = registry._rules["aten.relu"]
+    try:
+        archprof.register_cost("aten.relu")(lambda result, x: (0, 100))
+        assert archprof.profile(relu, wide).totals.flops == 100
+    finally:
+        registry._rules["aten.relu"] = before
+        registry._changed.append("aten.relu")
+
+    class Causal(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return functional.scaled_dot_product_attention(x, x, x, is_causal=True)
+
+    tokens = torch.empty(1, 1, 16, 4, device="meta")
+    for _ in range(3):
+        full, half = (archprof.profile(Causal(), tokens, causal=how).totals.macs for how in ("full", "half"))
+        assert (full, half) == (2 * 16 * 16 * 4, 2 * (16 * 17 // 2) * 4)
+
+
+def test_answers_go_with_the_layouts_that_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layouts are compared as objects, so that answers with those of a table that was dropped are none."""
+    net, x = nn.Sequential(nn.ReLU(), nn.ReLU(inplace=True), nn.Flatten()), torch.empty(1, 3, 4, device="meta")
+    expected = forgetful(monkeypatch, net, x)
+    for most in (10_000, 10_000, 10_000, 0, 0, 0):
+        monkeypatch.setattr(shared_specs, "MAX_SHARED_SPECS", most)
+        monkeypatch.setattr(op_memo, "MAX_SHARED_ANSWERS", 10_000 if most else 1)
+        assert archprof.profile(net, x) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from string import ascii_uppercase
 
@@ -65,10 +65,12 @@ SUMMARY_MEASURES = (
 )
 """What the summary gives of each model, each with its ratio to the first."""
 
-SUMMARY_LEGEND = (
-    "x is the ratio to A. Depth: weight layers one after another on the longest way. "
-    "Field: input pixels along a side that one position sees, before all are mixed.",
-)
+SUMMARY_LEGEND = {
+    "model": "x is the ratio to A.",
+    "depth": "Depth: weight layers one after another on the longest way.",
+    "field": "Field: input pixels along a side that one position sees, before all are mixed.",
+}
+"""What a reader must know of the columns, by their keys."""
 
 CHANGE_LEGEND = "+/- is the change from A to B, as a share of A."
 
@@ -156,15 +158,17 @@ def compare(profiles: Sequence[Profile], *, by: str = "auto") -> Comparison:
     return compare_views([ProfileView(profile) for profile in profiles], by=by)
 
 
-def compare_views(views: Sequence[ProfileView], *, by: str = "auto") -> Comparison:
-    """The comparison of models that were looked at before."""
+def compare_views(
+    views: Sequence[ProfileView], *, by: str = "auto", hidden: Collection[str] = frozenset()
+) -> Comparison:
+    """The comparison of models that were looked at before; `hidden`: measures that its summary leaves out, by key."""
     named = _name_apart(views)
     names = [view.name for view in named]
     changed = len(views) == 2 and change.are_versions(views[0].profile, views[1].profile)
     stages = align.align_stages(named) if pair_findings.are_of_one_kind(named) else []
     path = by == "path" or not stages or (by == "auto" and (changed or align.are_one_family(named)))
     return Comparison(
-        summary=_summary(named, changed),
+        summary=_summary(named, changed, hidden),
         findings=findings.choose_findings(CHANGE_RULES if changed else COMPARISON_RULES, named, stages),
         changes=change.tabulate_changes(*named) if changed else None,
         stages=side_by_side.tabulate_stages(names, named, stages),
@@ -198,9 +202,10 @@ def _sources(views: Sequence[ProfileView]) -> list[str]:
     return list(dict.fromkeys(f"Error of {view.profile.model}: {view.error_source}." for view in competed))
 
 
-def _summary(views: Sequence[ProfileView], changed: bool = False) -> Table:
+def _summary(views: Sequence[ProfileView], changed: bool, hidden: Collection[str]) -> Table:
     """One row for each model; a measure that no model has gets no column. A change is signed, and a share."""
-    values = {column: [measure_model(METRIC_BY_KEY[column.key], view) for view in views] for column in SUMMARY_MEASURES}
+    measures = [column for column in SUMMARY_MEASURES if column.key not in hidden]
+    values = {column: [measure_model(METRIC_BY_KEY[column.key], view) for view in views] for column in measures}
     shown = {column: own for column, own in values.items() if any(value is not None for value in own)}
     columns = [Column("model", "Model", "path", "the letter that stands for it, and its name", 0)]
     for column in shown:
@@ -212,17 +217,18 @@ def _summary(views: Sequence[ProfileView], changed: bool = False) -> Table:
     for i, (letter, view) in enumerate(zip(ascii_uppercase, views, strict=False)):
         cells: list[Value] = [view.profile.model]
         for column, own in shown.items():
-            ratio = None if column.key in apart else divide(own[i], own[0])
+            alike = column.key in side_by_side.OF_MODELS or pair_findings.are_of_one_kind((views[0], view))
+            ratio = divide(own[i], own[0]) if alike and column.key not in apart else None
             cells += [own[i], None if ratio is None else (ratio - 1 if i else None) if changed else ratio]
         within, _ = elapsed.mark_times({"latency": view.time, "predicted": find_predicted_time(view)})
         rows.append(
             Row(tuple(cells), f"{letter} {view.profile.model}", bounds=view.bounds & keys, half_intervals=within)
         )
-    title = f"{views[0].name} {'to' if changed else 'against'} {_joined([view.name for view in views[1:]])}"
+    title = f"{views[0].name} {'to' if changed else 'against'} {phrases.join_words([view.name for view in views[1:]])}"
     if any(pair_findings.find_dominating(views, i) is not None for i in range(len(views))):
         columns.append(Column("dominated", "Dominated by", "text", "a model that is better in all of this", 1))
         rows = [_mark_dominated(row, views, i) for i, row in enumerate(rows)]
-    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views, changed), *_sources(views)))
+    return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views, changed, keys), *_sources(views)))
 
 
 def _beside(column: Column, changed: bool) -> Column:
@@ -239,14 +245,10 @@ def _mark_dominated(row: Row, views: Sequence[ProfileView], i: int) -> Row:
     return replace(row, cells=(*row.cells, None if better is None else ascii_uppercase[better]))
 
 
-def _notes(views: Sequence[ProfileView], changed: bool = False) -> tuple[str, ...]:
+def _notes(views: Sequence[ProfileView], changed: bool, keys: Collection[str]) -> tuple[str, ...]:
     """How it was counted, and under the letters of the models what was asked of each and what was not counted."""
     lines = phrases.say_once([notes.collect_notes(view.profile) for view in views])
     timed = [view for view in views if view.time]
     apart = timed and not elapsed.are_comparable([view.profile for view in views])
-    legend = (CHANGE_LEGEND,) if changed else SUMMARY_LEGEND
-    return (*legend, *lines, *([NO_LATENCY_RATIO] if apart else []))
-
-
-def _joined(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    said = " ".join(text for key, text in SUMMARY_LEGEND.items() if key == "model" or key in keys)
+    return (CHANGE_LEGEND if changed else said, *lines, *([NO_LATENCY_RATIO] if apart else []))

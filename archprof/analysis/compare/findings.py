@@ -104,7 +104,7 @@ def find_input_differences(views: Sequence[ProfileView], stages: Sequence[Aligne
     said: dict[str, list[str]] = {}
     for view, asked in zip(views, aspects, strict=True):
         said.setdefault(", ".join(asked[i] for i in differ), []).append(view.name)
-    groups = "; ".join(f"{words} for {' and '.join(names)}" for words, names in said.items())
+    groups = "; ".join(f"{words} for {phrases.join_words(names)}" for words, names in said.items())
     kinds = {view.image_positions is None for view in views}
     apart = " Pixels and tokens are not set beside each other." if len(kinds) > 1 else ""
     everyone = tuple(range(len(views)))

@@ -135,10 +135,18 @@ def where_macs_differ(views: Sequence[ProfileView], stages: Sequence[AlignedRow]
         more = large.total.macs - small.total.macs
         if not _exact("macs", a, b) or phrases.are_alike(large.total.macs, small.total.macs):
             continue
+        if _list_axes(a).isdisjoint(_list_axes(b)):  # most of one is on maps, and most of the other on tokens
+            continue
         gaps = [gap for gap in _gaps(large, small, models if large is a else models[::-1], stages) if gap.names]
         most = max(gaps, key=lambda gap: gap.more)
         if len(gaps) > 1 and most.more >= NOTABLE_STAGE_SHARE * more:
             yield WeighedFinding(65, Finding(_said(large, small, most, more), models, ("macs",), most.names))
+
+
+def _list_axes(view: ProfileView) -> set[int]:
+    """Of the stages with an even share of the MACs or more: 2 for maps, 1 for sequences."""
+    shares = [(stage.macs_share, stage.axes) for stage in view.stages]
+    return {axes for share, axes in shares if share * len(shares) >= 1}
 
 
 def _gaps(large: ProfileView, small: ProfileView, at: tuple[int, int], stages: Sequence[AlignedRow]) -> Iterator[_Gap]:
@@ -163,8 +171,6 @@ def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
 
 def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who sees more, or who sees as much with fewer parameters."""
-    if not are_of_one_kind(views):
-        return
     for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "params")
         if a.field is None or b.field is None or not _exact("field", a, b):
@@ -204,8 +210,6 @@ def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
 
 def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who is deeper; it weighs more where that costs less."""
-    if not are_of_one_kind(views):
-        return
     for models, a, b in _pairs_with_first(views):
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue
@@ -272,9 +276,10 @@ def _for_macs(subject: ProfileView, other: ProfileView) -> str:
 
 
 def _pairs_with_first(views: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
-    """The first model and each other, with their positions."""
+    """The first model and each other that takes what it takes, pixels or none, with their positions."""
     for i, other in enumerate(views[1:], 1):
-        yield (0, i), views[0], other
+        if are_of_one_kind((views[0], other)):
+            yield (0, i), views[0], other
 
 
 def _larger(a: ProfileView, b: ProfileView, key: str) -> tuple[ProfileView, ProfileView, float | None]:

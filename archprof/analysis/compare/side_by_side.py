@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from string import ascii_uppercase
 from typing import NamedTuple
 
-from archprof import units
 from archprof.analysis import elapsed
-from archprof.analysis.compare import align
+from archprof.analysis.compare import align, holdings
 from archprof.analysis.compare.changed_rows import outline_changes
+from archprof.analysis.compare.pair_findings import are_of_one_kind
 from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
@@ -26,7 +25,6 @@ from archprof.analysis.tables.line_folding import COUNTED_SUMS
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.overlays import Outside
-from archprof.facts.records import Op, Profile
 
 
 class RatioMeasure(NamedTuple):
@@ -47,6 +45,9 @@ PREDICTED_MEASURE = RatioMeasure(METRIC_BY_KEY["predicted"], 0, 14)
 """Shown where all models were predicted on one device."""
 
 HOLDS_RANK = 60
+
+OF_MODELS = ("params",)
+"""What is of the model and not of a pass, so that nets for pixels and for tokens have a ratio of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,9 @@ def _stage(views: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     return SideBySideRow(
         name=" / ".join(names),
         stages=names,
-        holds=tuple(_contents(view, stage) if stage else None for view, stage in zip(views, found, strict=True)),
+        holds=tuple(
+            holdings.list_contents(view, stage) if stage else None for view, stage in zip(views, found, strict=True)
+        ),
         counts=tuple(stage.counts if stage else None for stage in found),
         bounds=tuple(
             _lower_bounds(view, stage.counts_by_row if stage else {}) for view, stage in zip(views, found, strict=True)
@@ -141,7 +144,7 @@ def _row_of(views: Sequence[ProfileView], row: AlignedRow, counts: Sequence[Mapp
     found = [{} if i is None else {i: own[i]} for own, i in zip(counts, row, strict=True)]
     return SideBySideRow(
         name="",
-        holds=tuple(None if i is None else _described(view, i) for view, i in zip(views, row, strict=True)),
+        holds=tuple(None if i is None else holdings.describe_row(view, i) for view, i in zip(views, row, strict=True)),
         counts=tuple(None if i is None else one[i] for one, i in zip(found, row, strict=True)),
         bounds=tuple(_lower_bounds(view, one) for view, one in zip(views, found, strict=True)),
     )
@@ -178,13 +181,6 @@ def _rest(views: Sequence[ProfileView]) -> Iterator[SideBySideRow]:
         yield SideBySideRow(line.name, nothing, counts, (frozenset(),) * len(views), left_over=left_over)
 
 
-def _described(view: ProfileView, row: int) -> str:
-    """Its kind, and the shape of what it returns without the batch dimension."""
-    layer = view.layer(row)
-    shape = "x".join(map(str, layer.outputs[0].shape[1:])) if layer.outputs else ""
-    return f"{layer.kind} {shape}".strip()
-
-
 def _lower_bounds(view: ProfileView, counts: Mapping[int, Counts]) -> frozenset[str]:
     """The keys that are lower bounds over these rows, given what each counts."""
     return find_lower_bounds(
@@ -194,28 +190,6 @@ def _lower_bounds(view: ProfileView, counts: Mapping[int, Counts]) -> frozenset[
     )
 
 
-def _contents(view: ProfileView, stage: Stage) -> str:
-    """What works there, by its ops: "2 conv, 1 pool"; its kinds where nothing does."""
-    profile, ops = view.profile, (view.profile.ops[index] for index in stage.ops)
-    words = Counter(_word(profile, op) for op in ops if op.phase == "forward")
-    kinds = dict.fromkeys(view.layer(i).kind for i in stage.rows)
-    return ", ".join(f"{count} {word}" for word, count in words.items() if word) or ", ".join(kinds)
-
-
-def _word(profile: Profile, op: Op) -> str:
-    """What an op is to a designer; "" for norms, activations and whatever moves data."""
-    name = op.name.removeprefix("aten.")
-    for part, word in (("convolution", "conv"), ("attention", "attention"), ("pool", "pool")):
-        if part in name and op.status == "counted":
-            return word
-    if not op.macs:
-        return ""
-    if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
-        return "recurrent"
-    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
-    return "linear" if weighted else "matmul"
-
-
 def _table(
     title: str, header: str, names: Sequence[str], views: Sequence[ProfileView], lines: Sequence[SideBySideRow]
 ) -> Table:
@@ -223,12 +197,13 @@ def _table(
     measures = (*ALIGNED_MEASURES, *_list_time_measures(views))
     columns = _columns(header, letters, names, measures)
     legend = ", ".join(f"{letter} {name}" for letter, name in zip(letters, names, strict=True))
-    rows = tuple(_row(line, columns, measures) for line in lines)
+    alike = [are_of_one_kind((views[0], view)) for view in views]
+    rows = tuple(_row(line, columns, measures, alike) for line in lines)
     return Table(
         title=f"{title}: {legend}",
         columns=columns,
         rows=rows,
-        total=_row(_total(views, lines), columns, measures),
+        total=_row(_total(views, lines), columns, measures, alike),
         outline=outline_changes(rows, [_is_changed(line) for line in lines]),
         notes=_legend(lines),
     )
@@ -269,16 +244,21 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
     meaning = "what each model has there, once where all have the same"
-    return (*columns, Column("holds", " | ".join(letters), "path", meaning, HOLDS_RANK))
+    return (*columns, Column("holds", "What is there", "text", meaning, HOLDS_RANK))
 
 
-def _row(line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure]) -> Row:
+def _row(
+    line: SideBySideRow, columns: Sequence[Column], measures: Sequence[RatioMeasure], alike: Sequence[bool]
+) -> Row:
+    """Models that are not `alike`, for one takes pixels and one tokens, have no ratio but of their weights."""
     cells: list[Value] = [line.name]
     for measure in measures:
-        values = [_value(counts, measure.metric.key) for counts in line.counts]
-        told = [_value_for_ratio(counts, measure.metric.key) for counts in line.counts]
+        key = measure.metric.key
+        values = [_value(counts, key) for counts in line.counts]
+        told = [_value_for_ratio(counts, key) if key in OF_MODELS or same else None
+                for counts, same in zip(line.counts, alike, strict=True)]  # fmt: skip
         cells += [*values, *(None if line.left_over else divide(value, told[0]) for value in told[1:])]
-    cells.append(_joined(line.holds))
+    cells.append(holdings.join_holdings(line.holds))
     letters = ascii_uppercase[: len(line.counts)].lower()
     unsure = {f"{key}_{letter}" for letter, keys in zip(letters, line.bounds, strict=True) for key in keys}
     named = zip(letters, line.counts, strict=True)
@@ -309,12 +289,6 @@ def _value_for_ratio(counts: Counts | None, key: str) -> float | None:
     """The value, if there is a ratio of it: not where a time is less than can be told."""
     elapsed = counts.latency if counts and key == "latency" else None
     return None if elapsed and elapsed.below_resolution else _value(counts, key)
-
-
-def _joined(holds: Sequence[str | None]) -> str | None:
-    """What each holds, once where it is the same; `None` where there is nothing to say."""
-    said = list(dict.fromkeys(holds))
-    return said[0] if len(said) == 1 else " | ".join(text or units.MISSING_MARK for text in holds)
 
 
 def _total(views: Sequence[ProfileView], lines: Sequence[SideBySideRow]) -> SideBySideRow:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from archprof import units
 from archprof.analysis import elapsed
+from archprof.analysis.elapsed import Elapsed
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.columns import MAX_COLUMNS, PieceColumn, arrange_pieces, choose_columns
 from archprof.analysis.network.flows import find_edges, map_ops
@@ -16,6 +17,7 @@ from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_li
 from archprof.analysis.network.naming import join_names
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
+from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.tables import notes
 from archprof.analysis.tables.call_tree import OWN_LABEL, ROOT_LABEL
 from archprof.analysis.view import ProfileView
@@ -34,17 +36,19 @@ class CallTimes(NamedTuple):
         source: "measured on …", or the device they are predicted for.
         is_predicted: no clock told them.
         outside: seconds of the pass that belong to no call.
+        whole: of the pass, where that was told as one; the tiles and the tables have it too.
     """
 
     seconds: Mapping[int, float]
     source: str
     is_predicted: bool = False
     outside: float = 0.0
+    whole: Elapsed | PredictedTime | None = None
 
     @property
     def words(self) -> str:
         """Where they are from, and what is in no block."""
-        if not self.outside:
+        if self.outside <= 0:
             return self.source
         return f"{units.show_quantity(self.outside, 'seconds')} of it in no layer, {self.source}"
 
@@ -93,8 +97,9 @@ def find_measured_times(profile: Profile) -> CallTimes | None:
         for layer, time in zip(profile.layers, rows, strict=True)
         if time is not None and layer.call_index is not None
     }
-    outside = sum(time.seconds for time in elapsed.collect_outside_times(profile).values())
-    return CallTimes(seconds, f"measured on {measurement.device_title}", outside=outside)
+    whole = elapsed.find_model_time(profile)
+    outside = whole.seconds - sum(seconds.values()) if whole else 0.0
+    return CallTimes(seconds, f"measured on {measurement.device_title}", outside=outside, whole=whole)
 
 
 def find_predicted_times(profile: Profile) -> CallTimes | None:
@@ -104,7 +109,8 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
         return None
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
     outside = sum(row.seconds.p50 for row in found.rest)
-    return CallTimes(seconds, f"predicted on {found.device}", is_predicted=True, outside=outside)
+    source, whole = f"predicted on {found.device}", PredictedTime(*found.whole)
+    return CallTimes(seconds, source, is_predicted=True, outside=outside, whole=whole)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -217,10 +223,12 @@ class _Builder:
             yield Lane(key, METRIC_BY_KEY[key].title, "count", values, total, key in self.view.bounds)
         if self.times is not None:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
-            total = sum(seconds) if is_inner else (self.whole.seconds or 0.0) + self.times.outside
+            whole = None if is_inner else self.times.whole
+            total = whole.seconds if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
-            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source)
+            shown = elapsed.show_with_interval(whole) if whole else ""
+            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source, shown)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:

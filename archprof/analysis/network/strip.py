@@ -69,6 +69,7 @@ class Lane(NamedTuple):
         is_bound: a lower bound.
         is_predicted: told by no clock.
         source: where it is from; "" for what is counted.
+        total_text: the total as other places print it, with its interval; "" for one that is exact.
     """
 
     key: str
@@ -79,10 +80,11 @@ class Lane(NamedTuple):
     is_bound: bool = False
     is_predicted: bool = False
     source: str = ""
+    total_text: str = ""
 
     @property
     def total_words(self) -> str:
-        return f"{'≥ ' if self.is_bound else ''}{units.show_quantity(self.total, self.unit)}"
+        return self.total_text or f"{'≥ ' if self.is_bound else ''}{units.show_quantity(self.total, self.unit)}"
 
     @property
     def words(self) -> str:
@@ -154,7 +156,8 @@ class LiveLane(NamedTuple):
         largest = max(self.above(i) or 0 for i in range(len(self.curves)))
         scale = units.choose_unit_scale([largest], "bytes")
         scale = replace(scale, digits=0 if largest >= 100 * scale.factor or scale.factor == 1 else 1)
-        return f"+{scale.format(above)} {scale.symbol}"
+        text = f"{scale.format(above)} {scale.symbol}"
+        return text if text.startswith("<") else f"+{text}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from archprof.analysis.phrases import say_once
 from archprof.analysis.ran_words import list_ran
 from archprof.analysis.tables import notes
+from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile, Ran
-from archprof.models import registry
 
 Section = tuple[str, "str | tuple[str, ...]"]
 
@@ -72,6 +72,5 @@ def _unknown(profile: Profile) -> list[str]:
 
 
 def _errors(profile: Profile) -> list[str]:
-    entry = registry.BUILTIN_MODELS.get(profile.model)
-    figures = entry.published if entry else ()
+    figures = ProfileView(profile).published_errors
     return [f"{profile.model}: {figure.top5_error:g}% top-5, {figure.kind}: {figure.source}." for figure in figures]

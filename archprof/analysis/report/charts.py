@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 from archprof.analysis import elapsed
 from archprof.analysis.counts import compute_intensity
 from archprof.analysis.metrics import METRIC_BY_KEY
+from archprof.analysis.network.families import FAMILIES, OTHER_FAMILY, find_row_families
 from archprof.analysis.report.predicted_charts import find_predicted_roof, predict_rates
 from archprof.analysis.report.view import PageView
 from archprof.facts.records import Window
@@ -58,6 +59,10 @@ class ChartData(NamedTuple):
     categories: tuple[str, ...] = ()
     backdrop: tuple[Point, ...] = ()
 
+    def list_places(self) -> set[tuple[float | str, float]]:
+        """Where points lie: equal layers are one."""
+        return {(x, y) for points in self.points for x, y, _ in points}
+
     def is_joined(self, index: int) -> bool:
         """Whether the set is a line in a scatter."""
         return index < len(self.joined) and self.joined[index]
@@ -100,12 +105,18 @@ def number_repeats(names: Iterable[str]) -> list[str]:
 
 
 def chart_fields(view: PageView) -> ChartData:
-    """The receptive field behind each weight layer that has one, along the longer side; of convolutional nets alone."""
-    sees = [(i, row, view.field_extent(row)) for i, row in enumerate(view.weight_rows, 1)]
-    points = thin_points([(i, extent, view.table_row_name(row)) for i, row, extent in sees if extent is not None])
-    points = points if is_convolutional(view) else ()
+    """The receptive field behind each weight layer that has one, along the longer side; of convolutional nets alone.
+
+    A layer that sees less than one before it lies on a branch, such as a shortcut, and is no step on the longest way.
+    """
+    points: list[Point] = []
+    for i, row in enumerate(view.weight_rows, 1):
+        extent = view.field_extent(row)
+        if extent is not None and (not points or extent >= points[-1][1]):
+            points.append((i, extent, view.table_row_name(row)))
+    drawn = thin_points(points) if is_convolutional(view) else ()
     title, x_label = "Receptive field against depth", "weight layer, in the order of the calls"
-    return ChartData("field", title, x_label, "input pixels along a side", (view.name,), (points,), "line")
+    return ChartData("field", title, x_label, "input pixels along a side", (view.name,), (drawn,), "line")
 
 
 def is_convolutional(view: PageView) -> bool:
@@ -147,24 +158,30 @@ def find_computing_rows(view: PageView) -> list[IntensityDot]:
 def chart_intensity(view: PageView) -> ChartData:
     """FLOPs of each layer against its arithmetic intensity; those with most FLOPs where there are many."""
     dots = sorted(find_computing_rows(view), key=lambda dot: -dot.flops)[:MAX_POINTS]
-    points = tuple((dot.intensity, dot.flops, view.table_row_name(dot.row)) for dot in dots)
-    title = f"{INTENSITY.title} by layer"
-    return ChartData("intensity", title, INTENSITY.whole, "FLOPs", (view.name,), (points,), "scatter")
+    names, sets = split_by_family(view, [(dot.intensity, dot.flops, view.table_row_name(dot.row)) for dot in dots])
+    return ChartData("intensity", f"{INTENSITY.title} by layer", INTENSITY.whole, "FLOPs", names, sets, "scatter")
+
+
+def split_by_family(view: PageView, points: Sequence[Point]) -> tuple[tuple[str, ...], tuple[tuple[Point, ...], ...]]:
+    """The kinds of work of the layers that have these points, and the points of each."""
+    kinds = {view.table_row_name(row): kind for row, kind in enumerate(find_row_families(view.profile))}
+    names = tuple(name for name in (*FAMILIES, OTHER_FAMILY) if any(kinds[point[2]] == name for point in points))
+    return names, tuple(tuple(point for point in points if kinds[point[2]] == name) for name in names)
 
 
 def chart_roofline(view: PageView) -> ChartData:
     """How fast each layer ran, or should run, against its arithmetic intensity, under the roof of a device we know."""
     measured = elapsed.find_latency(view.profile) is not None
     ran = (measure_rates(view) if measured else predict_rates(view))[:MAX_POINTS]
-    sets, names, title = [ran], [view.name], f"How fast each layer {'ran' if measured else 'should run, predicted'}"
+    names, sets = split_by_family(view, ran)
+    title = f"How fast each layer {'ran' if measured else 'should run, predicted'}"
     roof = roofline.find_roof(view.profile, view.device) if measured else find_predicted_roof(view)
     if roof is not None and ran:
         line = roof.outline(min(intensity for intensity, _, _ in ran), max(intensity for intensity, _, _ in ran))
-        sets.append([(*place, "roof") for place in line])
-        names.append(f"roof of {roof.device}")
+        names, sets = (*names, f"roof of {roof.device}"), (*sets, tuple((*place, "roof") for place in line))
         title = f"{'Roofline' if measured else 'Roofline, predicted'}: {roof.describe()}"
-    points, axes = tuple(map(tuple, sets)), (INTENSITY.whole, "FLOP/s")
-    return ChartData("roofline", title, *axes, tuple(names), points, "scatter", joined=(False, True))
+    joined = tuple(name not in (*FAMILIES, OTHER_FAMILY) for name in names)
+    return ChartData("roofline", title, INTENSITY.whole, "FLOP/s", names, sets, "scatter", joined=joined)
 
 
 def measure_rates(view: PageView) -> list[tuple[float, float, str]]:

@@ -124,7 +124,7 @@ def build_report(
     views = [PageView(profile, known) for profile in profiles]
     inner = INNER_COLUMNS // (len(views) + (len(views) > 1))
     pages = tuple(_page(view, inner, tried if len(views) == 1 else ()) for view in views)
-    compared = _filled(compare_views(views), pages) if len(profiles) > 1 else None
+    compared = _filled(compare_views(views, hidden=_list_hidden(views)), pages) if len(profiles) > 1 else None
     return Report(
         title=title or (compared.summary.title if compared else profiles[0].model),
         subtitle=(*_asked(profiles), *([date] if date else [])),
@@ -143,6 +143,13 @@ def find_badge(profiles: Sequence[Profile]) -> Badge:
         return "measured"
     alone = all(profile.prediction and not profile.measurement for profile in profiles)
     return "predicted" if alone else "counted"
+
+
+def _list_hidden(views: Sequence[PageView]) -> frozenset[str]:
+    """Measures that say nothing here: activations in a dtype that did not run; what nets see that attend to it all."""
+    halves = {"act_fp16"} if all(view.profile.dtype != "float16" for view in views) else set()
+    fields = set() if all(view.is_convolutional for view in views) else {"field"}
+    return frozenset(halves | fields)
 
 
 def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPage:

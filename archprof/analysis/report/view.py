@@ -39,6 +39,8 @@ class PageView(ProfileView):
     def table(self) -> Table:
         more = [*list_measured_columns(self.profile), *list_predicted_columns(self.profile)]
         hidden = {"act_fp16"} | ({"share_macs"} if more else set())
+        if not self.is_convolutional or not any(field.size for field in self.fields):
+            hidden.add("rf")
         if self.profile.mode != "train":
             hidden |= {key for key in TABLE_KEYS if COLUMN_BY_KEY[key].trained}
         keys = show_activations((*TABLE_KEYS[:3], *more, *TABLE_KEYS[3:]), self.profile.dtype)

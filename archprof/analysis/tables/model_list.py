@@ -34,7 +34,7 @@ def tabulate_models(listed: Iterable[tuple[BuiltinModel, Profile]]) -> Table:
 def _row(entry: BuiltinModel, profile: Profile) -> Row:
     totals = profile.totals
     year = None if entry.year is None else str(entry.year)
-    error = None if entry.top5_error is None else f"{entry.top5_error:g}{' *' if entry.is_competition_entry else ''}"
+    error = None if entry.top5_error is None else f"{'*' if entry.is_competition_entry else ''}{entry.top5_error:.2f}"
     return Row((entry.name, year, str(entry.depth), entry.input, totals.params, totals.macs, error, entry.about))
 
 

@@ -12,14 +12,18 @@ from archprof.analysis.report.charts import ChartData, ChartUnit
 LOG_SPAN = 30.0
 """The span of a scatter's axis, largest by smallest, from which on it is logarithmic."""
 
+PREFIX_SPAN = 1e5
+"""The span of a logarithmic axis of counts from which on each of its numbers has a prefix of its own."""
 
 BASE_UNITS = {"count": "", "bytes": " [B]", "seconds": " [s]", "percent": " [%]"}
 """What stands behind the name of an axis whose values have no prefix."""
 
 
 def choose_scale(unit: ChartUnit, values: Sequence[float]) -> units.UnitScale:
-    """One scale for the values of an axis."""
-    return units.UnitScale("%", 1, 2) if unit == "percent" else units.choose_unit_scale(values, unit)
+    """One scale for the values of an axis: the largest leads."""
+    if unit == "percent":
+        return units.UnitScale("%", 1, 2)
+    return units.choose_unit_scale([max(values, key=abs, default=0)], unit)
 
 
 def label_with_unit(label: str, scale: units.UnitScale) -> str:
@@ -28,10 +32,37 @@ def label_with_unit(label: str, scale: units.UnitScale) -> str:
 
 
 def choose_scales(series: ChartData) -> tuple[units.UnitScale | None, units.UnitScale]:
-    """How the numbers of the two axes print; `None` across where the picture has categories."""
+    """How the numbers of the two axes print; `None` across where the picture has categories.
+
+    What is stacked prints as its sum does, and a logarithmic axis that spans too much for one prefix has none.
+    """
     across = [x for points in series.points for x, _, _ in points if not isinstance(x, str)]
     upwards = [y for points in series.points for _, y, _ in points]
-    return (choose_scale(series.x_unit, across) if across else None), choose_scale(series.y_unit, upwards)
+    if series.kind == "stack":
+        sums: dict[float | str, float] = {}
+        for x, y, _ in (point for points in series.points for point in points):
+            sums[x] = sums.get(x, 0) + y
+        upwards = list(sums.values())
+    return (_scale_axis(series, series.x_unit, across) if across else None), _scale_axis(series, series.y_unit, upwards)
+
+
+def _scale_axis(series: ChartData, unit: ChartUnit, values: Sequence[float]) -> units.UnitScale:
+    wide = is_logarithmic(series, values) and max(values) / min(values) >= PREFIX_SPAN
+    return units.UnitScale("", 1, 2) if unit == "count" and wide else choose_scale(unit, values)
+
+
+def name_ticks(ticks: Sequence[float]) -> list[str]:
+    """A text for each, with a prefix where they are too far apart for one in the name of the axis."""
+    wide = bool(ticks) and max(map(abs, ticks)) >= units.NO_PREFIX_BELOW * 10
+    return [name_large(tick) if wide else f"{tick:,.6g}" for tick in ticks]
+
+
+def name_large(value: float) -> str:
+    """`100 k`, `2 M`."""
+    symbol, factor = max(
+        (step for step in units.UNIT_LADDERS["count"] if step[1] <= max(abs(value), 1)), key=lambda step: step[1]
+    )
+    return f"{value / factor:.6g} {symbol}".rstrip()
 
 
 def is_logarithmic(series: ChartData, values: Sequence[float]) -> bool:
@@ -85,7 +116,7 @@ def fit_axis(values: Sequence[float], start: float, end: float, *, log: bool = F
     low, high = min(values), max(values)
     if log:
         return PlotAxis(low / 1.4, high * 1.4, start, end, log=True)
-    room = 0.05 * (high - min(low, 0) if zero else high - low) or 1.0
+    room = 0.05 * (high - min(low, 0) if zero else high - low) or 0.2 * abs(high) or 1.0
     whole = all(float(value).is_integer() for value in values)
     return PlotAxis(min(0.0, low) if zero else low - room, high + room, start, end, whole_numbers=whole)
 

@@ -41,7 +41,8 @@ def _said(series: ChartData) -> str:
     value = axes.choose_scale(series.y_unit, [largest])
     measure = series.y_label + axes.BASE_UNITS[series.y_unit]
     across = (series.x_label or "part") + axes.BASE_UNITS[series.x_unit]
-    text = f"{series.title}. {measure} by {across} for {', '.join(series.names)}."
+    drawn = [name for name, own in zip(series.names, series.points, strict=True) if own]
+    text = f"{series.title}. {measure} by {across} for {', '.join(drawn)}."
     return f"{text} Largest: {value.format(largest)} {value.symbol} at {where}. The table below holds the numbers."
 
 

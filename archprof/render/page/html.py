@@ -15,11 +15,10 @@ from importlib.resources import files
 from string import Template, ascii_uppercase
 from typing import Literal
 
-from archprof import units
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
-from archprof.analysis.report.tiles import Tile
+from archprof.analysis.table import Table
 from archprof.budgets.verdicts import Verdict
 from archprof.render.page import figures, memory_svg, treemap_svg
 from archprof.render.page.budget_section import render_budget_line, render_budget_section
@@ -27,10 +26,15 @@ from archprof.render.page.contest_section import render_contest, write_switch_st
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.metric_switch import render_metric_switch, write_metric_style
 from archprof.render.page.strip_section import RenderedStrips, render_strips
+from archprof.render.page.tile_section import render_tiles
 from archprof.version import __version__
 
 PlotlyEmbedding = Literal["inline", "gzip", "none"]
+
+MIN_PLACES = 3
+"""A picture with fewer points than this shows nothing that its numbers do not."""
 
 DETAIL_CHARTS = ("intensity",)
 """Pictures, by their keys, that a model has only on a page of its own."""
@@ -51,24 +55,25 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
         plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = "".join(_squeeze(_file(name)) for name in names)
-    style, version = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style(), __version__
-    pictures, strips = dict(_pictures(report)), _strips(report)
+    style = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style()
+    style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report))
+    pictures, strips, contest = dict(_pictures(report)), _strips(report), render_contest(_scatters(report))
     library = "" if plotly == "none" else _plotly()
     return Template(_file("page.html")).substitute(
         policy=_policy([script, library] if library else [script], style, library != ""),
-        version=escape_text(version),
+        version=escape_text(__version__),
         title=escape_text(report.title),
         style=style,
         badge=escape_text(report.badge),
         asked=escape_text(" · ".join(report.subtitle)),
         nav=_nav(report),
-        tiles=_tiles(report.models) + render_budget_line(budgets),
-        findings=_findings(report) + _savings(report),
+        tiles=render_tiles(report.models) + render_budget_line(budgets),
+        findings=_findings(report),
         strips="" if report.comparison else strips.shown,
-        treemap=treemap_svg.draw_switch(report.models, _RowAnchors(report).find_module_row),
+        beside=contest.shown or _savings(report),
         sections=render_budget_section(budgets) + (strips.shown if report.comparison else "") + _sections(report),
         appendix=_appendix(report),
-        payload=_pack_insides(strips.packed + render_contest(_scatters(report)).packed)
+        payload=_pack_insides(strips.packed + contest.packed)
         + _payload(pictures, library, plotly)
         + f"<script>{script}</script>",
     )
@@ -145,7 +150,7 @@ def _scatters(report: Report) -> list[ChartData]:
 def _charts_of_model(report: Report, model: ModelPage) -> list[ChartData]:
     """The pictures of a model; among several, what all of them have in one picture is not drawn again for each."""
     if report.comparison is None:
-        return list(model.charts)
+        return [series for series in model.charts if len(series.list_places()) >= MIN_PLACES]
     together = {series.key for series in report.charts}
     return [series for series in model.charts if series.key not in together.union(DETAIL_CHARTS)]
 
@@ -201,7 +206,7 @@ def _savings(report: Report) -> str:
     for saving in report.models[0].savings:
         how = f" {tag('code', escape_text(f'archprof whatif {name} {saving.option}'))}" if saving.option else ""
         items.append(tag("li", escape_text(saving.text) + how))
-    return tag("h2", "Where to save") + tag("ol", "".join(items), class_="savings")
+    return tag("div", tag("h2", "Where to save") + tag("ol", "".join(items)), class_="findings")
 
 
 def _links(found: Sequence[tuple[str, str]]) -> str:
@@ -241,48 +246,6 @@ def _letter(report: Report, i: int) -> str:
     return f"{ascii_uppercase[i]} " if len(report.models) > 1 else ""
 
 
-def _tiles(models: Sequence[ModelPage]) -> str:
-    """The numbers of a model; of several, each tile lists them all under one unit."""
-    keys = dict.fromkeys(tile.key for model in models for tile in model.tiles)
-    tiles = []
-    for key in keys:
-        same = [next((tile for tile in model.tiles if tile.key == key), None) for model in models]
-        shown = next(tile for tile in same if tile)
-        values = _values(same, models) if len(same) > 1 else _value(shown)
-        tiles.append(tag("div", tag("dt", escape_text(shown.label)) + values, class_="tile", id=f"tile-{key}"))
-    said = " · ".join(models[0].details) if len(models) == 1 else ""
-    line = tag("p", escape_text(said), class_="details") if said else ""
-    return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles") + line
-
-
-def _value(tile: Tile) -> str:
-    main = tag("dd", _amount(tile, [tile.value]), class_="value")
-    words = tile.note
-    if tile.second:
-        words = f"{words}; {units.show_quantity(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
-    return main + (tag("dd", escape_text(words), class_="beside") if words else "")
-
-
-def _values(tiles: Sequence[Tile | None], models: Sequence[ModelPage]) -> str:
-    values, lines = [tile.value if tile else None for tile in tiles], []
-    for letter, tile, model in zip(ascii_uppercase, tiles, models, strict=False):
-        who = tag("span", letter, class_="who", title=model.profile.model)
-        amount = _amount(tile, values) if tile else tag("span", units.MISSING_MARK, class_="none")
-        lines.append(tag("dd", who + amount, title=(tile.note or None) if tile else None))
-    return "".join(lines)
-
-
-def _amount(tile: Tile, values: Sequence[float | None]) -> str:
-    """A number with its unit."""
-    if tile.unit == "percent":
-        number, symbol = f"{tile.value:.2f}", "%"
-    else:
-        scale = units.choose_unit_scale(values, tile.unit)
-        number, symbol = scale.format(tile.value, tile.half_interval), scale.symbol
-    least = "≥ " if tile.is_lower_bound else ""
-    return tag("b", escape_text(least + number), data_v=repr(tile.value)) + tag("small", f" {escape_text(symbol)}")
-
-
 def _sections(report: Report) -> str:
     return (
         (_joint_section(report) if report.comparison else "")
@@ -304,30 +267,40 @@ def _joint_section(report: Report) -> str:
     parts = [
         tag("h2", "Side by side"),
         render_html_table(tables.summary, "summary"),
-        render_contest(_scatters(report)).shown,
-        _gallery([series for series in report.charts if series.kind != "scatter"], "fig"),
-        render_html_table(tables.parts, "changes" if tables.changes else "stages") if tables.parts else "",
-        render_html_table(tables.layers, "layers"),
+        _gallery(_figures([series for series in report.charts if series.kind != "scatter"], "fig")),
+        *(render_html_table(table, id, switch=render_metric_switch(table, id)) for id, table in _joint_tables(report)),
     ]
     return tag("section", "".join(parts), id="together")
+
+
+def _joint_tables(report: Report) -> list[tuple[str, Table]]:
+    """What changed or the stages beside each other, and the layers, with their ids."""
+    if report.comparison is None:
+        return []
+    tables = report.comparison
+    parts = [("changes" if tables.changes else "stages", tables.parts)] if tables.parts else []
+    return [*parts, ("layers", tables.layers)]
 
 
 def _model(report: Report, i: int, model: ModelPage) -> str:
     name = model.profile.model
     heading = tag("h2", escape_text(f"{_letter(report, i)}{name}") if report.comparison else "Layers")
     body = render_html_table(model.table, f"m{i}", f"Every call of every layer of {name}")
-    pictures = _gallery(_charts_of_model(report, model), f"fig-m{i}")
-    pictures += memory_svg.render_memory_figure(model.profile, f"fig-m{i}-memory") if not report.comparison else ""
-    if report.comparison or not pictures:
-        return tag("section", heading + body + pictures, id=f"model-{i}")
-    return tag("section", heading + body, id=f"model-{i}") + tag(
-        "section", tag("h2", "Pictures") + pictures, id="pictures"
-    )
+    charts = _figures(_charts_of_model(report, model), f"fig-m{i}")
+    if report.comparison:
+        return tag("section", heading + body + _gallery(charts), id=f"model-{i}")
+    charts.append(memory_svg.render_memory_figure(model.profile, f"fig-m{i}-memory"))
+    pictures = treemap_svg.draw_switch(model, _RowAnchors(report).find_module_row) + _gallery(charts)
+    drawn = tag("section", tag("h2", "Pictures") + pictures, id="pictures") if pictures else ""
+    return tag("section", heading + body, id=f"model-{i}") + drawn
 
 
-def _gallery(pictures: Sequence[ChartData], prefix: str) -> str:
-    shown = [figures.render_figure(series, f"{prefix}-{series.key}") for series in pictures if any(series.points)]
-    return tag("div", "".join(shown), class_="gallery") if shown else ""
+def _figures(pictures: Sequence[ChartData], prefix: str) -> list[str]:
+    return [figures.render_figure(series, f"{prefix}-{series.key}") for series in pictures if any(series.points)]
+
+
+def _gallery(drawn: Sequence[str]) -> str:
+    return tag("div", "".join(drawn), class_="gallery") if any(drawn) else ""
 
 
 def _appendix(report: Report) -> str:

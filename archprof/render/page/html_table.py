@@ -21,10 +21,11 @@ UNLINKED_TABLES = ("layers", "summary", "changes")
 FILTER_HELP = "Filter: path kind:Conv2d >1%"
 
 
-def render_html_table(table: Table, id: str, title: str = "") -> str:
+def render_html_table(table: Table, id: str, title: str = "", switch: str = "", filter_help: str = FILTER_HELP) -> str:
     """The table with its tools, which a script wakes; row number n has the id `<id>-<n>`.
 
-    Rows that an outline closes away are hidden, and behind a row that a script opens.
+    Rows that an outline closes away are hidden, and behind a row that a script opens. `switch`: what chooses columns;
+    `filter_help`: what can be asked.
     """
     outline = table.outline or tuple(OutlinedRow(row, at) for at, row in enumerate(table.rows))
     drawn = replace(table, rows=tuple(one.row for one in outline), folded=(), outline=())
@@ -42,7 +43,8 @@ def render_html_table(table: Table, id: str, title: str = "") -> str:
     notes = "".join(tag("li", escape_text(note)) for note in table.notes)
     return tag(
         "div",
-        _tools(drawn, outline)
+        _tools(drawn, outline, filter_help)
+        + switch
         + tag("div", inner, class_="scroll")
         + (tag("ul", notes, class_="note") if notes else ""),
         class_="sheet many" if len(outline) > MANY_ROWS else "sheet",
@@ -50,11 +52,11 @@ def render_html_table(table: Table, id: str, title: str = "") -> str:
     )
 
 
-def _tools(table: Table, outline: Sequence[OutlinedRow]) -> str:
+def _tools(table: Table, outline: Sequence[OutlinedRow], filter_help: str) -> str:
     """What a script needs; without one it stays hidden."""
     button = [("fold", "Fold all"), ("unfold", "Unfold all")] if any(row.depth for row in table.rows) else []
     button += [("reset", "As at first"), ("csv", "Copy CSV"), ("md", "Copy Markdown")]
-    search = void_tag("input", type="search", placeholder=FILTER_HELP, aria_label=f"Filter rows of {table.title}")
+    search = void_tag("input", type="search", placeholder=filter_help, aria_label=f"Filter rows of {table.title}")
     buttons = "".join(tag("button", text, type="button", data_do=do) for do, text in button)
     said = tag("output", "", aria_live="polite")
     closed = sum(one.hidden for one in outline)
@@ -70,7 +72,8 @@ def _head(printed: PrintedColumn, whole: float, scale: object) -> str:
     if printed.column.is_sum and whole:
         said |= {"data_sum": f"{whole:.10g}", "data_f": f"{getattr(scale, 'factor', 1):.10g}"}
         said |= {"data_g": str(getattr(scale, "digits", 0))}
-    return tag("th", printed.header + unit, scope="col", class_="n" if printed.right_aligned else None, **said)
+    header = f"{printed.header} A" if printed.column.key.endswith("_ratio") else printed.header
+    return tag("th", header + unit, scope="col", class_="n" if printed.right_aligned else None, **said)
 
 
 def _whole(table: Table, at: int) -> float:

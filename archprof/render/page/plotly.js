@@ -32,7 +32,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--ink") },
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--soft"), font: { color: colour("--ink") } },
-      colorway: [0, 1, 2, 3, 4, 5, 6].map((i) => colour(`--c${i}`)),
+      colorway: [0, 1, 2, 3, 4, 5, 6, 7, 8].map((i) => colour(`--c${i}`)),
       xaxis: named(layout.xaxis), yaxis: named(layout.yaxis),
     };
   }

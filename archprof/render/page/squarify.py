@@ -1,4 +1,8 @@
-"""Where the boxes of a treemap go: the squarified layout of Bruls, Huizing and van Wijk (2000), nested by module."""
+"""Where the boxes of a treemap go, nested by module: rows of boxes that are nearly square, in the order they are given.
+
+The squarified layout of Bruls, Huizing and van Wijk (2000), without their sorting by size: what comes first in the
+network stands first, as in the ordered treemaps of Bederson, Shneiderman and Wattenberg (2002).
+"""
 
 from __future__ import annotations
 
@@ -71,12 +75,12 @@ def place_boxes(nodes: Sequence[TreemapNode], metric: str, rect: Rect) -> list[P
 
 def _place_parts(box: PlacedBox, children: dict[str, list[TreemapNode]], metric: str) -> list[PlacedBox]:
     """The parts of a module in its rectangle, the last one first; the module itself, where it has none."""
-    parts = sorted(children[box.node.id], key=lambda part: -part.total[metric])
+    parts = children[box.node.id]
     if not parts:
         return [box]
     scale = box.rect.area / sum(part.total[metric] for part in parts)
     shown = [part for part in parts if part.total[metric] * scale >= MIN_BOX_AREA]
-    small = [part.total[metric] for part in parts[len(shown) :]]
+    small = [part.total[metric] for part in parts if part.total[metric] * scale < MIN_BOX_AREA]
     values = [part.total[metric] for part in shown] + ([sum(small)] if small else [])
     places = squarify_values(values, box.rect)
     made = [
@@ -88,7 +92,7 @@ def _place_parts(box: PlacedBox, children: dict[str, list[TreemapNode]], metric:
 
 
 def squarify_values(values: Sequence[float], rect: Rect) -> list[Rect]:
-    """A rectangle for each value, positive and from large to small, together exactly `rect`, each nearly a square."""
+    """A rectangle for each value, positive, in their order, together exactly `rect`, each nearly a square."""
     placed: list[Rect] = []
     left = list(values)
     while left:
@@ -103,11 +107,11 @@ def squarify_values(values: Sequence[float], rect: Rect) -> list[Rect]:
 
 def _fitting(values: Sequence[float], side: float, scale: float) -> int:
     """How many of the values go into the next row: one more only while the worst shape gets no worse."""
-    total, worst = 0.0, float("inf")
+    total, worst, least, most = 0.0, float("inf"), float("inf"), 0.0
     for count, value in enumerate(values):
-        total += value
+        total, least, most = total + value, min(least, value), max(most, value)
         area = total * scale
-        shape = max(side**2 * values[0] * scale / area**2, area**2 / (side**2 * value * scale)) if side else 0.0
+        shape = max(side**2 * most * scale / area**2, area**2 / (side**2 * least * scale)) if side else 0.0
         if shape > worst:
             return count
         worst = shape

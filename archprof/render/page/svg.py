@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from archprof import units
+from archprof.analysis.network.families import FAMILIES, OTHER_FAMILY
 from archprof.analysis.report.charts import ChartData
 from archprof.render.page import axes
 from archprof.render.page.axes import PlotAxis
@@ -23,7 +24,7 @@ STAGE_RAMP = ((33, 82, 155), (31, 150, 139), (221, 178, 55))
 LABEL_SIZE, KEY_HEIGHT = 11.5, 18.0
 """Of the names in a chart, and of a line of its key, in pixels."""
 
-COLOUR_COUNT = 7
+COLOUR_COUNT = 9
 """How many colours the page has for series; `c0` is the first."""
 
 SVG_DASHES = (None, "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 4")
@@ -105,8 +106,9 @@ def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
     grid = "".join(f"M{coord(x.start)} {coord(at)}H{coord(x.end)}" for at in upwards)
     base = f"M{coord(x.start)} {coord(y.start)}H{coord(x.end)}"
     base += "".join(f"M{coord(at)} {coord(y.start)}v4" for at in across)
-    lefts = [tag("text", f"{tick:,.4g}", x=x.start - 8, y=at + 4) for tick, at in zip(y.ticks(5), upwards, strict=True)]
-    lows = [tag("text", f"{tick:,.6g}", x=at, y=y.start + 18) for tick, at in zip(x.ticks(7), across, strict=True)]
+    beside, below = axes.name_ticks(y.ticks(5)), axes.name_ticks(x.ticks(7))
+    lefts = [tag("text", text, x=x.start - 8, y=at + 4) for text, at in zip(beside, upwards, strict=True)]
+    lows = [tag("text", text, x=at, y=y.start + 18) for text, at in zip(below, across, strict=True)]
     turn = f"translate(13 {coord((y.start + y.end) / 2)}) rotate(-90)"
     lows.append(tag("text", escape_text(x_label), x=(x.start + x.end) / 2, y=CHART_HEIGHT - 6, class_="name"))
     lows.append(tag("text", escape_text(y_label), transform=turn, class_="name"))
@@ -120,7 +122,7 @@ def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
 
 def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis, y: PlotAxis) -> str:
     """What stands for one set."""
-    colour, places = f"c{index % COLOUR_COUNT}", [(x.pixel_of(dot.x), y.pixel_of(dot.y)) for dot in dots]
+    colour, places = name_colour(series, index), [(x.pixel_of(dot.x), y.pixel_of(dot.y)) for dot in dots]
     if not places:
         return ""
     if series.kind == "bars":
@@ -137,6 +139,12 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)
     return drawn + (tag("path", d=seen, class_=f"{colour} dots") if few else "")
+
+
+def name_colour(series: ChartData, index: int) -> str:
+    """The class of a set: a kind of work has its colour whichever others there are."""
+    kinds, name = (*FAMILIES, OTHER_FAMILY), series.names[index]
+    return f"c{(kinds.index(name) if name in kinds else index) % COLOUR_COUNT}"
 
 
 def _backdrop(dots: Sequence[PlotPoint], x: PlotAxis, y: PlotAxis) -> str:
@@ -161,7 +169,8 @@ def _names(series: ChartData, sets: list[list[PlotPoint]], x: PlotAxis, y: PlotA
     taken = [_around(x.pixel_of(dot.x), y.pixel_of(dot.y)) for dots in sets for dot in dots]
     pieces = []
     for i, dots in enumerate(sets):
-        for dot in () if series.is_joined(i) else dots[:MAX_NAMED_POINTS]:
+        first = {(dot.x, dot.y): dot for dot in dots[::-1]}.values()  # of several in one place the first has its name
+        for dot in () if series.is_joined(i) else [*first][::-1][:MAX_NAMED_POINTS]:
             place = _free(
                 x.pixel_of(dot.x),
                 y.pixel_of(dot.y),
@@ -253,7 +262,7 @@ def _legend(series: ChartData, start: float) -> tuple[str, float]:
     pieces, x, y = list[str](), start, 13.0
     drawn = [i for i, points in enumerate(series.points) if points] if needs_key(series) else []
     for i in drawn:
-        colour, dash = f"c{i % COLOUR_COUNT}", SVG_DASHES[i % len(SVG_DASHES)]
+        colour, dash = name_colour(series, i), SVG_DASHES[i % len(SVG_DASHES)]
         text = cut_text(series.names[i], MAX_KEY_CHARACTERS)
         wide = 26 + measure_text(text, LABEL_SIZE)
         if x > start and x + wide > CHART_WIDTH:
@@ -261,7 +270,9 @@ def _legend(series: ChartData, start: float) -> tuple[str, float]:
         if series.kind == "bars":
             sign = tag("path", d=f"M{coord(x)} {coord(y - 8)}h14v9h-14z", class_=f"{colour} bar")
         elif series.kind == "scatter" and not series.is_joined(i):
-            sign = tag("path", d=f"M{coord(x + 7)} {coord(y - 4)}{MARKER_PATHS[i % 4]}", class_=f"{colour} bar")
+            one = len(series.points[i]) == 1
+            d = f"M{coord(x + 7)} {coord(y - 4)}{MARKER_PATHS[i % 4] if one else 'h0'}"
+            sign = tag("path", d=d, class_=f"{colour} {'bar' if one else 'dots'}")
         else:
             sign = tag("path", d=f"M{coord(x)} {coord(y - 4)}h20", class_=f"{colour} line", stroke_dasharray=dash)
         pieces.append(sign + tag("text", escape_text(text), x=x + 26, y=y))

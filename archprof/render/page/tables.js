@@ -167,11 +167,16 @@
       row.tr.cells[0].addEventListener("click", () => choose(row));
     }
     let now = first;
+    // Pixels and tokens are no ratio of each other: what the first is not set against is of the other kind.
+    const apart = new Set(rows.filter((row) => ratios.some(({ column, of }) => raw(row, of) && raw(first, of) && raw(row, column) === null)));
     function choose(row) {
       for (const { th, column, of } of ratios) {
         const base = raw(row, of);
-        for (const one of rows) divide(one.tr.cells[column], raw(one, of), base);
-        th.querySelector("small")?.remove();
+        for (const one of rows) {
+          const alike = heads[of].dataset.k === "params" || apart.has(one) === apart.has(row);
+          divide(one.tr.cells[column], alike ? raw(one, of) : null, base);
+        }
+        named(th, `x ${letter(row)}`);
         th.title = th.title.replace(/ratio to .$/, `ratio to ${letter(row)}`);
       }
       for (const li of notes) li.textContent = li.textContent.replace(`ratio to ${letter(now)}`, `ratio to ${letter(row)}`);
@@ -180,7 +185,49 @@
       now = row;
       for (const one of rows) one.choose.setAttribute("aria-pressed", one === row);
       if (self.view.column >= 0) show(self);
+      const unlike = rows.filter((one) => apart.has(one) !== apart.has(row)).map(letter);
+      for (const other of sheets) refer(other, letter(row), rows.map(letter), unlike);
     }
+  }
+
+  function named(th, text) {
+    const node = [...(th.querySelector(".way") || th).childNodes].find((one) => one.nodeType === 3);
+    node.data = node.data.endsWith(" ") ? `${text} ` : text;
+  }
+
+  // The ratios and signs of stages and layers follow.
+
+  function refer(self, to, letters, unlike) {
+    const { heads, rows, table } = self, others = letters.filter((one) => one !== to);
+    const at = (key, one) => heads.findIndex((th) => th.dataset.k === `${key}_${one.toLowerCase()}`);
+    const metrics = heads.map((th) => /^(.*)_ratio_b$/.exec(th.dataset.k)?.[1]).filter(Boolean);
+    for (const key of metrics) {
+      const places = letters.slice(1).map((one) => at(`${key}_ratio`, one)), base = at(key, to);
+      self.without ??= new Set(rows.filter((row) => places.every((column) => raw(row, column) === null)
+        && letters.every((one) => raw(row, at(key, one)))));
+      others.forEach((one, i) => {
+        const th = heads[places[i]], of = at(key, one);
+        const none = key !== "params" && unlike.includes(one);
+        for (const row of rows) divide(row.tr.cells[places[i]], none || self.without.has(row) ? null : raw(row, of), raw(row, base));
+        named(th, `${one}/${to}`);
+        th.title = th.title.replace(/ of .* to .*$/, `${heads[of].title.slice(heads[of].title.indexOf(" of "))} to ${to}`);
+        const foot = table.tFoot?.rows[table.tFoot.rows.length - 1].cells[places[i]];
+        if (foot) divide(foot, none ? null : Number(heads[of].dataset.sum ?? 0), Number(heads[base].dataset.sum ?? 0));
+      });
+    }
+    if (!metrics.length) return;
+    for (const row of rows) {
+      const held = letters.map((one) => raw(row, at(metrics[0], one)) !== null);
+      const sign = held[letters.indexOf(to)] ? (held.every(Boolean) ? "" : "- ") : "+ ";
+      for (const key of ["full", "short"]) row[key] = sign + row[key].replace(/^[+-] /, "");
+      row.label.data = self.table.classList.contains("flat") ? row.full : row.short;
+      row.path = row.full.toLowerCase();
+    }
+    const signs = new Set(rows.map((row) => row.full[0]));
+    const meaning = { "-": `- is in ${to} and missing in another model`, "+": `+ is not in ${to}` };
+    const note = all(".note li", self.sheet).find((li) => /^[+-] is /.test(li.textContent));
+    if (note) note.textContent = `${Object.keys(meaning).filter((sign) => signs.has(sign)).map((sign) => meaning[sign]).join("; ")}.`;
+    if (self.view.column >= 0) show(self);
   }
 
   function divide(cell, value, base) {

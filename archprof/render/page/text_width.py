@@ -16,6 +16,7 @@ WIDTHS = {chr(32 + i): int(width) for i, width in enumerate(ASCII_WIDTHS.split()
     "–": 50,
     "…": 100,
     "·": 32,
+    **dict.fromkeys("²³⁴", 45),
 }
 OTHER_WIDTH, BOLD_EXTRA = 130, 9
 """Of any other character; what a bold one is wider at most."""

@@ -1,27 +1,27 @@
-"""The picture of the first screen: a treemap by module with a switch between metrics, which needs no script.
-
-Several models stand beside each other like the bars of a bar chart, each as high as its total and filled with its
-own modules; the areas of all of them can be compared.
-"""
+"""A treemap by module with a switch between metrics, which needs no script; boxes are in the order of the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from archprof import units
+from archprof.analysis import phrases
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.families import FAMILIES, OTHER_FAMILY
 from archprof.analysis.report.page import ModelPage
-from archprof.analysis.report.treemap import ALL_AREA_METRICS
+from archprof.analysis.report.treemap import ALL_AREA_METRICS, TreemapNode
+from archprof.analysis.report.treemap_folding import fold_equal_nodes
 from archprof.render.page.markup import coord, escape_text, tag, void_tag
 from archprof.render.page.squarify import PlacedBox, Rect, place_boxes
 from archprof.render.page.text_width import fit_text, measure_text
 
-DEFAULT_METRIC = "macs"
+FIRST_METRICS = ("latency", "macs")
 DRAWN_METRICS = tuple(metric for metric in ALL_AREA_METRICS if metric != "flops")
 """FLOPs are about twice the MACs everywhere, and would be the same picture."""
 
-MAP_WIDTH, MAP_HEIGHT, LABEL_HEIGHT, MAP_GAP = 760.0, 400.0, 34.0, 12.0
+MAP_WIDTH, MAP_HEIGHT = 1100.0, 400.0
+
+ROOT_ID = "n0"
 
 LABEL_SIZE, MIN_LABEL = 11.0, 36.0
 """Of the labels in boxes, in pixels; and the least room for one that is cut."""
@@ -30,80 +30,67 @@ LocateRow = Callable[[int, str], str | None]
 """From a model and the path of a module to the id of its row in the table."""
 
 
-def draw_switch(models: Sequence[ModelPage], locate: LocateRow) -> str:
-    """The treemaps with the radio buttons that choose among them; nothing for models that have no modules."""
-    shown = [metric for metric in DRAWN_METRICS if any(_total(page, metric) for page in models)]
+def draw_switch(model: ModelPage, locate: LocateRow) -> str:
+    """The treemaps with the radio buttons that choose among them; nothing for a model that has no parts to set apart.
+
+    What was measured is what it opens on.
+    """
+    nodes = fold_equal_nodes(model.nodes)
+    shown = [metric for metric in DRAWN_METRICS if len(nodes) > 2 and nodes[0].total.get(metric)]
     if not shown:
         return ""
-    first = DEFAULT_METRIC if DEFAULT_METRIC in shown else shown[0]
+    first = next((metric for metric in FIRST_METRICS if metric in shown), shown[0])
     buttons = [
         void_tag("input", type="radio", name="area", id=f"area-{metric}", checked=metric == first)
         + tag("label", METRIC_BY_KEY[metric].short_label, for_=f"area-{metric}")
         for metric in shown
     ]
-    maps = "".join(_map(models, metric, locate) for metric in shown)
+    maps = "".join(_map(model, nodes, metric, locate) for metric in shown)
     legend = tag("legend", "Area shows")
     return tag("fieldset", legend + "".join(buttons) + tag("div", maps, class_="maps"), class_="switch")
 
 
-def _total(page: ModelPage, metric: str) -> float:
-    """Nothing for a model without modules, and for one that was not measured."""
-    return page.nodes[0].total.get(metric, 0) if page.nodes else 0
-
-
-def _map(models: Sequence[ModelPage], metric: str, locate: LocateRow) -> str:
+def _map(model: ModelPage, nodes: Sequence[TreemapNode], metric: str, locate: LocateRow) -> str:
     """The picture for one metric, with what a reader who cannot see it is told."""
-    unit = METRIC_BY_KEY[metric].unit
-    totals = [_total(page, metric) for page in models]
-    scale = units.choose_unit_scale(totals, unit)
-    width = (MAP_WIDTH - MAP_GAP * (len(models) - 1)) / len(models)
-    pieces, found = [], set[str]()
-    for i, (page, total) in enumerate(zip(models, totals, strict=True)):
-        high = MAP_HEIGHT * total / max(totals)
-        place = Rect(i * (width + MAP_GAP), MAP_HEIGHT - high, width, high)
-        drawn = place_boxes(page.nodes, metric, place) if total else []
-        found |= {box.node.family for box in drawn if not box.has_head and not box.grouped_count}
-        names = {node.id: node.name for node in page.nodes}
-        pieces += [_box(box, unit, names, locate(i, names[box.node.id])) for box in drawn]
-        if len(models) > 1:
-            pieces.append(_name(place, page.profile.model, f"{scale.format(total)} {scale.symbol}".strip()))
-    view = f"0 0 {coord(MAP_WIDTH)} {coord(MAP_HEIGHT + (LABEL_HEIGHT if len(models) > 1 else 0))}"
-    said = _said(models, metric)
+    drawn = place_boxes(nodes, metric, Rect(0, 0, MAP_WIDTH, MAP_HEIGHT))
+    found = {box.node.family for box in drawn if not box.has_head and not box.grouped_count}
+    by_id = {node.id: node for node in nodes}
+    pieces = [_box(box, metric, by_id, locate(0, box.node.name)) for box in drawn]
+    view, said = f"0 0 {coord(MAP_WIDTH)} {coord(MAP_HEIGHT)}", _said(model, nodes, metric)
     picture = tag("svg", "".join(pieces), viewBox=view, role="img", aria_label=said, class_="map")
-    scroll = tag("div", picture, class_="pic")
-    return tag("div", scroll + _legend(found), class_=f"by by-{metric}")
+    return tag("div", tag("div", picture, class_="pic") + _legend(found), class_=f"by by-{metric}")
 
 
-def _said(models: Sequence[ModelPage], metric: str) -> str:
-    """The picture in words: of each model its total and the largest parts."""
+def _said(model: ModelPage, nodes: Sequence[TreemapNode], metric: str) -> str:
+    """The picture in words: the total and the largest parts."""
     label, unit = METRIC_BY_KEY[metric].short_label, METRIC_BY_KEY[metric].unit
-    sentences = []
-    for page in models:
-        if not _total(page, metric):
-            continue
-        root, *others = page.nodes
-        parts = sorted((node for node in others if node.parent == root.id), key=lambda node: -node.total[metric])[:3]
-        largest = ", ".join(f"{node.label} {units.show_quantity(node.total[metric], unit)}" for node in parts)
-        total = units.show_quantity(root.total[metric], unit)
-        sentences.append(f"{page.profile.model} {total}" + (f", largest parts {largest}" if largest else ""))
-    return f"Treemap of {label} by module: {'; '.join(sentences)}. The table of layers holds every number."
+    root, *others = nodes
+    parts = sorted((node for node in others if node.parent == root.id), key=lambda node: -node.total[metric])[:3]
+    largest = ", ".join(f"{node.label} {units.show_quantity(node.total[metric], unit)}" for node in parts)
+    total = f"{model.profile.model} {units.show_quantity(root.total[metric], unit)}"
+    return f"Treemap of {label} by module: {total}, largest parts {largest}. The table of layers holds every number."
 
 
-def _box(box: PlacedBox, unit: str, names: dict[str, str], row: str | None) -> str:
-    place, value = box.rect.inset(0.5), units.show_quantity(box.value, unit)
-    name = names[box.node.id]
-    inner = name.removeprefix(names[box.container_id]).lstrip(". ")
+def _box(box: PlacedBox, metric: str, by_id: Mapping[str, TreemapNode], row: str | None) -> str:
+    place, value = box.rect.inset(0.5), units.show_quantity(box.value, METRIC_BY_KEY[metric].unit)
+    node, share = box.node, phrases.say_percent(box.value / by_id[ROOT_ID].total[metric])
     if box.grouped_count:
-        said = f"{box.grouped_count} smaller parts of {name}: {value}"
-        return tag("g", tag("title", escape_text(said)) + _rect(place), class_=_colour(OTHER_FAMILY))
-    title = tag("title", escape_text(f"{name} ({box.node.kind}): {value}"))
+        title = _title(f"{box.grouped_count} smaller parts of {node.name}", f"{value} ({share})")
+        return tag("g", title + _rect(place), class_=_colour(OTHER_FAMILY))
+    whole = node.name.removesuffix(node.label.split("–")[0]) + node.label
+    inner = whole.removeprefix(by_id[box.container_id].name).lstrip(". ")
+    title = _title(whole, node.kind, f"{value} ({share})")
     if box.has_head:
-        text = _text(place, inner, box.node.label, 11)
+        text = _text(place, inner, node.label, 11)
         return tag("g", title + _rect(place) + text, class_="head", data_r=row)
-    text = _text(place, inner, box.node.label, 12)
+    text = _text(place, f"{node.label} {node.kind}" if node.label.isdigit() else inner, node.label, 12)
     if text and place.height >= 32 and measure_text(value, LABEL_SIZE) <= place.width - 8:
         text += tag("text", escape_text(value), x=place.x + 5, y=place.y + 26, class_="v")
-    return tag("g", title + _rect(place) + text, class_=_colour(box.node.family), data_r=row)
+    return tag("g", title + _rect(place) + text, class_=_colour(node.family), data_r=row)
+
+
+def _title(*lines: str) -> str:
+    return tag("title", "\n".join(escape_text(line) for line in lines if line))
 
 
 def _rect(place: Rect) -> str:
@@ -123,13 +110,6 @@ def _text(place: Rect, long: str, short: str, down: float) -> str:
     if not fits and room >= MIN_LABEL:
         fits = fit_text(short, room, LABEL_SIZE, bold=True)
     return tag("text", escape_text(fits), x=place.x + 5, y=place.y + down) if fits and place.height >= 15 else ""
-
-
-def _name(place: Rect, model: str, total: str) -> str:
-    """What stands under the treemap of one model among several."""
-    short = fit_text(model, place.width, LABEL_SIZE, bold=True)
-    name = tag("text", escape_text(short), x=place.x, y=MAP_HEIGHT + 15, class_="n")
-    return name + tag("text", escape_text(total), x=place.x, y=MAP_HEIGHT + 30, class_="v")
 
 
 def _legend(found: set[str]) -> str:

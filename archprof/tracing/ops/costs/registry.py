@@ -67,6 +67,7 @@ class OpRule(NamedTuple):
 
 
 _rules: dict[str, OpRule] = {}
+_changed: list[str] = []
 
 
 def cost_rule(
@@ -155,6 +156,12 @@ def register_cost(name: str) -> Callable[[AnyRule], AnyRule]:
             return None if count is None else OpCost(*count)
 
         _rules[name] = _rules.get(name, OpRule(counted))._replace(cost=counted, causal=False)
+        _changed.append(name)
         return function
 
     return register
+
+
+def count_changed_rules() -> int:
+    """How often a rule was put in place of another, or added: what was counted before may be counted otherwise now."""
+    return len(_changed)

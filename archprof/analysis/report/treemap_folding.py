@@ -1,0 +1,72 @@
+"""Equal boxes of a treemap that follow one another, as one box: a net of 36 equal blocks is a few boxes to read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+
+from archprof.analysis.report.treemap import AREA_METRICS, TreemapNode
+
+
+def fold_equal_nodes(nodes: Sequence[TreemapNode]) -> tuple[TreemapNode, ...]:
+    """The boxes with neighbours that are of one kind, cost the same and have equal parts summed up in one.
+
+    The first of them gives it its id and its name; its label names the first and the last, and how many they are. Times
+    are added up too, and need not be equal.
+    """
+    if not nodes:
+        return ()
+    parts, alike = _list_parts(nodes), _number_alike(nodes)
+    folded: list[TreemapNode] = []
+    waiting = [([nodes[0]], nodes[0].label)]
+    while waiting:  # a model may be nested deeper than Python's calls
+        same, label = waiting.pop()
+        folded.append(_add_up(same, label))
+        rows = [parts[node.id] for node in same]
+        runs = list(_find_runs([alike[part.id] for part in rows[0]]))
+        waiting += [
+            ([part for row in rows for part in row[start:end]], _label(rows[0][start:end])) for start, end in runs[::-1]
+        ]
+    return tuple(folded)
+
+
+def _list_parts(nodes: Sequence[TreemapNode]) -> dict[str, list[TreemapNode]]:
+    parts: dict[str, list[TreemapNode]] = defaultdict(list)
+    for node in nodes[1:]:
+        parts[node.parent].append(node)
+    return parts
+
+
+def _number_alike(nodes: Sequence[TreemapNode]) -> dict[str, int]:
+    """A number for each box, the same for those that are equal with all that is in them."""
+    numbers: dict[Hashable, int] = {}
+    found: dict[str, int] = {}
+    inside: dict[str, list[int]] = defaultdict(list)
+    for node in reversed(nodes):
+        costs = tuple(node.total[key] for key in AREA_METRICS)
+        key = (node.kind, node.family, costs, tuple(inside[node.id]))
+        found[node.id] = numbers.setdefault(key, len(numbers))
+        inside[node.parent].append(found[node.id])
+    return found
+
+
+def _find_runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where each run of the same number starts and ends."""
+    start = 0
+    for at in range(1, len(numbers) + 1):
+        if at == len(numbers) or numbers[at] != numbers[start]:
+            yield start, at
+            start = at
+
+
+def _label(run: Sequence[TreemapNode]) -> str:
+    return run[0].label if len(run) == 1 else f"{run[0].label}–{run[-1].label} ×{len(run):,}"
+
+
+def _add_up(same: Sequence[TreemapNode], label: str) -> TreemapNode:
+    keys = same[0].total
+    return same[0]._replace(
+        label=label,
+        own={key: sum(node.own[key] for node in same) for key in keys},
+        total={key: sum(node.total[key] for node in same) for key in keys},
+    )
