@@ -129,4 +129,6 @@ def build_details(view: PageView) -> tuple[str, ...]:
     field = max(local, view.field or 0)
     if view.is_convolutional and field > 1 and "field" not in view.bounds:
         said.append(f"receptive field {field:,} px")
+    if view.profile.ran.device != "meta":
+        said.append("counted on values: its numbers depend on what goes in")
     return tuple(said)
