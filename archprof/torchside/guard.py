@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import torch
 
@@ -27,8 +27,8 @@ from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
 
-HOLDER = 0
-"""The thread that has its turn."""
+HOLDER = 0, 0
+"""The thread that has its turn: as Python calls it, and as the system does."""
 
 PROCESS_LOCK = threading.RLock()
 """Random states, torch's defaults and the collector belong to the process: two threads would put back each other's."""
@@ -38,6 +38,9 @@ PATIENCE = 5.0
 
 WAITING_CODE = (threading.__file__, queue.__file__)
 """Where Python waits for another thread: joins, events, conditions, queues and results of pools."""
+
+IDLE_LOOKS = 5
+"""Looks after which a thread that stands in a function of C and computes nothing is taken to wait for us, too."""
 
 DEEPER = 2
 """How much deeper calls may be nested during a pass: each module that is watched takes half as much again as alone."""
@@ -77,13 +80,14 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
 def _hold_turn() -> Iterator[None]:
     """Wait for the turn; a thread for which the holder waits is refused, though it was started before the pass."""
     global HOLDER
-    lock, seen = PROCESS_LOCK, None
+    lock, seen, looks = PROCESS_LOCK, None, 0
     while not lock.acquire(timeout=PATIENCE):
-        waits = _find_wait(HOLDER)
-        if waits is not None and waits == seen:
+        waits = _find_wait(*HOLDER)
+        looks = looks + 1 if waits is not None and waits == seen else 0
+        if waits is not None and looks >= (IDLE_LOOKS if waits.spent else 1):
             _refuse_turn()
         seen = waits
-    before, HOLDER = HOLDER, threading.get_ident()
+    before, HOLDER = HOLDER, (threading.get_ident(), threading.get_native_id())
     try:
         yield
     finally:
@@ -91,10 +95,34 @@ def _hold_turn() -> Iterator[None]:
         lock.release()
 
 
-def _find_wait(thread: int) -> tuple[int, int] | None:
-    """At which step of which call a thread waits for another; `None` where it works."""
+class _Wait(NamedTuple):
+    """At which step of which call a thread waits; and where C waits, what time of the processor it has spent."""
+
+    frame: int
+    step: int
+    spent: str
+
+
+def _find_wait(thread: int, native: int) -> _Wait | None:
+    """What a thread waits for, or may wait for; `None` where it works, or nobody can say."""
     frame = sys._current_frames().get(thread)
-    return (id(frame), frame.f_lasti) if frame and frame.f_code.co_filename in WAITING_CODE else None
+    if frame is None:
+        return None
+    waits = _Wait(id(frame), frame.f_lasti, "")
+    if frame.f_code.co_filename in WAITING_CODE:
+        return waits
+    spent = _read_spent_time(native)  # queue.SimpleQueue and locks wait in C, under the line that calls them
+    return waits._replace(spent=spent) if spent else None
+
+
+def _read_spent_time(native: int) -> str:
+    """The state of a thread and its ticks of the processor, as Linux tells them; "" elsewhere."""
+    try:
+        with open(f"/proc/self/task/{native}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return " ".join((fields[0], *fields[11:13]))
 
 
 def _refuse_turn() -> NoReturn:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -83,30 +85,77 @@ def test_a_forward_that_profiles_in_a_thread_and_waits_for_it_is_refused(way: An
     assert finish(profile_other) == 10  # and the next pass has its turn
 
 
+def get_from_queue(kind: Any) -> Any:
+    """How a worker is asked, and what it says is waited for."""
+    told: Any = kind()
+    return told.put, told.get
+
+
+def hold_lock() -> Any:
+    lock, box = threading.Lock(), queue.SimpleQueue[Any]()
+    lock.acquire()
+    return lambda one: (box.put(one), lock.release()), lambda: (lock.acquire(), box.get())[1]
+
+
+def read_pipe() -> Any:
+    ends, box = os.pipe(), queue.SimpleQueue[Any]()
+    return lambda one: (box.put(one), os.write(ends[1], b"x")), lambda: (os.read(ends[0], 1), box.get())[1]
+
+
+WAITS = {
+    "a queue": lambda: get_from_queue(queue.Queue),
+    "a simple queue": lambda: get_from_queue(queue.SimpleQueue),
+    "a lock": hold_lock,
+    "a pipe": read_pipe,
+}
+
+
+@pytest.mark.parametrize("way", WAITS)
 def test_a_forward_that_waits_for_a_worker_from_before_which_profiles_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+    way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard, "PATIENCE", 0.5)
-    asked: queue.Queue[Any] = queue.Queue()
-    told: queue.Queue[Any] = queue.Queue()
+    if way != "a queue" and sys.platform != "linux":
+        pytest.skip("what waits in C is told by Linux alone")
+    monkeypatch.setattr(guard, "PATIENCE", 0.3)
+    asked: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    tell, wait = WAITS[way]()
 
     def work() -> None:
         asked.get()
         try:
-            told.put(profile_other())
+            tell(profile_other())
         except archprof.ArchprofError as error:
-            told.put(error)
+            tell(error)
 
     threading.Thread(target=work, daemon=True).start()
-    answers: queue.Queue[Any] = queue.Queue()
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def ask() -> None:
         asked.put(1)
-        answers.put(told.get())
+        answers.put(wait())
 
     assert finish(lambda: archprof.profile(Does(ask), X).totals.params) == 20
     assert "in a thread of its own" in str(answers.get_nowait())
     assert finish(profile_other) == 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a thread has spent is told by Linux alone")
+def test_a_thread_waits_while_c_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line of Python that takes long, and does not let other threads look at every step."""
+    monkeypatch.setattr(guard, "PATIENCE", 0.05)
+    inside, found, letters = threading.Event(), list[int](), b"x" * 2**20
+
+    def hash_long() -> None:
+        inside.set()
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            hashlib.pbkdf2_hmac("sha256", letters, b"", 400_000)
+
+    other = threading.Thread(target=lambda: (inside.wait(), found.append(profile_other())))
+    other.start()
+    assert finish(lambda: archprof.profile(Does(hash_long), X).totals.params) == 20
+    other.join(IMPATIENT)
+    assert found == [10]
 
 
 def test_a_thread_waits_as_long_as_a_pass_works(monkeypatch: pytest.MonkeyPatch) -> None:

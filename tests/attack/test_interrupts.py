@@ -86,8 +86,11 @@ def test_a_command_is_interrupted_in_words(seconds: float, tmp_path: Path) -> No
 
 
 def test_a_measurement_is_interrupted_in_words(tmp_path: Path) -> None:
-    """It takes many seconds, so that it has surely not ended."""
-    assert attack("measured", tmp_path, 3) == "interrupted"
+    """It takes many seconds, so that it has surely not ended; Python may take as long to begin on a busy machine."""
+    found = "not begun"
+    for seconds in (3, 10, 30):
+        found = attack("measured", tmp_path, seconds) if found == "not begun" else found
+    assert found == "interrupted"
 
 
 @pytest.mark.slow

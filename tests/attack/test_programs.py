@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 import torch
 from attack.crafted_programs import Whole
+from torch._higher_order_ops import map as map_op
+from torch._higher_order_ops import while_loop
 
 import archprof
 from archprof.errors import ArchprofError
+from archprof.sources.exported import run_limits
+from archprof.torchside import free_memory
 
 TESTS = Path(__file__).parents[1]
 GIBIBYTES = 2**30
@@ -108,6 +112,76 @@ def test_no_op_makes_a_tensor_that_fills_the_memory(tmp_path: Path, kind: str) -
     path = export(tmp_path, WILD[kind], 2, 4)
     with pytest.raises(ArchprofError, match="for more than 268435456 elements"):
         archprof.profile(path)
+
+
+MIB = 2**20
+
+
+def grow(x: torch.Tensor) -> torch.Tensor:
+    """Three of 30 MiB each that live side by side, none of which is much."""
+    made = [x.repeat(1, 30 * MIB // 4 // 8) for _ in range(3)]
+    return made[0] + made[1] + made[2]
+
+
+@pytest.mark.parametrize(("free", "is_there"), [(1000, True), (80, False)])
+def test_results_that_live_side_by_side_need_room(
+    free: int, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export(tmp_path, grow, 2, 4)
+    monkeypatch.setattr(free_memory, "read_free_bytes", lambda: free * MIB)
+    if is_there:
+        assert archprof.profile(path).totals.flops > 0
+        return
+    with pytest.raises(ArchprofError, match=rf"with values, needs 90.00 MiB .*; {free}.00 MiB are free"):
+        archprof.profile(path)
+
+
+@pytest.mark.parametrize("on_values", [False, True])
+def test_a_loop_that_never_ends_is_refused(on_values: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in a file that needs values, and one with more rounds than anyone waits for, without values."""
+    monkeypatch.setattr(run_limits, "MOST_STEPS", 200)
+
+    class Loops(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            if on_values:
+                return while_loop(lambda at, y: at >= 0, lambda at, y: (at + 1, y * 1.0), (torch.tensor(0), x[0]))[1]
+            return map_op(lambda row: row * 2, x)
+
+    program = torch.export.export(Loops(), (torch.ones(300, 2),), strict=False)
+    torch.export.save(program, tmp_path / "x.pt2")
+    with pytest.raises(ArchprofError, match="more than 200 ops and steps"):
+        archprof.profile(str(tmp_path / "x.pt2"))
+
+
+class Recurs(torch.nn.Module):
+    def __init__(self, kind: str, **options: Any) -> None:
+        super().__init__()
+        self.net = getattr(torch.nn, kind)(4, 4, **options)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        y = self.net(x)[0]
+        return y[y.flatten(1).sum(1) > -1e9]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "steps"),
+    [
+        ("LSTM", {}, 50),
+        ("GRU", {"bidirectional": True}, 100),
+        ("RNN", {"num_layers": 3, "batch_first": True}, 3 * 7),
+    ],
+)
+def test_steps_of_recurrent_layers_count(
+    kind: str, options: dict[str, Any], steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: 50 rows of 7; what else the program does are fewer than 20 ops."""
+    program = torch.export.export(Recurs(kind, **options).eval(), (torch.ones(50, 7, 4),), strict=False)
+    torch.export.save(program, tmp_path / "x.pt2")
+    monkeypatch.setattr(run_limits, "MOST_STEPS", steps + 20)
+    assert archprof.profile(str(tmp_path / "x.pt2")).totals.macs > 0
+    monkeypatch.setattr(run_limits, "MOST_STEPS", steps)
+    with pytest.raises(ArchprofError, match=f"more than {steps} ops and steps"):
+        archprof.profile(str(tmp_path / "x.pt2"))
 
 
 def test_boxes_of_a_detector_are_aligned_from_a_file(tmp_path: Path) -> None:

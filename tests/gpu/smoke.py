@@ -42,12 +42,13 @@ train lenet5 --data random --epochs 1 --batch 64 --cuda --no-amp -o run-without-
 """.strip().splitlines()
 
 NET = """
+import torch
 from torch import nn
 
 
-class Net(nn.Sequential):
-    def __init__(self):
-        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+def Net():
+    layers = nn.Conv2d(3, 8, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)
+    return nn.Sequential(*layers), torch.zeros(1, 3, 32, 32)
 """
 
 SIDE_BY_SIDE = 6

@@ -14,8 +14,9 @@ from archprof.errors import ArchprofError
 from archprof.facts.records import Op, TensorSpec
 from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.exchange import Exchange, Spot
-from archprof.predicting.sharding.layout import WHOLE, Layout, Ranks, lie_alike
+from archprof.predicting.sharding.layout import WHOLE, Cut, Layout, Ranks, lie_alike
 from archprof.predicting.sharding.lives import Lives
+from archprof.predicting.sharding.mesh import Axis
 from archprof.predicting.sharding.styles import Given, Style
 
 Stack = tuple[int, ...]
@@ -35,8 +36,15 @@ class Regions:
     """The regions of a pass, and the tensors that went into or out of each."""
 
     def __init__(
-        self, editor: StepEditor, lives: Lives, layouts: dict[int, Layout], ranks: Ranks, styles: Mapping[int, Style]
+        self,
+        editor: StepEditor,
+        lives: Lives,
+        layouts: dict[int, Layout],
+        ranks: Ranks,
+        styles: Mapping[int, Style],
+        axis: Axis = "tp",
     ) -> None:
+        self.axis: Axis = axis
         self.editor, self.lives, self.layouts, self.ranks = editor, lives, layouts, ranks
         self.profile = editor.step.profile
         self.styles: dict[int, Style] = {}
@@ -121,7 +129,7 @@ class Regions:
         old, full, op = self.layouts[tensor], self.full[tensor], self.profile.ops[position]
         if old.is_lost or lie_alike(old, owner) or (old.is_partial and not self.home.get(tensor)):
             return
-        exchange = Exchange(self.editor, self.ranks, "tp", Spot(position, True, op.call, op.phase), tensor)
+        exchange = Exchange(self.editor, self.ranks, self.axis, Spot(position, True, op.call, op.phase), tensor)
         made, first, last = exchange.change(full, old, owner)
         self.layouts[made], self.full[made] = owner, full
         before, after = (self.editor.tensors[at].storage for at in (tensor, made))
@@ -137,7 +145,7 @@ class Regions:
         new = owner if owner is not None and _fits(owner, full.shape) else WHOLE
         if old.is_lost or old.cut is not None or lie_alike(old, new):
             return tensor
-        exchange = Exchange(self.editor, self.ranks, "tp", Spot(position, False, op.call, op.phase), tensor)
+        exchange = Exchange(self.editor, self.ranks, self.axis, Spot(position, False, op.call, op.phase), tensor)
         made = exchange.change(full, old, new, role="communication").tensor
         self.editor.move_death(self.editor.tensors[made].storage, (position, 0, 0))
         self.layouts[made], self.full[made] = new, full
@@ -169,6 +177,9 @@ class Regions:
         for region in stack[common:]:
             tensor = self._enter(tensor, region, position)
         return tensor
+
+    def _make_exchange(self, spot: Spot, tensor: int, style: Style) -> Exchange:
+        return Exchange(self.editor, self.ranks, self.axis, spot, tensor)
 
     def _is_held(self, tensor: int) -> bool:
         return self.editor.storages[self.editor.tensors[tensor].storage].role in HELD_ROLES
@@ -225,6 +236,10 @@ class Regions:
     def _find_entry(self, tensor: int, region: int) -> Layout:
         """The layout in which a region reads a tensor of the forward pass."""
         style, full, old = self.styles[region], self.full[tensor], self.layouts[tensor]
+        if style.dispatches and full.shape == self.profile.calls[region].inputs[0].shape:
+            new = self.deal_tokens(region, full)
+            self.entries[region, full.shape] = _Entry(old, False)
+            return new
         if style.desired is None:
             return old
         is_wrapped = tensor in self.wrapped
@@ -233,6 +248,12 @@ class Regions:
         new = self._read(style.desired, full, old)
         self.entries[region, full.shape] = _Entry(old, is_wrapped and new == old)
         return new
+
+    def deal_tokens(self, region: int, full: TensorSpec) -> Layout:
+        """The rows that the experts of this rank get, where all experts get as many: as many as it sends."""
+        tokens = full.shape[0]
+        chosen = self.profile.calls[region].inputs[1].shape[-1]
+        return Layout(Cut(0, 1, tokens, tokens * chosen))
 
     def _check(self, given: Given, full: TensorSpec, layout: Layout, region: int) -> None:
         """Raise `ArchprofError` where a plan says that a tensor lies otherwise than it does."""
@@ -267,7 +288,7 @@ class Regions:
         old = self.layouts[tensor]
         if old.is_lost or lie_alike(old, new):
             return tensor
-        exchange = Exchange(self.editor, self.ranks, "tp", spot, tensor)
+        exchange = self._make_exchange(spot, tensor, style)
         made, first, last = exchange.change(self.full[tensor], old, new, in_place=style.in_place)
         before, after = (self.editor.tensors[at].storage for at in (tensor, made))
         if before != after:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
@@ -16,6 +16,7 @@ from archprof.predicting.memory_capacity import Verdict, judge
 from archprof.predicting.sharding.data import shard_data
 from archprof.predicting.sharding.data_options import PLAIN_DATA, DataOptions
 from archprof.predicting.sharding.distinct import Alike, group_shards
+from archprof.predicting.sharding.expert_parallel import shard_experts
 from archprof.predicting.sharding.links import Fabric, find_path
 from archprof.predicting.sharding.mesh import Axis, Mesh
 from archprof.predicting.sharding.pipeline import PLAIN_PIPELINE, Pipeline, PipelineOptions
@@ -191,12 +192,8 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
             "A pass that comes to its end.",
             "See how far it came: archprof table MODEL",
         )
-    if mesh.ep > 1:
-        raise UsageError(
-            f"{mesh}: experts that are dealt out over ranks are not modelled.",
-            "A mixture is cut over tp, as its own plan does it.",
-            f"Try: --mesh {mesh._replace(ep=1)}",
-        )
+    if options.plan is not None:
+        options.plan.match(profile)
     if options.pipeline.microbatches > 1 and mesh.pp == 1:
         raise UsageError(
             f"{options.pipeline.microbatches} microbatches go through a pipeline, and {mesh} has none.",
@@ -207,12 +204,8 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
 
 def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[tuple[RankStep, int]]:
     """Every distinct rank with its count, one at a time: layers are cut first, then stages, then what each holds."""
-    plan = (options.plan or find_plan(profile)) if mesh.tp > 1 else None
-    if plan is not None and options.sequence_parallel:
-        plan = add_sequence_parallel(plan, profile)
     for alike in _group_tensors(profile, mesh):
-        step = RankStep(mesh, Mesh(0, 0, 0, 0, alike.first), profile)
-        step = step if plan is None else shard_tensors(step, plan)
+        step = _cut_layers(RankStep(mesh, Mesh(0, 0, 0, 0, alike.first), profile), options)
         pipeline = Pipeline(step, options.pipeline) if mesh.pp > 1 else None
         for stage in range(mesh.pp):
             part = pipeline.take_stage(stage) if pipeline else step
@@ -221,22 +214,35 @@ def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[
                 yield shard_data(placed, options.data), alike.size * group.ranks
 
 
+def _cut_layers(step: RankStep, options: ShardOptions) -> RankStep:
+    """What `tp` and `ep` leave to a rank of the layers."""
+    if step.mesh.tp > 1:
+        plan = options.plan or find_plan(step.profile)
+        plan = add_sequence_parallel(plan, step.profile) if options.sequence_parallel else plan
+        step = shard_tensors(step, plan)
+    if step.mesh.ep > 1:
+        own = options.plan is not None and options.plan.deals_experts
+        step = shard_experts(step, options.plan if own and options.plan else find_plan(step.profile, "ep"))
+    return step
+
+
 def _group_tensors(profile: Profile, mesh: Mesh) -> list[Alike]:
     """Ranks along `tp`, by the dimensions that a plan may cut."""
     shapes = [one.spec.shape for one in profile.parameters if one.role == "parameter"]
     return group_shards({size for shape in shapes for size in shape if size > 1}, mesh.tp)
 
 
-def find_plan(profile: Profile) -> Plan:
-    """The model's own plan.
+def find_plan(profile: Profile, axis: Literal["tp", "ep"] = "tp") -> Plan:
+    """The model's own plan for an axis.
 
     Raises:
         UsageError: it has none.
     """
-    plan = find_model_plan(profile)
+    plan = find_model_plan(profile, axis)
     if plan is None:
+        what = "layers are cut over tp" if axis == "tp" else "experts are dealt out over ep"
         raise UsageError(
-            f"{profile.model} says no plan of how its layers are cut over tp.",
+            f"{profile.model} says no plan of how its {what}.",
             "A file of patterns of paths and styles, a line a rule.",
             "Try: --plan plan.toml",
         )

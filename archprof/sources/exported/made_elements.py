@@ -1,4 +1,4 @@
-"""How many elements an op of a file would make on real tensors, known before it runs.
+"""How many elements, and bytes, an op of a file would make on real tensors, known before it runs.
 
 An op that is small in the file can make a tensor that fills the memory: `expand` and then `clone`, `repeat`, `cat`.
 """
@@ -25,22 +25,28 @@ BOUNDED_BY_INPUTS = frozenset(
 """Ops whose result depends on values, and is no larger than what goes in."""
 
 
-def count_made_elements(op: Any, args: Any, kwargs: Any) -> int:
-    """The elements of the storages that an op makes.
+WIDEST = 8
+"""Bytes of an element where only values tell how many there are: of the places of what is not zero."""
+
+
+def count_made_elements(op: Any, args: Any, kwargs: Any) -> tuple[int, int]:
+    """The elements of the storages that an op makes, and their bytes.
 
     Raises:
         Whatever the op raises for arguments that do not fit.
     """
     name = op.name().partition(".")[0].partition("::")[2] if isinstance(op, OVERLOAD) else ""
     if name in BOUNDED_BY_INPUTS:
-        return 0
+        return 0, 0
     if name == "where" and len(args) == 1:
         name = "nonzero"
     with outside_the_pass():
         if name in COUNTED_BY_VALUES:
-            return int(COUNTED_BY_VALUES[name](*args, **kwargs))
+            count = int(COUNTED_BY_VALUES[name](*args, **kwargs))
+            return count, WIDEST * count
         made = tensors_in(op(*map(_to_meta, args), **{key: _to_meta(value) for key, value in kwargs.items()}))
-    return sum(max(one.numel(), one.untyped_storage().nbytes() // one.itemsize) for one in made)
+    sizes = [max(one.nbytes, one.untyped_storage().nbytes()) for one in made]
+    return sum(size // one.itemsize for size, one in zip(sizes, made, strict=True)), sum(sizes)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from archprof.sources.exported.archive import DTYPE_BY_NUMBER
 from archprof.sources.exported.boxes import refuse_wild_boxes
 from archprof.sources.exported.checked_ops import is_on_values, may_run_on_values
 from archprof.sources.exported.made_elements import MOST_ELEMENTS, count_made_elements, outside_the_pass
+from archprof.sources.exported.run_limits import RECURRENT_GATES, RUN_LIMITS, count_recurrent_steps
 from archprof.torchside.private import OVERLOAD, argument_names, has_kernel
 
 ALLOWED_NAMESPACES = frozenset({"aten", "prims", "quantized", "quantized_decomposed", "torchvision", "torchao"})
@@ -35,13 +36,11 @@ SIZE_FUNCTIONS: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 """What sizes are computed with."""
 
+RECURRENT_FUNCTIONS = (torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu)
+
 WHOLE_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention.default": nn.functional.scaled_dot_product_attention,
-    **{
-        f"{name}.{kind}": getattr(torch, name)
-        for name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
-        for kind in ("input", "data")
-    },
+    **{f"{function.__name__}.{kind}": function for function in RECURRENT_FUNCTIONS for kind in ("input", "data")},
 }
 """Ops that the tracer records whole when they are called as torch's functions."""
 
@@ -97,6 +96,7 @@ class SubGraph:
 
 def run_op(node: Mapping[str, Any], values: ValueLookup) -> Any:
     """Run one op of the graph."""
+    RUN_LIMITS.take_steps()
     if node["target"].startswith(ASSERTION_OPS):
         return None
     args = [_read_argument(each["arg"], values) for each in node["inputs"] if each.get("kind") != 2]
@@ -119,8 +119,13 @@ def _refuse_unchecked(target: str, op: Any, args: Any, kwargs: Any) -> None:
     if target.startswith("torch.ops.torchvision.roi_align"):
         with outside_the_pass():
             refuse_wild_boxes(*args, **kwargs)
-    if count_made_elements(op, args, kwargs) > MOST_ELEMENTS:
+    elements, size = count_made_elements(op, args, kwargs)
+    if elements > MOST_ELEMENTS:
         raise ArchprofError(f"The exported program calls {target} for more than {MOST_ELEMENTS} elements with values.")
+    if op in RECURRENT_FUNCTIONS:
+        RUN_LIMITS.take_steps(count_recurrent_steps(target, tuple(args), kwargs))
+        size *= RECURRENT_GATES
+    RUN_LIMITS.take_bytes(target, size)
 
 
 def _find_function(target: str, *, takes_graph: bool) -> Any:

@@ -23,6 +23,7 @@ from archprof.sources.exported.ops import (
     make_refusal_error,
     run_op,
 )
+from archprof.sources.exported.run_limits import RUN_LIMITS
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.inputs import Inputs
 from archprof.torchside.tensors import dtype_name, tensors_in
@@ -91,6 +92,7 @@ class _ProgramRoot(_ProgramModule):
         values = [named.pop(name) if name in named else rest.pop(0) for name in names]
         for (name, known), value in zip(self._exported_inputs, values, strict=True):
             _check_input(name, known, value)
+        RUN_LIMITS.begin()
         return super().forward(self._exported_body, *values)
 
 
