@@ -14,7 +14,7 @@ from archprof.errors import ArchprofError
 from archprof.facts.records import Op, TensorSpec
 from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.exchange import Exchange, Spot
-from archprof.predicting.sharding.layout import WHOLE, Cut, Layout, Ranks, lie_alike
+from archprof.predicting.sharding.layout import PARTIAL, WHOLE, Cut, Layout, Ranks, lie_alike
 from archprof.predicting.sharding.lives import Lives
 from archprof.predicting.sharding.mesh import Axis
 from archprof.predicting.sharding.styles import Given, Style
@@ -123,6 +123,13 @@ class Regions:
         return tuple([
             self._bring_gradient(tensor, owners.get(at % count), position, op) for at, tensor in enumerate(inputs)
         ])  # fmt: skip
+
+    def sum_in_place(self, tensor: int, position: int) -> None:
+        """What a hook of a parameter does when its gradient is there."""
+        op = self.profile.ops[position]
+        exchange = Exchange(self.editor, self.ranks, self.axis, Spot(position, True, op.call, op.phase), tensor)
+        exchange.change(self.full[tensor], PARTIAL, WHOLE, in_place=True)
+        self.layouts[tensor] = WHOLE
 
     def bring_at_once(self, storage: int, tensor: int, owner: Layout, position: int) -> None:
         """FSDP brings the gradient of a DTensor into the layout of its parameter before it scatters it."""

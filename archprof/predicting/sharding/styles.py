@@ -66,6 +66,9 @@ def _rows(name: str, given: Given = LAST) -> Style:
     return Style(name, "rows", given, LAST, REPLICATE)
 
 
+UNFOLLOWED = ("mla_kv_a_proj", "moe_identity_expert")
+"""Styles of transformers whose sums and copies are left out, and what is said of that."""
+
 STYLES: Mapping[str, Style] = {
     style.name: style
     for style in (
@@ -87,12 +90,10 @@ STYLES: Mapping[str, Style] = {
         Style("local_params"),
         Style("replicate"),
         Style("grouped_gemm", "experts"),
+        *map(Style, UNFOLLOWED),
         Style("ep_dispatch_experts", output=REPLICATE, dispatches=True),
     )
 }
-
-UNFOLLOWED = ("mla_kv_a_proj", "moe_identity_expert")
-"""Styles of transformers of which nothing is known here."""
 
 
 def make_style(given: Any, pattern: str) -> Style:

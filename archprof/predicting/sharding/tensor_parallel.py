@@ -22,7 +22,7 @@ from archprof.predicting.sharding.plan import Plan
 from archprof.predicting.sharding.ranks import RankStep
 from archprof.predicting.sharding.regions import Regions
 from archprof.predicting.sharding.rules import Indivisible, Unfollowed, follow
-from archprof.predicting.sharding.styles import Style
+from archprof.predicting.sharding.styles import UNFOLLOWED, Style
 from archprof.predicting.sharding.weights import cut_parameters, list_region_styles
 
 Followed = tuple[tuple[Layout, ...], Signature]
@@ -60,7 +60,8 @@ class Walk:
         }
         self.ready = self._find_gradients() if axis == "tp" and step.mesh.fsdp > 1 else {}
         self.followed: dict[tuple[int, int, tuple[Layout, ...]], Followed] = {}
-        self.reasons: dict[str, str] = {}
+        self.reasons = {one.name: "its sums are left out" for one in styles.values() if one.name in UNFOLLOWED}
+        self.summed = self._find_summed(styles)
         self.sized: set[int] = set()
 
     def make_regions(self, styles: Mapping[int, Style], axis: Axis) -> Regions:
@@ -100,6 +101,8 @@ class Walk:
         self.regions.hand_over(position, op)
         if position in self.ready:
             self._bring_gradient(position, op)
+        if position in self.summed:
+            self._sum_gradient(position, op)
 
     def _find_gradients(self) -> dict[int, tuple[int, Layout]]:
         """By the last op on it in the backward: the storage of a gradient, and the layout of its parameter."""
@@ -108,6 +111,19 @@ class Walk:
             for index, one in find_gradients(self.profile).items()
             if one.earlier is None
         }
+
+    def _find_summed(self, styles: Mapping[str, Style]) -> dict[int, int]:
+        """By the last op on it in the backward: the storage of a gradient of which each rank has its heads' share."""
+        paths = {at for at, one in enumerate(self.profile.modules) if (_sums(styles.get(one.path)))}
+        gradients = find_gradients(self.profile) if paths else {}
+        owners = self.profile.parameters
+        return {one.ready: one.kept for index, one in gradients.items() if owners[index].module in paths}
+
+    def _sum_gradient(self, position: int, op: Op) -> None:
+        for tensor in (*op.outputs, *op.inputs):
+            if self.profile.tensors[tensor].storage == self.summed[position] and tensor in self.layouts:
+                self.regions.sum_in_place(tensor, position)
+                return
 
     def _bring_gradient(self, position: int, op: Op) -> None:
         storage, layout = self.ready[position]
@@ -249,3 +265,7 @@ class Walk:
 def _localize_parameter(parameter: Parameter, layout: Layout) -> Parameter:
     local = localize(parameter.spec, layout)
     return parameter._replace(spec=local, nbytes=share_storage(parameter.nbytes, parameter.spec, local))
+
+
+def _sums(style: Style | None) -> bool:
+    return style is not None and style.reduces_gradients

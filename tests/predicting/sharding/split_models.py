@@ -217,6 +217,17 @@ def _build_llama(**changes: Any) -> nn.Module:
     return LlamaForCausalLM(LlamaConfig(**(config | changes)))
 
 
+def _build_qwen() -> nn.Module:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(
+        Qwen3Config(
+            hidden_size=WIDTH, intermediate_size=100, num_hidden_layers=2, num_attention_heads=HEADS, head_dim=8,
+            num_key_value_heads=HEADS, vocab_size=250, max_position_embeddings=64,
+        )
+    )  # fmt: skip
+
+
 def _build_mixtral() -> nn.Module:
     from transformers import MixtralConfig, MixtralForCausalLM
 
@@ -271,6 +282,7 @@ CASES = {
     "llama": Case(_build_llama, _split_by_its_plan, None),
     "llama of few keys": Case(lambda: _build_llama(num_key_value_heads=4), _split_by_its_plan, None),
     "llama of one table": Case(lambda: _build_llama(tie_word_embeddings=True), _split_by_its_plan, None),
+    "norms of heads": Case(_build_qwen, _split_by_its_plan, None),
     "mixtral": Case(_build_mixtral, _split_by_its_plan, None),
     "experts": Case(_build_mixtral, _deal_experts, None, axis="ep"),
 }
