@@ -12,6 +12,7 @@ from archprof.facts.records import Profile
 
 Balance = Literal["cost", "count"]
 NO_STAGE = -1
+LEAST_CHAINED = 2 / 3
 
 
 def assign_stages(profile: Profile, stages: int, balance: str = "cost") -> tuple[int, ...]:
@@ -39,9 +40,11 @@ def assign_stages(profile: Profile, stages: int, balance: str = "cost") -> tuple
 def find_block_starts(profile: Profile, at_least: int) -> list[int]:
     """The call of each block, in order: children of the lists and sequences that stand highest in the model.
 
-    Where these are too few, those inside of them are looked at, and at last the parts of the model itself.
+    Where these are too few, those inside of them are looked at, and at last the parts of the model, the costliest of
+    them taken apart until they are enough.
     """
-    levels = [*_list_levels(profile), [index for index, call in enumerate(profile.calls) if call.parent == 0]]
+    chains = [blocks for blocks in _list_levels(profile) if _is_chain(profile, blocks)]
+    levels = [*chains, _take_apart(profile, at_least)]
     for blocks in levels:
         if len(blocks) >= at_least:
             return blocks
@@ -51,6 +54,33 @@ def find_block_starts(profile: Profile, at_least: int) -> list[int]:
         f"It has {most} blocks that run one after the other; a stage takes one or more.",
         f"Try: pp={max(most, 1)} or less.",
     )
+
+
+def _take_apart(profile: Profile, at_least: int) -> list[int]:
+    """The calls of the model itself, or of its parts."""
+    within: dict[int, list[int]] = {}
+    for index, call in enumerate(profile.calls):
+        within.setdefault(-1 if call.parent is None else call.parent, []).append(index)
+    costs = [0] * len(profile.calls)
+    for op in profile.ops:
+        costs[op.call] += op.flops or 0
+    for index in range(len(costs) - 1, 0, -1):
+        parent = profile.calls[index].parent
+        costs[parent or 0] += costs[index]
+    parts = within.get(0, [])
+    while len(parts) < at_least:
+        costliest = max((at for at in parts if at in within), key=costs.__getitem__, default=None)
+        if costliest is None:
+            break
+        parts = sorted([*(at for at in parts if at != costliest), *within[costliest]])
+    return parts
+
+
+def _is_chain(profile: Profile, blocks: Sequence[int]) -> bool:
+    """Whether most of the blocks take what the one before gives; branches side by side do not."""
+    calls = [profile.calls[at] for at in blocks]
+    fitting = sum(one.outputs[:1] == other.inputs[:1] for one, other in pairwise(calls))
+    return fitting >= LEAST_CHAINED * (len(calls) - 1)
 
 
 def _list_levels(profile: Profile) -> Iterator[list[int]]:
@@ -72,23 +102,22 @@ def _list_levels(profile: Profile) -> Iterator[list[int]]:
 def _place_ops(profile: Profile, cuts: Sequence[int]) -> list[int]:
     """The part of each op, where a new one begins with each of these calls.
 
-    An op of a call that spans several parts is of that which runs at the time.
+    An op of a call that spans several parts, with all that it calls, is of that which runs at the time.
     """
-    part_of_call = [bisect_right(cuts, call) for call in range(len(profile.calls))]
-    spans: dict[int, tuple[int, int]] = {}
-    places, now = [], 0
-    for op in profile.ops:
-        if op.phase == "optimizer":
-            places.append(NO_STAGE)
-            continue
-        own = part_of_call[op.call]
+    first = [bisect_right(cuts, call) for call in range(len(profile.calls))]
+    last, now = [*first], 0
+    places = [NO_STAGE] * len(profile.ops)
+    for at, op in enumerate(profile.ops):
         if op.phase == "forward":
-            now = max(now, own)
-            spans[op.call] = (spans.get(op.call, (now, now))[0], now)
-        else:
-            low, high = spans.get(op.call, (own, own))
-            now = min(max(now, low), high)
-        places.append(now)
+            now = places[at] = max(now, first[op.call])
+            last[op.call] = max(last[op.call], now)
+    for call in range(len(last) - 1, 0, -1):
+        parent = profile.calls[call].parent
+        if parent is not None:
+            last[parent] = max(last[parent], last[call])
+    for at, op in enumerate(profile.ops):
+        if op.phase == "backward":
+            now = places[at] = min(max(now, first[op.call]), last[op.call])
     return places
 
 

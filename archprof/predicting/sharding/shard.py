@@ -167,11 +167,21 @@ def shard_profile(
     check_profile_shards(profile, mesh, options)
     options = settle_options(options, mesh)
     workspaces = choose_workspaces(device.name if device else None)
-    ranks = []
+    ranks: list[ShardedRank] = []
     for step, count in list_ranks(profile, mesh, options):
         time = time_rank(step, device, fabric) if device is not None and fabric is not None else None
-        ranks.append(ShardedRank(step, count, predict_memory(step.profile, workspaces), time))
+        _add_rank(ranks, ShardedRank(step, count, predict_memory(step.profile, workspaces), time))
     return Sharded(profile, mesh, options, tuple(ranks), device, fabric)
+
+
+def _add_rank(ranks: list[ShardedRank], rank: ShardedRank) -> None:
+    """Ranks of a stage that turn out to be alike in all that is told are one row."""
+    told = [(one.step.place.pp, one.memory, one.step.collectives, one.time) for one in (*ranks, rank)]
+    at = told.index(told[-1])
+    if at < len(ranks):
+        ranks[at] = replace(ranks[at], count=ranks[at].count + rank.count)
+    else:
+        ranks.append(rank)
 
 
 def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) -> None:

@@ -114,12 +114,13 @@ class StageBuilder:
         return self.editor.build()
 
     def _list_got(self) -> list[int]:
-        """Storages that other stages' ops made."""
+        """Storages that other stages' ops made; where a backward starts from, no op did."""
         whole, own = self.whole.profile, set(self.part.ops)
         return [
             at for at, storage in enumerate(self.part.storages)
             if (born := whole.storages[storage].born) is not None and born not in own
             and whole.ops[born].phase != "optimizer" and storage not in self.whole.summed
+            and any(whole.tensors[tensor].storage == storage for tensor in whole.ops[born].outputs)
         ]  # fmt: skip
 
     def _list_given(self) -> dict[int, int]:

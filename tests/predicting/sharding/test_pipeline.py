@@ -116,6 +116,24 @@ def test_blocks() -> None:
     assert len(name_starts("resnet50", 2)) == 16
     assert len(name_starts("torchvision:swin_t", 8)) == 8
     assert name_starts("lenet5", 2)
+    assert name_starts("torchvision:googlenet", 3)[:3] == ["conv1", "maxpool1", "conv2"]  # branches are no blocks
+
+
+@pytest.mark.parametrize(
+    "model", ["torchvision:swin_t", "torchvision:googlenet", "hf:MambaConfig(num_hidden_layers=2)"]
+)
+def test_what_one_rank_sends_another_gets(model: str) -> None:
+    """Also where the backward is charged to the model itself, and where branches run side by side."""
+    whole = archprof.profile(model, train=True, batch=2)
+    steps = cut(whole, 2, 2, "gpipe")
+    sent, got = (
+        [sum(one.nbytes for one in step.collectives if one.kind == kind) for step in steps]
+        for kind in ("send", "receive")
+    )
+    assert sent == got[::-1]
+    assert sum(step.profile.totals.backward_macs for step in steps) == whole.totals.backward_macs
+    shared = sum(one.nbytes for one in steps[0].collectives if one.kind == "all-reduce")
+    assert sum(step.profile.totals.param_bytes for step in steps) == whole.totals.param_bytes + shared
 
 
 def test_balance() -> None:
@@ -129,7 +147,7 @@ def test_balance() -> None:
 
 
 def test_too_many_stages() -> None:
-    with pytest.raises(UsageError, match="10 blocks that run one after the other"):
-        assign_stages(trace(), 11)
+    with pytest.raises(UsageError, match="26 blocks that run one after the other"):
+        assign_stages(trace(), 27)  # embed, head, and eight times three modules
     with pytest.raises(UsageError, match="no way to balance stages"):
         assign_stages(trace(), 2, "size")  # type: ignore[arg-type]
