@@ -98,13 +98,13 @@ class LatencyAnswer:
             "low": whole.low,
             "high": whole.high,
             "limit": LIMIT_WORDS[prediction.bound],
-            "rate": count_samples(profile) / whole.p50 if whole.p50 else None,
+            "rate": find_rate(profile, prediction),
             "cost": self.price_million(place),
             "standing": prediction.standing,
         }
         digits = (whole.high - whole.low) / 20
         within = {key: digits for key in ("predicted", "low", "high") if digits}
-        bounds = frozenset(() if prediction.complete else ("predicted", "low", "high"))
+        bounds = frozenset(() if prediction.complete else ("predicted", "low", "high", "cost"))
         return Row(tuple(cells[key] for key in keys), half_intervals=within, bounds=bounds)
 
     def price_million(self, place: int) -> float | None:
@@ -127,7 +127,11 @@ class LatencyAnswer:
             yield f"Standing: {'; '.join(known)}."
         yield from _describe_bounds(self.predictions)
         if not all(prediction.complete for prediction in self.predictions):
-            yield "Not all of the pass was counted: these times are lower bounds."
+            unknown = dict.fromkeys(
+                op.name for profile, _ in self.passes for op in profile.ops if op.status == "unknown"
+            )
+            why = f": {', '.join(unknown)}" if unknown else ""
+            yield f"Not all of the pass was counted{why}. These times are lower bounds, and no rate follows from them."
         yield from dict.fromkeys(note for one in self.predictions for note in one.notes if note != BOUND_NOTE)
         yield from profile.notes
 
@@ -184,6 +188,12 @@ def count_samples(profile: Profile) -> int:
     if profile.decoding is not None and profile.decoding.phase == "prefill":
         return profile.batch * profile.decoding.context
     return profile.batch
+
+
+def find_rate(profile: Profile, prediction: LatencyPrediction) -> float | None:
+    """Samples or tokens a second, by the middle; `None` where that is a lower bound."""
+    seconds = prediction.whole.p50
+    return count_samples(profile) / seconds if seconds and prediction.complete else None
 
 
 def show_prediction(seconds: Seconds) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from archprof.analysis.latency import LatencyAnswer, count_samples
+from archprof.analysis.latency import LatencyAnswer, find_rate
 from archprof.analysis.predicted import (
     PredictedTime,
     collect_outside_predictions,
@@ -37,7 +37,7 @@ def write_answer(answer: LatencyAnswer) -> str:
 def _write_pass(answer: LatencyAnswer, place: int) -> dict[str, Any]:
     profile, prediction = answer.passes[place]
     decoding, whole = profile.decoding, prediction.whole
-    rate = count_samples(profile) / whole.p50 if whole.p50 else None
+    rate = find_rate(profile, prediction)
     return {
         **{name: getattr(prediction, name) for name in SAID},
         "phase": decoding and decoding.phase,

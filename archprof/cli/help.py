@@ -15,8 +15,8 @@ GROUPS = {
         "train", "amp", "causal", "optimizer", "accumulate", "set_to_none", "checkpoint",
     ),
     "How it is laid over devices, as --mesh fsdp=8,tp=4": (
-        "mesh", "gpus", "zero", "units", "param_dtype", "plan", "microbatches", "schedule", "balance", "node", "link",
-        "network",
+        "mesh", "gpus", "zero", "units", "param_dtype", "plan", "sequence_parallel", "microbatches", "schedule",
+        "balance", "node", "link", "network",
     ),
     "Measuring, as --measure cpu": ("measure", "cuda", "channels_last", "compile"),
     "What is shown, as --by stage --top 5": (

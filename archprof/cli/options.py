@@ -101,6 +101,9 @@ ParamDtype = Annotated[
 Plan = Annotated[
     str | None, typer.Option(metavar="FILE", help="TOML or JSON of what tp cuts; the model's own if not given.")
 ]
+SequenceParallel = Annotated[
+    bool, typer.Option("--sequence-parallel", help="Along tp, the sequence is cut between the layers that are.")
+]
 Microbatches = Annotated[int | None, typer.Option(metavar="N", help="Of a pipeline; as many as stages if not given.")]
 Schedule = Annotated[
     str,

@@ -58,6 +58,7 @@ def fit(
     units: options.Units = None,
     param_dtype: options.ParamDtype = None,
     plan: options.Plan = None,
+    sequence_parallel: options.SequenceParallel = False,
     microbatches: options.Microbatches = None,
     schedule: options.Schedule = "1f1b",
     node: options.Node = 8,
@@ -85,6 +86,6 @@ def fit(
                 batch=batch, dtype=dtype, amp=amp, train=train, optimizer=optimizer, accumulate=accumulate,
                 set_to_none=set_to_none, checkpoint=checkpoint or (), set=options.parse_lengths(settings), gpus=gpus,
                 least=least, zero=zero, units=units or (), param_dtype=param_dtype, plan=plan,
-                microbatches=microbatches, schedule=schedule, node=node,
+                sequence_parallel=sequence_parallel, microbatches=microbatches, schedule=schedule, node=node,
             )  # fmt: skip
         write_table(found, form, output)

@@ -23,6 +23,7 @@ def shard(
     units: options.Units = None,
     param_dtype: options.ParamDtype = None,
     plan: options.Plan = None,
+    sequence_parallel: options.SequenceParallel = False,
     microbatches: options.Microbatches = None,
     schedule: options.Schedule = "1f1b",
     balance: Annotated[
@@ -64,7 +65,7 @@ def shard(
                 model, options.add_arguments(input, arg) or None, mesh=mesh, device=device, batch=batch, dtype=dtype,
                 train=train, amp=amp, set=options.parse_lengths(settings), phase=phase, context=context,
                 optimizer=optimizer, checkpoint=checkpoint or (), zero=zero, units=units or (),
-                param_dtype=param_dtype, plan=plan, microbatches=microbatches, schedule=schedule, balance=balance,
-                node=node, link=link, network=network,
+                param_dtype=param_dtype, plan=plan, sequence_parallel=sequence_parallel, microbatches=microbatches,
+                schedule=schedule, balance=balance, node=node, link=link, network=network,
             )  # fmt: skip
         write_answer(answer, form, output)

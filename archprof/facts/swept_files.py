@@ -125,11 +125,13 @@ def _make_writable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _render_csv(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
+    plain, quoted = (csv.writer(out, lineterminator="\n", quoting=way) for way in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    plain.writerow(names)
     for record in records:
-        values = (record.get(name) for name in names)
-        writer.writerow([str(value).lower() if isinstance(value, bool) else value for value in values])
+        values = [record.get(name) for name in names]
+        cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
+        returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # which csv does not quote by itself
+        (quoted if returns else plain).writerow(cells)
     return out.getvalue()
 
 

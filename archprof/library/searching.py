@@ -36,7 +36,7 @@ def fit(
     batch: int = 1, dtype: str | None = None, train: bool = False, optimizer: str | None = None,
     max_latency: float | str | None = None, accumulate: int = 1, set_to_none: bool = True,
     set: Mapping[str, int] | None = None, gpus: int | None = None, least: str = "time", zero: int = 3,
-    units: Sequence[str] = (), param_dtype: str | None = None, plan: str | None = None,
+    units: Sequence[str] = (), param_dtype: str | None = None, plan: str | None = None, sequence_parallel: bool = False,
     microbatches: int | None = None, schedule: str = "1f1b", node: int = 8,
 ) -> Table:  # fmt: skip
     """The largest setting inside the budgets, beside its neighbours; see `archprof.sweeping.fit.fit_to_budgets`.
@@ -59,7 +59,9 @@ def fit(
         limits = (max_params, max_macs, max_flops, max_activation, max_memory, max_latency)
         if any(limit is not None for limit in limits):
             raise UsageError("A mesh has one budget, the memory of its device.", "", "Leave out --max-….")
-        ask = ShardRequest(None, device, zero, tuple(units), param_dtype, plan, microbatches, schedule, node=node)
+        ask = ShardRequest(
+            None, device, zero, tuple(units), param_dtype, plan, sequence_parallel, microbatches, schedule, node=node
+        )
         return tabulate_meshes(fit_meshes(model, inputs, request, ask, gpus, least))
     return tabulate_fit(fit_to_budgets(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,

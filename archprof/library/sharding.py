@@ -15,7 +15,7 @@ def shard(
     model: Any, inputs: Any = None, *, mesh: str, device: str | None = None, batch: int = 1, dtype: str | None = None,
     train: bool = False, amp: str | None = None, set: Mapping[str, int] | None = None, phase: str | None = None,
     context: int | None = None, optimizer: str | None = None, checkpoint: Sequence[str] = (), zero: int = 3,
-    units: Sequence[str] = (), param_dtype: str | None = None, plan: str | None = None,
+    units: Sequence[str] = (), param_dtype: str | None = None, plan: str | None = None, sequence_parallel: bool = False,
     microbatches: int | None = None, schedule: str = "1f1b", balance: str = "cost", node: int = 8,
     link: str | None = None, network: str | None = None,
 ) -> ShardAnswer:  # fmt: skip
@@ -31,6 +31,7 @@ def shard(
         units: patterns of the modules that `fully_shard` gathers together; none: the repeated blocks.
         param_dtype: of `fully_shard`'s mixed precision: units compute in it, and are kept and reduced in float32.
         plan: a TOML or JSON file of what is cut over `tp`; `None`: the model's own plan.
+        sequence_parallel: between the layers that the plan cuts, each rank of `tp` has a part of the sequence.
         microbatches: of a pipeline; `None`: as many as stages.
         schedule: "1f1b", "gpipe" or "interleaved", with two stages on each rank.
         balance: stages of like "cost", or of a like "count" of blocks.
@@ -46,6 +47,18 @@ def shard(
 
     request = PassRequest(batch, dtype, train, "full", set, phase, context, optimizer, amp=amp, checkpoint=checkpoint)
     ask = ShardRequest(
-        mesh, device, zero, tuple(units), param_dtype, plan, microbatches, schedule, balance, node, link, network
+        mesh,
+        device,
+        zero,
+        tuple(units),
+        param_dtype,
+        plan,
+        sequence_parallel,
+        microbatches,
+        schedule,
+        balance,
+        node,
+        link,
+        network,
     )
     return ShardAnswer(shard_model(model, inputs, request, ask))

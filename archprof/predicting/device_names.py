@@ -11,7 +11,7 @@ MODULE = re.compile(r"\bSXM")
 """A name of what sits on the board of a server, where there are cards of the same chip."""
 
 NEAR_NAMES = 4
-MIN_LIKENESS = 0.7
+MIN_LIKENESS, ALMOST = 0.7, 0.75
 
 MOST_LETTERS = 100
 """Of a text that may be nearly a name."""
@@ -84,5 +84,13 @@ def _compare_words(wanted: Sequence[str], words: Sequence[str]) -> float:
 
 
 def _find_likeness(word: str, others: Sequence[str]) -> float:
-    """How like a word is to the most like of some others."""
-    return max(difflib.SequenceMatcher(None, word, other).ratio() for other in others)
+    """How like a word is to the most like of some others; of short ones, as "t5", half the letters may be the same."""
+    return max(
+        ALMOST if _is_one_letter_off(word, other) else difflib.SequenceMatcher(None, word, other).ratio()
+        for other in others
+    )
+
+
+def _is_one_letter_off(word: str, other: str) -> bool:
+    """One letter for another, in words of two or three."""
+    return len(word) == len(other) in (2, 3) and sum(map(str.__ne__, word, other)) == 1

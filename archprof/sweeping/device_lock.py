@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -22,7 +22,9 @@ def hold_device(device: str) -> Iterator[None]:
     """Wait until nobody else times anything on this machine's device, and keep it."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     path = Path(tempfile.gettempdir()) / f"archprof-timed-{device}-{user}.lock"
-    with _threads, path.open("a") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with _threads, ExitStack() as stack:
+        with suppress(OSError):  # a folder of another's, a file system without locks: the threads wait all the same
+            file = stack.enter_context(path.open("a"))
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -93,7 +93,7 @@ def open_engine(asked: Any, jobs: int | None, *, measure: str = "") -> Engine:
     if scheme in ("slurm", "submitit"):
         from archprof.sweeping.engines.slurm import open_slurm
 
-        return open_slurm(scheme, rest, jobs)
+        return open_slurm(scheme, rest, jobs, measure=measure)
     raise UnknownName("engine", asked, ENGINE_WORDS)
 
 

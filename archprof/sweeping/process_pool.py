@@ -10,10 +10,13 @@ from archprof.sweeping.process import CellProcess
 
 
 class ProcessPool:
-    """Processes that are started when they are needed, and kept."""
+    """Processes that are started when they are needed, and kept.
+
+    One that ran the code of a user, who may have changed torch itself, is kept for that code alone.
+    """
 
     def __init__(self) -> None:
-        self._idle: list[CellProcess] = []
+        self._idle: list[tuple[CellProcess, str]] = []
         self._all: set[CellProcess] = set()
         self._lock = threading.Lock()
         self._is_open = True
@@ -22,16 +25,16 @@ class ProcessPool:
         """From now on there may be processes, also after `close`."""
         self._is_open = True
 
-    def take(self) -> CellProcess:
-        """One that waits, or a new one."""
-        while True:
-            with self._lock:
-                process = self._idle.pop() if self._idle else None
-            if process is None:
-                return self.start()
-            if process.is_alive():
-                return process
+    def take(self, code: str = "") -> CellProcess:
+        """One that waits and ran no code but this, or a new one in the place of one that did; "": nobody's code."""
+        with self._lock:
+            fitting = [at for at, (_, ran) in enumerate(self._idle) if ran in ("", code)]
+            process, _ = self._idle.pop(fitting[-1] if fitting else -1) if self._idle else (None, "")
+        if process is not None and fitting and process.is_alive():
+            return process
+        if process is not None:
             self.end(process)
+        return self.start()
 
     def start(self) -> CellProcess:
         """A new one; `ArchprofError` where it cannot be started, or the sweep was stopped."""
@@ -51,9 +54,10 @@ class ProcessPool:
         if not self._is_open:
             raise ArchprofError("The sweep was stopped.")
 
-    def give_back(self, process: CellProcess) -> None:
+    def give_back(self, process: CellProcess, code: str = "") -> None:
+        """It waits from now on; `code`: that it ran last."""
         with self._lock:
-            self._idle.append(process)
+            self._idle.append((process, code))
 
     def end(self, process: CellProcess) -> None:
         with self._lock:
@@ -64,7 +68,9 @@ class ProcessPool:
         """End all; what is asked of them is lost, and not begun again."""
         self._is_open = False
         with self._lock:
-            ending, self._all, self._idle = [*self._all], set(), []
+            ending = [*self._all]
+            self._all.clear()
+            self._idle.clear()
         for process in ending:
             process.kill()
 

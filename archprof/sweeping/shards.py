@@ -35,6 +35,7 @@ class ShardRequest:
     units: tuple[str, ...] = ()
     param_dtype: str | None = None
     plan: str | None = None
+    sequence_parallel: bool = False
     microbatches: int | None = None
     schedule: str = "1f1b"
     balance: str = "cost"
@@ -103,7 +104,7 @@ def lay_out(
 def read_options(ask: ShardRequest, mesh: Mesh) -> ShardOptions:
     """How the axes of a mesh are used."""
     pipeline = PipelineOptions(ask.count_microbatches(mesh), ask.schedule, ask.balance)
-    return ShardOptions(pipeline, ask.read_data(), ask.read_plan())
+    return ShardOptions(pipeline, ask.read_data(), ask.read_plan(), ask.sequence_parallel)
 
 
 def trace_microbatch(model: Any, inputs: Any, request: PassRequest, ask: ShardRequest, microbatches: int) -> Profile:

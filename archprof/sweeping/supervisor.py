@@ -5,6 +5,7 @@ A process that only counts is kept warm for the next cell; one that measures run
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from archprof.sweeping.process_pool import PROCESSES
 from archprof.sweeping.versions import OtherVersion, check_versions
 
 MOST_TRIES = 2
+CODE_WORDS = ("sha256", "commit")
+"""That sources of users begin with."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class Task:
     folder: str
     versions: Mapping[str, str]
     packages: tuple[str, ...]
+
+    @property
+    def code(self) -> str:
+        """The user's code that it runs, by its source; "": none but that of archprof and the zoos."""
+        source = self.made_by.get("source", "")
+        return "" if re.fullmatch(r"[a-z]+ [^ ,]+", source) and not source.startswith(CODE_WORDS) else source or "?"
 
     @property
     def empty_row(self) -> SweptRow:
@@ -103,7 +112,7 @@ def _try_once(task: Task) -> SweptRow:
     if task.cell.measure:
         with hold_device(task.cell.measure):
             return _ask(PROCESSES.start(), task, keeps=False)
-    return _ask(PROCESSES.take(), task, keeps=True)
+    return _ask(PROCESSES.take(task.code), task, keeps=True)
 
 
 def _ask(process: CellProcess, task: Task, *, keeps: bool) -> SweptRow:
@@ -116,5 +125,8 @@ def _ask(process: CellProcess, task: Task, *, keeps: bool) -> SweptRow:
         PROCESSES.end(process)
         raise
     row = replace(read_row(answer["row"]), worker=where)
-    (PROCESSES.give_back if keeps and row.status != "out of memory" else PROCESSES.end)(process)
+    if keeps and row.status != "out of memory":
+        PROCESSES.give_back(process, task.code)
+    else:
+        PROCESSES.end(process)
     return row

@@ -248,3 +248,12 @@ def test_the_order_in_a_stage_is_that_in_which_work_ends():
         "block (own)",
     ]
     assert all(a < b for a, b in pairwise(side.stages[0].rows[:-1]))
+
+
+def test_tokens_are_not_set_beside_maps() -> None:
+    """197 tokens of ViT-B/16 are no 14x14 map of ResNet-50, though they are about as many."""
+    pytest.importorskip("torchvision")
+    comparison = archprof.compare(archprof.profile("torchvision:vit_b_16"), archprof.profile("resnet50"))
+    [tokens] = [row for row in comparison.stages.records() if "length 197" in row["part"]]
+    assert (tokens["part"], tokens["macs_b"]) == ("length 197", None)
+    assert not any("197" in finding.text for finding in comparison.findings)

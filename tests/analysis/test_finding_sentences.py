@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from sentence_oracle import check_alone, check_pair
 from torch import nn
 
 import archprof
 from archprof.analysis.report.page import build_report
-
-P = r"(over \d+%|under \d+%|\d+%|none|no)"
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+from archprof.predicting import runs
 
 
 class UNet(nn.Module):
@@ -46,124 +44,87 @@ MODELS: dict[str, Any] = {
 }
 
 
-class Facts:
-    """A profile as JSON, read here by its columns and nothing else."""
+def small(config: str, **sizes: int) -> Callable[[], nn.Module]:
+    """A decoder of transformers with few and narrow layers."""
 
-    def __init__(self, document: str) -> None:
-        self.json = json.loads(document)
-        self.layers, self.totals = self.json["layers"], self.json["totals"]
+    def make() -> nn.Module:
+        transformers = pytest.importorskip("transformers")
+        made = getattr(transformers, f"{config}Config")(vocab_size=97, **sizes)
+        return transformers.AutoModelForCausalLM.from_config(made)
 
-    def inside(self, path: str) -> list[dict[str, Any]]:
-        return [layer for layer in self.layers if layer["path"] == path or layer["path"].startswith(f"{path}.")]
-
-    def share(self, layers: list[dict[str, Any]], key: str) -> str:
-        if key == "activations":
-            part = sum(layer["activation_bytes"]["float32"] for layer in layers)
-            return percent(part, self.totals["activation_bytes"]["float32"])
-        return percent(sum(layer[key] for layer in layers), self.totals[key])
-
-    def named(self, rows: tuple[str, ...]) -> list[dict[str, Any]]:
-        """The layers of rows of the table, by path and number of the call."""
-        found = []
-        for row in rows:
-            path, _, call = row.removesuffix(" (own)").removeprefix("(model)").partition(" #")
-            number = int(call or 1) - 1
-            found.append(next(one for one in self.layers if one["path"] == path and (one["call"] or 0) == number))
-        return found
+    return make
 
 
-def percent(part: float, whole: float) -> str:
-    share = part / whole
-    if not part:
-        return "none"
-    return "under 1%" if share < 0.01 else "over 99%" if 0.99 < share < 1 else f"{share:.0%}"
-
-
-def check_heavy(facts: Facts, rows: tuple[str, ...], part: str, macs: str, params: str, made: str) -> None:
-    inside = facts.inside(part)
-    assert [facts.share(inside, key) for key in ("macs", "params", "activations")] == [macs, params, made]
-    assert int(re.sub(r"\D", "", macs)) >= 50
-
-
-def check_holder(facts: Facts, rows: tuple[str, ...], part: str, params: str, macs: str) -> None:
-    inside = facts.inside(part)
-    assert [facts.share(inside, key) for key in ("params", "macs")] == [params, macs]
-
-
-def check_equal(facts: Facts, rows: tuple[str, ...], count: str, kind: str, macs: str, each: str, params: str) -> None:
-    blocks = [facts.inside(row) for row in rows]
-    assert len(rows) == int(count.replace(",", "")) if count[0].isdigit() else NUMBERS.index(count.lower())
-    assert {block[0]["kind"] for block in blocks} == {kind}
-    assert len({sum(layer["macs"] for layer in block) for block in blocks}) == 1
-    together = [layer for block in blocks for layer in block]
-    assert [facts.share(together, key) for key in ("macs", "params")] == [macs, params]
-
-
-def check_hot(facts: Facts, rows: tuple[str, ...], share: str, few: str, many: str) -> None:
-    spent = sorted((layer["macs"] for layer in facts.layers if layer["macs"]), reverse=True)
-    named = [layer["macs"] for layer in facts.named(rows)]
-    assert sorted(named, reverse=True) == spent[: len(rows)]
-    assert share.lower() == percent(sum(named), facts.totals["macs"])
-    assert many in (f"{len(spent):,}", NUMBERS[len(spent)] if len(spent) < 10 else "")
-    assert 4 * len(rows) <= len(spent)
-
-
-def check_only(facts: Facts, rows: tuple[str, ...], where: str) -> None:
-    assert sum(layer["macs"] > 0 for layer in facts.layers) == 1
-
-
-def check_early(facts: Facts, rows: tuple[str, ...], share: str, params: str) -> None:
-    assert facts.share(facts.named(rows), "activations") == share.lower()
-
-
-def check_unread(facts: Facts, rows: tuple[str, ...], count: str, share: str) -> None:
-    named = facts.named(rows)
-    assert facts.share(named, "params") == share
-    assert all(not layer["macs"] and not layer["flops"] for layer in named)
-
-
-def check_moved(facts: Facts, rows: tuple[str, ...], share: str, flops: str) -> None:
-    assert facts.share(facts.named(rows), "flops") == flops
-    assert int(re.sub(r"\D", "", share)) >= 70
-
-
-def check_absent(facts: Facts, rows: tuple[str, ...], what: str) -> None:
-    key = {"parameters": "params", "MACs": "macs"}[what]
-    assert facts.totals[key] == 0
-
-
-SENTENCES = {
-    rf"(.+) spends {P} of the MACs of .+, holds {P} of its parameters and makes {P} of its activations"
-    r"(?:, in its \d+ \w+ blocks)?\.": check_heavy,
-    rf"(.+) holds {P} of the parameters of .+ and spends {P} of its MACs\.": check_holder,
-    rf"(\S+) equal (\w+) blocks spend {P} of the MACs of .+, ([\d.,]+ ?\w?) each, and hold {P} of its parameters\.":
-        check_equal,
-    rf"(?i:{P}) of the MACs of .+ are spent in (\w+) of its ([\d,]+|\w+) layers with MACs\.": check_hot,
-    r"All MACs of .+ are spent in (.+)\.": check_only,
-    rf"(?i:{P}) of the activation memory of .+ is made .+, by layers with(?:out)? (?:{P} of the )?parameters\.":
-        check_early,
-    rf"([\d.,]+(?: \w)?) parameters of .+, {P} of all, are weights of .+ that no op of this pass reads\.": check_unread,
-    rf"{P} of the bytes that .+ moves are moved by layers with {P} of its FLOPs, which compute under 10 a byte\.":
-        check_moved,
-    r".+ has no (parameters)\.": check_absent,
-    r".+ multiplies no matrices and convolves nothing: it has no (MACs)\.": check_absent,
-}  # fmt: skip
+LLAMA = {"hidden_size": 32, "intermediate_size": 88, "num_attention_heads": 4, "num_key_value_heads": 2}
+MODELS |= {
+    "gpt2": (small("GPT2", n_layer=5, n_embd=32, n_head=4, n_positions=64), "int64[1,16]<97"),
+    "llama": (small("Llama", num_hidden_layers=6, **LLAMA), "int64[1,16]<97"),
+    "mixtral": (small("Mixtral", num_hidden_layers=3, num_local_experts=4, **LLAMA), "int64[1,16]<97"),
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_sentence_is_so(name: str) -> None:
     model, *inputs = MODELS[name]
     profile = archprof.profile(model if isinstance(model, str) else model(), *inputs)
-    facts, page = Facts(profile.to_json()), build_report([profile]).models[0]
+    check_page(profile)
+
+
+def check_page(profile: archprof.Profile) -> None:
+    page = build_report([profile]).models[0]
     assert len(page.findings) <= 4
     listed = {row.name for row in page.table.rows}
     for finding in page.findings:
         assert set(finding.rows) <= listed
         assert "never called" not in finding.text
-        tried = [(check, re.fullmatch(pattern, finding.text)) for pattern, check in SENTENCES.items()]
-        check, found = next((pair for pair in tried if pair[1]), (None, None))
-        assert found, finding.text
-        check(facts, finding.rows, *found.groups())
+        check_alone(profile, finding.text, finding.rows)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "cifar_vgg"])
+def test_every_sentence_about_a_measured_model_is_so(name: str) -> None:
+    check_page(archprof.measure(name, seconds=1.0))
+
+
+@pytest.mark.parametrize(("name", "device"), [("resnet50", "h100"), ("hf:gpt2", "t4")])
+def test_every_sentence_about_a_predicted_model_is_so(name: str, device: str) -> None:
+    check_page(runs.predict_on(archprof.profile(name), device))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("vgg16", "resnet18", "hf:gpt2", "torchvision:swin_t", "torchvision:vit_b_16"),
+        ("alexnet", "vgg16", "resnet50"),
+        ("resnet34", "resnet50", "resnet101", "resnet152"),
+        ("torchvision:vit_b_16", "resnet50", "alexnet"),
+    ],
+)
+def test_every_sentence_about_several_models_is_so(names: tuple[str, ...]) -> None:
+    check_contest([archprof.profile(name) for name in names])
+
+
+@pytest.mark.parametrize("names", [("resnet18", "resnet50"), ("resnet50", "vgg16", "alexnet")])
+def test_every_sentence_about_predicted_models_is_so(names: tuple[str, ...]) -> None:
+    said = check_contest([runs.predict_on(archprof.profile(name), "t4") for name in names])
+    assert any("time" in text for text in said)
+
+
+def test_every_sentence_about_measured_models_is_so() -> None:
+    said = check_contest([archprof.measure(name, seconds=1.0) for name in ("lenet5", "alexnet")])
+    assert any("time" in text for text in said)
+
+
+def check_contest(profiles: list[archprof.Profile]) -> list[str]:
+    comparison = build_report(profiles).comparison
+    assert comparison is not None
+    assert comparison.findings
+    for finding in comparison.findings:
+        letter, _, rest = finding.text.partition(": ")
+        if len(letter) == 1:
+            check_alone(profiles[finding.models[0]], rest, finding.rows)
+        else:
+            check_pair(profiles, finding.text)
+    return [finding.text for finding in comparison.findings]
 
 
 @pytest.mark.parametrize(

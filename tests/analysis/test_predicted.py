@@ -155,6 +155,8 @@ def test_what_was_not_counted_makes_times_lower_bounds() -> None:
     assert not made.table().complete
     assert "≥" in str(made.table())
     assert any("lower bounds" in note for note in made.table().notes)
+    assert made.table().records()[0]["rate"] is None
+    assert json.loads(made.to_json())["predictions"][0]["samples_per_second"] is None
 
 
 def test_every_row_of_every_pass_in_one_table() -> None:

@@ -365,6 +365,11 @@ def test_a_print_has_at_most_six_pages(
     assert page.locator(f"{table} thead button").count() == 0
     if len(names) == 1:
         assert page.evaluate(display, "tfoot") == "table-row-group"  # once, at the end
+    assert page.locator("footer:visible").count() == 0  # a line that took a page of its own
+    for part in (".switch", ".method"):
+        inside = page.locator(part).evaluate_all("all => all.map(one => getComputedStyle(one).breakInside)")
+        assert set(inside) <= {"avoid"}
+    assert page.locator('.rows [href="#summary"]:visible').count() == 0
 
 
 def test_everything_is_printed_for_who_asks(opened: Callable[..., Opened], made: Callable[..., Report]) -> None:

@@ -250,8 +250,12 @@ def test_a_laptop_gpu_is_not_the_card_of_its_name():
 
 
 @pytest.mark.parametrize(
-    ("said", "near"), [("4095", "RTX 4090"), ("h1000", "H100"), ("h10", "H100"), ("rtx 4090 laptop", "RTX 4090")]
-)
+    ("said", "near"),
+    [
+        ("4095", "RTX 4090"), ("h1000", "H100"), ("h10", "H100"), ("rtx 4090 laptop", "RTX 4090"),
+        ("t5", "Near it: NVIDIA T4"), ("l5", "Near it: NVIDIA L4"), ("a11", "NVIDIA A10"),
+    ],
+)  # fmt: skip
 def test_a_name_that_is_nearly_right_is_told_what_it_is_near(said, near):
     with pytest.raises(UnknownName, match=near):
         devices.resolve_device(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,6 +77,14 @@ def _column(works: Sequence[tuple[Work, int]], name: str) -> Array:
     return np.array([getattr(work, name) for work, _ in works], float)
 
 
+class Slowness(NamedTuple):
+    """By how much the machine of each row is slower than others with its GPU."""
+
+    host: Array = 1.0
+    copy: Array = 1.0
+    kernel: Array = 1.0
+
+
 class Batch:
     """Rows and the kernels of their passes."""
 
@@ -119,15 +127,17 @@ class Batch:
             each[group.places] = value
         return np.bincount(self.owners, each[self.places] * self.counts, len(self.rows))
 
-    def predict(self, constants: Mapping[str, float], host: Array = 1.0) -> Array:
-        """Seconds of each row, with what its source adds; `host`: what the host's are multiplied with, by row."""
-        return self.predict_parts(constants, host)[0]
+    def predict(self, constants: Mapping[str, float], slow: Slowness | None = None) -> Array:
+        """Seconds of each row, with what its source adds."""
+        return self.predict_parts(constants, slow)[0]
 
-    def predict_parts(self, constants: Mapping[str, float], host: Array = 1.0) -> tuple[Array, Array]:
+    def predict_parts(self, constants: Mapping[str, float], slow: Slowness | None = None) -> tuple[Array, Array]:
         """Seconds of each row, and the share of them that the device waits for the host."""
-        kernel = self._sum([group.time(constants) for group in self.groups])
-        whole = join_host(kernel, self.launches @ np.array(list_launch_seconds(constants)) * host, constants)
-        added = self.copied * constants["copy"] + self.called * constants["call"]
+        slow = slow or Slowness()
+        kernel = self._sum([group.time(constants) for group in self.groups]) * slow.kernel
+        host = self.launches @ np.array(list_launch_seconds(constants)) * slow.host
+        whole = join_host(kernel, host, constants)
+        added = self.copied * constants["copy"] * slow.copy + self.called * constants["call"]
         return whole + added, 1.0 - kernel / whole
 
     def bound(self, constants: Mapping[str, float]) -> Array:

@@ -16,8 +16,12 @@ from archprof.predicting.latency.spread import Doubt, find_half_width
 from prediction.latency_batch import Array
 from prediction.latency_rows import Row
 
-HELD, HELD_UNSEEN, HELD_OPS = 0.9, 0.94, 0.92
-"""Of what was left out; more of devices, since few were measured, and each differs from the others in its own way."""
+HELD, HELD_HOST, HELD_OPS = 0.9, 0.94, 0.92
+"""Of what was left out; more of hosts, since few were measured, and each differs from the others in its own way."""
+
+FEW_DEVICES = {3: 1.78, 4: 1.43, 5: 1.30, 6: 1.22, 7: 1.18}
+"""What a width takes that comes of so many devices, to hold for one more: Student's t over the normal's quantile, both
+at 95 %. Of fewer than three it is not known, and that of three is taken."""
 
 NARROWEST_OP = 0.15
 """No single kernel is surer than that: devices reach between 85 and 92 % of their bandwidth."""
@@ -76,11 +80,11 @@ def find_spread(rows: Sequence[Row], errors: Array, waiting: Array, seen: Array)
             host.append((float(error), row.chip))
         elif share < WORKS:
             passes[bool(known), find_group(row, rates[row.device])].append((float(error), row.chip))
-    spread: dict[str, Any] = {"host": _quantile(host, HELD_UNSEEN) if host else 0.5}
+    spread: dict[str, Any] = {"host": _quantile(host, HELD_HOST) if host else 0.5}
     everything = [error for found in passes.values() for error in found]
     for known, name in ((True, "seen"), (False, "unseen")):
         spread[name] = {
-            f"{group} {mode}": _width(passes, known, f"{group} {mode}", _quantile(everything, HELD_UNSEEN))
+            f"{group} {mode}": _width(passes, known, f"{group} {mode}", _widen(everything))
             for group in ("full", "half", "converted")
             for mode in ("forward", "train")
         }
@@ -95,8 +99,14 @@ def _width(passes: Mapping[Any, Errors], known: bool, group: str, fallback: floa
     """That of the group, or of its like on unseen devices, which is wider, where there are too few rows."""
     for key in ((known, group), (not known, group)):
         if len(passes.get(key, ())) >= FEWEST:
-            return _quantile(passes[key], HELD if key[0] else HELD_UNSEEN)
+            return _quantile(passes[key], HELD) if key[0] else _widen(passes[key])
     return fallback
+
+
+def _widen(errors: Errors) -> float:
+    """The width for a device that is none of these."""
+    devices = len({chip for _, chip in errors})
+    return _quantile(errors, HELD) * FEW_DEVICES[min(max(devices, min(FEW_DEVICES)), max(FEW_DEVICES))]
 
 
 def hold(row: Row, error: float, share: float, known: bool, spread: Mapping[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from archprof.facts.swept import SweptRow
 from archprof.facts.swept_files import read_swept
 
 SETTINGS = ("--batch", "1,8", "--dtype", "float32,bfloat16")
@@ -32,14 +32,18 @@ def start(words: Sequence[str], path: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=log, stderr=log, cwd=path.parent)
 
 
-def kill_at(count: int, words: Sequence[str], path: Path, patience: float) -> Iterator[dict[str, object]]:
-    """Run until there are so many rows, and kill what runs them; the rows that were there then."""
-    process = start(words, path)
+def wait_for_rows(count: int, process: subprocess.Popen[bytes], path: Path, patience: float) -> None:
     end = time.monotonic() + patience
     while len(journal_of(path)) < count:
         assert process.poll() is None, path.with_suffix(".log").read_text()
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(0.02)
+
+
+def kill_at(count: int, words: Sequence[str], path: Path, patience: float) -> Iterator[dict[str, object]]:
+    """Run until there are so many rows, and kill what runs them; the rows that were there then."""
+    process = start(words, path)
+    wait_for_rows(count, process, path, patience)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     yield from journal_of(path)
@@ -58,17 +62,36 @@ def check_killed_sweep(words: Sequence[str], path: Path, kills: Sequence[int], c
     assert not path.with_name(f"{path.name}.journal").exists()
 
 
-def test_a_small_sweep_killed_twice(tmp_path: Path) -> None:
+def test_a_small_sweep_killed_and_interrupted(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     words = ("lenet5", "alexnet", *SETTINGS, "--jobs", "1")
-    check_killed_sweep(words, path, (2, 5), 8, 120)
-    with path.open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    assert [(row["model"], row["dtype"], row["batch"]) for row in rows] == [
-        (model, dtype, batch) for model in ("lenet5", "alexnet") for dtype in ("float32", "bfloat16") for batch in "18"
+    kept = {row["key"]: row for row in kill_at(2, words, path, 120)}
+    kept |= {row.key: row.to_record() for row in interrupt_at(5, words, path, 120)}
+    assert 5 <= len(kept) < 8
+    assert start(words, path).wait(120) == 0
+    rows = read_swept(path)
+    assert {row.key: row.to_record() for row in rows if row.key in kept} == kept
+    assert [(row.model, row.dtype, row.batch) for row in rows] == [
+        (model, dtype, batch)
+        for model in ("lenet5", "alexnet")
+        for dtype in ("float32", "bfloat16")
+        for batch in (1, 8)
     ]
-    assert {row["status"] for row in rows} == {"ok"}
-    assert [int(row["macs"]) for row in rows[4:6]] == [714188480, 8 * 714188480]  # as torchvision publishes
+    assert {row.status for row in rows} == {"ok"}
+    assert [row.macs for row in rows[4:6]] == [714188480, 8 * 714188480]  # as torchvision publishes
+
+
+def interrupt_at(count: int, words: Sequence[str], path: Path, patience: float) -> list[SweptRow]:
+    """Ctrl-C after so many rows; those in the output afterwards."""
+    process = start(words, path)
+    wait_for_rows(count, process, path, patience)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    said = path.with_suffix(".log").read_text().splitlines()
+    assert said[-2].endswith("left. The same command goes on.")
+    assert said[-1] == "archprof: interrupted."
+    assert not path.with_name(f"{path.name}.journal").exists()
+    return read_swept(path)
 
 
 @pytest.mark.slow

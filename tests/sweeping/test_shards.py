@@ -12,6 +12,7 @@ import pytest
 import archprof
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.predicting.sharding.mesh import Mesh
+from archprof.predicting.sharding.shard import Sharded
 from archprof.sweeping.meshes import fit_meshes, list_meshes
 from archprof.sweeping.shards import ShardRequest
 
@@ -184,3 +185,35 @@ def test_what_cannot_fit_is_not_replayed() -> None:
 def test_bad_questions_of_meshes(asked: dict[str, object], words: str) -> None:
     with pytest.raises((UsageError, UnknownName), match=words):
         archprof.fit("lenet5", over="mesh", **asked)  # type: ignore[arg-type]
+
+
+def test_sequence_parallel() -> None:
+    """Messages between stages are a part of the sequence; sums are scattered and gathered (arXiv 2205.05198, 4.2)."""
+    plain, cut = (
+        archprof.shard(SMALL, mesh="tp=2,pp=2", batch=2, sequence_parallel=on, **HOW).sharded for on in (False, True)
+    )
+    hidden = 16 * 64 * 4
+
+    def list_sent(sharded: Sharded, kinds: tuple[str, ...]) -> list[int]:
+        collectives = sharded.ranks[0].step.collectives
+        return [one.nbytes for one in collectives if one.kind in kinds and one.axis in ("tp", "pp")]
+
+    assert set(list_sent(plain, ("send",))) == {hidden}
+    assert set(list_sent(cut, ("send",))) == {hidden // 2}
+    assert list_sent(plain, ("all-gather", "reduce-scatter")) == []
+    # two blocks: two of each in the forward and the backward; the embedding scatters, its backward gathers
+    assert list_sent(cut, ("all-gather",)).count(hidden) == 2 * 4 + 1
+    assert list_sent(cut, ("reduce-scatter",)).count(hidden) == 2 * 4 + 1
+    assert cut.largest.memory.live_peak_bytes.value < plain.largest.memory.live_peak_bytes.value
+
+
+def test_sequence_parallel_needs_a_plan_with_sums(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('"fc" = "colwise_rep"\n')
+    with pytest.raises(UsageError, match="sequence parallelism could be added"):
+        archprof.shard("resnet18", mesh="tp=2", plan=str(path), sequence_parallel=True)
+
+
+def test_experts_are_not_dealt_out() -> None:
+    with pytest.raises(UsageError, match="not modelled"):
+        archprof.shard(SMALL, mesh="dp=2,ep=2")

@@ -42,6 +42,8 @@ def _score_stages(left: _Sized, right: _Sized) -> float:
         return float(a.name == b.name)
     if min(a.positions, b.positions) < 2:
         ratio = 1.0 if a.positions == b.positions else MAX_STAGE_RATIO  # what has no map left is no small map
+    elif a.axes != b.axes:
+        return 0.0  # tokens are no pixels, though a map may have as many
     else:
         small, large = sorted((a.positions * right.image, b.positions * left.image))
         ratio = large / small

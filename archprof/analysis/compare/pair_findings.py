@@ -135,10 +135,18 @@ def where_macs_differ(views: Sequence[ProfileView], stages: Sequence[AlignedRow]
         more = large.total.macs - small.total.macs
         if not _exact("macs", a, b) or phrases.are_alike(large.total.macs, small.total.macs):
             continue
+        if _list_axes(a).isdisjoint(_list_axes(b)):  # most of one is on maps, and most of the other on tokens
+            continue
         gaps = [gap for gap in _gaps(large, small, models if large is a else models[::-1], stages) if gap.names]
         most = max(gaps, key=lambda gap: gap.more)
         if len(gaps) > 1 and most.more >= NOTABLE_STAGE_SHARE * more:
             yield WeighedFinding(65, Finding(_said(large, small, most, more), models, ("macs",), most.names))
+
+
+def _list_axes(view: ProfileView) -> set[int]:
+    """Of the stages with an even share of the MACs or more: 2 for maps, 1 for sequences."""
+    shares = [(stage.macs_share, stage.axes) for stage in view.stages]
+    return {axes for share, axes in shares if share * len(shares) >= 1}
 
 
 def _gaps(large: ProfileView, small: ProfileView, at: tuple[int, int], stages: Sequence[AlignedRow]) -> Iterator[_Gap]:

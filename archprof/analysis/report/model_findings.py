@@ -234,7 +234,8 @@ def find_activation_makers(view: PageView) -> Iterator[WeighedFinding]:
     early = list(findings.find_early_activations([view], []))
     for weight, finding in early:
         stages = [stage for stage in view.stages if stage.counts.act_fp32][: len(finding.rows)]
-        made = [row for stage in stages for row, counts in stage.counts_by_row.items() if counts.act_fp32]
+        own = [(row, counts) for stage in stages for row, counts in stage.counts_by_row.items()]
+        made = [row for row, counts in own if counts.act_fp32 or counts.params]
         rows = [view.table_row_name(row) for row in dict.fromkeys(made)]
         yield WeighedFinding(weight + 15, _finding(view, _capitalised(finding.text), ("act_fp32", "params"), rows))
 

@@ -83,6 +83,7 @@ class Stage:
         ops: indices into `Profile.ops`, in order.
         positions: of its maps; `None` where no size is known.
         macs_share: of the model's MACs.
+        axes: 2 for maps, 1 for a sequence, 0 for a vector.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Stage:
     ops: tuple[int, ...]
     positions: int | None
     macs_share: float
+    axes: int = 0
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -108,7 +110,8 @@ def _make_stage(run: StageRun, macs: int) -> Stage:
     for part in run.parts:
         by_row[part.row] = sum_counts((by_row[part.row], part.counts)) if part.row in by_row else part.counts
     ops, counts = tuple(sorted(index for part in run.parts for index in part.ops)), run.counts
-    return Stage(run.name, by_row, counts, ops, run.positions, counts.macs / macs if macs else 0.0)
+    share, axes = counts.macs / macs if macs else 0.0, len(run.size or ())
+    return Stage(run.name, by_row, counts, ops, run.positions, share, axes)
 
 
 def _uncrossed(runs: Sequence[StageRun]) -> list[StageRun]:

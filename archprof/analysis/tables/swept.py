@@ -61,10 +61,8 @@ def tabulate_swept(rows: Sequence[SweptRow], title: str = "", notes: Sequence[st
     """The rows in their order."""
     said = [column for column in CELL_COLUMNS if _says_something(column.key, rows)]
     made = tuple(_make_row(row, said) for row in rows)
-    models = len(dict.fromkeys(row.model for row in rows))
-    return Table(
-        title or f"{len(rows):,} passes of {models:,} models", tuple(said), made, notes=(*notes, *_explain(rows))
-    )
+    title = title or describe_size(rows)
+    return Table(title, tuple(said), made, notes=(*notes, *_explain(rows)))
 
 
 def describe_size(rows: Sequence[SweptRow]) -> str:

@@ -6,6 +6,7 @@ where the numbers are, so that the script that fits the constants runs this very
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ TILES = ((128, 128), (256, 128), (128, 256), (128, 64), (64, 128), (64, 64), (32
 """Rows and columns of the result that one multiprocessor works on at a time, in the kernels of cuBLAS and cuDNN."""
 
 WHOLE_TILE = 128 * 128
+
+TYPICAL_CLOCK = 1.5e9
+"""Hz, of a device whose datasheet does not say."""
 
 MATRIX_PRODUCTS = frozenset({"matmul", "bmm"})
 GROUPED = frozenset({"grouped", "grouped_back"})
@@ -115,8 +119,13 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
 
 
 def is_tensor(precision: str, rates: Rates) -> bool:
-    """Whether the arithmetic runs in tensor cores."""
-    return rates.has_tensor_cores and (precision in HALVES or precision == "tf32")
+    """Whether the arithmetic runs in tensor cores; those before Ampere have no bfloat16."""
+    return rates.has_tensor_cores and precision in rates.peaks and (precision in HALVES or precision == "tf32")
+
+
+def is_converted(precision: str, rates: Rates) -> bool:
+    """Whether factors are half as wide as the arithmetic, which is that of float32."""
+    return precision in HALVES and not is_tensor(precision, rates)
 
 
 def _sustained(precision: str, rates: Rates, constants: Mapping[str, float]) -> float:
@@ -132,7 +141,7 @@ def _sustained(precision: str, rates: Rates, constants: Mapping[str, float]) -> 
         share *= constants["tf32"]
     if tensor and rates.generation in EARLY_TENSOR_CORES:
         share *= constants["tensor_early"]
-    if precision in HALVES and not rates.has_tensor_cores:
+    if is_converted(precision, rates):
         share *= constants["converted"]
     if rates.watts:  # the more FLOP/s a watt must carry, the less of them last
         carried = peak / rates.watts
@@ -151,14 +160,18 @@ def _time_product(work: Work, precision: str, rates: Rates, setting: Setting, co
         n, k = ceil_to(n, HALF_STEP), ceil_to(k // work.area, HALF_STEP) * work.area
     kind = "tensor" if tensor else "simt"
     rate = _sustained(precision, rates, constants)
-    if tensor and work.kind in CONVOLUTIONS and rates.watts:
-        rate *= (constants["tensor_per_watt"] / rates.peak(precision) * rates.watts) ** constants["convolution_power"]
-    best = _time_tiles((batch, m, n, k), rate, kind, rates.sm, constants) * constants[f"slow_{work.kind}_{kind}"]
+    feed = _feed_element(2 if precision in HALVES else 4, rates, constants)
+    best = _time_tiles((batch, m, n, k), rate, kind, rates.sm, feed, constants) * constants[f"slow_{work.kind}_{kind}"]
     if tensor:
         best = best * _slow_layout(work, setting, constants)
     if work.dtype == "float32" and _is_winograd(work):
         best = least(best, _time_winograd(work, rates, constants))
     return best
+
+
+def _feed_element(item_bytes: int, rates: Rates, constants: Mapping[str, float]) -> float:
+    """Seconds in which the cache hands one element to one multiprocessor, however many FLOP/s that has."""
+    return item_bytes / (constants["feed"] * (rates.clock or TYPICAL_CLOCK))
 
 
 def _time_winograd(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
@@ -167,7 +180,8 @@ def _time_winograd(work: Work, rates: Rates, constants: Mapping[str, float]) -> 
     if work.kind == "wgrad":  # rows of channels in, columns of channels out, over all patches
         sizes = (WINOGRAD_PRODUCTS, work.sizes[1] / work.area, work.sizes[2], work.patches)
     rate = _sustained("float32", rates, constants)
-    return _time_tiles(sizes, rate, "simt", rates.sm, constants) * constants["winograd"]
+    feed = _feed_element(4, rates, constants)
+    return _time_tiles(sizes, rate, "simt", rates.sm, feed, constants) * constants["winograd"]
 
 
 def _slow_layout(work: Work, setting: Setting, constants: Mapping[str, float]) -> Number:
@@ -194,8 +208,11 @@ def _is_winograd(work: Work) -> bool:
     return bool(work.patches) if isinstance(work.patches, int) else bool(work.patches.all())
 
 
-def _time_tiles(sizes: Sizes, rate: float, kind: str, sm: int, constants: Mapping[str, float]) -> Number:
-    """The best of the tiles: how many fill the multiprocessors how often, and how efficient they are."""
+def _time_tiles(sizes: Sizes, rate: float, kind: str, sm: int, feed: float, constants: Mapping[str, float]) -> Number:
+    """The best of the tiles: how many fill the multiprocessors how often, how efficient they are, and how well fed.
+
+    `feed`: see `_feed_element`; a step of a tile needs one element for each of its rows and columns.
+    """
     batch, m, n, k = sizes
     best: Number = None
     for rows, columns in TILES:
@@ -204,7 +221,8 @@ def _time_tiles(sizes: Sizes, rate: float, kind: str, sm: int, constants: Mappin
         units = batch * (-(-m // rows)) * (-(-n // columns))
         share = most(units / sm, constants["split"] / (k + constants["split"]))
         waves = share + constants["quantum"] * (-(-units // sm) - units / sm)
-        time = waves * (rows * columns * 2.0) * (k + constants[f"{kind}_depth"]) / rate * sm * (1.0 + loss)
+        step = math.hypot((rows * columns * 2.0) / rate * sm * (1.0 + loss), (rows + columns) * feed)
+        time = waves * step * (k + constants[f"{kind}_depth"])
         best = time if best is None else least(best, time)
     return best
 
@@ -222,7 +240,7 @@ def _time_depthwise(work: Work, rates: Rates, setting: Setting, constants: Mappi
     layout = "last" if setting.channels_last else "first"
     rate = _sustained("float32", rates, constants)
     slow = constants[f"{work.kind}_{layout}"]
-    if work.dtype in HALVES and not rates.has_tensor_cores:
+    if is_converted(work.dtype, rates):
         slow *= constants["converted_depthwise"]
     return 2.0 * work.macs / rate * slow
 
@@ -246,7 +264,12 @@ def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
         slow *= constants["depthwise_last_bytes"]
     if work.kind == "group_norm" and setting.channels_last:  # its kernel wants channels first, and leaves them so
         slow *= constants["group_norm_last"]
-    if work.kind in CONVOLUTIONS and work.dtype in HALVES and not setting.channels_last and rates.has_tensor_cores:
+    if (
+        work.kind in CONVOLUTIONS
+        and work.dtype in HALVES
+        and not setting.channels_last
+        and is_tensor(work.dtype, rates)
+    ):
         slow += constants["transposed"]
     return nbytes * slow * (1.0 - constants["cache_gain"] * hit) / bandwidth
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from archprof.facts.predicted import LatencyPrediction, PredictedRow, Seconds
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.latency.constants import load_constants
-from archprof.predicting.latency.kernels import Setting
+from archprof.predicting.latency.kernels import Setting, is_converted
 from archprof.predicting.latency.launches import classify_launch, join_host
 from archprof.predicting.latency.passes import Pass, list_steady_ops, read_pass
 from archprof.predicting.latency.rates import Rates, find_rates
@@ -114,8 +114,20 @@ def _put_together(
         host_seconds=host,
         roofline_seconds=least,
         complete=profile.totals.complete,
-        notes=(BOUND_NOTE,) * (rates.standing == "bound") + (COMPILED_NOTE,) * compiled,
+        notes=tuple(_list_notes(profile, rates, compiled=compiled)),
     )  # fmt: skip
+
+
+def _list_notes(profile: Profile, rates: Rates, *, compiled: bool) -> Iterator[str]:
+    if rates.standing == "bound":
+        yield BOUND_NOTE
+    if compiled:
+        yield COMPILED_NOTE
+    if is_converted(profile.product_dtype, rates):
+        yield (
+            f"{rates.name} has no fast arithmetic in {profile.product_dtype}: its products are taken to run at the "
+            "rate of float32."
+        )
 
 
 def _spread_time(time: Time, waiting: float, half: float, rates: Rates) -> tuple[Seconds, float, float, float, float]:

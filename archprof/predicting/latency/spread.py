@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from archprof.facts.predicted import Seconds
 from archprof.predicting.latency.constants import load_constants
+from archprof.predicting.latency.kernels import is_converted
 from archprof.predicting.latency.rates import Rates
 
 
@@ -35,7 +36,7 @@ def find_half_width(doubt: Doubt, spread: Mapping[str, Any]) -> float:
     """The half width of a whole pass."""
     standing = doubt.rates.standing
     group = "half" if doubt.dtype in ("float16", "bfloat16") else "full"
-    if group == "half" and not doubt.rates.has_tensor_cores:
+    if is_converted(doubt.dtype, doubt.rates):
         group = "converted"
     kernel = spread["unseen" if standing in ("unseen", "bound") else "seen"][f"{group} {doubt.mode}"]
     kernel *= spread["shrinks"].get(standing, 1.0)

@@ -33,6 +33,11 @@ def shard_data(step: RankStep, options: DataOptions = PLAIN_DATA) -> RankStep:
             "A pass that came to its end.",
             "Mend the model, or its inputs.",
         )
+    if step.own_parameters and options.level == "zero1":
+        raise ArchprofError(
+            "ZeRO 1 deals out the steps of parameters that all ranks have, and over ep each has its own experts.",
+            "Levels: ddp, zero2, zero3.",
+        )
     check_dtypes(step.profile, options)
     if step.mesh.dp * step.mesh.fsdp == 1 or not step.profile.parameters:
         return step

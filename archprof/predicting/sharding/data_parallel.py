@@ -31,7 +31,12 @@ def reduce_in_buckets(copies: Copies, gradients: dict[int, Gradient]) -> None:
     last = max((at for at, op in enumerate(profile.ops) if op.phase == "backward"), default=None)
     if last is None:
         return
-    trained = [at for at, one in enumerate(profile.parameters) if one.trainable and one.role == "parameter"]
+    own = copies.editor.step.own_parameters
+    trained = [
+        at
+        for at, one in enumerate(profile.parameters)
+        if one.trainable and one.role == "parameter" and one.name not in own
+    ]
     members = [_Member(profile.parameters[at].spec, gradients.get(at)) for at in trained]
     run = _Backward(copies, last)
     for bucket in _fill(copies, members):

@@ -37,8 +37,12 @@ def shard_fully(step: RankStep, options: DataOptions) -> RankStep:
     for unit in find_units(profile, options.units):
         check_unit(profile, unit)
         members = {
-            index: _shard_parameter(walk, profile.parameters[index], gradients.get(index)) for index in unit.parameters
+            index: _shard_parameter(walk, profile.parameters[index], gradients.get(index))
+            for index in unit.parameters
+            if profile.parameters[index].name not in step.own_parameters
         }
+        if not members:
+            continue
         locals_ |= {index: one.local for index, one in members.items()}
         groups[unit.module] = ParamGroup([*members.values()], _reshards(unit, options))
         _keep_earlier_gradients(walk, groups[unit.module])

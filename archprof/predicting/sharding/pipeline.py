@@ -12,14 +12,14 @@ As torch.distributed.pipelining runs it (torch 2.14, `stage.py`):
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from archprof.facts.records import Profile
 from archprof.predicting.sharding.blocks import assign_stages
 from archprof.predicting.sharding.cut import cut_part
-from archprof.predicting.sharding.mesh import Mesh
-from archprof.predicting.sharding.ranks import RankStep
+from archprof.predicting.sharding.ranks import Collective, RankStep
 from archprof.predicting.sharding.schedules import check_schedule, count_chunks, order_passes
 from archprof.predicting.sharding.stages import StageBuilder, StagedProfile, WholeSums
 
@@ -45,13 +45,14 @@ PLAIN_PIPELINE = PipelineOptions()
 
 
 class Pipeline:
-    """A profile of one microbatch, to be cut into the stages of its ranks."""
+    """The step of one microbatch through all layers, as one rank of the other axes runs it, to be cut into stages."""
 
-    def __init__(self, profile: Profile, mesh: Mesh, options: PipelineOptions) -> None:
+    def __init__(self, step: RankStep, options: PipelineOptions) -> None:
+        mesh = step.mesh
         check_schedule(options.schedule, mesh.pp, options.microbatches)
-        self.profile, self.mesh, self.options = profile, mesh, options
+        self.step, self.profile, self.mesh, self.options = step, step.profile, mesh, options
         self.chunks = count_chunks(options.schedule, mesh.pp)
-        self.stages = assign_stages(profile, mesh.pp * self.chunks, options.balance)
+        self.stages = assign_stages(step.profile, mesh.pp * self.chunks, options.balance)
 
     @cached_property
     def whole(self) -> StagedProfile:
@@ -61,10 +62,13 @@ class Pipeline:
     def take_stage(self, rank: int) -> RankStep:
         """The step of a rank along `pp`, of one microbatch, with the others that are in flight."""
         if self.mesh.pp == 1:
-            return RankStep(self.mesh, Mesh(0, 0, 0, 0, 0), self.profile)
+            return self.step
         part = cut_part(self.profile, self._list_ops(rank), self._list_owned(rank))
         passes = order_passes(self.options.schedule, self.mesh.pp, rank, self.options.microbatches)
-        step = RankStep(self.mesh, Mesh(rank, 0, 0, 0, 0), part.profile)
+        own = set(part.ops)
+        collectives = [one for one in self.step.collectives if one.op in own]
+        place = self.step.place._replace(pp=rank)
+        step = RankStep(self.mesh, place, part.profile, tuple([_move(one, part.ops) for one in collectives]))
         return StageBuilder(self.whole, part, step, self.options.sums).build(passes)
 
     def _list_ops(self, rank: int) -> list[int]:
@@ -90,3 +94,9 @@ class Pipeline:
         read = {profile.tensors[tensor].storage for op in ops for tensor in op.inputs}
         there = {at for at, one in enumerate(profile.storages) if one.born is None and one.role != "gradient"}
         return frozenset(there - read)
+
+
+def _move(collective: Collective, ops: Sequence[int]) -> Collective:
+    """With the places that its ops have in the stage."""
+    awaited = None if collective.awaited is None else min(bisect_left(ops, collective.awaited), len(ops) - 1)
+    return collective._replace(op=bisect_left(ops, collective.op), awaited=awaited)

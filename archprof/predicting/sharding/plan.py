@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ class Plan:
 
     rules: tuple[tuple[str, Style], ...]
 
+    @property
+    def deals_experts(self) -> bool:
+        """Some rule deals out whole experts."""
+        return any(style.is_for_experts for _, style in self.rules)
+
     def find(self, path: str) -> Style | None:
         """The style of a module or parameter of that path."""
         return next((style for pattern, style in self.rules if _compile(pattern).fullmatch(path)), None)
@@ -40,15 +46,24 @@ class Plan:
         Raises:
             ArchprofError: a rule names none.
         """
-        paths = [*(one.path for one in profile.modules), *(one.name for one in profile.parameters)]
-        found: dict[str, Style] = {}
-        for pattern, style in self.rules:
-            fits = [path for path in paths if _compile(pattern).fullmatch(path)]
-            if not fits:
+        paths = _list_paths(profile)
+        for pattern, _ in self.rules:
+            if not any(map(_compile(pattern).fullmatch, paths)):
                 raise _make_unknown_error(pattern, paths)
-            for path in fits:
+        return self.find_styles(profile)
+
+    def find_styles(self, profile: Profile) -> dict[str, Style]:
+        """The same of a part of a model, which some rules may not be for."""
+        found: dict[str, Style] = {}
+        paths = _list_paths(profile)
+        for pattern, style in self.rules:
+            for path in filter(_compile(pattern).fullmatch, paths):
                 found.setdefault(path, style)
         return found
+
+
+def _list_paths(profile: Profile) -> list[str]:
+    return [*(one.path for one in profile.modules), *(one.name for one in profile.parameters)]
 
 
 def make_plan(rules: Mapping[str, Any]) -> Plan:
@@ -81,15 +96,16 @@ def find_model_plan(profile: Profile, axis: str = "tp") -> Plan | None:
 
     A rule of which the model has no module is left out: a plan is that of a family.
     """
-    paths = [*(one.path for one in profile.modules), *(one.name for one in profile.parameters)]
+    paths = _list_paths(profile)
     rules = {
         one.pattern: one.style
         for one in profile.split_rules
-        if one.axis == axis and any(_compile(one.pattern).fullmatch(path) for path in paths)
+        if one.axis == axis and any(map(_compile(one.pattern).fullmatch, paths))
     }
     return make_plan(rules) if rules else None
 
 
+@cache
 def _compile(pattern: str) -> re.Pattern[str]:
     return re.compile(r"[^.]+".join(re.escape(part) for part in pattern.split("*")))
 

@@ -55,9 +55,11 @@ class RankStep:
         place: its coordinates, in the order of the mesh's axes.
         profile: its ops, tensors and storages, in the sizes that it holds; collectives are among the ops.
         collectives: in order.
+        own_parameters: names of those that no other rank has: its experts, which no data axis cuts or sums.
     """
 
     mesh: Mesh
     place: Mesh
     profile: Profile
     collectives: tuple[Collective, ...] = ()
+    own_parameters: frozenset[str] = frozenset()

@@ -14,8 +14,9 @@ from archprof.errors import ArchprofError
 from archprof.facts.records import Op, TensorSpec
 from archprof.predicting.sharding.edit import StepEditor
 from archprof.predicting.sharding.exchange import Exchange, Spot
-from archprof.predicting.sharding.layout import WHOLE, Layout, Ranks, lie_alike
+from archprof.predicting.sharding.layout import WHOLE, Cut, Layout, Ranks, lie_alike
 from archprof.predicting.sharding.lives import Lives
+from archprof.predicting.sharding.mesh import Axis
 from archprof.predicting.sharding.styles import Given, Style
 
 Stack = tuple[int, ...]
@@ -35,8 +36,15 @@ class Regions:
     """The regions of a pass, and the tensors that went into or out of each."""
 
     def __init__(
-        self, editor: StepEditor, lives: Lives, layouts: dict[int, Layout], ranks: Ranks, styles: Mapping[int, Style]
+        self,
+        editor: StepEditor,
+        lives: Lives,
+        layouts: dict[int, Layout],
+        ranks: Ranks,
+        styles: Mapping[int, Style],
+        axis: Axis = "tp",
     ) -> None:
+        self.axis: Axis = axis
         self.editor, self.lives, self.layouts, self.ranks = editor, lives, layouts, ranks
         self.profile = editor.step.profile
         self.styles: dict[int, Style] = {}
@@ -45,6 +53,7 @@ class Regions:
         self.home: dict[int, Stack] = {}
         self.maker: dict[int, int] = {}
         self.latest: dict[int, int] = {}  # of each region: the last op so far
+        self.brought: dict[int, int] = {}  # by the storage of a gradient
         self.gradients: set[int] = set()
         self.wrapped: set[int] = set()
         self.changed: dict[tuple[int, int, bool], int] = {}
@@ -79,7 +88,9 @@ class Regions:
     def bring(self, position: int, op: Op) -> tuple[int, ...]:
         """What an op reads, each in the layout that it has where the op is; says where its results are."""
         if op.phase == "optimizer":
-            return self._bring_to_step(position, op)
+            storages = [self.profile.tensors[one].storage for one in op.inputs]
+            brought = [self.brought.get(storage, one) for storage, one in zip(storages, op.inputs, strict=True)]
+            return self._bring_to_step(position, op, tuple(brought))
         gradients = [tensor for tensor in op.inputs if tensor in self.gradients]
         stack = self.stacks[op.call]
         if gradients and op.name == "aten.add":
@@ -98,20 +109,33 @@ class Regions:
             and len(gradients) > 1
             and {self.layouts[one].cut is None for one in inputs} == {True, False}
         ):
-            return self._bring_to_step(position, op._replace(inputs=inputs))
+            return self._bring_to_step(position, op, inputs)
         return inputs
 
-    def _bring_to_step(self, position: int, op: Op) -> tuple[int, ...]:
+    def _bring_to_step(self, position: int, op: Op, inputs: tuple[int, ...]) -> tuple[int, ...]:
         """Each time that an optimizer reads a gradient, DTensor brings it into the layout of its parameter."""
         lists = op.args[0] if op.args else ()
         count = len(lists) if isinstance(lists, tuple) and lists else 1
         owners: dict[int, Layout] = {}
-        for at, tensor in enumerate(op.inputs):
+        for at, tensor in enumerate(inputs):
             if self.layouts[tensor].cut is not None:
                 owners.setdefault(at % count, self.layouts[tensor])
-        return tuple(
-            [self._bring_gradient(tensor, owners.get(at % count), position, op) for at, tensor in enumerate(op.inputs)]
-        )
+        return tuple([
+            self._bring_gradient(tensor, owners.get(at % count), position, op) for at, tensor in enumerate(inputs)
+        ])  # fmt: skip
+
+    def bring_at_once(self, storage: int, tensor: int, owner: Layout, position: int) -> None:
+        """FSDP brings the gradient of a DTensor into the layout of its parameter before it scatters it."""
+        old, full, op = self.layouts[tensor], self.full[tensor], self.profile.ops[position]
+        if old.is_lost or lie_alike(old, owner) or (old.is_partial and not self.home.get(tensor)):
+            return
+        exchange = Exchange(self.editor, self.ranks, self.axis, Spot(position, True, op.call, op.phase), tensor)
+        made, first, last = exchange.change(full, old, owner)
+        self.layouts[made], self.full[made] = owner, full
+        before, after = (self.editor.tensors[at].storage for at in (tensor, made))
+        self.editor.storages[before] = self.editor.storages[before]._replace(role="temporary")
+        self.lives.move(before, after, first, last, is_output=True)
+        self.brought[storage] = made
 
     def _bring_gradient(self, tensor: int, owner: Layout | None, position: int, op: Op) -> int:
         old, full = self.layouts[tensor], self.full[tensor]
@@ -121,7 +145,7 @@ class Regions:
         new = owner if owner is not None and _fits(owner, full.shape) else WHOLE
         if old.is_lost or old.cut is not None or lie_alike(old, new):
             return tensor
-        exchange = Exchange(self.editor, self.ranks, "tp", Spot(position, False, op.call, op.phase), tensor)
+        exchange = Exchange(self.editor, self.ranks, self.axis, Spot(position, False, op.call, op.phase), tensor)
         made = exchange.change(full, old, new, role="communication").tensor
         self.editor.move_death(self.editor.tensors[made].storage, (position, 0, 0))
         self.layouts[made], self.full[made] = new, full
@@ -153,6 +177,9 @@ class Regions:
         for region in stack[common:]:
             tensor = self._enter(tensor, region, position)
         return tensor
+
+    def _make_exchange(self, spot: Spot, tensor: int, style: Style) -> Exchange:
+        return Exchange(self.editor, self.ranks, self.axis, spot, tensor)
 
     def _is_held(self, tensor: int) -> bool:
         return self.editor.storages[self.editor.tensors[tensor].storage].role in HELD_ROLES
@@ -209,6 +236,10 @@ class Regions:
     def _find_entry(self, tensor: int, region: int) -> Layout:
         """The layout in which a region reads a tensor of the forward pass."""
         style, full, old = self.styles[region], self.full[tensor], self.layouts[tensor]
+        if style.dispatches and full.shape == self.profile.calls[region].inputs[0].shape:
+            new = self.deal_tokens(region, full)
+            self.entries[region, full.shape] = _Entry(old, False)
+            return new
         if style.desired is None:
             return old
         is_wrapped = tensor in self.wrapped
@@ -217,6 +248,12 @@ class Regions:
         new = self._read(style.desired, full, old)
         self.entries[region, full.shape] = _Entry(old, is_wrapped and new == old)
         return new
+
+    def deal_tokens(self, region: int, full: TensorSpec) -> Layout:
+        """The rows that the experts of this rank get, where all experts get as many: as many as it sends."""
+        tokens = full.shape[0]
+        chosen = self.profile.calls[region].inputs[1].shape[-1]
+        return Layout(Cut(0, 1, tokens, tokens * chosen))
 
     def _check(self, given: Given, full: TensorSpec, layout: Layout, region: int) -> None:
         """Raise `ArchprofError` where a plan says that a tensor lies otherwise than it does."""
@@ -251,7 +288,7 @@ class Regions:
         old = self.layouts[tensor]
         if old.is_lost or lie_alike(old, new):
             return tensor
-        exchange = Exchange(self.editor, self.ranks, "tp", spot, tensor)
+        exchange = self._make_exchange(spot, tensor, style)
         made, first, last = exchange.change(self.full[tensor], old, new, in_place=style.in_place)
         before, after = (self.editor.tensors[at].storage for at in (tensor, made))
         if before != after:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
@@ -16,6 +16,7 @@ from archprof.predicting.memory_capacity import Verdict, judge
 from archprof.predicting.sharding.data import shard_data
 from archprof.predicting.sharding.data_options import PLAIN_DATA, DataOptions
 from archprof.predicting.sharding.distinct import Alike, group_shards
+from archprof.predicting.sharding.expert_parallel import shard_experts
 from archprof.predicting.sharding.links import Fabric, find_path
 from archprof.predicting.sharding.mesh import Axis, Mesh
 from archprof.predicting.sharding.pipeline import PLAIN_PIPELINE, Pipeline, PipelineOptions
@@ -23,6 +24,7 @@ from archprof.predicting.sharding.places import list_distinct_places
 from archprof.predicting.sharding.plan import Plan, find_model_plan
 from archprof.predicting.sharding.ranks import CollectiveKind, RankStep
 from archprof.predicting.sharding.schedules import count_chunks, share_bubble
+from archprof.predicting.sharding.sequence import add_sequence_parallel
 from archprof.predicting.sharding.stages import WholeSums
 from archprof.predicting.sharding.step_time import RankTime, StepTime, is_once, join_ranks, time_rank
 from archprof.predicting.sharding.tensor_parallel import shard_tensors
@@ -37,11 +39,13 @@ class ShardOptions:
         pipeline: stages along `pp`.
         data: copies along `dp`, and what is dealt out along `fsdp`.
         plan: which layers are cut over `tp`; `None`: the model's own plan.
+        sequence_parallel: between them, the sequence is cut.
     """
 
     pipeline: PipelineOptions = PLAIN_PIPELINE
     data: DataOptions = PLAIN_DATA
     plan: Plan | None = None
+    sequence_parallel: bool = False
 
 
 PLAIN_SHARD = ShardOptions()
@@ -178,6 +182,8 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
             "A pass that comes to its end.",
             "See how far it came: archprof table MODEL",
         )
+    if options.plan is not None:
+        options.plan.match(profile)
     if options.pipeline.microbatches > 1 and mesh.pp == 1:
         raise UsageError(
             f"{options.pipeline.microbatches} microbatches go through a pipeline, and {mesh} has none.",
@@ -187,17 +193,27 @@ def check_profile_shards(profile: Profile, mesh: Mesh, options: ShardOptions) ->
 
 
 def list_ranks(profile: Profile, mesh: Mesh, options: ShardOptions) -> Iterator[tuple[RankStep, int]]:
-    """Every distinct rank with its count, one stage after the other: only one is held at a time."""
-    pipeline = Pipeline(profile, mesh, options.pipeline) if mesh.pp > 1 else None
-    for stage in range(mesh.pp):
-        step = pipeline.take_stage(stage) if pipeline else RankStep(mesh, Mesh(0, 0, 0, 0, 0), profile)
-        plan = (options.plan or find_plan(step.profile)) if mesh.tp > 1 else None
-        for alike in _group_tensors(step.profile, mesh):
-            place = Mesh(stage, 0, 0, 0, alike.first)
-            part = replace(step, place=place) if plan is None else shard_tensors(replace(step, place=place), plan)
+    """Every distinct rank with its count, one at a time: layers are cut first, then stages, then what each holds."""
+    for alike in _group_tensors(profile, mesh):
+        step = _cut_layers(RankStep(mesh, Mesh(0, 0, 0, 0, alike.first), profile), options)
+        pipeline = Pipeline(step, options.pipeline) if mesh.pp > 1 else None
+        for stage in range(mesh.pp):
+            part = pipeline.take_stage(stage) if pipeline else step
             for group in list_distinct_places(mesh, part.profile, options.data):
-                placed = replace(part, place=place._replace(fsdp=group.place.fsdp))
+                placed = replace(part, place=part.place._replace(fsdp=group.place.fsdp))
                 yield shard_data(placed, options.data), alike.size * group.ranks
+
+
+def _cut_layers(step: RankStep, options: ShardOptions) -> RankStep:
+    """What `tp` and `ep` leave to a rank of the layers."""
+    if step.mesh.tp > 1:
+        plan = options.plan or find_plan(step.profile)
+        plan = add_sequence_parallel(plan, step.profile) if options.sequence_parallel else plan
+        step = shard_tensors(step, plan)
+    if step.mesh.ep > 1:
+        own = options.plan is not None and options.plan.deals_experts
+        step = shard_experts(step, options.plan if own and options.plan else find_plan(step.profile, "ep"))
+    return step
 
 
 def _group_tensors(profile: Profile, mesh: Mesh) -> list[Alike]:
@@ -206,16 +222,17 @@ def _group_tensors(profile: Profile, mesh: Mesh) -> list[Alike]:
     return group_shards({size for shape in shapes for size in shape if size > 1}, mesh.tp)
 
 
-def find_plan(profile: Profile) -> Plan:
-    """The model's own plan.
+def find_plan(profile: Profile, axis: Literal["tp", "ep"] = "tp") -> Plan:
+    """The model's own plan for an axis.
 
     Raises:
         UsageError: it has none.
     """
-    plan = find_model_plan(profile)
+    plan = find_model_plan(profile, axis)
     if plan is None:
+        what = "layers are cut over tp" if axis == "tp" else "experts are dealt out over ep"
         raise UsageError(
-            f"{profile.model} says no plan of how its layers are cut over tp.",
+            f"{profile.model} says no plan of how its {what}.",
             "A file of patterns of paths and styles, a line a rule.",
             "Try: --plan plan.toml",
         )

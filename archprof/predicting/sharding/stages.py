@@ -92,11 +92,10 @@ class StageBuilder:
         self.whole, self.part, self.rank, self.sums = whole, part, step.place.pp, sums
         self.editor = StepEditor(step)
         self.ops, self.storages = step.profile.ops, step.profile.storages
-        self.forward_end = self._find_end("forward")
-        self.end = max(self.forward_end, self._find_end("backward"))
-
-    def _find_end(self, phase: str) -> int:
-        return max((at for at, op in enumerate(self.ops) if op.phase == phase), default=0)
+        passed = [at for at, op in enumerate(self.ops) if op.phase != "optimizer"]
+        self.end = passed[-1] if passed else 0
+        backward = next((at for at in passed if self.ops[at].phase == "backward"), self.end + 1)
+        self.forward_end = max(backward - 1, 0)
 
     def build(self, passes: Sequence[Pass]) -> RankStep:
         """The step, with what these passes have in flight."""

@@ -31,6 +31,7 @@ class Style(NamedTuple):
         is_local: what comes out is a plain tensor; otherwise a DTensor, whose gradient is reduced later.
         prepares: it only brings what goes in into place, for the modules within it.
         in_place: sums are made where the tensor lies, by the collectives of c10d.
+        dispatches: tokens go to the ranks of their experts, and come back.
         reduces_gradients: gradients of its own parameters are summed.
     """
 
@@ -43,12 +44,18 @@ class Style(NamedTuple):
     is_local: bool = True
     prepares: bool = False
     in_place: bool = False
+    dispatches: bool = False
     reduces_gradients: bool = False
 
     @property
     def is_region(self) -> bool:
         """It changes how tensors lie that go in or come out."""
         return self.desired is not None or self.output is not None or self.in_place
+
+    @property
+    def is_for_experts(self) -> bool:
+        """It deals out whole experts, over `ep`."""
+        return self.weights == "experts" or self.dispatches
 
 
 def _columns(name: str, output: Given | None = None, packed: int = 1, weights: WeightCut = "columns") -> Style:
@@ -80,7 +87,7 @@ STYLES: Mapping[str, Style] = {
         Style("local_params"),
         Style("replicate"),
         Style("grouped_gemm", "experts"),
-        Style("ep_dispatch_experts"),
+        Style("ep_dispatch_experts", output=REPLICATE, dispatches=True),
     )
 }
 

@@ -6,19 +6,23 @@ or out of a module that the plan names, it is brought into the layout that the m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from archprof.errors import ArchprofError
 from archprof.facts.records import Op, Parameter, Signature
 from archprof.predicting.sharding import rules_indexed, rules_views  # noqa: F401  they name their rules
 from archprof.predicting.sharding.edit import StepEditor
+from archprof.predicting.sharding.gradients import find_gradients
 from archprof.predicting.sharding.layout import LOST, WHOLE, Layout, Ranks, is_plain, localize
 from archprof.predicting.sharding.lives import Lives
 from archprof.predicting.sharding.local_ops import localize_signature, share_storage
+from archprof.predicting.sharding.mesh import Axis
 from archprof.predicting.sharding.plan import Plan
 from archprof.predicting.sharding.ranks import RankStep
 from archprof.predicting.sharding.regions import Regions
 from archprof.predicting.sharding.rules import Indivisible, Unfollowed, follow
+from archprof.predicting.sharding.styles import Style
 from archprof.predicting.sharding.weights import cut_parameters, list_region_styles
 
 Followed = tuple[tuple[Layout, ...], Signature]
@@ -33,30 +37,38 @@ def shard_tensors(step: RankStep, plan: Plan) -> RankStep:
     """
     if step.mesh.tp == 1:
         return step
-    return _Walk(step, plan).run()
+    match = plan.match if step.mesh.pp == 1 else plan.find_styles
+    styles = {path: style for path, style in match(step.profile).items() if not style.is_for_experts}
+    return Walk(step, styles, Ranks(step.mesh.tp, step.place.tp)).run()
 
 
-class _Walk:
-    """The step while its layers are cut."""
+class Walk:
+    """The step while its layers are cut over an axis."""
 
-    def __init__(self, step: RankStep, plan: Plan) -> None:
-        self.step, self.profile = step, step.profile
-        self.ranks = Ranks(step.mesh.tp, step.place.tp)
-        styles = plan.match(self.profile)
+    def __init__(self, step: RankStep, styles: Mapping[str, Style], ranks: Ranks, axis: Axis = "tp") -> None:
+        self.step, self.profile, self.ranks = step, step.profile, ranks
         self.editor = StepEditor(step)
-        self.parameters = cut_parameters(self.profile, styles, self.ranks)
+        self.parameters = cut_parameters(self.profile, styles, ranks)
         self.layouts: dict[int, Layout] = {}
         self.lives = Lives(self.editor)
         by_module = list_region_styles(self.profile, styles)
-        self.regions = Regions(self.editor, self.lives, self.layouts, self.ranks, by_module)
+        self.regions = self.make_regions(by_module, axis)
         self.by_storage = {
             one.storage: (one.spec.shape, layout)
             for one, layout in zip(self.profile.parameters, self.parameters, strict=True)
             if one.storage is not None
         }
-        self.followed: dict[tuple[int, tuple[Layout, ...]], Followed] = {}
+        self.ready = self._find_gradients() if axis == "tp" and step.mesh.fsdp > 1 else {}
+        self.followed: dict[tuple[int, int, tuple[Layout, ...]], Followed] = {}
         self.reasons: dict[str, str] = {}
         self.sized: set[int] = set()
+
+    def make_regions(self, styles: Mapping[int, Style], axis: Axis) -> Regions:
+        return Regions(self.editor, self.lives, self.layouts, self.ranks, styles, axis)
+
+    def find_group(self, op: Op) -> int:
+        """Ops of one signature are followed alike within one of these; 0: the plain rules."""
+        return 0
 
     def run(self) -> RankStep:
         self._cut_storages_of_parameters()
@@ -72,11 +84,11 @@ class _Walk:
             self._meet(tensor, op, position)
         inputs = self.regions.bring(position, op)
         ins = tuple([self.layouts[tensor] for tensor in inputs])
-        if any(one != WHOLE for one in ins):
+        if any(one != WHOLE for one in ins) or self.find_group(op):
             outs, signature = self._follow(op, ins)
         else:
             outs, signature = (WHOLE,) * len(op.outputs), op.signature
-        if self._skips_copy(op, inputs, outs, signature):
+        if self.skips_copy(op, outs, signature):
             signature = signature._replace(name="aten.alias.default", kwargs=(), bytes_read=0, bytes_written=0)
             self._share_storage(op.outputs[0], inputs[0])
         self._follow_views(op, inputs)
@@ -86,6 +98,23 @@ class _Walk:
         if inputs != op.inputs or signature is not op.signature:
             self.editor.ops[position] = self._check_specs(Op(signature, op.call, op.phase, inputs, op.outputs))
         self.regions.hand_over(position, op)
+        if position in self.ready:
+            self._bring_gradient(position, op)
+
+    def _find_gradients(self) -> dict[int, tuple[int, Layout]]:
+        """By the last op on it in the backward: the storage of a gradient, and the layout of its parameter."""
+        return {
+            one.ready: (one.storage, self.parameters[index])
+            for index, one in find_gradients(self.profile).items()
+            if one.earlier is None
+        }
+
+    def _bring_gradient(self, position: int, op: Op) -> None:
+        storage, layout = self.ready[position]
+        for tensor in (*op.outputs, *op.inputs):
+            if self.profile.tensors[tensor].storage == storage and tensor in self.layouts:
+                self.regions.bring_at_once(storage, tensor, layout, position)
+                return
 
     def _check_specs(self, op: Op) -> Op:
         """Of tensors that an earlier op has laid out in another way, the signature says so."""
@@ -141,13 +170,16 @@ class _Walk:
             self.editor.storages[storage] = old._replace(nbytes=-(-old.nbytes // self.ranks.number))
 
     def _follow(self, op: Op, ins: tuple[Layout, ...]) -> Followed:
-        key = (id(op.signature), ins)
+        key = (id(op.signature), self.find_group(op), ins)
         if key not in self.followed:
-            outs = self._find_layouts(op, ins)
-            self.followed[key] = (outs, localize_signature(op.signature, ins, outs))
+            outs = self.find_layouts(op, ins)
+            self.followed[key] = (outs, self.localize(op.signature, ins, outs))
         return self.followed[key]
 
-    def _find_layouts(self, op: Op, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+    def localize(self, signature: Signature, ins: tuple[Layout, ...], outs: tuple[Layout, ...]) -> Signature:
+        return localize_signature(signature, ins, outs)
+
+    def find_layouts(self, op: Op, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         if any(one.is_lost for one in ins):
             return (LOST,) * len(op.outputs)
         try:
@@ -163,7 +195,7 @@ class _Walk:
             self.reasons.setdefault(op.name, str(error))
             return (LOST,) * len(op.outputs)
 
-    def _skips_copy(self, op: Op, inputs: tuple[int, ...], outs: tuple[Layout, ...], signature: Signature) -> bool:
+    def skips_copy(self, op: Op, outs: tuple[Layout, ...], signature: Signature) -> bool:
         """A copy that only lays out row by row is not made where the part lies so already."""
         return (
             op.name == "aten.clone"

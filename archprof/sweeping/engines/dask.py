@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from archprof.errors import ArchprofError
@@ -36,7 +37,9 @@ def open_dask(address: tuple[str, int], jobs: int | None) -> Engine:
 
     def close(at_once: bool) -> None:
         tasks.cancel()
-        client.run(close_processes)
+        if client.status == "running":
+            with suppress(OSError, TimeoutError):  # workers end what waits by themselves, too
+                client.run(close_processes)
         client.close()
 
     return Engine(

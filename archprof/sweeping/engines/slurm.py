@@ -16,11 +16,14 @@ from archprof.sweeping.engines.local import count_processors
 SLURM_JOBS = 16
 """At once, where nobody says how many."""
 
+JOB_MINUTES = 24 * 60
+"""That a job may take, where no option says otherwise; a cell has a limit of its own."""
+
 CHUNK = 16
 """Cells of a job: it starts, and imports, once for all of them."""
 
 
-def open_slurm(cluster: str, options: str, jobs: int | None) -> Engine:
+def open_slurm(cluster: str, options: str, jobs: int | None, *, measure: str = "") -> Engine:
     """A job for every few cells, in a folder of the working folder, which the nodes must see."""
     given = read_options(options)
     try:
@@ -35,7 +38,12 @@ def open_slurm(cluster: str, options: str, jobs: int | None) -> Engine:
     folder = tempfile.mkdtemp(prefix=".archprof-jobs-", dir=Path.cwd())
     slots = jobs or (SLURM_JOBS if cluster == "slurm" else count_processors())
     executor = AutoExecutor(folder, cluster="slurm" if cluster == "slurm" else "local")
-    executor.update_parameters(name="archprof", **{f"slurm_{key}": value for key, value in given.items()})
+    executor.update_parameters(
+        name="archprof",
+        timeout_min=JOB_MINUTES,
+        gpus_per_node=int(measure == "cuda"),
+        **{f"slurm_{key}": value for key, value in given.items()},
+    )
     submitted = SubmittedJobs(executor, slots)
 
     def close(at_once: bool) -> None:

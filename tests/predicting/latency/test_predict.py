@@ -128,6 +128,19 @@ def test_an_unknown_op_makes_a_lower_bound(alexnet: Profile) -> None:
     assert not predict_latency(replace(alexnet, ops=ops + alexnet.ops[1:]), A100).complete
 
 
+@pytest.mark.parametrize(("device", "dtype"), [("t4", "bfloat16"), ("v100 pcie", "bfloat16"), ("titan xp", "float16")])
+def test_a_dtype_that_a_device_has_no_arithmetic_for_runs_at_the_rate_of_float32(device: str, dtype: str) -> None:
+    """Its interval is that of devices without tensor cores, and a note says so."""
+    half = archprof.profile("alexnet", batch=64, dtype=dtype)
+    found = predict_latency(half, resolve_device(device))
+    assert any(f"no fast arithmetic in {dtype}" in note for note in found.notes)
+    own = predict_latency(archprof.profile("alexnet", batch=64, dtype="float16"), resolve_device("t4"))
+    assert not any("no fast arithmetic" in note for note in own.notes)
+    fast = 2 * half.totals.macs / resolve_device(device).figures["fp32"].value
+    assert found.kernel_seconds > fast
+    assert found.whole.high / found.whole.p50 > own.whole.high / own.whole.p50
+
+
 def test_intervals_and_sums_are_checked(alexnet: Profile) -> None:
     found = predict_latency(alexnet, A100)
     with pytest.raises(ValueError, match="an interval that is none"):

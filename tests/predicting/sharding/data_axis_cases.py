@@ -20,7 +20,9 @@ from archprof.facts.steps import build_step, sum_step_bytes
 from archprof.predicting.sharding.data import shard_data
 from archprof.predicting.sharding.data_options import DataOptions
 from archprof.predicting.sharding.mesh import Mesh
+from archprof.predicting.sharding.plan import make_plan
 from archprof.predicting.sharding.ranks import RankStep
+from archprof.predicting.sharding.tensor_parallel import shard_tensors
 from archprof.predicting.sharding.units import find_units
 
 Case = dict[str, Any]
@@ -67,8 +69,13 @@ def make_options(case: Case) -> DataOptions:
 
 
 def shard_case(case: Case) -> RankStep:
-    place = Mesh(0, case["rank"] // case["fsdp"], case["rank"] % case["fsdp"], 0, 0)
-    step = RankStep(Mesh(dp=case["dp"], fsdp=case["fsdp"]), place, trace_case(case))
+    tp = case.get("tp", 1)
+    rank, along_tp = divmod(case["rank"], tp)
+    along_dp, along_fsdp = divmod(rank, case["fsdp"])
+    mesh = Mesh(dp=case["dp"], fsdp=case["fsdp"], tp=tp)
+    step = RankStep(mesh, Mesh(0, along_dp, along_fsdp, 0, along_tp), trace_case(case))
+    if tp > 1:
+        step = shard_tensors(step, make_plan(case["plan"]))
     return shard_data(step, make_options(case))
 
 
@@ -107,7 +114,7 @@ def run_torch(cases: Iterable[Case]) -> list[dict[str, Any]]:
         lines.append(json.dumps({**case, "units": units}) + "\n")
     done = subprocess.run([sys.executable, str(RANKS)], input="".join(lines), capture_output=True, text=True)
     assert not done.returncode, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [answer for _, answer in sorted(json.loads(line) for line in done.stdout.splitlines())]
 
 
 def check_case(case: Case, torch_says: dict[str, Any]) -> None:

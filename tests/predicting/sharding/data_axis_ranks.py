@@ -6,7 +6,9 @@ Reads cases as lines of JSON, and writes what each rank holds and sends and has 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from typing import Any
 
 import torch
@@ -18,16 +20,20 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._pytree import tree_leaves
+
+TENSOR_STYLES = {"colwise": ColwiseParallel, "rowwise": RowwiseParallel}
 
 STEPS = 3
 """The first makes the optimizer's state, and buckets are made anew in the second."""
 
 
 def run_case(case: dict[str, Any]) -> dict[str, Any]:
-    dist.init_process_group("fake", rank=case["rank"], world_size=case["dp"] * case["fsdp"], store=FakeStore())
+    ranks = case["dp"] * case["fsdp"] * case.get("tp", 1)
+    dist.init_process_group("fake", rank=case["rank"], world_size=ranks, store=FakeStore())
     try:
         torch.manual_seed(0)
         model, args, kwargs = MODELS[case["model"]]()
@@ -41,12 +47,17 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def wrap_fully(model: torch.nn.Module, case: dict[str, Any]) -> torch.nn.Module:
-    names = ("dp", "fsdp") if case["dp"] > 1 else ("fsdp",)
+    names = (*["dp"] * (case["dp"] > 1), "fsdp", *["tp"] * ("tp" in case))
+    mesh = init_device_mesh("cpu", tuple(case[name] for name in names), mesh_dim_names=names)
+    if "tp" in case:
+        plan = {path: TENSOR_STYLES[style]() for path, style in case["plan"].items()}
+        parallelize_module(model, mesh["tp"], plan)
+        mesh = mesh[names[:-1] if len(names) > 2 else "fsdp"]
     dtypes = {
         name: case[name] and getattr(torch, case[name]) for name in ("param_dtype", "reduce_dtype") if name in case
     }
     options: dict[str, Any] = {
-        "mesh": init_device_mesh("cpu", tuple(case[name] for name in names), mesh_dim_names=names),
+        "mesh": mesh,
         "reshard_after_forward": False if case["level"] == "zero2" else case.get("reshard"),
         "mp_policy": MixedPrecisionPolicy(**dtypes),
     }
@@ -128,8 +139,30 @@ def sum_bytes(tensors: Any) -> tuple[int, int]:
     return sum(one.numel() * one.itemsize for one in local), sum(storages.values())
 
 
+def write_case(number: int, case: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps([number, run_case(case)]) + "\n")
+    sys.stdout.flush()
+
+
+def write_apart(number: int, case: dict[str, Any]) -> None:
+    """In a child: what torch remembers of one mesh does not fit layers that are cut over another."""
+    child = os.fork()
+    if child:
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"{case} failed.")
+        return
+    failed = 1
+    try:
+        write_case(number, case)
+        failed = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(failed)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(run_case(json.loads(line))) + "\n")
-        sys.stdout.flush()
+    cases = [json.loads(line) for line in sys.stdin]
+    for number, case in sorted(enumerate(cases), key=lambda one: "tp" not in one[1]):
+        (write_apart if "tp" in case else write_case)(number, case)

@@ -18,8 +18,9 @@ KINDS = {
     "_reduce_scatter_base_": ("reduce-scatter", 1),
     "allreduce_": ("all-reduce", 0),
     "broadcast_": ("broadcast", 0),
+    "all_reduce": ("all-reduce", 0),
 }
-"""Of each op of c10d: what it is called here, and which argument is the whole tensor."""
+"""Of each op that sends: what it is called here, and which argument is the whole tensor."""
 
 
 class LiveCounter(TorchDispatchMode):
@@ -72,8 +73,8 @@ class LiveCounter(TorchDispatchMode):
                 self.add(tensor)
         self.peak = max(self.peak, self.live)
         self.log.append((str(func), self.live))
-        if func.namespace == "c10d":
-            kind, at = KINDS[func._schema.name.partition("::")[2]]
+        kind, at = KINDS.get(func._schema.name.partition("::")[2], ("", 0))
+        if kind and func.namespace in ("c10d", "_c10d_functional"):
             self.sent[kind, sum(one.numel() * one.itemsize for one in tree_leaves(args[at]))] += 1
         return result
 

@@ -1,6 +1,7 @@
 """Trains small models that torch splits over a fake process group, in a process of its own; writes what each rank has.
 
-`python split_for_real.py CASE:RANKS:RANK …` prints a JSON object, a key a case: bytes of each parameter, gradient and
+`python split_for_real.py CASE:RANKS:RANK[:SHARDS] …` prints a JSON object, a key a case; with shards, FSDP2 cuts what
+is left along another axis. It tells bytes of each parameter, gradient and
 optimizer state, the collectives of one step, and the live bytes of real storages after each op of a step.
 """
 
@@ -11,12 +12,15 @@ import json
 import multiprocessing
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from split_models import CASES
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,7 +34,11 @@ KINDS = {
     "_dtensor.shard_dim_alltoall.default": "all-to-all",
     "c10d.allreduce_.default": "all-reduce",
     "c10d.alltoall_base_.default": "all-to-all",
+    "c10d._allgather_base_.default": "all-gather",
+    "c10d._reduce_scatter_base_.default": "reduce-scatter",
 }
+SECOND = "c10d._reduce_scatter_base_.default"
+"""Its second argument is the whole tensor, its first what it gives."""
 PLAIN = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
@@ -60,6 +68,12 @@ class Watch(TorchDispatchMode):
             self.known[storage._cdata] = nbytes
             weakref.finalize(storage, self._forget, storage._cdata)
 
+    def resize(self, storage: Any, size: int) -> None:
+        """A storage is emptied, or filled again: FSDP does so without an op."""
+        if storage._cdata in self.known:
+            self.live += size - self.known[storage._cdata]
+            self.known[storage._cdata] = size
+
     def _forget(self, address: int) -> None:
         self.live -= self.known.pop(address)
 
@@ -73,7 +87,8 @@ class Watch(TorchDispatchMode):
             return result
         name = str(func)
         if name in KINDS:
-            whole = result if KINDS[name] == "all-gather" else args[0]
+            given = args[1] if name == SECOND else args[0]
+            whole = result if name.startswith("_c10d") and KINDS[name] == "all-gather" else given
             whole = tree_leaves(whole)[0]
             self.collectives.append((KINDS[name], whole.numel() * whole.element_size()))
         self.seen.append((name, self.live))
@@ -85,15 +100,34 @@ def measure_bytes(tensor: torch.Tensor) -> int:
     return local.numel() * local.element_size()
 
 
-def train(name: str, ranks: int, rank: int) -> dict[str, Any]:
-    """Three steps of one rank; the last is told."""
-    dist.init_process_group("fake", rank=rank, world_size=ranks, store=FakeStore())
+@contextmanager
+def watch_resizing(watch: Watch) -> Iterator[None]:
+    plain = torch.UntypedStorage.resize_
+
+    def resize(storage: Any, size: int) -> Any:
+        watch.resize(storage, size)
+        return plain(storage, size)
+
+    torch.UntypedStorage.resize_ = resize
     try:
-        mesh = init_device_mesh("cpu", (ranks,), mesh_dim_names=("tp",))
+        yield
+    finally:
+        torch.UntypedStorage.resize_ = plain
+
+
+def train(name: str, ranks: int, rank: int, shards: int = 1) -> dict[str, Any]:
+    """Three steps of one rank; the last is told."""
+    dist.init_process_group("fake", rank=rank, world_size=ranks * shards, store=FakeStore())
+    try:
+        mesh = init_device_mesh("cpu", (shards, ranks), mesh_dim_names=("fsdp", "tp"))
         torch.manual_seed(0)
         case = CASES[name]
         model = case.build().train()
-        case.split(model, mesh)
+        case.split(model, mesh["tp"])
+        if shards > 1:
+            for block in model.blocks:
+                fully_shard(block, mesh=mesh["fsdp"])
+            fully_shard(model, mesh=mesh["fsdp"])
         return run_steps(model, case.make_inputs())
     finally:
         dist.destroy_process_group()
@@ -106,7 +140,7 @@ def run_steps(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[
         watch.hold(one.to_local() if isinstance(one, DTensor) else one)
     gc.collect()
     gc.disable()
-    with watch:
+    with watch, watch_resizing(watch):
         for step in range(3):
             watch.collectives.clear()
             watch.seen.clear()
@@ -133,7 +167,7 @@ def run_steps(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    asked = [(name, int(ranks), int(rank)) for name, ranks, rank in (one.split(":") for one in sys.argv[1:])]
+    asked = [(name, *map(int, numbers)) for name, *numbers in (one.split(":") for one in sys.argv[1:])]
     fork = multiprocessing.get_context("fork")  # DTensor remembers shapes of another rank
     with fork.Pool(1, maxtasksperchild=1) as pool:
         found = pool.starmap(train, asked, chunksize=1)

@@ -20,12 +20,14 @@ class Case(NamedTuple):
         split: splits it over a mesh.
         plan: the same for archprof; `None`: the model's own.
         image: it reads images, and not tokens.
+        axis: of the mesh, over which it is split.
     """
 
     build: Callable[[], nn.Module]
     split: Callable[[nn.Module, Any], None]
     plan: Mapping[str, Any] | None
     image: bool = False
+    axis: str = "tp"
 
     def make_inputs(self) -> tuple[torch.Tensor, ...]:
         if self.image:
@@ -240,6 +242,28 @@ def _split_by_its_plan(model: nn.Module, mesh: Any) -> None:
         head.weight = table.weight
 
 
+def _deal_experts(model: nn.Module, mesh: Any) -> None:
+    """Every expert is chosen as often as any other, and gets as much from other ranks as it would from this one."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from transformers.distributed import expert_parallel
+
+    def send(received: torch.Tensor, sent: torch.Tensor, group: Any = None) -> None:
+        dist.all_to_all_single(received, sent, group=group)
+        received.copy_(sent)
+
+    def choose_in_turn(_: nn.Module, args: Any, given: Any) -> Any:
+        *others, chosen = given
+        return (*others, (torch.arange(chosen.numel()) % model.config.num_local_experts).view_as(chosen))
+
+    expert_parallel.all_to_all_single = send
+    both = init_device_mesh("cpu", (mesh.size(), 1), mesh_dim_names=("ep", "tp"))
+    plan = model._expand_parallel_plan(model.ep_plan)
+    expert_parallel.apply_expert_parallelism(model, both["ep"], both["tp"], plan)
+    for layer in model.model.layers:
+        layer.mlp.gate.register_forward_hook(choose_in_turn)
+
+
 CASES = {
     "gpt": Case(GPT, _split_gpt, GPT_PLAN),
     "sequence": Case(Stream, _split_sequence, SEQUENCE_PLAN),
@@ -248,4 +272,5 @@ CASES = {
     "llama of few keys": Case(lambda: _build_llama(num_key_value_heads=4), _split_by_its_plan, None),
     "llama of one table": Case(lambda: _build_llama(tie_word_embeddings=True), _split_by_its_plan, None),
     "mixtral": Case(_build_mixtral, _split_by_its_plan, None),
+    "experts": Case(_build_mixtral, _deal_experts, None, axis="ep"),
 }

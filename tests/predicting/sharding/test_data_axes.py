@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from data_axis_cases import Case, check_case, make_case, name_case, run_torch
 
+CUT = {
+    f"blocks.{block}.{part}": style for block in range(3) for part, style in (("up", "colwise"), ("down", "rowwise"))
+}
+"""A plan that cuts layers over `tp`: its parts are cut once more along `fsdp`."""
+
 FAST: list[Case] = [
     make_case("tied", fsdp=2, rank=1),
     make_case("tied", fsdp=4, rank=3, reshard=True),
@@ -24,6 +29,8 @@ FAST: list[Case] = [
     make_case("tied", fsdp=4, rank=1, train=False, optimizer=None, reshard=False),
     make_case("tied", fsdp=4, rank=1, patterns=("blocks.*", "blocks.*.up")),
     make_case("tied", fsdp=4, rank=1, patterns=("Block",), optimizer=None),
+    make_case("straight", fsdp=4, rank=7, tp=2, plan=CUT),
+    make_case("straight", dp=2, fsdp=2, rank=7, tp=2, plan=CUT, passes=2),
     make_case("frozen", fsdp=4, rank=1),
     make_case("straight", fsdp=4, rank=1, checkpoint=("blocks.*",)),
     make_case("straight", fsdp=4, rank=1, checkpoint=("blocks.*",), reshard=False),

@@ -28,7 +28,9 @@ def trace(tied: bool = False) -> archprof.Profile:
 
 
 def cut(profile: archprof.Profile, ranks: int, microbatches: int, schedule: str = "1f1b") -> list[RankStep]:
-    pipeline = Pipeline(profile, Mesh(pp=ranks), PipelineOptions(microbatches, schedule, "count"))
+    pipeline = Pipeline(
+        RankStep(Mesh(pp=ranks), Mesh(0, 0, 0, 0, 0), profile), PipelineOptions(microbatches, schedule, "count")
+    )
     return [pipeline.take_stage(rank) for rank in range(ranks)]
 
 
