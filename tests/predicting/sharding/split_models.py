@@ -233,7 +233,7 @@ def _build_mixtral() -> nn.Module:
 
     model = MixtralForCausalLM(
         MixtralConfig(
-            hidden_size=WIDTH, intermediate_size=96, num_hidden_layers=2, num_attention_heads=HEADS,
+            hidden_size=WIDTH, intermediate_size=128, num_hidden_layers=2, num_attention_heads=HEADS,
             num_key_value_heads=HEADS, vocab_size=256, max_position_embeddings=64, num_local_experts=8,
             num_experts_per_tok=2,
         )

@@ -23,10 +23,10 @@ def mixture() -> Profile:
 
 @pytest.mark.parametrize("mesh", ["fsdp=4,ep=4", "dp=4,ep=4", "dp=2,fsdp=2,ep=4"])
 def test_data_axes_leave_experts_alone(mixture: Profile, mesh: str) -> None:
-    """8 experts of 2 x 96 x 64 and 64 x 96 in bfloat16, 2 of them here; gradients of all else are summed, by hand."""
+    """8 experts of 2 x 128 x 64 and 64 x 128 in bfloat16, 2 of them here; gradients of all else are summed, by hand."""
     step = shard_profile(mixture, parse_mesh(mesh)).ranks[0].step
     experts = [one for one in step.profile.parameters if ".experts." in one.name]
-    assert [one.spec.shape for one in experts] == [(2, 192, 64), (2, 64, 96)] * 2
+    assert [one.spec.shape for one in experts] == [(2, 256, 64), (2, 64, 128)] * 2
     whole = sum(one.nbytes for one in mixture.parameters if ".experts." not in one.name and one.role == "parameter")
     kinds = ("reduce-scatter",) if "fsdp=" in mesh else ("all-reduce",)
     summed = sum(one.nbytes for one in step.collectives if one.axis in ("dp", "fsdp") and one.kind in kinds)
