@@ -52,6 +52,10 @@ LAYER_COLUMNS = (
     Column("bytes", "Live bytes", "bytes", "at the live peak: weights, buffers, and what its ops had made", 0),
     Column("share", "Share", "share", "of all live bytes", 1),
 )
+VERDICT_WORDS = {
+    "fits": "It fits on", "does not fit": "It does not fit on", "too close to say": "It may or may not fit on",
+    "does not run": "It does not run on",
+}  # fmt: skip
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
@@ -100,7 +104,8 @@ class MemoryAnswer:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it fits on the device; `None` without one."""
-        return judge(self.prediction.needed_bytes, self.device) if self.device else None
+        found = self.prediction
+        return judge(found.needed_bytes, self.device, found.refusal) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
         """The four peaks; their parts; the layers; what would lower them, and the devices, if that was asked for."""
@@ -120,6 +125,18 @@ class MemoryAnswer:
 
     def to_json(self) -> str:
         return json.dumps(_write(self), indent=1) + "\n"
+
+    def to_svg(self) -> str:
+        """What is live over the ops by category, as a drawing; `ArchprofError` for a pass of fewer than two ops."""
+        from archprof.render.formats import memory_svg
+
+        return memory_svg(self)
+
+    def to_html(self) -> str:
+        """The drawing and the tables as a page."""
+        from archprof.render.formats import memory_page
+
+        return memory_page(self)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.tables()))
@@ -145,6 +162,8 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
     if kernels := Counter(find_attention_backend(op) for op in profile.ops if op.name == ATTENTION_OP):
         yield f"Attention is taken to run as: {', '.join(f'{name} ({count})' for name, count in kernels.items())}."
     yield "Intervals hold for nine of ten convolutional models that were measured; see `archprof guide memory`."
+    if answer.prediction.refusal is not None:
+        yield f"It does not run on CUDA: {answer.prediction.refusal}"
     if answer.device is not None:
         assert answer.verdict is not None
         yield say_verdict(answer.verdict, answer.prediction.needed_bytes.value)
@@ -155,9 +174,8 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
 
 def say_verdict(verdict: Verdict, needed: int) -> str:
     """Whether so many bytes fit, in a sentence."""
-    words = {"fits": "It fits on", "does not fit": "It does not fit on", "too close to say": "It may or may not fit on"}
     size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, needed))
-    return f"{words[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
+    return f"{VERDICT_WORDS[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:
@@ -238,6 +256,7 @@ def _write(answer: MemoryAnswer) -> dict[str, Any]:
         },
         "devices": None if answer.devices is None else write_devices(answer.devices),
         "advice": None if answer.advice is None else write_advice(answer.advice),
+        "refused": None if prediction.refusal is None else str(prediction.refusal),
         "complete": profile.totals.complete,
         "notes": profile.notes,
     }

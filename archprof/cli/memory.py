@@ -8,8 +8,11 @@ import typer
 
 import archprof
 from archprof.cli import options
-from archprof.cli.output import choose_format, error_boundary, write_answer
+from archprof.cli.output import PAGE_SUFFIXES, choose_format, error_boundary, write_answer, write_text
 from archprof.cli.progress import show_waiting
+
+PICTURES = ("svg", "html")
+MEMORY_SUFFIXES = {**PAGE_SUFFIXES, ".svg": "svg"}
 
 
 def memory(
@@ -37,9 +40,9 @@ def memory(
     output: options.Output = None,
     debug: options.Debug = False,
 ) -> None:
-    """How much memory a pass or a training step takes on a GPU, without one, and what fills it."""
+    """How much memory a pass or a training step takes on a GPU, without one, and what fills it; -o x.svg draws it."""
     with error_boundary(debug):
-        form = choose_format(format, output)
+        form = choose_format(format, output, MEMORY_SUFFIXES)
         with show_waiting(f"Tracing {model}"):
             answer = archprof.predict_memory(
                 model, options.add_arguments(input, arg) or None, batch=batch, dtype=dtype, train=train,
@@ -47,4 +50,7 @@ def memory(
                 accumulate=accumulate, set_to_none=set_to_none, device=device, amp=amp,
                 checkpoint=checkpoint or (), advise=advise,
             )  # fmt: skip
-        write_answer(answer, form, output)
+        if form in PICTURES:
+            write_text(answer.to_svg() if form == "svg" else answer.to_html(), output)
+        else:
+            write_answer(answer, form, output)

@@ -18,6 +18,9 @@ MEASURED_DEVICES = ("cpu", "cuda")
 LARGEST_SIZE = 2**40
 """Of a batch, a length or a layer: more than any memory holds, and few enough for torch to count their elements."""
 
+LARGEST_SEED = 2**62
+"""Torch's generators take no more than 64 bits, and each batch and epoch has a seed of its own behind this one."""
+
 AUTO_BATCH = "auto"
 """Said in the place of a batch: the largest that fits where the pass is measured."""
 
@@ -89,7 +92,8 @@ class PassRequest:
         if type(self.train) is not bool:
             raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
         if not self.train and (self.optimizer, self.accumulate, self.set_to_none) != (None, 1, True):
-            raise UsageError("An optimizer is asked for, and no training.", "", "Add --train.")
+            what = "An optimizer is" if self.optimizer else "What becomes of gradients is"
+            raise UsageError(f"{what} asked for, and no training.", "", "Add --train.")
         if not self.train and self.checkpoint:
             raise UsageError("A checkpoint is for the backward pass, which is not asked for.", "", "Add --train.")
         if type(self.accumulate) is not int or self.accumulate < 1:
@@ -176,10 +180,16 @@ class ProbeRequest:
     def __post_init__(self) -> None:
         if self.device not in MEASURED_DEVICES:
             raise UsageError(f"Nothing can be probed on {self.device!r}.", _allow(MEASURED_DEVICES))
-        if type(self.batches) is not int or self.batches < 1:
-            raise UsageError(f"{self.batches!r} batches cannot go through a model.", "1 or more.")
-        if type(self.seed) is not int or self.seed < 0:
-            raise UsageError(f"{self.seed!r} is no seed.", "A whole number of 0 or more.")
+        if type(self.batches) is not int or not 1 <= self.batches <= LARGEST_SIZE:
+            raise UsageError(
+                f"{self.batches!r} batches cannot go through a model.", f"1 or more, up to {LARGEST_SIZE}."
+            )
+        _check_seed(self.seed)
+
+
+def _check_seed(seed: object) -> None:
+    if type(seed) is not int or not 0 <= seed <= LARGEST_SEED:
+        raise UsageError(f"{seed!r} is no seed.", f"A whole number of 0 or more, up to {LARGEST_SEED}.")
 
 
 PLAIN_PROBE = ProbeRequest()

@@ -20,6 +20,7 @@ from archprof.predicting.allocator import Allocator
 from archprof.predicting.allocator_blocks import Block
 from archprof.predicting.memory_events import Change, Workspaces, is_on_host, list_changes
 from archprof.predicting.memory_room import find_least_room
+from archprof.predicting.size_limits import Refusal, find_refusal
 
 Category = Literal[
     "weights", "buffers", "constants", "inputs", "gradients", "optimizer state", "activations kept for backward",
@@ -46,6 +47,9 @@ ROOM_SHARES = (0.99, 1.04)
 CONTEXT_BYTES = 1_650 * MIB
 CONTEXT_RANGE = (300 * MIB, 2_200 * MIB)
 """What CUDA and its libraries take: seen on an A100 beside timm's training script, and from lazy to eager loading."""
+
+LAZY_CONTEXT_BYTES = 500 * MIB
+"""The same where kernels are loaded as they are needed, which torch 1.13 and later ask CUDA for: 300 to 600 MiB."""
 
 
 class Estimate(NamedTuple):
@@ -100,12 +104,17 @@ class MemoryPrediction:
     workspaces: Workspaces = field(repr=False, compare=False)
 
     @cached_property
+    def refusal(self) -> Refusal | None:
+        """An op that no GPU runs at its size; `None`: none is known."""
+        return find_refusal(self.profile)
+
+    @cached_property
     def needed_bytes(self) -> Estimate:
         """The least memory of a device in which the run goes through, with the context: whether it fits."""
         peaks = self.live_peak_bytes.value, self.reserved_peak_bytes.value
         room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
         low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
-        return Estimate(room + CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
+        return Estimate(room + LAZY_CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
 
 
 def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction:

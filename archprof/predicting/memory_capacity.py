@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from archprof.errors import UsageError
 from archprof.predicting.devices import Device
 from archprof.predicting.memory import Estimate
+from archprof.predicting.size_limits import Refusal
 
 GIB = 1 << 30
 USABLE_SHARE = 0.985
@@ -20,7 +21,7 @@ ECC_DEVICES = (
     "NVIDIA A40", "NVIDIA L4", "NVIDIA L40", "NVIDIA L40S",
 )  # fmt: skip
 
-VerdictWord = Literal["fits", "does not fit", "too close to say"]
+VerdictWord = Literal["fits", "does not fit", "too close to say", "does not run"]
 
 
 class Verdict(NamedTuple):
@@ -44,11 +45,13 @@ def find_capacity(device: Device) -> int:
     return int(figure.value / 1e9 * GIB * share)
 
 
-def judge(needed: Estimate, device: Device) -> Verdict:
-    """Whether what is needed is there, by its interval; `UsageError` as `find_capacity`."""
+def judge(needed: Estimate, device: Device, refusal: Refusal | None = None) -> Verdict:
+    """Whether what is needed is there, by its interval, and no kernel refuses; `UsageError` as `find_capacity`."""
     capacity = find_capacity(device)
-    if needed.low > capacity:
-        word: VerdictWord = "does not fit"
+    if refusal is not None:
+        word: VerdictWord = "does not run"
+    elif needed.low > capacity:
+        word = "does not fit"
     elif needed.high is not None and needed.high <= capacity:
         word = "fits"
     else:

@@ -23,13 +23,13 @@ class Workspaces(NamedTuple):
     """What libraries borrow.
 
     Attributes:
-        lend: bytes that an op's kernel borrows while it runs.
+        lend: bytes of each block that an op's kernel borrows while it runs.
         keeps: whether an op is a product, for the first of which in a thread a workspace is made that stays.
         kept_bytes: its size.
         spares: whether an op has kernels that borrow nothing, which run where memory is short.
     """
 
-    lend: Callable[[Op], int] = lambda op: 0
+    lend: Callable[[Op], tuple[int, ...]] = lambda op: ()
     keeps: Callable[[Op], bool] = lambda op: False
     kept_bytes: int = 0
     spares: Callable[[Op], bool] = lambda op: False
@@ -131,12 +131,12 @@ class _Run:
             self.threads.add(thread)
             self.count += 1
             yield Change(self.count, self.workspaces.kept_bytes, position, step, is_workspace=True)
-        nbytes = self.workspaces.lend(op)
-        if nbytes:
+        first, spared = self.count + 1, self.workspaces.spares(op)
+        for nbytes in self.workspaces.lend(op):
             self.count += 1
-            spared = self.workspaces.spares(op)
             yield Change(self.count, nbytes, position, step, is_workspace=True, is_spared=spared)
-            yield Change(self.count, None, position, step)
+        for block in range(first, self.count + 1):
+            yield Change(block, None, position, step)
 
 
 def is_on_host(storage: Storage) -> bool:

@@ -6,10 +6,11 @@
   input and gradient in another layout, where that is more. Fitted on PePR. Convolutions on less than 4 MB are in no
   row of it at a peak: they are given 32 times what they read, which is a guess.
 * With cudnn.benchmark on, the kernels of 1 x 1 windows copy, too: as with timm's script on an A100 (itu-rad/GPUMemNet).
-* cuDNN, the forward of a convolution: none was seen at a peak of PePR.
+* cuDNN, the forward of a convolution: none was seen at a peak of PePR, in float32. In half precision its kernels want
+  channels last, and borrow a copy of an input that has them first: without it, batches are said to fit that did not.
 * A depthwise convolution has torch's own kernel, which borrows nothing.
 * Short of memory, torch goes on to cuDNN's next kernel for a convolution (aten/native/cudnn/Conv_v7.cpp, Conv_v8.cpp),
-  so that a run does not fail for what one would borrow.
+  so that a run does not fail for what one would borrow; but for that copy.
 
 PePR is saintslab/PePR@ce087aa: timm models, batch 32, float32, 256 x 256, Adam, on a GPU of 24 GB, cudnn.benchmark off.
 """
@@ -18,8 +19,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from archprof.facts.records import Op
-from archprof.predicting.attention_backends import Backend, choose_attention_backend
+from archprof.facts.records import Op, TensorSpec
+from archprof.predicting.attention_backends import HALVES, Backend, choose_attention_backend
 from archprof.predicting.memory_events import Workspaces
 
 MULTIPLYING_OPS = frozenset(
@@ -30,8 +31,9 @@ CUBLAS_BYTES_HOPPER = 33_554_432
 CONVOLUTION_BACKWARD_BYTES = 115_000_000
 SMALL_CONVOLUTION_TIMES = 32
 
-ATTENTION_SCORES = {"aten.scaled_dot_product_attention": 1, "aten.scaled_dot_product_attention_backward": 2}
-"""How often torch's plain attention has its scores, beside those that it keeps: before the softmax, and gradients."""
+ATTENTION_OPS = ("aten.scaled_dot_product_attention", "aten.scaled_dot_product_attention_backward")
+PLAIN_ITEM_BYTES = 4
+"""Of a score in torch's plain attention, which multiplies in float32 what it is given in half precision."""
 
 HOPPER_NAMES = ("H100", "H200", "GH200", "H800", "H20")
 
@@ -43,19 +45,32 @@ def choose_workspaces(device: str | None, *, benchmark: bool = False) -> Workspa
     return Workspaces(lend, keeps_workspace, CUBLAS_BYTES_HOPPER if hopper else CUBLAS_BYTES, spares_workspace)
 
 
-def lend_to_op(op: Op, *, benchmark: bool = False) -> int:
-    """Bytes that the kernel of an op borrows while it runs."""
-    if op.name in ATTENTION_SCORES:
+def lend_to_op(op: Op, *, benchmark: bool = False) -> tuple[int, ...]:
+    """Bytes of each block that the kernel of an op borrows while it runs."""
+    if op.name in ATTENTION_OPS:
         return _lend_to_attention(op)
+    if op.name == "aten.convolution":
+        return _lend_to_forward(op)
     if op.name != "aten.convolution_backward":
-        return 0
+        return ()
     gradient, given, weight = op.signature.inputs[:3]
-    if weight.shape[1] == 1 < given.shape[1]:
-        return 0
+    if _is_depthwise(given, weight):
+        return ()
     is_product = not benchmark and all(size == 1 for size in weight.shape[2:])
     operands = weight.nbytes + given.nbytes + gradient.nbytes
     copies = weight.nbytes if is_product else operands
-    return max(min(CONVOLUTION_BACKWARD_BYTES, SMALL_CONVOLUTION_TIMES * operands), copies)
+    return (max(min(CONVOLUTION_BACKWARD_BYTES, SMALL_CONVOLUTION_TIMES * operands), copies),)
+
+
+def _lend_to_forward(op: Op) -> tuple[int, ...]:
+    given, weight = op.signature.inputs[:2]
+    is_channels_last = given.strides is not None and given.strides[1] == 1
+    copies = given.dtype in HALVES and not is_channels_last and not _is_depthwise(given, weight)
+    return (given.nbytes,) if copies else ()
+
+
+def _is_depthwise(given: TensorSpec, weight: TensorSpec) -> bool:
+    return weight.shape[1] == 1 < given.shape[1]
 
 
 def find_attention_backend(op: Op) -> Backend:
@@ -66,13 +81,25 @@ def find_attention_backend(op: Op) -> Backend:
     return choose_attention_backend(len(query.shape), query.dtype, query.shape[-1], masked=masked)
 
 
-def _lend_to_attention(op: Op) -> int:
-    """The scores that torch's plain attention has beside those that it keeps."""
+def _lend_to_attention(op: Op) -> tuple[int, ...]:
+    """What torch's plain attention has at once, beside what it keeps for the backward.
+
+    In the forward: its operands in float32, the scaled query, the scores, their softmax, and as that is safe, a truth
+    value for each score and each query. In the backward: the gradients of scores and softmax.
+    """
     if find_attention_backend(op) != "math":
-        return 0
-    place = 1 if op.name.endswith("_backward") else 0
-    query, key = op.signature.inputs[place : place + 2]
-    return ATTENTION_SCORES[op.name] * (query.nbytes // query.shape[-1]) * key.shape[-2]
+        return ()
+    backward, kept = op.name.endswith("_backward"), op.signature.keeps is not None
+    query, key, value = op.signature.inputs[1:4] if backward else op.signature.inputs[:3]
+    rows, item = query.numel // query.shape[-1], max(query.nbytes // query.numel, PLAIN_ITEM_BYTES)
+    scores = rows * key.shape[-2]
+    if backward:
+        return (scores * item,) * 2
+    copies = [query, key] if query.dtype in HALVES else []
+    if not kept:
+        copies += [value, query] if copies else [query]
+    operands = [one.numel * item for one in copies]
+    return *operands, scores * item, *(() if kept else (scores * item,)), scores, rows
 
 
 def keeps_workspace(op: Op) -> bool:

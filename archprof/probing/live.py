@@ -42,10 +42,21 @@ def make_live_model(target: Target, device: str, dtype: str, seed: int, weights:
     return model.to(device)
 
 
-def check_room(target: Target, profile: Profile, device: str) -> None:
-    """Raise `ArchprofError` where a CPU has no room for a pass as it was traced; a GPU says so itself."""
+def check_room(target: Target, profile: Profile, device: str, beside: int = 0, others: str = "") -> None:
+    """Raise `ArchprofError` where a CPU has no room for a pass as it was traced; a GPU says so itself.
+
+    Args:
+        beside: bytes that are taken by then, too.
+        others: by what, as it stands in the message.
+    """
     if device == "cpu":
-        refuse_without_room(f"{target.name} at batch {profile.batch}", count_needed_bytes(profile))
+        refuse_without_room(f"{target.name} at batch {profile.batch}{others}", count_needed_bytes(profile) + beside)
+
+
+def count_kept_bytes(profile: Profile) -> int:
+    """What stays of a step until the next one: gradients, and the state of the optimizer."""
+    kept = [one for one in profile.storages if one.role in ("gradient", "optimizer state") and one.died is None]
+    return sum(one.nbytes for one in kept)
 
 
 def seed_all(seed: int) -> None:

@@ -76,6 +76,16 @@ def _read_loader(data: Any, batches: int) -> LoaderData:
     return LoaderData(found, name)
 
 
+def _trace_step(target: Target, request: PassRequest, how: ProbeRequest, profile: Profile) -> Profile:
+    """The pass with the step of an optimizer that has a state, which SGD by default has not."""
+    if how.optimizer in (None, ProbeRequest().optimizer):
+        return profile
+    try:
+        return trace(target, dataclasses.replace(request, optimizer=how.optimizer))
+    except UsageError:  # one that takes no step, which is said where it should
+        return profile
+
+
 def _probe_target(
     target: Target, data: Any, request: PassRequest, how: ProbeRequest, spec: OptimizerSpec | None,
     loss: LossFunction | None,
@@ -84,7 +94,9 @@ def _probe_target(
     dtype = live.find_dtype(target, request.dtype)
     profile = trace(target, request)
     check_classes(opened, profile)
-    live.check_room(target, profile, how.device)
+    of_batch = sum(one.nbytes for one in profile.storages if one.role == "input")
+    more = (how.batches - 1) * of_batch, f", in {how.batches} batches," * (how.batches > 1)
+    live.check_room(target, _trace_step(target, request, how, profile), how.device, *more)
     batches = draw_batches(opened, target, request.batch, how.batches, dtype, how.seed)
     if opened is None and (classes := count_classes(profile)):
         batches = draw_labels(batches, request.batch, classes, how.seed)

@@ -10,6 +10,7 @@ from archprof.render import latex, plain, text
 from archprof.render.page.markup import escape_text, tag
 
 if TYPE_CHECKING:
+    from archprof.analysis.memory import MemoryAnswer
     from archprof.analysis.network.strip import Network
 
 RENDERERS = {
@@ -49,3 +50,17 @@ def network_svg(network: Network) -> str:
     from archprof.render.page.strip_svg import draw_alone
 
     return draw_alone(network)
+
+
+def memory_svg(answer: MemoryAnswer) -> str:
+    """What fills memory as a drawing that stands alone."""
+    from archprof.render.page.memory_page import draw_memory_alone
+
+    return draw_memory_alone(answer.profile)
+
+
+def memory_page(answer: MemoryAnswer) -> str:
+    """The drawing and the tables as a page."""
+    from archprof.render.page.memory_page import render_memory_page
+
+    return render_memory_page(answer)

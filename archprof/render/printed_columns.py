@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, cast
 
 from archprof.analysis.table import Column, Row, Shapes, Table, Value
@@ -20,7 +21,7 @@ class CellMarks(NamedTuple):
     times: str = "×"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PrintedColumn:
     """One printed column: its cells from top to bottom, and the cell of the total (`None` without one)."""
 
@@ -30,7 +31,7 @@ class PrintedColumn:
     cells: list[str]
     total: str | None
 
-    @property
+    @cached_property
     def right_aligned(self) -> bool:
         """Numbers stand at the right, and so do texts that are nothing but numbers."""
         return self.column.numeric or (

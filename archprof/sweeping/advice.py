@@ -70,6 +70,8 @@ def find_advice(
         except ArchprofError:  # it does not go together with this model
             continue
         then = predict_memory(traced, workspaces)
+        if then.refusal is not None:
+            continue
         saved = now.device_used_bytes.value - then.device_used_bytes.value
         if saved >= LEAST_SHARE * now.device_used_bytes.value:
             peaks = then.needed_bytes, then.device_used_bytes, then.allocated_peak_bytes, then.live_peak_bytes

@@ -14,6 +14,7 @@ from archprof.predicting.devices import Device, load_catalogue
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import Verdict, find_capacity, judge
 from archprof.predicting.memory_events import Workspaces
+from archprof.predicting.size_limits import find_refusal
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.tracing.profile import profile_model
 
@@ -57,8 +58,9 @@ def judge_every_device(model: Any, inputs: Any, request: PassRequest, profile: P
     search = _BatchSearch(lambda batch: profile_model(model, inputs, replace(request, batch=batch)), profile, kinds)
     found = []
     for device in sorted(devices, key=find_capacity):
-        needed = predict_memory(profile, choose_workspaces(device.name)).needed_bytes
-        found.append(OnDevice(judge(needed, device), search.find_largest(device)))
+        predicted = predict_memory(profile, choose_workspaces(device.name))
+        verdict = judge(predicted.needed_bytes, device, predicted.refusal)
+        found.append(OnDevice(verdict, search.find_largest(device)))
     return tuple(found)
 
 
@@ -68,6 +70,7 @@ class _BatchSearch:
     def __init__(self, trace_at: Callable[[int], Profile], profile: Profile, kinds: Mapping[int, Workspaces]) -> None:
         self.trace_at, self.kinds, self.ops = trace_at, kinds, 0
         self.used: dict[int, dict[int, int]] = {}
+        self.refused: set[int] = set()  # batches that no GPU runs
         self._predict(profile.batch, profile)
         try:
             twice = trace_at(2 * profile.batch)
@@ -78,6 +81,8 @@ class _BatchSearch:
 
     def _predict(self, batch: int, profile: Profile) -> None:
         self.ops += len(profile.ops)
+        if find_refusal(profile) is not None:
+            self.refused.add(batch)
         self.used[batch] = {
             kept: predict_memory(profile, workspaces).needed_bytes.value for kept, workspaces in self.kinds.items()
         }
@@ -88,7 +93,7 @@ class _BatchSearch:
         capacity, kind = find_capacity(device), choose_workspaces(device.name).kept_bytes
         tries = 0
         while True:
-            low = max((batch for batch, used in self.used.items() if used[kind] <= capacity), default=0)
+            low = max((batch for batch in self.used if self._runs(batch, capacity, kind)), default=0)
             high = min((batch for batch in self.used if batch > low), default=MOST_BATCH + 1)
             if high - low == 1 or low == MOST_BATCH:
                 return LargestBatch(low, exact=low < MOST_BATCH)
@@ -103,6 +108,9 @@ class _BatchSearch:
                 self._predict(batch, self.trace_at(batch))
             except ArchprofError:
                 return LargestBatch(low, exact=False)
+
+    def _runs(self, batch: int, capacity: int, kind: int) -> bool:
+        return batch not in self.refused and self.used[batch][kind] <= capacity
 
     def _guess(self, capacity: int, kind: int) -> float:
         """By the line through the batch whose use is nearest to the capacity, and one that is not next to it."""

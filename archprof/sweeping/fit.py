@@ -17,6 +17,7 @@ from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import find_capacity
 from archprof.predicting.memory_events import Workspaces
 from archprof.predicting.runs import choose_one_device, predict_pass, validate_device
+from archprof.predicting.size_limits import find_refusal
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
 
@@ -37,6 +38,7 @@ class FitStep:
         complete: they are exact.
         problem: why the model does not run so.
         latency: with its interval, where there is a budget of it.
+        refused: the problem is that no GPU takes its sizes, nor larger ones.
     """
 
     value: int
@@ -45,6 +47,7 @@ class FitStep:
     complete: bool
     problem: str | None
     latency: Seconds | None = None
+    refused: bool = False
 
     def find_overruns(self, budgets: dict[str, float]) -> dict[str, float]:
         """By how much each budget that breaks is broken."""
@@ -182,6 +185,9 @@ def _make_step(value: int, label: str, tried: Attempt, workspaces: Workspaces | 
     costs["activation"] = totals.activation_bytes[tried.profile.dtype]
     if workspaces is not None:
         costs["memory"] = predict_memory(tried.profile, workspaces).needed_bytes.value
+        refusal = find_refusal(tried.profile)
+        if refusal is not None:
+            return FitStep(value, label, costs, totals.complete, str(refusal), refused=True)
     latency = predict_pass(tried.profile, device).whole if device is not None else None
     if latency is not None:
         costs["latency"] = latency.p50
@@ -223,9 +229,10 @@ class _FitSearch:
         return low
 
     def _find_above(self, found: int) -> FitStep | None:
-        """The next larger setting that runs, or else the next larger."""
+        """The next larger setting that runs, or else the next larger; of refused ones none larger runs."""
         near = range(found + 1, min(found + MAX_STEPS_ABOVE, self.last_step) + 1)
-        running = next((n for n in near if self._runs(n)), None)
+        refused = bool(near) and self._try_step(found + 1).refused
+        running = None if refused else next((n for n in near if self._runs(n)), None)
         return self._try_step(running or found + 1) if near else None
 
     def _costs_never_fall(self) -> bool:
@@ -241,7 +248,8 @@ class _FitSearch:
         return not self.surely_fails(n) and self._try_step(n).problem is None
 
     def _breaks(self, n: int) -> bool:
-        return bool(self._try_step(n).find_overruns(self.budgets))
+        step = self._try_step(n)
+        return step.refused or bool(step.find_overruns(self.budgets))
 
     def _try_step(self, n: int) -> FitStep:
         self.tried_steps[n] = self.try_at(n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from archprof.sources.inputs import count_given_values
@@ -20,7 +21,12 @@ INNER_GRADIENTS_NOTE = (
     "The forward computes gradients itself: they are a part of it, and counted in the layers that they belong to."
 )
 
-FALLBACK_NOTE = "Traced on real tensors on the CPU with {inputs}, since on meta: {reason}"
+FALLBACK_NOTE = (
+    "Its numbers depend on values: traced on real tensors on the CPU with {inputs}, since without values: {reason}"
+)
+
+NO_SIZE = re.compile(r"register_meta function for (\S+) raises unimplemented")
+"""How torch says that an op returns as much as its values say."""
 
 
 def explain_fallback(target: Target, error: BaseException) -> str:
@@ -43,6 +49,8 @@ def list_call_notes(calls: Calls, autocast: PassAutocast) -> Iterator[str]:
 def _first_sentence(error: BaseException) -> str:
     """What torch says, without the advice that follows it."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if sizeless := NO_SIZE.search(line):
+        return f"{sizeless[1]} has no size."
     return line.split(". ")[0].split(", as ")[0].rstrip(".") + "."
 
 

@@ -129,6 +129,92 @@ table vgg16 --batch 1099511627776
 verify lenet5 --batch 1099511627776
 memory vgg16 --batch 1099511627776
 whatif vgg16 --num-classes 1099511627776
+probe lenet5 --batch 0
+probe lenet5 --batch 1000000000000
+probe lenet5 --batch BIG
+probe lenet5 --batches 0
+probe lenet5 --batches 99999999999999999999
+probe lenet5 --batches BIG
+probe lenet5 --batches 1000000000
+probe lenet5 --seed -1
+probe lenet5 --seed 99999999999999999999999999
+probe lenet5 --seed BIG
+probe lenet5 --data NUL
+probe lenet5 --data LONG
+probe lenet5 --data folder:NUL
+probe lenet5 --data folder:LONG
+probe lenet5 --data folder:.
+probe lenet5 --data folder:/dev/null
+probe lenet5 --data cifar10:/dev/zero
+probe lenet5 --data digits:x
+probe lenet5 --weights NUL
+probe lenet5 --weights NUL.pt
+probe lenet5 --weights LONG.safetensors
+probe lenet5 --weights /dev/zero
+probe lenet5 --weights .
+probe lenet5 --optimizer NUL
+probe lenet5 --optimizer "sgd(lr=inf)"
+probe lenet5 --optimizer "sgd(lr=nan)"
+probe lenet5 --optimizer "sgd(lr=-1)"
+probe lenet5 --optimizer "sgd(lr=1e300)"
+probe lenet5 --optimizer "adam(betas=5)"
+probe lenet5 --optimizer lbfgs
+probe lenet5 --optimizer "sgd(lr='x')"
+probe lenet5 --dtype NUL
+probe lenet5 --dtype int64
+probe lenet5 --columns NUL
+probe lenet5 --batch 2 -o NUL.html
+probe lenet5 --batch 2 -o LONG.html
+train lenet5 --data random --epochs 0 -o run0
+train lenet5 --data random --epochs -1 -o run0
+train lenet5 --data random --epochs BIG -o run0
+train lenet5 --data random --epochs 99999999999999999999 --batch 0 -o run0
+train lenet5 --data random --epochs 1 --batch BIG -o run1
+train lenet5 --data digits --epochs 1 --batch 1000000000 -o run1b
+train lenet5 --data digits --epochs 1 --seed -5 -o run2
+train lenet5 --data digits --epochs 1 --seed BIG -o run3
+train lenet5 --data digits --epochs 1 --recipe NUL -o run4
+train lenet5 --data digits --epochs 1 --optimizer "sgd(lr=nan)" --batch 512 -o run5
+train lenet5 --data digits --epochs 1 --optimizer lbfgs --batch 512 -o run5b
+train lenet5 --data digits --epochs 1 --batch 512 -o NUL
+train lenet5 --data digits --epochs 1 --batch 512 -o LONG
+train lenet5 --data digits --epochs 1 --resume -o nothing_there
+train NUL --data digits -o r
+train lenet5 LONG --data digits -o r
+predict lenet5 --device NUL
+predict lenet5 --device LONG
+predict lenet5 --device h100 --batch BIG
+predict lenet5 --device h100 --batch 0
+predict lenet5 --device h100 --batch 1000000000000000
+predict lenet5 --device h100 --dtype NUL
+predict lenet5 --device h100 --measured NUL
+predict lenet5 --device h100 --measured /dev/zero
+predict lenet5 --device h100 --measured LONG.json
+predict lenet5 --device h100 --by NUL
+predict lenet5 --device /dev/zero
+predict lenet5 --device .
+predict hf:llama-2-7b --phase decode --context BIG --device h100
+predict hf:llama-2-7b --phase decode --context 1000000000000 --device h100
+predict vgg16 --train --batch 1099511627776 --device h100
+predict NUL --device h100
+graph NUL
+graph lenet5 --depth -1
+graph lenet5 --depth BIG
+graph lenet5 -o NUL.svg
+graph lenet5 --batch BIG
+graph vgg16 --batch 1099511627776
+memory lenet5 --train --checkpoint NUL
+memory lenet5 --train --checkpoint "((((("
+memory lenet5 --train --checkpoint LONG
+memory lenet5 --train --accumulate 0
+memory lenet5 --train --accumulate BIG
+memory lenet5 --train --accumulate -1
+memory lenet5 --device /dev/zero
+memory lenet5 -o LONG.csv
+memory lenet5 --context 5
+memory lenet5 --train --batch 99999999999999
+check lenet5 --max-memory BIG --device h100
+check lenet5 --max-latency nan --device h100
 """.splitlines()
     if line
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -68,3 +70,29 @@ def test_many_inputs_with_values_are_refused_where_there_is_no_room(free: int) -
 def test_a_batch_to_be_probed_is_refused_where_there_is_no_room(free: int) -> None:
     with pytest.raises(ArchprofError, match=r"needs .* of memory or more; 100.00 MiB are free"):
         archprof.probe("vgg16", data="random", batch=1)
+
+
+BATCH = [(torch.zeros(4, 2048), torch.zeros(4, dtype=torch.int64))]
+
+
+def make_large() -> nn.Module:
+    """20 MiB of weights, and 20 MiB of gradients after a step."""
+    return nn.Sequential(nn.Linear(2048, 2560, bias=False))
+
+
+def test_the_state_of_an_optimizer_needs_room(free: int, tmp_path: Path) -> None:
+    """By hand: SGD has none; Adam has two moments of 20 MiB each, and makes as much again while it works."""
+    assert archprof.train(make_large(), tmp_path / "sgd", data=BATCH, epochs=1, optimizer="sgd(lr=0.1)")
+    assert archprof.probe(make_large(), data=BATCH).probe.gradients
+    with pytest.raises(ArchprofError, match=r"needs 1\d\d\.\d\d MiB of memory or more; 100.00 MiB are free"):
+        archprof.train(make_large(), tmp_path / "adam", data=BATCH, epochs=1, optimizer="adam")
+    with pytest.raises(ArchprofError, match=r"needs 1\d\d\.\d\d MiB of memory or more; 100.00 MiB are free"):
+        archprof.probe(make_large(), data=BATCH, optimizer="adam")
+
+
+def test_nets_side_by_side_need_room_together(free: int, tmp_path: Path) -> None:
+    """By hand: 20 MiB of weights, gradients and momentum each; of the first, 40 MiB will be there beside the second."""
+    momentum = "sgd(lr=0.1, momentum=0.9)"
+    assert archprof.train(make_large(), tmp_path / "one", data=BATCH, epochs=1, optimizer=momentum)
+    with pytest.raises(ArchprofError, match=r"beside the nets before it needs 10\d\.\d\d MiB"):
+        archprof.train([make_large(), make_large()], tmp_path / "two", data=BATCH, epochs=1, optimizer=momentum)

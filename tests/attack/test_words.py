@@ -65,7 +65,14 @@ PLACES = [
     ["check", "lenet5", "--max-params", "{}"], ["check", "lenet5", "--baseline", "{}"],
     ["check", "lenet5", "--baseline", "{}.json"], ["check", "lenet5", "--tolerance", "{}"], ["report", "{}.json"],
     ["whatif", "lenet5", "--width", "{}"], ["whatif", "lenet5", "--no-fc", "-o", "{}"], ["verify", "{}"],
-    ["epoch", "lenet5", "--images", "{}"], ["calibrate", "-o", "{}/x/y.json"],
+    ["epoch", "lenet5", "--images", "{}"], ["graph", "{}"], ["graph", "lenet5", "-o", "{}.svg"], ["probe", "{}"],
+    ["probe", "lenet5", "--data", "{}"], ["probe", "lenet5", "--data", "folder:{}"],
+    ["probe", "lenet5", "--weights", "{}"], ["probe", "lenet5", "--optimizer", "{}"],
+    ["train", "{}", "--data", "digits", "-o", "run"],
+    ["train", "lenet5", "--data", "digits", "-o", "run", "--recipe", "{}"],
+    ["predict", "lenet5", "--device", "{}"], ["predict", "lenet5", "--device", "h100", "--measured", "{}"],
+    ["memory", "lenet5", "--train", "--checkpoint", "{}"], ["check", "lenet5", "--max-memory", "{}"],
+    ["calibrate", "-o", "{}/x/y.json"],
 ]  # fmt: skip
 
 
@@ -75,6 +82,31 @@ def test_a_name_in_a_message_steers_neither_a_terminal_nor_a_log(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert_said(run(*(word.replace("{}", SIGNS) for word in words)))
+
+
+FULL = [
+    ["probe", "lenet5", "--batch", "2", "--format", "csv"],
+    ["predict", "lenet5", "--device", "h100", "--format", "csv"],
+    ["graph", "lenet5", "--format", "csv"], ["memory", "lenet5", "--format", "csv"],
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+@pytest.mark.parametrize("words", FULL, ids=" ".join)
+def test_a_full_disk_is_said(words: list[str]) -> None:
+    result = run(*words, "-o", "/dev/full")
+    assert_said(result)
+    assert (result.exit_code, "No space left" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("words", ["--batch 1000000000", "--optimizer lbfgs", "--seed BIG", "--optimizer nothing"])
+def test_a_training_that_does_not_begin_leaves_no_folder(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("train", "lenet5", "--data", "digits", "--epochs", "1", *map(spell, words.split()), "-o", "run")
+    assert result.exit_code in (1, 2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_was_written_is_named_in_visible_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,3 +107,27 @@ def test_what_a_window_sees_never_shrinks(made: Callable[..., Report]) -> None:
         seen = [y for _, y, _ in series.points[0]]
         assert len(seen) > 20
         assert seen == sorted(seen)
+
+
+def test_a_name_of_300_letters_takes_neither_the_tiles_nor_the_table(opened: Callable[..., Opened]) -> None:
+    net = torch.nn.Sequential()
+    net.add_module("a" * 300, torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()))
+    net.add_module("b", torch.nn.Linear(4, 4))
+    for width in (360, 1280):
+        page = opened(build_report([archprof.profile(net, (1, 4))]), width=width).page
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.locator("#tile-peak").bounding_box()["height"] < 140
+        first = page.locator("#m0 tbody th").first
+        assert first.bounding_box()["width"] < max(width / 2, 200)
+        assert "a" * 300 in first.get_attribute("title")
+
+
+def test_a_detector_says_on_its_first_screen_that_values_count(
+    opened: Callable[..., Opened], made: Callable[..., Report]
+) -> None:
+    page = opened(made("torchvision:fasterrcnn_resnet50_fpn")).page
+    assert "its numbers depend on what goes in" in page.locator(".details").inner_text()
+    notes = page.locator("#m0 .note").inner_text()
+    assert "register_meta" not in notes
+    assert "torch.nonzero() has no size" in notes
+    assert "depend" not in opened(made("resnet18")).page.locator(".details").inner_text()

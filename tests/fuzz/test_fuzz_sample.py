@@ -26,6 +26,7 @@ def test_texts_that_once_had_a_traceback(grammar: str, text: str) -> None:
 
 @pytest.mark.parametrize("grammar", READ)
 def test_random_text(grammar: str) -> None:
-    found, good = broken(grammar, 1500, seed=1)
+    count = 300 if grammar == "device" else 1500  # each that is no device is held against all names there are
+    found, good = broken(grammar, count, seed=1)
     assert not found
-    assert 100 < good < 1400
+    assert count // 15 < good < count - count // 15

@@ -37,8 +37,8 @@ epoch vgg16 --images 50000 --batch 64 --cuda
 check net.py:Net --max-latency 5ms --cuda
 calibrate -o calibration.json
 probe lenet5 --batch 8 --cuda
-train lenet5 --data random --epochs 1 --batch 64 --cuda -o run
-train lenet5 --data random --epochs 1 --batch 64 --cuda --no-amp -o run-without-amp
+train lenet5 --data digits --epochs 1 --batch 64 --cuda -o run
+train lenet5 --data digits --epochs 1 --batch 64 --cuda --no-amp -o run-without-amp
 """.strip().splitlines()
 
 NET = """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import accumulate
+
 import pytest
 import torch
 from torch import nn
@@ -33,29 +36,64 @@ def test_the_kernel(dims: int, dtype: str, head: int, masked: bool, backend: str
 
 
 class Attention(nn.Module):
+    def __init__(self, learns: bool = True) -> None:
+        super().__init__()
+        self.learns = learns
+
     def forward(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        query = query.requires_grad_()
+        query, key, value = (one.requires_grad_(self.learns) for one in (query, key, value))
         return functional.scaled_dot_product_attention(query, key, value)
 
 
-def kept(shape: tuple[int, ...]) -> list[int]:
-    profile = archprof.profile(Attention(), (shape, shape, shape), train=True)
+def trace(shape: tuple[int, ...], dtype: str = "float32", *, train: bool = True) -> archprof.Profile:
+    return archprof.profile(Attention(train), [f"{dtype}[{','.join(map(str, shape))}]"] * 3, train=train)
+
+
+def kept(shape: tuple[int, ...], dtype: str = "float32") -> list[int]:
+    profile = trace(shape, dtype)
     profile.check()
     return sorted(one.nbytes for one in profile.storages if one.role == "auxiliary" and one.saved)
 
 
 def test_the_plain_kernel_keeps_the_scores() -> None:
-    """Of 2 x 3 x 4 heads over 5 tokens of width 8: the scores, and the scaled queries and keys."""
+    """Of 2 x 3 x 4 heads over 5 tokens of width 8: the scores, and the scaled queries and keys, in float32."""
     scores, operand = 2 * 3 * 4 * 5 * 5 * 4, 2 * 3 * 4 * 5 * 8 * 4
     assert kept((2, 3, 4, 5, 8)) == sorted([scores, operand, operand])
+    assert kept((2, 3, 4, 5, 8), "float16") == sorted([scores, operand, operand, operand])
     assert kept((2, 12, 5, 8)) == [2 * 12 * 5 * 4]  # a fused one keeps a number a query
 
 
-def test_what_the_plain_kernel_borrows() -> None:
-    profile = archprof.profile(Attention(), ((2, 3, 4, 5, 8),) * 3, train=True)
-    lend = choose_workspaces(None).lend
-    lent = [(op.name, lend(op)) for op in profile.ops if "attention" in op.name]
-    scores = 2 * 3 * 4 * 5 * 5 * 4
-    assert lent == [
-        ("aten.scaled_dot_product_attention", scores), ("aten.scaled_dot_product_attention_backward", 2 * scores),
-    ]  # fmt: skip
+def lend(profile: archprof.Profile) -> list[int]:
+    return [sum(choose_workspaces(None).lend(op)) for op in profile.ops if "attention" in op.name]
+
+
+def record_peak(run: Callable[[], object]) -> int:
+    """The most bytes that a run on the CPU has at once, by the events of torch's profiler."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as recorded:
+        kept = run()
+    events = [one for one in recorded.profiler.kineto_results.events() if one.name() == "[memory]"]
+    del kept
+    return max(accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("train", [False, True])
+def test_what_the_plain_kernel_borrows(dtype: str, train: bool) -> None:
+    """As torch's own runs on tensors of the CPU, beside what it returns; 64 bytes are for a few numbers."""
+    shape = (2, 3, 4, 40, 8)
+    tensors = [torch.randn(shape, dtype=getattr(torch, dtype)).requires_grad_(train) for _ in range(3)]
+    with torch.set_grad_enabled(train):
+        most = record_peak(lambda: torch.ops.aten._scaled_dot_product_attention_math(*tensors))
+    profile = trace(shape, dtype, train=train)
+    saved = sum(one.nbytes for one in profile.storages if one.role == "auxiliary")
+    assert 0 <= most - (lend(profile)[0] + saved) <= 64
+
+
+def test_what_the_backward_of_the_plain_kernel_borrows() -> None:
+    """Two gradients of each score; the 2 x 3 x 4 heads have 5 x 5, in float32 also where the tensors are not."""
+    for dtype in ("float32", "bfloat16"):
+        assert lend(trace((2, 3, 4, 5, 8), dtype))[1] == 2 * (2 * 3 * 4 * 5 * 5 * 4)
+
+
+def test_a_fused_kernel_borrows_nothing() -> None:
+    assert lend(trace((2, 12, 5, 8))) == [0, 0]

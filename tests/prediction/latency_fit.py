@@ -32,7 +32,7 @@ PRIORS: dict[str, float] = {
     # tiles and waves; bytes that the cache hands to one multiprocessor in one clock
     "feed": 30,
     "simt_small": 0.12, "simt_whole": 0.02, "simt_depth": 30, "tensor_small": 0.3, "tensor_whole": 0.03,
-    "tensor_depth": 64, "split": 256, "quantum": 0.1, "winograd": 1.3,
+    "tensor_depth": 40, "split": 256, "quantum": 0.1, "winograd": 1.3,
     # by class
     "slow_matmul_simt": 1, "slow_matmul_tensor": 1, "slow_bmm_simt": 1.1, "slow_bmm_tensor": 1.1,
     "slow_conv_simt": 1.1, "slow_conv_tensor": 1.1, "slow_conv1x1_simt": 1.05, "slow_conv1x1_tensor": 1.05,
@@ -70,19 +70,19 @@ TIGHT: dict[str, float] = {
     "overlap": 0.3,
     "join": 0.15, "slow_bmm_tensor": 0.2, "slow_bmm_simt": 0.2,
     "cache_share": 0.5, "cache_gain": 0.3, "tensor_power": 0.3,
-    "tensor_depth": 0.4, "simt_depth": 0.4, "host_view": 0.3, "host_op": 0.2, "host_convolution": 0.2,
+    "tensor_depth": 0.2, "permuted": 0.2, "simt_depth": 0.4, "host_view": 0.3, "host_op": 0.2, "host_convolution": 0.2,
     **{f"slow_{kind}_{cores}": 0.15 for kind in ("dgrad", "wgrad") for cores in ("tensor", "simt")},
     **{f"bytes_{kind}": 0.15 for kind in ("attention", "matmul", "bmm", "conv", "conv1x1", "grouped", "grouped_back",
                                           "dgrad", "wgrad", "optimizer", "norm", "group_norm", "softmax",
                                           "copy", "reduce")},
 }  # fmt: skip
 
-MACHINE_FREEDOM = {"host": 0.5, "copy": 0.8, "kernel": 0.12}
+MACHINE_FREEDOM = {"host": 0.4, "copy": 0.6, "kernel": 0.1}
 """Of each of torchvision's machines: how much longer its host takes, copying to its GPU, and its kernels; by these one
 machine differs from another with the same GPU. They are fitted so that they do not bend what all devices share, and are
 1 in every prediction."""
 
-GROUP_WEIGHTS = {"timm": 50, "torchvision": 10, "NeuSight conv": 15, "large products": 3, "Lambda": 6,
+GROUP_WEIGHTS = {"timm": 50, "torchvision": 10, "NeuSight conv": 18, "large products": 3, "Lambda": 6,
                  "NeuSight models": 6, "language models": 5, "Llama 2": 3}  # fmt: skip
 OTHER_WEIGHT = 10
 

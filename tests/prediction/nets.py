@@ -93,7 +93,11 @@ class LanguageModel(nn.Module):
 
 
 class Loss(nn.Module):
-    """The model and the mean of the cross entropy of its words, or of the last words alone; the logits are kept."""
+    """The model and the mean of the cross entropy of its words, or of the last words alone; the logits are kept.
+
+    The torch that was recorded took `[:, -1]` for two views, the first of which is of everything; its backward, which
+    fills another tensor of the logits' size, is in the events. Today's torch leaves the first out.
+    """
 
     def __init__(self, model: nn.Module, last_only: bool) -> None:
         super().__init__()
@@ -101,7 +105,10 @@ class Loss(nn.Module):
 
     def forward(self, tokens: Tensor) -> dict[str, Tensor]:
         given = self.model(tokens)
-        logits, words = (given[:, -1], tokens[:, -1]) if self.last_only else (given.flatten(0, 1), tokens.flatten())
+        if self.last_only:
+            logits, words = given.narrow(0, 0, len(given))[:, -1], tokens[:, -1]
+        else:
+            logits, words = given.flatten(0, 1), tokens.flatten()
         logits = logits - logits.max(-1, keepdim=True).values
         chosen = logits.gather(-1, words[:, None])[:, 0]
         loss = (torch.log(torch.exp(logits).sum(-1)) - chosen).mean()

@@ -70,13 +70,13 @@ class Errors:
         return f"{self.what:<34} {len(self.values):>5} {self.median:>8.2%} {self.p90:>8.2%} {self.under:>12.0%}"
 
 
-def workspace_of(nbytes: int) -> Callable[[Op], int]:
+def workspace_of(nbytes: int) -> Callable[[Op], tuple[int, ...]]:
     """The rule of the package with another figure for the backward of a convolution."""
     usual = choose_workspaces(None).lend
 
-    def lend(op: Op) -> int:
+    def lend(op: Op) -> tuple[int, ...]:
         lent = usual(op)
-        return nbytes if lent == CONVOLUTION_BACKWARD_BYTES else lent
+        return (nbytes,) if lent == (CONVOLUTION_BACKWARD_BYTES,) else lent
 
     return lend
 
@@ -164,7 +164,7 @@ def list_scored(every: int) -> Iterator[Scored]:
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="an eighth of the models of PePR, nothing fitted")
-    parser.add_argument("--every", type=int, default=12, help="every so many models for the memory of a device")
+    parser.add_argument("--every", type=int, default=3, help="every so many models for the memory of a device")
     parser.add_argument("--write", action="store_true", help="the rows that the guide's table and picture are made of")
     asked = parser.parse_args(words)
     if asked.write:

@@ -31,6 +31,10 @@ DECADES = (8, 11)
 """The axes go from 10^8 to 10^11 bytes."""
 
 
+BY_KERNEL = ", a kernel refuses"
+"""Behind what a row is of: whatever memory there is, it does not run."""
+
+
 class Scored(NamedTuple):
     """One measurement and its prediction, in bytes, by the figures of the package."""
 
@@ -38,6 +42,11 @@ class Scored(NamedTuple):
     what: str
     predicted: int
     measured: int
+
+    @property
+    def is_refused(self) -> bool:
+        """Of a batch: it needs more than there is, or a kernel does not take it."""
+        return self.predicted > self.measured or self.what.endswith(BY_KERNEL)
 
     @property
     def error(self) -> float:
@@ -78,15 +87,17 @@ def tabulate(rows: list[Scored]) -> str:
 def tabulate_fits(rows: list[Scored]) -> str:
     """The table of whether it fits: by the value, which is more than there is, or not."""
     lines = [
-        "| timm, autocast | batches that ran | refused | the next, which did not | caught | not built any more |",
-        "|---|---|---|---|---|---|",
+        "| timm, autocast | batches that ran | refused | the next, which did not | caught | by a kernel's limit | "
+        "not built any more |",
+        "|---|---|---|---|---|---|---|",
     ]
     for mode, words in (("train", "training, RTX 3090"), ("infer", "inference, four GPUs")):
         counts = []
         for ended in ("ran", "failed"):
             needs = [row for row in rows if row.quantity == f"{ended}, {mode}"]
-            share = sum(row.predicted > row.measured for row in needs) / len(needs)
+            share = sum(row.is_refused for row in needs) / len(needs)
             counts.append(f"{len(needs)} | {share * 100:.1f} %")
+        counts.append(f"{sum(row.what.endswith(BY_KERNEL) for row in needs) / len(needs) * 100:.1f} %")
         gone = sum(row.quantity == f"not built, {mode}" for row in rows)
         lines.append(f"| {words} | {' | '.join(counts)} | {gone} |")
     return "\n".join(lines) + "\n"

@@ -95,7 +95,9 @@ def test_the_note_says_whose_values_they_are() -> None:
             return super().forward(image) + other
 
     given = archprof.profile(OnlyImages(), IMAGE).notes[0]
-    assert given.startswith("Traced on real tensors on the CPU with the values given, since on meta: ")
+    assert given.startswith(
+        "Its numbers depend on values: traced on real tensors on the CPU with the values given, since "
+    )
     both = archprof.profile(Both(), (IMAGE, "[1]")).notes[0]
     assert "with the values given, random ones where none were, since" in both
     assert "with random inputs, since" in archprof.profile(OnlyImages(), "3x8x8>=0<1").notes[0]

@@ -256,10 +256,10 @@ def test_two_timed_cells_of_a_device_wait_for_each_other(tmp_path: Path, monkeyp
 def test_code_that_changes_torch_changes_no_other_cell(tmp_path: Path) -> None:
     """A file that makes every linear layer wider, then one of another file, and one of a zoo: 3 x 4 + 4 by hand."""
     plain = "from torch import nn\n\n\ndef net():\n    return nn.Sequential(nn.Linear(3, 4))\n"
-    wide = "import torch\nlinear = torch.nn.Linear\ntorch.nn.Linear = lambda a, b: linear(a, 10 * b)\n"
+    wide = "import torch\ntorch.nn.Linear = lambda a, b: torch.nn.modules.Linear(a, 10 * b)\n"
     (tmp_path / "wide.py").write_text(wide + plain)
     (tmp_path / "plain.py").write_text(plain)
-    words = [f"{tmp_path}/wide.py:net", f"{tmp_path}/wide.py:net()", f"{tmp_path}/plain.py:net", "fc-4"]
+    words = [f"{tmp_path}/wide.py:net", f"{tmp_path}/wide.py:net()", f"{tmp_path}/plain.py:net", "linear-4"]
     frame = archprof.sweep(words, "3", jobs=1)
     assert frame["params"].tolist() == [3 * 40 + 40, 3 * 40 + 40, 16, 16]
     assert frame["worker"].nunique() == 3

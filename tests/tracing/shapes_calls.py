@@ -410,6 +410,8 @@ def grouped_product(d: Draw) -> Call:
     x = d.tensor([rows, width], dtype, "plain")
     y = d.pick(d.tensor([groups, width, out], dtype, "plain"), d.tensor([groups, out, width], dtype, "plain").mT)
     offsets = d.tensor([groups + d.rarely()], torch.int64 if d.rarely() else torch.int32, "plain")
+    if d.rarely():  # the gradient of the matrices
+        x, y = d.pick(x.mT, d.tensor([width, rows], dtype, "plain")), d.tensor([rows, out], dtype, "plain")
     return [x, y, *d.pick([offsets], [offsets], [offsets], [])], {}
 
 

@@ -133,7 +133,8 @@ def test_a_step_is_saved_and_read_again(tmp_path: Any) -> None:
         ({"optimizer": "lbfgs"}, "cannot make a step here: .*closure"),
         ({"optimizer": "muon"}, "only supports 2D parameters"),
         ({"optimizer": "sgd", "accumulate": 0}, "cannot be accumulated"),
-        ({"optimizer": "sgd", "train": False}, "no training"),
+        ({"optimizer": "sgd", "train": False}, "An optimizer is asked for, and no training"),
+        ({"accumulate": 2, "train": False}, "What becomes of gradients is asked for, and no training"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:

@@ -102,8 +102,9 @@ def _hold(view: PageView) -> Iterator[Tile]:
     if device is None or device.kind == "cpu" or not profile.ops or profile.failure is not None:
         return
     if "mem_gb" in device.figures:
-        needed = predict_memory(profile, choose_workspaces(device.name)).needed_bytes
-        verdict = judge(needed, device)
+        found = predict_memory(profile, choose_workspaces(device.name))
+        needed = found.needed_bytes
+        verdict = judge(needed, device, found.refusal)
         words = f"{verdict.word} on {device.name}, predicted"
         yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
@@ -128,4 +129,6 @@ def build_details(view: PageView) -> tuple[str, ...]:
     field = max(local, view.field or 0)
     if view.is_convolutional and field > 1 and "field" not in view.bounds:
         said.append(f"receptive field {field:,} px")
+    if view.profile.ran.device != "meta":
+        said.append("counted on values: its numbers depend on what goes in")
     return tuple(said)

@@ -46,8 +46,13 @@ class _OptimizerCut:
 
     def cut_op(self, position: int, op: Op) -> None:
         """Each tensor in the size that it has here; without those of other ranks' parameters."""
-        for tensor in op.inputs:
+        for tensor in (*op.inputs, *op.outputs):
             self._know(tensor)
+        for number, tensor in enumerate(op.inputs):
+            if tensor not in self.owners:  # made with the optimizer, before its first step
+                owner = self._find_partner(op, number, tensor)
+                if owner is not None:
+                    self._cut_tensor(tensor, owner)
         for number, tensor in enumerate(op.outputs):
             if tensor not in self.owners:
                 owner = self._find_owner(op, number, tensor)
@@ -72,6 +77,15 @@ class _OptimizerCut:
             self.owners[tensor] = owner
             now = self.parameters[owner].tensors[storage]
             self.replaced[tensor] = tensor if now is None else now
+
+    def _find_partner(self, op: Op, number: int, tensor: int) -> int | None:
+        """The parameter in the same place of another list, or beside which the tensor goes in, if they are alike."""
+        args = op.signature.args
+        length = len(args[0]) if args and isinstance(args[0], tuple) and args[0] else 1
+        partners = op.inputs[number % length :: length]
+        shape = self.editor.tensors[tensor].spec.shape
+        owners = (self.owners[one] for one in partners if one in self.owners)
+        return next((one for one in owners if shape and shape == self.parameters[one].whole.shape), None)
 
     def _find_owner(self, op: Op, number: int, tensor: int) -> int | None:
         """The parameter as long as whose rows a result is, among those that went in."""

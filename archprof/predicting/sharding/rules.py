@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from archprof.facts.records import Signature, TensorSpec
-from archprof.predicting.sharding.layout import PARTIAL, WHOLE, Cut, Layout, have_same_share
+from archprof.predicting.sharding.layout import PARTIAL, WHOLE, Cut, Layout, have_same_share, lie_alike
 
 Rule = Callable[[Signature, Sequence[Layout]], "Sequence[Layout] | Layout"]
 
@@ -160,7 +160,7 @@ def multiply(specs: Sequence[TensorSpec], ins: Sequence[Layout]) -> Layout:
             raise Unfollowed("of what it sums over, one operand is cut in another way")
         return PARTIAL
     if one.cut and two.cut:
-        if one.cut != two.cut or one.cut.dim >= rows - 1:
+        if not lie_alike(one, two) or one.cut.dim >= rows - 1:
             raise Unfollowed("both operands are cut, each in its own way")
         return one
     if (two.cut and two.cut.dim < columns) or (one.cut and one.cut.dim < rows - 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archprof.facts.records import Signature
-from archprof.predicting.sharding.layout import PARTIAL, WHOLE, Cut, Layout, carry_over
+from archprof.predicting.sharding.layout import PARTIAL, WHOLE, Cut, Layout, carry_over, have_same_share, lie_alike
 from archprof.predicting.sharding.rules import Indivisible, Unfollowed, rule
 
 
@@ -93,16 +93,33 @@ def follow_cat(signature: Signature, ins: Sequence[Layout]) -> Layout:
     for spec, cut in pairs:
         if cut is None and spec.strides is not None and spec.strides[cuts[0].dim] == 0:
             continue  # the same all along the cut
-        if cut is None or cut._replace(outer=1) != cuts[0]._replace(outer=1) or (dim != cut.dim and cut != cuts[0]):
+        if cut is None or not _fit_together(cut, cuts[0], dim):
             raise Unfollowed("what it puts together is cut in different ways")
     return Layout(cuts[0] if dim != cuts[0].dim else cuts[0]._replace(outer=sum(cut.outer for cut in cuts)))
+
+
+def _fit_together(one: Cut, two: Cut, dim: int) -> bool:
+    """Whether cut tensors can stand side by side along a dimension: along the cut, as weights packed in one."""
+    if dim == one.dim:
+        one, two = one._replace(outer=1), two._replace(outer=1)
+    return one.dim == two.dim and have_same_share(one, two)
+
+
+@rule("view_as_complex view_as_real")
+def follow_complex(signature: Signature, ins: Sequence[Layout]) -> Layout:
+    """Two numbers along the last dimension are one, or one is two."""
+    if ins[0].cut is not None and ins[0].cut.dim >= len(signature.inputs[0].shape) - 1:
+        raise Unfollowed("it is along the cut")
+    return ins[0]
 
 
 @rule("stack")
 def follow_stack(signature: Signature, ins: Sequence[Layout]) -> Layout:
     """A dimension more."""
     cut = ins[0].cut
-    if cut is None or any(one.cut != cut for one in ins):
+    if cut is None and all(one == ins[0] for one in ins):
+        return ins[0]
+    if cut is None or not all(lie_alike(one, ins[0]) for one in ins):
         raise Unfollowed("what it puts together is cut in different ways")
     dim = (signature.args[1] if len(signature.args) > 1 else 0) % len(signature.outputs[0].shape)
     return Layout(cut._replace(dim=cut.dim + (dim <= cut.dim)))

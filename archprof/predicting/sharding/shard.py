@@ -144,7 +144,8 @@ class Sharded:
     @cached_property
     def verdict(self) -> Verdict | None:
         """Whether the largest rank fits on the device."""
-        return None if self.device is None else judge(self.largest.memory.needed_bytes, self.device)
+        memory = self.largest.memory
+        return None if self.device is None else judge(memory.needed_bytes, self.device, memory.refusal)
 
 
 def shard_profile(

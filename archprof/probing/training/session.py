@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +59,7 @@ def train_models(
     import_safetensors()  # before any work
     if data.train == RANDOM:
         raise UsageError("Random inputs have no classes to learn.", "digits, cifar10:PATH, folder:PATH, or a loader.")
+    is_new = not folder.exists()
     prepare_folder(folder, how.resume)
 
     watched: list[WatchedModel] = []
@@ -69,7 +70,12 @@ def train_models(
             watched.extend(net.watched for net in session.nets if net.watched)
             return session.run()
 
-    done = run_untouched(run)
+    try:
+        done = run_untouched(run)
+    finally:
+        if is_new:
+            with suppress(OSError):  # what was learned is in it
+                folder.rmdir()
     for each in watched:
         each.check_unchanged()
     return done
@@ -117,6 +123,7 @@ class _Session:
     ) -> None:  # fmt: skip
         self.folder, self.how, self.loss, self.progress = folder, how, loss, progress
         self.spec = parse_optimizer(how.optimizer)
+        self.kept_bytes = 0  # of all nets opened so far, once they have made a step
         self.nets = [self._open(at, model, data) for at, model in enumerate(models)]
         self.stopped: dict[str, str] | None = None
         self.steps_done, self.steps_left, self.start = 0, 0, 0.0
@@ -127,16 +134,17 @@ class _Session:
         """The net as it starts, or as its file has it."""
         how = self.how
         if isinstance(data.train, str):
-            request = PassRequest(how.batch, train=True)
+            request = PassRequest(how.batch, train=True, optimizer=how.optimizer)
             target = resolve(model, data.inputs, request)
             opened = open_images(data.train, find_image_shape(target, data.train))
         else:
-            request = PassRequest(train=True)  # the batch is in the shapes already
+            request = PassRequest(train=True, optimizer=how.optimizer)  # the batch is in the shapes already
             opened, first = open_loaders(data.train, data.held_out)
             target = resolve(model, first.args or dict(first.kwargs), request)
         profile = trace(target, request)
         check_classes(opened, profile)
-        live.check_room(target, profile, how.device)
+        live.check_room(target, profile, how.device, self.kept_bytes, " beside the nets before it" if at else "")
+        self.kept_bytes += live.count_kept_bytes(profile)
         learner = self._make_learner(target)
         name = f"{at + 1}-{re.sub(r'[^A-Za-z0-9.-]+', '_', target.name)}.safetensors"
         record = TrainedModel(target.name, sum(one.numel() for one in learner.model.parameters()), name)

@@ -27,14 +27,18 @@ def render_memory_figure(profile: Profile, id: str) -> str:
 
 def draw_memory_areas(areas: MemoryAreas) -> str:
     """One area a category, on top of one another, and a line at the peak."""
+    box = f"0 0 {coord(svg.CHART_WIDTH)} {coord(svg.CHART_HEIGHT)}"
+    return tag("svg", draw_inside(areas), viewBox=box, class_="chart", role="img", aria_label=describe_areas(areas))
+
+
+def draw_inside(areas: MemoryAreas) -> str:
+    """The drawing without the element around it."""
     scale = units.choose_unit_scale([areas.peak_bytes], "bytes")
     right, bottom = svg.CHART_WIDTH - svg.RIGHT_MARGIN, svg.CHART_HEIGHT - svg.BOTTOM_MARGIN
     x = axes.fit_axis([0, areas.ops - 1], svg.LEFT_MARGIN, right, zero=True)
     y = axes.fit_axis([0, areas.peak_bytes / scale.factor], bottom, svg.TOP_MARGIN + FLAG_HEIGHT, zero=True)
     frame = svg.draw_frame(x, y, "op of the step, in order", f"live, {scale.symbol}")
-    inner = frame + "".join(_draw_areas(areas, x, y, scale.factor)) + _draw_flag(areas, x)
-    box = f"0 0 {coord(svg.CHART_WIDTH)} {coord(svg.CHART_HEIGHT)}"
-    return tag("svg", inner, viewBox=box, class_="chart", role="img", aria_label=_say(areas))
+    return frame + "".join(_draw_areas(areas, x, y, scale.factor)) + _draw_flag(areas, x)
 
 
 def _draw_areas(areas: MemoryAreas, x: PlotAxis, y: PlotAxis, factor: float) -> list[str]:
@@ -44,7 +48,7 @@ def _draw_areas(areas: MemoryAreas, x: PlotAxis, y: PlotAxis, factor: float) -> 
         there = [_place(x, y, *one) for one in zip(areas.places, (high / factor for high in above), strict=True)]
         back = [_place(x, y, *one) for one in zip(areas.places, (low / factor for low in below), strict=True)]
         path = tag("path", tag("title", escape_text(areas.names[index])), d=f"M{' '.join([*there, *back[::-1]])}z",
-                   class_=_colour(index))  # fmt: skip
+                   class_=colour_of(index))  # fmt: skip
         drawn.append(path)
         below = above
     return drawn
@@ -71,7 +75,8 @@ def _name_peak(areas: MemoryAreas) -> str:
     return f"Peak {units.show_quantity(areas.peak_bytes, 'bytes')}: {areas.peak_words}"
 
 
-def _say(areas: MemoryAreas) -> str:
+def describe_areas(areas: MemoryAreas) -> str:
+    """The picture in words."""
     parts = [
         f"{name} {units.show_quantity(sizes[areas.peak], 'bytes')}"
         for name, sizes in zip(areas.names, areas.sizes, strict=True)
@@ -80,11 +85,17 @@ def _say(areas: MemoryAreas) -> str:
 
 
 def _explain(areas: MemoryAreas, index: int) -> str:
-    at_peak = units.show_quantity(areas.sizes[index][areas.peak], "bytes")
-    square = tag("path", d="M0 0h10v10h-10z", class_=_colour(index))
+    square = tag("path", d="M0 0h10v10h-10z", class_=colour_of(index))
     swatch = tag("svg", square, width="10", height="10", aria_hidden="true")
-    return tag("li", f"{swatch}{escape_text(areas.names[index])}: {at_peak} at the peak")
+    return tag("li", swatch + explain_area(areas, index))
 
 
-def _colour(index: int) -> str:
+def explain_area(areas: MemoryAreas, index: int) -> str:
+    """An area's line in the key, as markup."""
+    at_peak = units.show_quantity(areas.sizes[index][areas.peak], "bytes")
+    return f"{escape_text(areas.names[index])}: {at_peak} at the peak"
+
+
+def colour_of(index: int) -> str:
+    """The class of an area."""
     return f"c{index % svg.COLOUR_COUNT} bar"

@@ -30,7 +30,14 @@ def render_run(folder: str | Path, title: str | None = None) -> str:
 
 def render_run_page(run: TrainingRun, title: str | None = None) -> str:
     """The whole file; equal runs give equal bytes."""
-    style = _read("page.css") + "".join(f".b{n}{{--b:{n}%}}" for n in range(1, 101)) + FILTER_STYLE
+    table = tabulate_run(run)
+    asked, shown = describe_run(run)[0], render_html_table(table, "run")
+    return fill_page(title or table.title, "trained", asked, shown, _render_sections(run), FILTER_STYLE)
+
+
+def fill_page(title: str, badge: str, asked: str, table: str, sections: str, more_style: str = "") -> str:
+    """A page without a script: title and question in words, the first table, and sections, both as markup."""
+    style = _read("page.css") + "".join(f".b{n}{{--b:{n}%}}" for n in range(1, 101)) + more_style
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rules = (
         "default-src 'none'",
@@ -39,15 +46,15 @@ def render_run_page(run: TrainingRun, title: str | None = None) -> str:
         "base-uri 'none'",
         "form-action 'none'",
     )
-    table = tabulate_run(run)
     return Template(_read("run.html")).substitute(
         policy="; ".join(rules),
         version=escape_text(__version__),
-        title=escape_text(title or table.title),
+        title=escape_text(title),
         style=style,
-        asked=escape_text(describe_run(run)[0]),
-        table=render_html_table(table, "run"),
-        sections=_render_sections(run),
+        badge=escape_text(badge),
+        asked=escape_text(asked),
+        table=table,
+        sections=sections,
     )
 
 

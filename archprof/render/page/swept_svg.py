@@ -47,9 +47,14 @@ def _draw_setting(rows: Sequence[SweptRow], scatter: SweptScatter, number: int) 
     )
 
 
+def list_values(rows: Sequence[SweptRow], measure: Measure) -> list[float]:
+    """Of the rows that have it."""
+    return [float(value) for row in rows if (value := getattr(row, measure.key)) is not None]
+
+
 def fit_measure(rows: Sequence[SweptRow], measure: Measure, *, upright: bool) -> PlotAxis:
     """The axis of a measure over all rows that have it; logarithmic where its span is wide."""
-    values = [float(value) for row in rows if (value := getattr(row, measure.key)) is not None]
+    values = list_values(rows, measure)
     log = min(values) > 0 and max(values) / min(values) >= LOG_SPAN
     return axes.fit_axis(values, *((BOTTOM, TOP) if upright else (LEFT, RIGHT)), log=log)
 
@@ -57,7 +62,7 @@ def fit_measure(rows: Sequence[SweptRow], measure: Measure, *, upright: bool) ->
 def _draw_axis(rows: Sequence[SweptRow], measure: Measure, *, shown: bool, upright: bool) -> str:
     """Lines, numbers and the name of an axis; the script reads its ends to place points."""
     axis = fit_measure(rows, measure, upright=upright)
-    scale = axes.choose_scale(measure.unit, [getattr(row, measure.key) for row in rows])
+    scale = axes.choose_scale(measure.unit, list_values(rows, measure))
     name = escape_text(axes.label_with_unit(measure.label, scale))
     ticks = [(axis.pixel_of(tick * scale.factor), f"{tick:,.4g}") for tick in _scaled(axis, scale.factor)]
     if upright:

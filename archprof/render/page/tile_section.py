@@ -10,6 +10,9 @@ from archprof.analysis.report.page import ModelPage
 from archprof.analysis.report.tiles import Tile
 from archprof.render.page.markup import escape_text, tag
 
+MAX_WORDS = 80
+"""Characters under a number that have room; the style cuts the rest, and it stands in the title."""
+
 
 def render_tiles(models: Sequence[ModelPage]) -> str:
     """The numbers of a model; of several, each tile lists them all under one unit."""
@@ -30,7 +33,9 @@ def _value(tile: Tile) -> str:
     words = tile.note
     if tile.second:
         words = f"{words}; {units.show_quantity(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
-    return main + (tag("dd", escape_text(words), class_="beside") if words else "")
+    return main + (
+        tag("dd", escape_text(words), class_="beside", title=words if len(words) > MAX_WORDS else None) if words else ""
+    )
 
 
 def _values(tiles: Sequence[Tile | None], models: Sequence[ModelPage]) -> str:

@@ -77,6 +77,59 @@ def make_unused() -> Made:
     return Unused(), (torch.zeros(40, 9),), {}
 
 
+class Skips(nn.Module):
+    """A way down and up again: what a block gives is read by the next and, later, by one of the way up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.ModuleList([Block(8) for _ in range(3)])
+        self.up = nn.ModuleList([Two(8) for _ in range(3)])
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left = []
+        for block in self.down:
+            x = block(x)
+            left.append(x)
+        for block in self.up:
+            x = block(x, left.pop())
+        return self.head(x)
+
+
+class Two(nn.Module):
+    """Two tensors in, and a parameter that nothing reads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2 * width, width)
+        self.block = Block(width)
+        self.unread = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.block(self.mix(torch.cat([x, y], -1)))
+
+
+def make_skips() -> Made:
+    return Skips(), (torch.zeros(5, 8),), {}
+
+
+def make_t5() -> Made:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(
+        vocab_size=51, d_model=20, d_kv=5, d_ff=30, num_layers=2, num_heads=3, dropout_rate=0.0, use_cache=False,
+        attn_implementation="eager",
+    )  # fmt: skip
+    tokens = make_tokens(51)
+    return T5ForConditionalGeneration(config), tokens, {"decoder_input_ids": tokens[0][:, :9], "return_dict": False}
+
+
+def make_dense() -> Made:
+    from torchvision.models import DenseNet
+
+    return DenseNet(4, (2, 3), 6, 2, num_classes=3), (torch.zeros(2, 3, 32, 32),), {}
+
+
 def make_tied() -> Made:
     return Tied(), (torch.zeros(2, 7, dtype=torch.int64),), {}
 
@@ -144,6 +197,9 @@ MODELS = {
     "straight": make_straight,
     "frozen": make_frozen,
     "unused": make_unused,
+    "skips": make_skips,
+    "t5": make_t5,
+    "dense": make_dense,
     "gpt2": make_gpt2,
     "llama": make_llama,
     "mixture": make_mixture,

@@ -45,6 +45,10 @@ FAST: list[Case] = [
     make_case("tied", fsdp=4, rank=2, level="zero1"),
     make_case("frozen", fsdp=8, rank=7, level="zero1", optimizer="SGD"),
     make_case("unused", fsdp=2, rank=1, level="zero1", find_unused_parameters=True),
+    make_case("tied", fsdp=4, rank=3, optimizer="Adagrad"),
+    make_case("tied", fsdp=4, rank=1, optimizer="Adagrad", level="zero1"),
+    make_case("tied", fsdp=4, rank=1, optimizer="RMSprop", level="zero1"),
+    make_case("skips", fsdp=4, rank=1),
 ]  # fmt: skip
 
 SIZES = ({"fsdp": 2}, {"fsdp": 4}, {"fsdp": 8}, {"dp": 2, "fsdp": 4})
@@ -59,7 +63,7 @@ WAYS: tuple[dict[str, Any], ...] = (
     {"level": "ddp", "gradient_as_bucket_view": True, "bucket_cap_mb": 0.05},
     {"level": "zero1"},
 )
-MODELS = ("gpt2", "llama", "resnet", "vit", "mixture")
+MODELS = ("gpt2", "llama", "resnet", "vit", "mixture", "t5", "dense")
 
 
 def list_whole_grid(model: str) -> Iterator[Case]:
@@ -69,7 +73,7 @@ def list_whole_grid(model: str) -> Iterator[Case]:
         for rank in range(ranks):
             yield make_case(model, rank, **size)
         for way in WAYS[1:]:
-            in_two = model == "resnet" and "param_dtype" in way  # of which torch's norm takes one on a CPU
+            in_two = model in ("resnet", "dense") and "param_dtype" in way  # of which torch's norm takes one on a CPU
             if not in_two and (way.get("level") != "zero1" or "dp" not in size):
                 yield make_case(model, ranks - 1, **{**size, **way})
 

@@ -24,7 +24,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import TensorSpec
-from archprof.predicting.attention_backends import choose_attention_backend
+from archprof.predicting.attention_backends import HALVES, choose_attention_backend
 from archprof.tracing.ops.costs.reduction import SOFTMAX_BACKWARD_FLOPS, SOFTMAX_FLOPS
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
 
@@ -128,12 +128,15 @@ def keep_attention(
 ) -> KeptForBackward:
     """The result, and the logarithm of each query's sum of exponentials, from which the scores are made anew.
 
-    Without a kernel that does so, torch keeps the scores, and the scaled queries and keys.
+    Without a kernel that does so, torch keeps the scores, and the scaled queries and keys; of tensors in half
+    precision all of it in float32, and the values, too.
     """
     dtype = str(query.dtype).removeprefix("torch.")
     if choose_attention_backend(query.dim(), dtype, query.shape[-1], masked=attn_mask is not None) == "math":
-        scores = (*result.shape[:-1], key.shape[-2])
-        return KeptForBackward((), tuple(TensorSpec(tuple(each), dtype) for each in (scores, query.shape, key.shape)))
+        kept = [(*result.shape[:-1], key.shape[-2]), query.shape, key.shape]
+        if dtype in HALVES:
+            dtype, kept = "float32", [*kept, value.shape]
+        return KeptForBackward((), tuple(TensorSpec(tuple(each), dtype) for each in kept))
     wide = result.dtype.itemsize == DOUBLE_BYTES
     return KeptForBackward((0,), (TensorSpec(tuple(result.shape[:-1]), "float64" if wide else "float32"),))
 

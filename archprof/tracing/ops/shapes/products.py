@@ -105,27 +105,31 @@ def _baddbmm(bias: Any, x: Any, y: Any, *, beta: Any = 1, alpha: Any = 1) -> Any
 
 @shape_rule("_grouped_mm.default")
 def _grouped_mm(x: Any, y: Any, offsets: Any = None, *others: Any) -> Any:
-    """Rows of (m, k), each group with its own matrix of (groups, k, n), whose rows need no padding to 16 bytes.
+    """Rows of (m, k), each group with its own matrix of (groups, k, n), or the gradient of those matrices.
 
-    Before torch 2.15 its own kernel on meta refuses float32, which the kernels on devices take.
+    No row needs padding to 16 bytes. Before torch 2.15 its own kernel on meta refuses float32, which the kernels on
+    devices take.
     """
-    if (
-        others
-        or offsets is None
-        or x.dim() != 2
-        or y.dim() != 3
-        or x.dtype is not y.dtype
-        or x.dtype not in GROUPED_DTYPES
-    ):
+    if others or offsets is None or x.dim() != 2 or x.dtype is not y.dtype or x.dtype not in GROUPED_DTYPES:
         return None
-    groups, width, out = y.shape
-    whole = 16 // x.dtype.itemsize
-    fits = x.shape[1] == width and offsets.shape == (groups,) and offsets.dtype is torch.int32
-    aligned = width % whole == 0 and out % whole == 0 and 0 not in (*x.shape, *y.shape)
-    laid_out = has_plain_strides(x.shape, x.stride()) and (
-        has_plain_strides(y.shape, y.stride()) or y.stride() == (width * out, 1, width)
-    )
-    return make_contiguous((x.shape[0], out), x.dtype) if fits and aligned and laid_out else None
+    if 0 in (*x.shape, *y.shape) or offsets.dtype is not torch.int32 or offsets.dim() != 1:
+        return None
+    (rows, width), groups = x.shape, offsets.shape[0]
+    if y.dim() == 3:
+        fits, shape = y.shape[:2] == (groups, width), [rows, y.shape[2]]
+    else:  # the groups share out the summed dimension
+        fits, shape = y.dim() == 2 and y.shape[0] == width, [groups, rows, y.shape[-1]]
+    aligned = _has_whole_rows(x) and _has_whole_rows(y) and shape[-1] * x.dtype.itemsize % 16 == 0
+    return make_contiguous(tuple(shape), x.dtype) if fits and aligned else None
+
+
+def _has_whole_rows(matrix: Any) -> bool:
+    """Whether its rows, or its columns, lie one behind the other, each of a multiple of 16 bytes."""
+    *batch, rows, columns = matrix.shape
+    plain = has_plain_strides(matrix.shape, matrix.stride())
+    if not plain and matrix.stride() != (*[rows * columns] * len(batch), 1, rows):
+        return False
+    return bool((columns if plain else rows) * matrix.dtype.itemsize % 16 == 0)
 
 
 @shape_rule("mv.default")
