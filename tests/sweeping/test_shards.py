@@ -217,3 +217,11 @@ def test_sequence_parallel_needs_a_plan_with_sums(tmp_path: Path) -> None:
 def test_experts_that_are_not_there_are_not_dealt_out() -> None:
     with pytest.raises(UsageError, match="no plan of how its experts are dealt out over ep"):
         archprof.shard(SMALL, mesh="dp=2,ep=2")
+
+
+def test_what_is_run_again_is_sent_by_its_own_stage() -> None:
+    """A checkpointed layer gathers the sequence again in the backward; only hidden states go between stages."""
+    asked = {**HOW, "checkpoint": ["model.layers.*"], "sequence_parallel": True}
+    sharded = archprof.shard(SMALL, mesh="tp=2,pp=2", batch=2, **asked).sharded
+    between = [[one.nbytes for one in rank.step.collectives if one.axis == "pp"] for rank in sharded.ranks]
+    assert between == [[16 * 64 * 4 // 2] * 2] * 2

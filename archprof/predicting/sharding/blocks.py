@@ -102,22 +102,25 @@ def _list_levels(profile: Profile) -> Iterator[list[int]]:
 def _place_ops(profile: Profile, cuts: Sequence[int]) -> list[int]:
     """The part of each op, where a new one begins with each of these calls.
 
-    An op of a call that spans several parts, with all that it calls, is of that which runs at the time.
+    An op of a call that spans several parts, with all that it calls, is of that which runs at the time. What a forward
+    sends again where it is run again, under a checkpoint, is of the backward that it runs in.
     """
+    passes = [at for at, op in enumerate(profile.ops) if op.phase != "optimizer"]
+    middle = next((place for place, at in enumerate(passes) if profile.ops[at].phase == "backward"), len(passes))
     first = [bisect_right(cuts, call) for call in range(len(profile.calls))]
     last, now = [*first], 0
     places = [NO_STAGE] * len(profile.ops)
-    for at, op in enumerate(profile.ops):
-        if op.phase == "forward":
-            now = places[at] = max(now, first[op.call])
-            last[op.call] = max(last[op.call], now)
+    for at in passes[:middle]:
+        call = profile.ops[at].call
+        now = places[at] = max(now, first[call])
+        last[call] = max(last[call], now)
     for call in range(len(last) - 1, 0, -1):
         parent = profile.calls[call].parent
         if parent is not None:
             last[parent] = max(last[parent], last[call])
-    for at, op in enumerate(profile.ops):
-        if op.phase == "backward":
-            now = places[at] = min(max(now, first[op.call]), last[op.call])
+    for at in passes[middle:]:
+        call = profile.ops[at].call
+        now = places[at] = min(max(now, first[call]), last[call])
     return places
 
 
