@@ -216,7 +216,7 @@ def _say_interval(view: ProfileView, limit: Limit, low: float | None, high: floa
 def _largest(view: ProfileView, limit: Limit) -> tuple[tuple[str, float], ...]:
     """What contributes most: layers, or categories of memory, most of which may be no layer's."""
     is_memory = limit.metric == MEMORY_KEY
-    sums = view.predict_memory(limit.device).peak.categories if is_memory else _sum_by_path(view, limit)
+    sums = view.predict_memory(limit.device).needed_categories if is_memory else _sum_by_path(view, limit)
     found = sorted(((name, value) for name, value in sums.items() if value), key=lambda item: -item[1])
     return tuple(found[:MAX_NAMED_LAYERS])
 

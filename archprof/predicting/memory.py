@@ -116,6 +116,11 @@ class MemoryPrediction:
         low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
         return Estimate(room + LAZY_CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
 
+    @property
+    def needed_categories(self) -> Mapping[Category, int]:
+        """What fills the peak, with the context of `needed_bytes`."""
+        return {**self.peak.categories, "context": LAZY_CONTEXT_BYTES}
+
 
 def predict_memory(profile: Profile, workspaces: Workspaces) -> MemoryPrediction:
     """Replay the pass of a profile, or its training steps."""

@@ -47,10 +47,10 @@ Limit = tuple[int, int, str]
 
 
 def find_refusal(profile: Profile) -> Refusal | None:
-    """The first op of a pass that no GPU runs at its size."""
+    """The first op of a pass that no GPU runs at its size; a profile without layouts has none that is known."""
     seen: set[int] = set()
     for op in profile.ops:
-        if op.name not in LIMITS or id(op.signature) in seen:
+        if op.name not in LIMITS or not op.signature.inputs or id(op.signature) in seen:
             continue
         seen.add(id(op.signature))
         for size, most, unit in LIMITS[op.name](op):

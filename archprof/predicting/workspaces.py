@@ -46,7 +46,9 @@ def choose_workspaces(device: str | None, *, benchmark: bool = False) -> Workspa
 
 
 def lend_to_op(op: Op, *, benchmark: bool = False) -> tuple[int, ...]:
-    """Bytes of each block that the kernel of an op borrows while it runs."""
+    """Bytes of each block that the kernel of an op borrows while it runs; none where a profile has no layouts."""
+    if not op.signature.inputs:
+        return ()
     if op.name in ATTENTION_OPS:
         return _lend_to_attention(op)
     if op.name == "aten.convolution":

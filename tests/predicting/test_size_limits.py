@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ import archprof
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.size_limits import find_refusal
+from archprof.predicting.workspaces import choose_workspaces
 from archprof.sweeping.fit import fit_to_budgets
 
 
@@ -76,6 +79,14 @@ class Windows(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return functional.scaled_dot_product_attention(*(x.half().reshape(-1, 1, 1, 8),) * 3)
+
+
+def test_a_profile_without_layouts_has_no_known_limit() -> None:
+    """As files of the first schema: nothing is borrowed, either."""
+    profile = archprof.profile(nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(2)), "float16[1,3,4,4]", dtype="float16")
+    bare = [op._replace(signature=op.signature._replace(inputs=(), outputs=())) for op in profile.ops]
+    assert find_refusal(replace(profile, ops=tuple(bare))) is None
+    assert [choose_workspaces(None).lend(op) for op in bare] == [()] * len(bare)
 
 
 def test_fit_ends_at_the_last_batch_that_runs() -> None:

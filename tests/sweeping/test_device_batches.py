@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import archprof
 from archprof import cli
 from archprof.predicting.devices import resolve_device
-from archprof.predicting.memory import CONTEXT_BYTES
+from archprof.predicting.memory import LAZY_CONTEXT_BYTES
 from archprof.predicting.memory_capacity import find_capacity
 from archprof.sweeping import device_batches
 
@@ -30,7 +30,7 @@ def test_the_largest_batch_by_hand() -> None:
     assert answer.devices is not None
     assert len(answer.devices) > 30
     for (_, capacity, _), largest in answer.devices:
-        expected = 2 * ((capacity - CONTEXT_BYTES) // (4 * MIB))
+        expected = 2 * ((capacity - LAZY_CONTEXT_BYTES) // (4 * MIB))
         assert (
             largest == (expected, True) if expected < device_batches.MOST_BATCH else (device_batches.MOST_BATCH, False)
         )

@@ -7,7 +7,7 @@ from torch import nn
 
 import archprof
 from archprof.predicting.devices import match_devices, resolve_device
-from archprof.predicting.memory import CONTEXT_BYTES
+from archprof.predicting.memory import LAZY_CONTEXT_BYTES
 from archprof.predicting.memory_capacity import GIB
 
 MIB = 1 << 20
@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 def test_the_largest_batch_by_hand() -> None:
     """n x 1 MiB go in and out of a ReLU, in segments of their own size in steps of 2 MiB: 2 n MiB for even n."""
-    most = CONTEXT_BYTES + 64 * MIB
+    most = LAZY_CONTEXT_BYTES + 64 * MIB
     rows = archprof.fit(nn.ReLU(), "262144", over="batch", max_memory=most).records()
     assert [(row["setting"], row["fits"]) for row in rows] == [
         ("batch 31", "yes"),
@@ -26,8 +26,9 @@ def test_the_largest_batch_by_hand() -> None:
 
 
 def test_training_leaves_room_for_less() -> None:
+    most = LAZY_CONTEXT_BYTES + 300 * MIB
     plain, train = (
-        archprof.fit("lenet5", over="batch", max_memory=CONTEXT_BYTES + 300 * MIB, **options).records()[1]["setting"]
+        archprof.fit("lenet5", over="batch", max_memory=most, **options).records()[1]["setting"]
         for options in ({}, {"train": True, "optimizer": "adam"})
     )
     assert int(train.split()[1]) < int(plain.split()[1])
@@ -56,7 +57,7 @@ def test_of_a_device_and_an_amount_the_smaller_holds(most: str | int, holds: flo
 def test_gradients_that_stay_are_in_it() -> None:
     """A weight of 64 MiB and, beside its gradient that is kept, the one of the last pass that is added to it."""
     net = nn.Linear(4096, 4096, bias=False)
-    most = CONTEXT_BYTES + 512 * MIB
+    most = LAZY_CONTEXT_BYTES + 512 * MIB
     largest = [
         archprof.fit(net, "4096", over="batch", max_memory=most, train=True, optimizer="sgd", **options).records()
         for options in ({}, {"accumulate": 2}, {"set_to_none": False})
