@@ -94,8 +94,8 @@ def _probe_target(
     dtype = live.find_dtype(target, request.dtype)
     profile = trace(target, request)
     check_classes(opened, profile)
-    of_batch = sum(one.nbytes for one in profile.storages if one.role == "input")
-    more = (how.batches - 1) * of_batch, f", in {how.batches} batches," * (how.batches > 1)
+    batch_bytes = sum(one.nbytes for one in profile.storages if one.role == "input")
+    more = (how.batches - 1) * batch_bytes, f", in {how.batches} batches," * (how.batches > 1)
     live.check_room(target, _trace_step(target, request, how, profile), how.device, *more)
     batches = draw_batches(opened, target, request.batch, how.batches, dtype, how.seed)
     if opened is None and (classes := count_classes(profile)):
