@@ -111,7 +111,7 @@ def test_every_sentence_about_predicted_models_is_so(names: tuple[str, ...]) -> 
 
 def test_every_sentence_about_measured_models_is_so() -> None:
     said = check_contest([archprof.measure(name, seconds=1.0) for name in ("lenet5", "alexnet")])
-    assert any("time" in text for text in said)
+    assert any("time" in text or "takes longer" in text for text in said)  # by how much, where the times are steady
 
 
 def check_contest(profiles: list[archprof.Profile]) -> list[str]:

@@ -159,7 +159,7 @@ def test_compare_has_latency_in_the_summary_and_the_rows(command: Callable, benc
 
 
 def test_a_report_says_that_it_is_measured(command: Callable, bench: Bench, here) -> None:
-    assert command("report", "net", "--measure", "cpu", "--plotly", "none", "-o", "x.html").exit_code == 0
+    assert command("report", "net", "--measure", "cpu", "-o", "x.html").exit_code == 0
     page = (here / "x.html").read_text()
     assert ">measured</span>" in page
     assert "id=area-latency" in page

@@ -38,6 +38,7 @@ class TreemapNode(NamedTuple):
         depth: 0 for the first.
         name: what its row in the table of layers is called; the model's name for the first.
         own, total: by the keys of `AREA_METRICS`; for a measured model by those of `ALL_AREA_METRICS`.
+        whole_name: what several equal boxes are called that were made one; "" for one box.
     """
 
     id: str
@@ -49,6 +50,7 @@ class TreemapNode(NamedTuple):
     name: str
     own: dict[str, float]
     total: dict[str, float]
+    whole_name: str = ""
 
 
 @dataclass(slots=True, eq=False)

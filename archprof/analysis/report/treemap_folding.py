@@ -64,9 +64,11 @@ def _label(run: Sequence[TreemapNode]) -> str:
 
 
 def _add_up(same: Sequence[TreemapNode], label: str) -> TreemapNode:
-    keys = same[0].total
-    return same[0]._replace(
+    first, keys = same[0], same[0].total
+    path = first.name[: len(first.name) - len(first.label)]
+    return first._replace(
         label=label,
+        whole_name=path + label if len(same) > 1 else "",
         own={key: sum(node.own[key] for node in same) for key in keys},
         total={key: sum(node.total[key] for node in same) for key in keys},
     )

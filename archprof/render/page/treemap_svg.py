@@ -77,7 +77,7 @@ def _box(box: PlacedBox, metric: str, by_id: Mapping[str, TreemapNode], row: str
     if box.grouped_count:
         title = _title(f"{box.grouped_count} smaller parts of {node.name}", f"{value} ({share})")
         return tag("g", title + _rect(place), class_=_colour(OTHER_FAMILY))
-    whole = node.name.removesuffix(node.label.split("–")[0]) + node.label
+    whole = node.whole_name or node.name
     inner = whole.removeprefix(by_id[box.container_id].name).lstrip(". ")
     title = _title(whole, node.kind, f"{value} ({share})")
     if box.has_head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_a_file_of_toml_or_json(tmp_path: Path) -> None:
     other.write_text('{"up": "colwise", "down": {"style": "rowwise", "output": "shard(1)"}}')
     assert read_plan(toml) == read_plan(other)
     assert dict(read_plan(toml).rules)["down"].output == ("shard", 1)
+
+
+def test_the_plan_of_the_guide_is_one(tmp_path: Path) -> None:
+    guide = files("archprof").joinpath("guide", "shard.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in guide.splitlines() if line.startswith('    "model.')]
+    path = tmp_path / "plan.toml"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert len(read_plan(path).rules) == len(lines) > 3
 
 
 @pytest.mark.parametrize("text", ["", "[", "up = 3", '"up" = "columns"', '"up" = {style = "colwise", width = 2}'])
