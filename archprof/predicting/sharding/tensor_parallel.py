@@ -61,6 +61,7 @@ class Walk:
         self.ready = self._find_gradients() if axis == "tp" and step.mesh.fsdp > 1 else {}
         self.followed: dict[tuple[int, int, tuple[Layout, ...]], Followed] = {}
         self.reasons = {one.name: "its sums are left out" for one in styles.values() if one.name in UNFOLLOWED}
+        self.untold = {path for path, one in styles.items() if one.name in UNFOLLOWED}
         self.summed = self._find_summed(styles)
         self.sized: set[int] = set()
 
@@ -89,6 +90,8 @@ class Walk:
             outs, signature = self._follow(op, ins)
         else:
             outs, signature = (WHOLE,) * len(op.outputs), op.signature
+        if signature.macs and self.untold and self._is_untold(op):
+            signature = signature._replace(macs=None, flops=None, status="unknown")
         if self.skips_copy(op, outs, signature):
             signature = signature._replace(name="aten.alias.default", kwargs=(), bytes_read=0, bytes_written=0)
             self._share_storage(op.outputs[0], inputs[0])
@@ -210,6 +213,10 @@ class Walk:
         except Unfollowed as error:
             self.reasons.setdefault(op.name, str(error))
             return (LOST,) * len(op.outputs)
+
+    def _is_untold(self, op: Op) -> bool:
+        """Whether it is of a module of which not all is followed that its style asks for."""
+        return self.profile.modules[self.profile.calls[op.call].module].path in self.untold
 
     def skips_copy(self, op: Op, outs: tuple[Layout, ...], signature: Signature) -> bool:
         """A copy that only lays out row by row is not made where the part lies so already."""

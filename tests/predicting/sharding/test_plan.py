@@ -129,6 +129,12 @@ def test_what_cannot_be_followed_is_a_lower_bound() -> None:
     assert "aten.sort: it runs along the cut" in step.profile.notes[-1]
 
 
+def test_a_style_of_which_not_all_is_followed_is_a_lower_bound() -> None:
+    step = _cut({"up": "mla_kv_a_proj"})
+    assert not step.profile.totals.complete
+    assert "mla_kv_a_proj: its sums are left out" in step.profile.notes[-1]
+
+
 def test_an_input_that_lies_otherwise_is_refused() -> None:
     with pytest.raises(ArchprofError, match="down: rowwise takes an input that is cut along dimension 2"):
         _cut({"down": "rowwise"})
