@@ -125,8 +125,9 @@ def tabulate_traffic(sharded: Sharded) -> Table:
     most, traffic = find_busiest(sharded)
     rows = [Row(one) for one in traffic]
     total = Row(("all", "", None, "", None, sum(one.sent for one in traffic), sum(one.hidden for one in traffic)))
-    title = f"Sent in a step by each rank of {name_rank(sharded, most)}"
-    notes = () if len(sharded.ranks) == 1 else ("Of all ranks, these send most.",)
+    alike = len(sharded.ranks) == 1
+    title = f"Sent in a step by each rank{'' if alike else f' of {name_rank(sharded, most)}'}"
+    notes = ("Nothing is sent.",) if not rows else () if alike else ("Of all ranks, these send most.",)
     return Table(title, TRAFFIC_COLUMNS, tuple(rows), total if rows else None, notes)
 
 

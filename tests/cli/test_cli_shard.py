@@ -28,6 +28,12 @@ def test_every_format(command: Callable, tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").count("|") > 10
 
 
+def test_copies_that_do_not_train_send_nothing(command: Callable) -> None:
+    shown = command("shard", "lenet5", "--mesh", "dp=2").stdout
+    assert "Sent in a step by each rank\n" in shown
+    assert "Nothing is sent." in shown
+
+
 def test_meshes(command: Callable) -> None:
     words = ("fit", MODEL, "--over", "mesh", "--gpus", "4", "--device", "h100", "--batch", "4", *TRAIN)
     shown = command(*words, env={"COLUMNS": "80"}).stdout
