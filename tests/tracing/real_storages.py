@@ -75,9 +75,10 @@ def train_for_real(
     def run_pass() -> Any:
         output = model(*inputs)
         counter.noting = False
-        seed = torch.ones_like(output)
+        roots = [one for one in tree_leaves(output) if one.requires_grad]
+        seeds = [torch.ones_like(root) for root in roots]
         counter.noting = True
-        torch.autograd.backward([output], [seed])
+        torch.autograd.backward(roots, seeds)
         return output
 
     with counter:
