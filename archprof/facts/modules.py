@@ -181,6 +181,15 @@ def build_layers(
     return tuple(layers)
 
 
+def find_holder(path: str, numbers: Mapping[str, int]) -> int | None:
+    """The number of the nearest module above a path that has one."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in numbers:
+            return numbers[path]
+    return None
+
+
 def _list_calls(calls: Sequence[Call]) -> list[RowOrigin]:
     return [(index, call.module, call.parent) for index, call in enumerate(calls)]
 

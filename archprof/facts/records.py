@@ -140,6 +140,10 @@ class Profile:
     def layer_of(self, op: Op) -> Layer:
         return self.layers[self.row_of(op)]
 
+    def path_of(self, op: Op) -> str:
+        """The module in whose call the op ran; "" is the model itself."""
+        return self.modules[self.calls[op.call].module].path if self.calls else ""
+
     def role_of(self, tensor: int) -> Role:
         """The role of the storage that a tensor lies in."""
         return self.storages[self.tensors[tensor].storage].role

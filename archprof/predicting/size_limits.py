@@ -55,7 +55,7 @@ def find_refusal(profile: Profile) -> Refusal | None:
         seen.add(id(op.signature))
         for size, most, unit in LIMITS[op.name](op):
             if size > most:
-                return Refusal(op.name, profile.modules[profile.calls[op.call].module].path, size, most, unit)
+                return Refusal(op.name, profile.path_of(op), size, most, unit)
     return None
 
 

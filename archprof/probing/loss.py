@@ -12,6 +12,7 @@ from archprof.errors import ArchprofError, UsageError
 from archprof.facts.probed import LossKind
 from archprof.probing.data.batches import Batch
 from archprof.torchside.tensors import tensors_in
+from archprof.wording import show_shape
 
 LossFunction = Callable[[Any, Any], torch.Tensor]
 """Of what the model returned and of the labels, the loss as a scalar."""
@@ -50,9 +51,9 @@ def find_scores(output: Any, labels: torch.Tensor) -> torch.Tensor:
     """
     scores = next((each for each in tensors_in(output) if each.is_floating_point()), None)
     if scores is None or scores.dim() != 2 or len(scores) != len(labels) or labels.is_floating_point():
-        shape = "no tensor" if scores is None else "x".join(map(str, scores.shape))
+        shape = "no tensor" if scores is None else show_shape(scores.shape)
         raise UsageError(
-            f"The model returned {shape} for {'x'.join(map(str, labels.shape))} labels.",
+            f"The model returned {shape} for {show_shape(labels.shape)} labels.",
             "A score for each class of each sample: (samples, classes).",
             "In Python, give the loss: probe(net, data=loader, loss=lambda output, labels: …).",
         )

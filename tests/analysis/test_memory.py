@@ -16,7 +16,7 @@ from archprof.analysis import memory
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory import CONTEXT_BYTES, Estimate, predict_memory
 from archprof.predicting.memory_capacity import GIB, judge
-from archprof.predicting.memory_events import NO_WORKSPACES, Workspaces, list_changes
+from archprof.predicting.memory_events import Workspaces, list_changes
 from archprof.predicting.workspaces import CUBLAS_BYTES, CUBLAS_BYTES_HOPPER, choose_workspaces
 
 BLOCK = 512
@@ -38,7 +38,7 @@ def test_the_allocated_peak_of_a_forward_by_hand() -> None:
     # while the ReLU runs, both hidden maps are there, which is more than a hidden map and the output
     live = sum(weights) + first + 2 * hidden
     assert max(hidden + last, 2 * hidden) == 2 * hidden
-    assert predict_memory(profile, NO_WORKSPACES).allocated_peak_bytes.value == live
+    assert predict_memory(profile, Workspaces()).allocated_peak_bytes.value == live
     with_cublas = predict_memory(profile, choose_workspaces(None)).allocated_peak_bytes.value
     assert with_cublas == live + CUBLAS_BYTES
 
@@ -103,7 +103,7 @@ def test_every_block_is_given_back_once_and_no_state_twice() -> None:
 def test_steps_of_the_steady_state_are_alike() -> None:
     profile = archprof.profile("lenet5", batch=2, train=True, optimizer="adamw")
     by_step: list[list[tuple[int | None, int]]] = [[], [], []]
-    for change in list_changes(profile, NO_WORKSPACES, steps=3):
+    for change in list_changes(profile, Workspaces(), steps=3):
         by_step[change.step].append((change.nbytes, change.position))
     assert by_step[1] == by_step[2] != by_step[0]
 

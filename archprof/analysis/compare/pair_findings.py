@@ -13,6 +13,7 @@ from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare.findings import Finding, WeighedFinding
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.view import ProfileView
+from archprof.wording import say_many
 
 NOTABLE_RATIO = 1.25
 """A ratio from which on a difference in memory or receptive field is worth a sentence."""
@@ -214,7 +215,7 @@ def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue
         deep, flat = (a, b) if a.depth > b.depth else (b, a)
-        layers = f"{deep.depth} weight layer{'s' if deep.depth > 1 else ''}"
+        layers = say_many(deep.depth, "weight layer")
         if a.depth == b.depth:
             yield WeighedFinding(30, Finding(f"{b.name} is as deep as {a.name}: {layers}.", models, ("depth",)))
             continue

@@ -14,7 +14,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.columns import MAX_COLUMNS, PieceColumn, arrange_pieces, choose_columns
 from archprof.analysis.network.flows import find_edges, map_ops
 from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_live_bytes
-from archprof.analysis.network.naming import join_names
+from archprof.analysis.network.naming import name_range
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
 from archprof.analysis.predicted import PredictedTime
@@ -190,12 +190,12 @@ class _Builder:
         main = self._main(column)
         if main.row is None:
             working = [piece for piece in main.parts if piece.macs] or main.parts
-            return join_names([working[0].path, working[-1].path])
+            return name_range(working[0].path, working[-1].path)
         if column.count == 1:
             return f"{main.path} {OWN_LABEL}".strip() if main.is_own else main.path or ROOT_LABEL
         at = column.pieces.index(main) if not any(piece.parts for piece in column.pieces) else 0
         last = [piece for piece in column.every if piece.parts] or column.every[at :: len(column.pieces)]
-        return join_names([column.every[at].path, last[-1].path])
+        return name_range(column.every[at].path, last[-1].path)
 
     def _row_names(self, pieces: Iterable[Piece]) -> Iterable[str]:
         for piece in pieces:

@@ -79,7 +79,7 @@ REPLACED_OPS_INSIDE = {
 
 
 def count_parts(view: ToolView) -> Iterator[WorkPart]:
-    modules = [part for row in view.module_calls for part in _count_module(view, row)]
+    modules = [part for row in view.module_calls for part in _count_module(row)]
     functions = [part for row in view.module_calls for part in _count_functions(view, row)]
     yield from modules
     yield from functions
@@ -106,7 +106,7 @@ def _divide_by_samples(modules: list[WorkPart], functions: list[WorkPart], sampl
     yield WorkPart(f"modules divided by the {samples} samples of the input", low, high)
 
 
-def _count_module(view: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
+def _count_module(row: ModuleCall) -> Iterator[WorkPart]:
     if row.kind in ("Attention", "DeformConv2d"):
         raise CannotCount(f"it has a rule of its own for a class {row.kind}, by name alone not to be told from others")
     rule = MODULE_RULES.get(row.kind)

@@ -15,6 +15,7 @@ from archprof.facts.predicted import LatencyPrediction
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
+from archprof.wording import say_many
 
 NAMES_OF_TILES = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
     "top5_error": "Top-5 error"}  # fmt: skip
@@ -124,7 +125,7 @@ def build_details(view: PageView) -> tuple[str, ...]:
     """What is known and leads no page: depth; what a position of a convolutional net sees."""
     said = []
     if view.depth and "depth" not in view.bounds:
-        said.append(f"{view.depth:,} weight layer{'s' if view.depth > 1 else ''} deep")
+        said.append(f"{say_many(view.depth, 'weight layer')} deep")
     local = max((max(field.local) for field in view.fields if field.local), default=0)
     field = max(local, view.field or 0)
     if view.is_convolutional and field > 1 and "field" not in view.bounds:

@@ -14,7 +14,6 @@ from archprof.facts.records import Op, Signature
 from archprof.predicting.sharding.exchange import Exchange, Spot
 from archprof.predicting.sharding.layout import WHOLE, Cut, Layout, Ranks, is_plain
 from archprof.predicting.sharding.local_ops import localize_signature
-from archprof.predicting.sharding.mesh import Axis
 from archprof.predicting.sharding.plan import Plan
 from archprof.predicting.sharding.ranks import RankStep
 from archprof.predicting.sharding.regions import Regions
@@ -92,10 +91,8 @@ class _ExpertRegions(Regions):
 class _ExpertWalk(Walk):
     """The step while its experts are dealt out."""
 
+    kind_of_regions = _ExpertRegions
     regions: _ExpertRegions
-
-    def make_regions(self, styles: Mapping[int, Style], axis: Axis) -> Regions:
-        return _ExpertRegions(self.editor, self.lives, self.layouts, self.ranks, styles, axis)
 
     def find_group(self, op: Op) -> int:
         """The module of experts that an op is in, counted from 1."""

@@ -27,6 +27,7 @@ from archprof.facts.records import TensorSpec
 from archprof.predicting.attention_backends import HALVES, choose_attention_backend
 from archprof.tracing.ops.costs.reduction import SOFTMAX_BACKWARD_FLOPS, SOFTMAX_FLOPS
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
+from archprof.tracing.ops.costs.tensors import take_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,20 +175,16 @@ def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
         **_: Any,
     ) -> OpCost | None:
         q = places.query
-        mask = _take_argument(args, places.mask, attn_mask)
+        mask = take_argument(args, places.mask, attn_mask)
         dropped, masked = (
-            _take_argument(args, places.dropout, dropout_p),
-            _take_argument(args, places.causal, is_causal),
+            take_argument(args, places.dropout, dropout_p),
+            take_argument(args, places.causal, is_causal),
         )
         if not isinstance(dropped, (int, float)):
             return None  # the overload for 8-bit inputs takes its scales here
         return cost(args[q].shape, args[q + 1].shape, args[q + 2].shape, mask, dropped, half and masked)
 
     return count
-
-
-def _take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
-    return args[place] if place is not None and place < len(args) else otherwise
 
 
 cost_rule("aten.scaled_dot_product_attention", causal=True, keeps=keep_attention)(_rule_of_function(count_attention))
