@@ -144,7 +144,7 @@ class MemoryAnswer:
 
 
 def tabulate_peaks(answer: MemoryAnswer) -> Table:
-    """One row a peak, with between what it lies, and what was assumed."""
+    """One row per peak, with between what it lies, and what was assumed."""
     rows = [Row((SHORT[name], *getattr(answer, name), MEANINGS[name]), bounds=_bounds(answer, name)) for name in PEAKS]
     return Table(f"Memory of {answer.profile.model}", PEAK_COLUMNS, tuple(rows), notes=tuple(_say_assumptions(answer)))
 
@@ -180,7 +180,7 @@ def say_verdict(verdict: Verdict, needed: int) -> str:
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:
-    """One row a category: at the peak of the run, and of each phase of a step in the steady state."""
+    """One row per category: at the peak of the run, and of each phase of a step in the steady state."""
     prediction = answer.prediction
     moments = [prediction.peak, *prediction.phases]
     keys = ["peak", *(moment.phase for moment in prediction.phases)]

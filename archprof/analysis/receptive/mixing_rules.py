@@ -118,7 +118,7 @@ def follow_matmul(step: OpStep) -> PositionState:
 
 
 def follow_batch_norm(step: OpStep) -> PositionState:
-    """With running statistics (buffers), one scale a channel; without, they come from the positions themselves."""
+    """With running statistics (buffers), one scale per channel; without, they come from the positions themselves."""
     return step.states[0] if step.reads_buffers else follow_group_norm(step)
 
 

@@ -114,7 +114,7 @@ class _ExpertWalk(Walk):
         return super().find_layouts(op, ins)
 
     def _find_known(self, op: Op, shape: tuple[int, ...]) -> Layout | None:
-        """By the shape of what an op makes: a row a token, or a number an expert."""
+        """By the shape of what an op makes: a row per token, or a number per expert."""
         region = self.regions.stacks[op.call][-1]
         tokens = self.profile.calls[region].inputs[0]
         if shape == tokens.shape:

@@ -51,7 +51,7 @@ def draw_memory_alone(profile: Profile) -> str:
 
 
 def _draw_key(areas: MemoryAreas) -> str:
-    """A line a category under the picture, in the order of the areas from the top down."""
+    """One line per category under the picture, in the order of the areas from the top down."""
     lines = []
     for place, index in enumerate(reversed(range(len(areas.names)))):
         y = HEAD_HEIGHT + svg.CHART_HEIGHT + LINE_HEIGHT * place

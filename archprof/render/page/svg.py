@@ -100,8 +100,8 @@ def _plot(series: ChartData, sets: list[list[PlotPoint]], behind: list[PlotPoint
     return tag("svg", inner, viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(CHART_HEIGHT)}", class_="chart")
 
 
-def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
-    """Grid lines, numbers and the names of the axes."""
+def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str, height: float = CHART_HEIGHT) -> str:
+    """Grid lines, numbers and the names of the axes, in a picture of that height."""
     across, upwards = [x.pixel_of(tick) for tick in x.ticks(7)], [y.pixel_of(tick) for tick in y.ticks(5)]
     grid = "".join(f"M{coord(x.start)} {coord(at)}H{coord(x.end)}" for at in upwards)
     base = f"M{coord(x.start)} {coord(y.start)}H{coord(x.end)}"
@@ -110,7 +110,7 @@ def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
     lefts = [tag("text", text, x=x.start - 8, y=at + 4) for text, at in zip(beside, upwards, strict=True)]
     lows = [tag("text", text, x=at, y=y.start + 18) for text, at in zip(below, across, strict=True)]
     turn = f"translate(13 {coord((y.start + y.end) / 2)}) rotate(-90)"
-    lows.append(tag("text", escape_text(x_label), x=(x.start + x.end) / 2, y=CHART_HEIGHT - 6, class_="name"))
+    lows.append(tag("text", escape_text(x_label), x=(x.start + x.end) / 2, y=height - 6, class_="name"))
     lows.append(tag("text", escape_text(y_label), transform=turn, class_="name"))
     return (
         tag("path", d=grid, class_="grid")
