@@ -15,6 +15,11 @@ def say_many(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
+def split_words(text: str) -> list[str]:
+    """The words of "a, b,c"."""
+    return [word.strip() for word in text.split(",")]
+
+
 def name_few(names: Sequence[str], most: int = 3) -> str:
     """ "a, b, c and 4 more"."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

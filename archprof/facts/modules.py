@@ -121,6 +121,11 @@ class Layer(NamedTuple):
     parent: int | None = None
     call_index: int | None = None
 
+    @property
+    def repeat_mark(self) -> str:
+        """What stands behind its name where it is a later call of its module: " #2"."""
+        return f" #{self.call + 1}" if self.call else ""
+
 
 OwnedSizes = Sequence[int]
 """Elements and bytes that one module owns: the fields of `Layer` from `params` to `buffer_bytes`."""

@@ -148,6 +148,10 @@ class Profile:
         """The role of the storage that a tensor lies in."""
         return self.storages[self.tensors[tensor].storage].role
 
+    def reads_parameter(self, op: Op) -> bool:
+        """Whether a parameter is among what the op works on."""
+        return any(self.role_of(tensor) == "parameter" for tensor in op.inputs)
+
     @cached_property
     def forward_ops(self) -> tuple[Op, ...]:
         """The ops of the forward pass, in order."""

@@ -48,6 +48,11 @@ def read_table(record: type[Record], table: Mapping[str, Any]) -> list[Any]:
     ]
 
 
+def take_fields(record: Any) -> dict[str, Any]:
+    """The fields of a record by name, as they are."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
 def to_tuples(value: Any) -> Any:
     """Lists as tuples, all the way down."""
     if type(value) is not list:

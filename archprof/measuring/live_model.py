@@ -15,7 +15,7 @@ from archprof.facts.request import ON_CPU, MeasureRequest, PassRequest
 from archprof.sources.inputs import make_input_tensors, map_tensors
 from archprof.sources.target import Target
 from archprof.torchside.stand_in import make_stand_in
-from archprof.torchside.tensors import tensors_in
+from archprof.torchside.tensors import find_own_loss, tensors_in
 
 PassStage = Literal["outside", "forward", "backward", "optimizer", "end"]
 """The parts of a pass; "outside" is what a training step does beside them: clearing gradients, the loss."""
@@ -104,7 +104,7 @@ class LiveModel:
 
     def _find_loss(self, output: Any) -> torch.Tensor:
         """What the model calls its loss, else the sum of the means of its outputs."""
-        own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+        own = find_own_loss(output)
         if not self.notes:
             words = "the sum of the means of the outputs" if own is None else "the one that the model returns"
             self.notes.append(TRAINING_NOTE.format(loss=words))

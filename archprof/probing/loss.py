@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.probed import LossKind
 from archprof.probing.data.batches import Batch
-from archprof.torchside.tensors import tensors_in
+from archprof.torchside.tensors import find_own_loss, tensors_in
 from archprof.wording import show_shape
 
 LossFunction = Callable[[Any, Any], torch.Tensor]
@@ -32,7 +32,7 @@ def find_loss(output: Any, batch: Batch, given: LossFunction | None) -> Loss:
     """
     if given is not None:
         return Loss(given(output, batch.labels), "given")
-    own = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    own = find_own_loss(output)
     if isinstance(own, torch.Tensor):
         return Loss(own, "own")
     if batch.labels is not None:

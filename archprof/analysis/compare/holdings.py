@@ -37,8 +37,7 @@ def _word(profile: Profile, op: Op) -> str:
         return ""
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         return "recurrent"
-    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
-    return "linear" if weighted else "matmul"
+    return "linear" if profile.reads_parameter(op) else "matmul"
 
 
 def join_holdings(holds: Sequence[str | None]) -> str | None:

@@ -205,7 +205,7 @@ class _Builder:
                 yield self.view.row_name(piece.row)
             else:
                 layer = self.profile.layers[piece.row]
-                yield (layer.path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
+                yield (layer.path or ROOT_LABEL) + layer.repeat_mark
 
     def _shape(self, pieces: Sequence[Piece]) -> Shape | None:
         """Of the last that makes a tensor, without the batch."""

@@ -8,6 +8,7 @@ of one sample over its positions is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 
 from archprof.analysis.receptive import spans
@@ -39,13 +40,12 @@ from archprof.analysis.receptive.mixing_rules import (
     follow_layer_norm,
     follow_matmul,
     follow_reduction,
-    follow_topk,
-    follow_vector_norm,
 )
 from archprof.analysis.receptive.positions import (
     OpStep,
     PositionState,
     collect_spans,
+    find_axes,
     map_spans,
     mix_states,
     overlay_states,
@@ -99,9 +99,7 @@ def _cat(step: OpStep) -> PositionState:
         placed.append(map_spans(step, state, [dim], lambda _, span, n: spans.shift_span(span, -start), out))  # noqa: B023
     made = overlay_states(step, placed, out)
     if with_positions > 1:
-        made = step.mark_lost(
-            made, {span.axis for span in collect_spans([made.dims[dim]])}, "positions put in a row with others"
-        )
+        made = step.mark_lost(made, find_axes([made.dims[dim]]), "positions put in a row with others")
     return made
 
 
@@ -153,10 +151,10 @@ OPS_BY_RULE: dict[PositionRule, str] = {
     follow_repeat: "repeat",
     follow_reduction: "mean sum amax amin var std prod logsumexp max min any all argmax argmin var_mean std_mean "
     "median",
-    follow_vector_norm: "linalg_vector_norm",
+    partial(follow_reduction, index=2): "linalg_vector_norm",
     follow_along: "_softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp",
     follow_chosen: "sort flip _fft_r2c _fft_c2c _fft_c2r",
-    follow_topk: "topk",
+    partial(follow_chosen, index=2): "topk",
     follow_complex: "view_as_real view_as_complex",
     follow_roll: "roll",
     follow_unfold: "unfold",

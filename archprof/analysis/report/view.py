@@ -51,7 +51,7 @@ class PageView(ProfileView):
         """Windows slide over its input, and nothing attends: a receptive field says what a position sees."""
         profile = self.profile
         works = [op for op in profile.forward_ops if op.macs]
-        attends = any(not any(profile.role_of(i) == "parameter" for i in op.inputs) for op in works)
+        attends = not all(map(profile.reads_parameter, works))
         return not attends and any(op.window and max(op.window.kernel) > 1 for op in works)
 
     @cached_property
