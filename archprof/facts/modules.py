@@ -186,13 +186,16 @@ def build_layers(
     return tuple(layers)
 
 
-def find_holder(path: str, numbers: Mapping[str, int]) -> int | None:
-    """The number of the nearest module above a path that has one."""
+def list_holders(path: str) -> Iterator[str]:
+    """The paths above a path, the nearest first; the last is "", the model itself."""
     while path:
         path = path.rpartition(".")[0]
-        if path in numbers:
-            return numbers[path]
-    return None
+        yield path
+
+
+def find_holder(path: str, numbers: Mapping[str, int]) -> int | None:
+    """The number of the nearest module above a path that has one."""
+    return next((numbers[above] for above in list_holders(path) if above in numbers), None)
 
 
 def _list_calls(calls: Sequence[Call]) -> list[RowOrigin]:

@@ -1,4 +1,4 @@
-"""Names that are not built in, and that a zoo has."""
+"""Built-in models by a pattern; where none has such a name, which zoo does."""
 
 from __future__ import annotations
 
