@@ -78,9 +78,8 @@ def _run_for_float32_result(op: Any, casts: Casts, args: Any, kwargs: dict[str, 
     named = args[place] if place < len(args) else kwargs.get("dtype")
     half = HALF_TO_FLOAT.get(str(op))
     if half is not None and args[0].dtype == torch.float16 and named in (None, torch.float32):
-        return getattr(aten, half).default(
-            args[0], args[1], True
-        )  # one kernel of CUDA reads float16 and writes float32
+        # One kernel of CUDA reads float16 and writes float32.
+        return getattr(aten, half).default(args[0], args[1], True)
     if place < len(args):
         return op(*args[:place], named or torch.float32, *args[place + 1 :], **kwargs)
     return op(*args, **{**kwargs, "dtype": named or torch.float32})

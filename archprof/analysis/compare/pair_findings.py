@@ -77,11 +77,9 @@ def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
 
 
 def _equal(a: ProfileView, b: ProfileView) -> str:
-    params, macs, size = (
-        phrases.say_count(a.total.params),
-        phrases.say_count(a.total.macs),
-        phrases.say_bytes(a.total.act_fp32),
-    )
+    params = phrases.say_count(a.total.params)
+    macs = phrases.say_count(a.total.macs)
+    size = phrases.say_bytes(a.total.act_fp32)
     cost = f"{params} parameters, {macs} MACs, {size} of activations in float32"
     return f"{b.name} costs exactly what {a.name} does: {cost}."
 

@@ -111,9 +111,8 @@ def _count_module(row: ModuleCall) -> Iterator[WorkPart]:
         raise CannotCount(f"it has a rule of its own for a class {row.kind}, by name alone not to be told from others")
     rule = MODULE_RULES.get(row.kind)
     if rule is None:
-        inside = (
-            frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
-        )  # those are told by `_count_functions`
+        # The others are told by `_count_functions`.
+        inside = frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
         yield from (
             WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs)
             for op in row.ops

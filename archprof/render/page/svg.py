@@ -131,10 +131,8 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         several = len(places) > 1
         path = "".join(f"M{coord(a)} {coord(b)}{'h0' if several else MARKER_PATHS[index % 4]}" for a, b in places)
         return tag("path", d=path, class_=f"{colour} {'dots' if several else 'bar'}")
-    line, dash = (
-        " ".join(f"{coord(a)} {coord(b)}" for a, b in places),
-        SVG_DASHES[index % len(SVG_DASHES)],
-    )
+    line = " ".join(f"{coord(a)} {coord(b)}" for a, b in places)
+    dash = SVG_DASHES[index % len(SVG_DASHES)]
     few = len(places) <= MAX_DRAWN_POINTS and not series.is_joined(index)
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)

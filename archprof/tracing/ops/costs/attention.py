@@ -176,10 +176,8 @@ def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
     ) -> OpCost | None:
         q = places.query
         mask = take_argument(args, places.mask, attn_mask)
-        dropped, masked = (
-            take_argument(args, places.dropout, dropout_p),
-            take_argument(args, places.causal, is_causal),
-        )
+        dropped = take_argument(args, places.dropout, dropout_p)
+        masked = take_argument(args, places.causal, is_causal)
         if not isinstance(dropped, (int, float)):
             return None  # the overload for 8-bit inputs takes its scales here
         return cost(args[q].shape, args[q + 1].shape, args[q + 2].shape, mask, dropped, half and masked)

@@ -63,11 +63,9 @@ def _avg_pool_3d(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), cei
 def _pooled_sizes(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> list[int] | None:
     """Output sizes of an N x C x … operand, or `None` for a call that torch must answer or refuse."""
     dims = x.dim() - 2
-    kernel, padding, dilation = (
-        per_dimension(kernel, dims),
-        per_dimension(padding, dims),
-        per_dimension(dilation, dims),
-    )
+    kernel = per_dimension(kernel, dims)
+    padding = per_dimension(padding, dims)
+    dilation = per_dimension(dilation, dims)
     stride = per_dimension(stride, dims) if stride else kernel
     if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
         return None

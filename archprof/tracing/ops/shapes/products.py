@@ -25,11 +25,9 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     channels, out = (kernels[0], kernels[1] * groups) if transposed else (kernels[1] * groups, kernels[0])
     if given[1] != channels or (bias is not None and (bias.shape != (out,) or bias.dtype is not dtype)):
         return None
-    stride, padding, dilation = (
-        per_dimension(stride, dims),
-        per_dimension(padding, dims),
-        per_dimension(dilation, dims),
-    )
+    stride = per_dimension(stride, dims)
+    padding = per_dimension(padding, dims)
+    dilation = per_dimension(dilation, dims)
     if min(stride) < 1 or min(padding) < 0 or min(dilation) < 1:
         return None
     sizes = []
