@@ -63,11 +63,6 @@ TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
 TIMELINE_WIDTH = 60
 
 
-def peak(profile: Profile) -> int:
-    """The most bytes live at once."""
-    return compute_peak_bytes(profile)
-
-
 @dataclass(frozen=True)
 class MemoryAnswer:
     """What `archprof.predict_memory` returns. It prints as its tables; the four peaks are attributes of it.

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import archprof
 from archprof import cli
 from archprof.analysis import memory
+from archprof.facts.liveness import compute_peak_bytes
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory import CONTEXT_BYTES, Estimate, predict_memory
 from archprof.predicting.memory_capacity import GIB, judge
@@ -68,7 +69,7 @@ def test_the_parts_add_up(options: dict[str, object]) -> None:
     assert table.total is not None
     for place in range(1, len(table.columns)):
         assert sum(row.cells[place] or 0 for row in table.rows) == table.total.cells[place]
-    assert memory.peak(answer.profile) == answer.live_peak_bytes.value
+    assert compute_peak_bytes(answer.profile) == answer.live_peak_bytes.value
     assert (
         answer.live_peak_bytes.value
         <= answer.allocated_peak_bytes.value
@@ -81,7 +82,7 @@ def test_the_layers_at_the_peak_are_the_live_bytes() -> None:
     profile = archprof.profile(make_perceptron(), (64, 1024), train=True, optimizer="adam")
     rows = memory.tabulate_layers_at_peak(profile).records()
     inputs = 64 * 1024 * 4
-    assert sum(row["bytes"] for row in rows) in (memory.peak(profile), memory.peak(profile) - inputs)
+    assert sum(row["bytes"] for row in rows) in (compute_peak_bytes(profile), compute_peak_bytes(profile) - inputs)
     state = next(row["bytes"] for row in rows if row["layer"] == "(optimizer state)")
     assert state == 2 * 4 * sum(p.numel() for p in make_perceptron().parameters()) + 4 * 4
 

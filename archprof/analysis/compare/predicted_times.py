@@ -36,15 +36,11 @@ def compare_predicted_times(views: Sequence[ProfileView], stages: Sequence[Align
         if not a or not b or prediction is None:
             continue
         (slow, longer), (fast, shorter) = sorted([(a, first), (b, view)], key=lambda each: -each[0].seconds)
-        both = f"{_show(slow)} against {_show(fast)}, predicted on {prediction.device}"
+        times = " against ".join(map(elapsed.show_with_interval, (slow, fast)))
+        both = f"{times}, predicted on {prediction.device}"
         if slow.low <= fast.high:
             text = f"{longer.name} and {shorter.name} cannot be told apart in predicted time: {both}."
         else:
             ratio = phrases.say_times(slow.seconds / fast.seconds)
             text = f"{longer.name} should take {ratio} the time of {shorter.name}: {both}."
         yield WeighedFinding(70, Finding(text, (0, place), ("predicted",)))
-
-
-def _show(time: PredictedTime) -> str:
-    """`7.1 [5.2, 9.8] ms`."""
-    return elapsed.show_with_interval(time)

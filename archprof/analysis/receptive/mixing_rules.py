@@ -50,6 +50,10 @@ def follow_reduction(step: OpStep, index: int = 1) -> PositionState:
 POOLING_WORDS = {"aten.mean": "global average pooling", "aten.amax": "global max pooling"}
 
 
+def follow_vector_norm(step: OpStep) -> PositionState:
+    return follow_reduction(step, index=2)
+
+
 def follow_along(step: OpStep) -> PositionState:
     """Softmax and running sums: positions along that dimension are mixed, and keep their places."""
     dim, state = step.dim(1), step.states[0]
@@ -64,6 +68,10 @@ def follow_chosen(step: OpStep, index: int = 1) -> PositionState:
     gone = find_axes(state.dims[dim] for dim in dims)
     left = tuple((Factor(out[i]),) if i in dims else dim for i, dim in enumerate(state.dims))
     return step.mark_lost(state._replace(dims=left), gone, f"{step.op.name} over positions")
+
+
+def follow_topk(step: OpStep) -> PositionState:
+    return follow_chosen(step, index=2)
 
 
 def follow_complex(step: OpStep) -> PositionState:

@@ -8,7 +8,6 @@ of one sample over its positions is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
 
 from archprof.analysis.receptive import spans
@@ -40,6 +39,8 @@ from archprof.analysis.receptive.mixing_rules import (
     follow_layer_norm,
     follow_matmul,
     follow_reduction,
+    follow_topk,
+    follow_vector_norm,
 )
 from archprof.analysis.receptive.positions import (
     OpStep,
@@ -151,10 +152,10 @@ OPS_BY_RULE: dict[PositionRule, str] = {
     follow_repeat: "repeat",
     follow_reduction: "mean sum amax amin var std prod logsumexp max min any all argmax argmin var_mean std_mean "
     "median",
-    partial(follow_reduction, index=2): "linalg_vector_norm",
+    follow_vector_norm: "linalg_vector_norm",
     follow_along: "_softmax _log_softmax _safe_softmax cumsum cumprod logcumsumexp",
     follow_chosen: "sort flip _fft_r2c _fft_c2c _fft_c2r",
-    partial(follow_chosen, index=2): "topk",
+    follow_topk: "topk",
     follow_complex: "view_as_real view_as_complex",
     follow_roll: "roll",
     follow_unfold: "unfold",
