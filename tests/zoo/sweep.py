@@ -115,7 +115,8 @@ def run_model(row: Any, work: Callable[[Target, Any, float], None]) -> Any:
         _build_and_work(row, work, start)
     except Exception as error:
         row.why = words_of(error)
-        if row.model in UNUSABLE or (row.model.startswith("hf:") and not _builds_alone(row.model.removeprefix("hf:"))):
+        hf = row.model.startswith("hf:") and not _builds_alone(row.model.removeprefix("hf:"))
+        if row.how == "failed" and (row.model in UNUSABLE or hf):
             row.how, row.why = "unusable", UNUSABLE.get(row.model, row.why)
     finally:
         signal.alarm(0)
