@@ -14,8 +14,12 @@ from archprof.facts.swept import COLUMNS, SweptFileError, SweptRow, column_types
 
 SWEPT_SUFFIXES = (".parquet", ".csv")
 
-MOST_BYTES = 2**31
+MOST_BYTES = 2**28
+"""Of a sweep, which is read whole: some 300,000 rows."""
+
 MOST_INT64 = 2**63 - 1
+
+MOST_CELLS = 2**25
 
 csv.field_size_limit(2**27)
 
@@ -89,13 +93,23 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     pyarrow = import_pyarrow()
     try:
+        files.refuse_pipe(path)
         with path.open("rb") as file:
-            table = pyarrow.parquet.ParquetFile(file).read()
+            stored = pyarrow.parquet.ParquetFile(file)
+            _check_size(path, stored.metadata)
+            table = stored.read()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         words = str(error).partition("\n")[0]
         raise SweptFileError(f"{path} cannot be read as Parquet: {words.rstrip('.')}.") from error
     _check_columns(path, table.column_names)
     return [dict(record) for record in table.to_pylist()]
+
+
+def _check_size(path: Path, metadata: Any) -> None:
+    """Raise what is too large to be read, also where a few bytes stand for very many cells."""
+    large = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups)) > MOST_BYTES
+    if large or metadata.num_rows * metadata.num_columns > MOST_CELLS:
+        raise SweptFileError(f"{path} has more than {MOST_BYTES >> 20} MiB or {MOST_CELLS:,} cells.")
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
