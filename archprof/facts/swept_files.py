@@ -11,6 +11,7 @@ from typing import Any
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.swept import COLUMNS, SweptFileError, SweptRow, column_types, read_row
+from archprof.visible import guard_formula, read_guarded
 
 SWEPT_SUFFIXES = (".parquet", ".csv")
 
@@ -87,7 +88,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     for number, record in enumerate(records, 1):
         if None in record or None in record.values():
             raise SweptFileError(f"Row {number} of {path} has more or fewer fields than the head.")
-    return records
+    return [{name: read_guarded(cell) for name, cell in record.items()} for record in records]
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
@@ -143,10 +144,14 @@ def _render_csv(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> s
     plain.writerow(names)
     for record in records:
         values = [record.get(name) for name in names]
-        cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
+        cells = [str(value).lower() if isinstance(value, bool) else _guard(value) for value in values]
         returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # which csv does not quote by itself
         (quoted if returns else plain).writerow(cells)
     return out.getvalue()
+
+
+def _guard(value: Any) -> Any:
+    return guard_formula(value) if isinstance(value, str) else value
 
 
 def _render_parquet(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> bytes:
