@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,10 @@ from archprof.errors import ArchprofError
 
 RUN_FILE = "run.json"
 """What a folder holds that is one of a run of training."""
+
+
+CHUNK_BYTES = 2**22
+"""Of a large file, that are read at once."""
 
 
 def check_writable(path: str | Path) -> Path:
@@ -37,12 +42,21 @@ def check_writable(path: str | Path) -> Path:
     return path
 
 
+def expand_home(path: str | Path) -> Path:
+    """The path with its "~" or "~name" as the folder that is meant; as it stands where there is nobody of that name."""
+    try:
+        return Path(os.path.expanduser(path))
+    except ValueError:  # a null byte
+        return Path(path)
+
+
 def read_text(path: str | Path, most_bytes: int) -> str:
     """The text of a file in UTF-8, with or without a byte order mark; `ArchprofError` if it cannot be read.
 
     No more than `most_bytes` are read of it: a file may be larger than the memory, or never end.
     """
     try:
+        refuse_pipe(path)
         with open(path, "rb") as file:
             data = file.read(most_bytes + 1)
         if len(data) > most_bytes:
@@ -66,6 +80,23 @@ def read_data_table(name: str) -> list[dict[str, str]]:
 
     with (Path(__file__).parent / "data" / name).open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
+
+
+def refuse_pipe(path: str | Path) -> None:
+    """Raise `ArchprofError` for a pipe: one into which nobody writes would be waited for without end."""
+    if stat.S_ISFIFO(os.stat(path).st_mode):
+        raise ArchprofError(f"{path} cannot be read: it is a pipe.", "What is read is a file.")
+
+
+def hash_file(path: str | Path) -> Any:
+    """The SHA-256 of a file, which may be larger than the memory."""
+    import hashlib
+
+    hashed = hashlib.sha256()
+    with open(path, "rb") as file:
+        while data := file.read(CHUNK_BYTES):
+            hashed.update(data)
+    return hashed
 
 
 def import_toml(path: str | Path) -> Any:

@@ -70,10 +70,11 @@ def report(
             return
         how = options.choose_measurement(measure, cuda, channels_last, compile)
         validate_roof(device, how)
-        source = provenance.trace_sources([*models, baseline], date)
+        provenance.check_date(date)
         request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)
         named = put_behind(baseline, models)
         shown, ended = profiles.profile_each(named, input, request, how)
+        source = provenance.trace_sources([*models, baseline], date)
         with show_waiting("Trying out rewrites"):
             tried = trials.try_rewrites(named, input, shown, request)
         with show_waiting("Drawing the page"):

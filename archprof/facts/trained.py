@@ -15,6 +15,9 @@ from archprof.facts.store_tables import read_ran, read_table, take_fields, to_tu
 
 RUN_SCHEMA = 1
 
+LARGEST_FILE_BYTES = 2**28
+"""Of the facts of a run, which has some 2**10 for each net and epoch."""
+
 
 class Epoch(NamedTuple):
     """One pass over the data.
@@ -155,7 +158,7 @@ def load_run(folder: str | Path) -> TrainingRun:
     if not path.is_file():
         raise UsageError(f"{folder} holds no run.", f"A folder that archprof train wrote, with its {files.RUN_FILE}.")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(files.read_text(path, LARGEST_FILE_BYTES))
         if data.pop("schema") > RUN_SCHEMA:
             raise ArchprofError(f"{path} was written by a newer archprof.", "", "Install a newer archprof.")
         read = {
@@ -164,5 +167,5 @@ def load_run(folder: str | Path) -> TrainingRun:
             "notes": tuple(data["notes"]),
         }
         return TrainingRun(**{**data, **read})
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ArchprofError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error

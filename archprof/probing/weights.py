@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from archprof.errors import UsageError
+from archprof.files import expand_home
 from archprof.probing.tensor_files import read_tensors
 from archprof.sources.saved_files import PICKLE_SUFFIXES, find_named_tensors
 from archprof.wording import name_few, show_shape
@@ -40,7 +41,7 @@ def load_weights(model: nn.Module, path: str) -> None:
 
 def read_weights(path: str) -> Mapping[str, torch.Tensor]:
     """The tensors of a file by name; of a checkpoint of training, those of the model."""
-    file = Path(path).expanduser()
+    file = expand_home(path)
     if file.suffix.lower() not in WEIGHT_SUFFIXES:
         raise UsageError(f"{path} is no file of weights.", f"Endings: {', '.join(WEIGHT_SUFFIXES)}.")
     if not file.is_file():

@@ -40,7 +40,7 @@ def _cut(model: str, most: int = 80) -> str:
 
 def _escape_message(text: str) -> str:
     """The message of a command, in which a percent sign or a line break would mean something."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return make_visible(text).replace("%", "%25")
 
 
 def _escape_property(text: str) -> str:

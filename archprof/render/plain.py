@@ -14,15 +14,22 @@ from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
-from archprof.visible import make_visible
+<<<<<<< HEAD
+from archprof.visible import guard_formula, make_visible
 from archprof.wording import show_shape
+=======
+from archprof.visible import guard_formula, make_visible
+>>>>>>> hard
 
 
 def render_csv(table: Table) -> str:
-    """One header line of keys, one line per row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
+    """One header line of keys, one line per row; shapes as 1x64x56x56 with a blank between two, empty where missing.
+
+    Texts are visible, and none is a formula of a spreadsheet.
+    """
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
-    writer.writerow(table.names())
+    writer.writerow(map(_raw, table.names()))
     writer.writerows([_raw(value) for value in record.values()] for record in table.records())
     return out.getvalue()
 
@@ -31,8 +38,13 @@ def _raw(value: Value) -> str | int | float | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
+<<<<<<< HEAD
         return " ".join(show_shape(shape, "") for shape in value)
     return value
+=======
+        return " ".join("x".join(map(str, shape)) for shape in value)
+    return guard_formula(make_visible(value)) if isinstance(value, str) else value
+>>>>>>> hard
 
 
 def render_json(table: Table) -> str:
@@ -56,7 +68,7 @@ def _column(column: Column) -> dict[str, str]:
 def render_markdown(table: Table) -> str:
     """A GitHub table with the unit in the header, aligned in its source too; the notes as a list below."""
     table, columns = table.shown, []
-    for printed in to_printed_columns(table, CellMarks(_markdown)):
+    for printed in to_printed_columns(table, CellMarks(escape_markdown)):
         total = [] if printed.total is None else [f"**{printed.total}**" if printed.total else ""]
         cells = [printed.headed, *printed.cells, *total]
         width = max(3, *map(len, cells))
@@ -64,8 +76,8 @@ def render_markdown(table: Table) -> str:
         padded = [cell.rjust(width) if printed.column.numeric else cell.ljust(width) for cell in cells]
         columns.append([padded[0], rule, *padded[1:]])
     lines = [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]
-    notes = [f"- {_markdown(note)}" for note in table.notes]
-    return _joined([f"**{_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    return _joined([f"**{escape_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
 
 
 def render_notebook_cell(table: Table) -> str:
@@ -103,7 +115,7 @@ def _joined(lines: Iterable[str]) -> str:
 _MARKDOWN = re.compile(r"[\\`*\[\]|$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that GitHub prints as it is; an underscore inside a word needs no escape there."""
     return html.escape(_MARKDOWN.sub(r"\\\g<0>", make_visible(text)), quote=False)
 

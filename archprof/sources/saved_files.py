@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 SAVED_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx")
@@ -72,7 +74,7 @@ def load_saved_model(path: str) -> nn.Module:
     Raises:
         UsageError: there is no such file, or it holds what is no model of torch or would run code to be read.
     """
-    file = Path(path).expanduser()
+    file = expand_home(path)
     if not file.is_file():
         raise UsageError(f"There is no file {path}.", "", "The path is from where you are.")
     if path.lower().endswith(".onnx"):
@@ -110,8 +112,11 @@ def _split_numbers(name: str) -> list[tuple[bool, int, str]]:
 
 def _list_members(path: str) -> list[str]:
     """The names in a zip archive; none of any other file."""
+    file = expand_home(path)
+    if not os.path.isfile(file):  # a device may have no end
+        return []
     try:
-        with zipfile.ZipFile(Path(path).expanduser()) as archive:
+        with zipfile.ZipFile(file) as archive:
             return archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return []

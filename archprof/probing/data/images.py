@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home
 from archprof.probing.data.batches import Batch, DividedData, ImageShape, IndexedSamples, TensorSamples
 from archprof.wording import show_shape
 
@@ -59,7 +61,7 @@ def _open_digits(_: str, shape: ImageShape) -> DividedData:
 def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
     from torchvision.datasets import CIFAR10
 
-    folder = Path(path).expanduser()
+    folder = expand_home(path)
     root = folder.parent if folder.name == CIFAR10.base_folder else folder
     try:
         train, test = (CIFAR10(root, train=part) for part in (True, False))
@@ -80,8 +82,8 @@ def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
 
 
 def _open_folder(path: str, shape: ImageShape) -> DividedData:
-    root = Path(path).expanduser()
-    if not root.is_dir():
+    root = expand_home(path)
+    if not os.path.isdir(root):  # also where the name is longer than names can be
         raise UsageError(f"There is no folder {path}.", "A folder with a folder of images for each class.")
     _check_colours(f"folder:{path}", shape)
     held = next((root / name for name in ("val", "test") if (root / name).is_dir()), None)

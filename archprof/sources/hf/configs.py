@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
-from archprof.files import read_data_table, read_text
+from archprof.files import expand_home, read_data_table, read_text
 from archprof.sources.hf import library
 from archprof.sources.recipe import make_unknown_keyword_error
 
@@ -78,7 +78,7 @@ def choose_config(name: str, kwargs: Mapping[str, Any]) -> ConfigChoice:
     if name in library.list_public_names():
         return _choose_from_class(name, library.import_public(name), kwargs)
     if "/" in name or "\\" in name or name.endswith(".json") or Path(name).is_dir():
-        return _choose_from_file(Path(name).expanduser(), kwargs)
+        return _choose_from_file(expand_home(name), kwargs)
     known = [
         *list_hf_names(),
         *(public for public in library.list_public_names() if public.endswith(("Config", "Model", "LM"))),
