@@ -218,7 +218,12 @@ def _closure(profile: Profile, latency: Latency) -> Iterator[str]:
 
 
 def show_with_interval(elapsed: Elapsed | PredictedTime) -> str:
-    """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`."""
+    """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`.
+
+    Of one round there is no interval.
+    """
+    if isinstance(elapsed, Elapsed) and len(elapsed.rounds) == 1:
+        return f"{units.show_quantity(elapsed.seconds, 'seconds')} (one round)"
     scale = units.choose_unit_scale([elapsed.high], "seconds")
     return f"{scale.format(elapsed.seconds, elapsed.half_interval)} {show_interval(elapsed)}"
 

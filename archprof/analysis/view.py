@@ -162,6 +162,15 @@ class ProfileView:
         return max(self.fields.widest.size or (), default=None)
 
     @cached_property
+    def reach(self) -> int | None:
+        """The same, with what windows show beside gates over all positions, as those of squeeze-and-excitation are.
+
+        `None` where no window shows more than one pixel.
+        """
+        most = max((self.field or 0, *(max(one.local) for one in self.fields if one.local)))
+        return most if most > 1 else None
+
+    @cached_property
     def weight_rows(self) -> tuple[int, ...]:
         """The layers with MACs and weights, in the order of the calls."""
         profile = self.profile

@@ -179,23 +179,23 @@ def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
     """Who sees more, or who sees as much with fewer parameters."""
     for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "params")
-        if not (_slides(a) and _slides(b) and a.field and b.field and _exact("field", a, b)):
+        if not (_slides(a) and _slides(b) and a.reach and b.reach and _exact("field", a, b)):
             continue
-        wide, narrow = (a, b) if a.field > b.field else (b, a)
-        if max(a.field, b.field) >= NOTABLE_RATIO * min(a.field, b.field):
-            seen = f"{wide.name} sees {wide.field:,} pixels along a side before all are mixed"
-            text = f"{seen}, {narrow.name} {narrow.field:,}."
+        wide, narrow = (a, b) if a.reach > b.reach else (b, a)
+        if max(a.reach, b.reach) >= NOTABLE_RATIO * min(a.reach, b.reach):
+            seen = f"{wide.name} sees {wide.reach:,} pixels along a side before all are mixed"
+            text = f"{seen}, {narrow.name} {narrow.reach:,}."
             yield WeighedFinding(35, Finding(text, models, ("field",)))
-        elif a.field == b.field and times is not None and not phrases.are_alike(times, 1):
+        elif a.reach == b.reach and times is not None and not phrases.are_alike(times, 1):
             share = phrases.say_percent(small.total.params / large.total.params)
-            seen = f"{small.name} sees as far as {large.name}, {small.field:,} pixels along a side"
+            seen = f"{small.name} sees as far as {large.name}, {small.reach:,} pixels along a side"
             text = f"{seen}, with {share} of its parameters."
             yield WeighedFinding(75, Finding(text, models, ("field", "params")))
 
 
 def _slides(view: ProfileView) -> bool:
     """Windows show it more than a pixel: else nothing is said of how far it sees."""
-    return view.is_convolutional and (view.field or 0) > 1
+    return view.is_convolutional and view.reach is not None
 
 
 def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:

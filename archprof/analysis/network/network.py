@@ -231,7 +231,9 @@ class _Builder:
         if self.times is not None:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
             whole = None if is_inner else self.times.whole
-            total = whole.seconds if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            total = (
+                max(whole.seconds, sum(seconds)) if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            )
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
             shown = elapsed.show_with_interval(whole) if whole else ""

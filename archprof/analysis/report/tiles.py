@@ -127,8 +127,7 @@ def build_details(view: PageView) -> tuple[str, ...]:
     said = []
     if view.depth and "depth" not in view.bounds:
         said.append(f"{view.depth:,} weight layer{'s' if view.depth > 1 else ''} deep")
-    local = max((max(field.local) for field in view.fields if field.local), default=0)
-    field = max(local, view.field or 0)
+    field = view.reach or 0
     if view.is_convolutional and field > 1 != view.image_positions and "field" not in view.bounds:
         said.append(f"receptive field {field:,} px")
     if view.profile.ran.device != "meta":
