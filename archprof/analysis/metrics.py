@@ -253,9 +253,12 @@ def find_model_bounds(profile: Profile) -> frozenset[str]:
 
 def compute_value(metric: Metric, counts: Counts, total: Counts | None = None, *, stopped: bool = False) -> Value:
     """The value for these sums; `None` for a ratio that rests on a lower bound, for that is no bound."""
-    unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
-    if metric.value is None or (metric.adds == "ratio" and not unsure.isdisjoint(metric.reads)):
+    if metric.value is None:
         return None
+    if metric.adds == "ratio":
+        unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
+        if not unsure.isdisjoint(metric.reads):
+            return None
     return metric.value(counts, counts if total is None else total)
 
 

@@ -143,11 +143,10 @@ class Table:
         """How each column prints, `None` for one that holds no numbers: one prefix for rows and total."""
         values: dict[str, list[Any]] = {}
         totals: dict[str, list[Any]] = {}
+        lines = list(self.lines())
         for i, column in enumerate(self.columns):
             family = column.family or column.key
-            values.setdefault(family, []).extend(
-                row.below_resolution.get(column.key, row.cells[i]) for row in self.lines()
-            )
+            values.setdefault(family, []).extend([row.below_resolution.get(column.key, row.cells[i]) for row in lines])
             totals.setdefault(family, []).append(self.total.cells[i] if self.total and column.is_sum else None)
         return [self._scale(column, values, totals) if column.numeric else None for column in self.columns]
 

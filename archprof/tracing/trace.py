@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from archprof.collector import shorten_collections
 from archprof.errors import TraceError
 from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
@@ -22,7 +23,6 @@ from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
-from archprof.torchside.collector import shorten_collections
 from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS

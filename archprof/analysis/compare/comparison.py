@@ -19,6 +19,7 @@ from archprof.analysis.probe_findings import compare_probes
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
+from archprof.collector import shorten_collections
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
@@ -143,6 +144,7 @@ class Comparison:
         return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
 
 
+@shorten_collections()
 def compare(profiles: Sequence[Profile], *, by: str = "auto") -> Comparison:
     """Set models side by side; every ratio is to the first. Two versions of one model are a change from A to B.
 

@@ -22,6 +22,7 @@ from archprof.analysis.report.tiles import Tile
 from archprof.analysis.report.treemap import TreemapNode
 from archprof.analysis.report.view import PageView
 from archprof.analysis.table import Table
+from archprof.collector import shorten_collections
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.predicting.roofline import validate_roof
@@ -87,6 +88,7 @@ class Report:
     probe_charts: tuple[LineChart, ...] = ()
 
 
+@shorten_collections()
 def build_report(
     profiles: Sequence[Profile],
     *,

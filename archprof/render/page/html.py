@@ -20,6 +20,7 @@ from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.table import Table
 from archprof.budgets.verdicts import Verdict
+from archprof.collector import shorten_collections
 from archprof.render.page import figures, memory_svg, treemap_svg
 from archprof.render.page.budget_section import render_budget_line, render_budget_section
 from archprof.render.page.contest_section import render_contest, write_switch_style
@@ -43,6 +44,7 @@ MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
+@shorten_collections()
 def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budgets: Sequence[Verdict] = ()) -> str:
     """The whole file.
 

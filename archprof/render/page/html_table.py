@@ -38,7 +38,8 @@ def render_html_table(table: Table, id: str, title: str = "", switch: str = "", 
     )
     foot = "" if table.total is None else tag("tfoot", tag("tr", "".join(map(_total, columns))))
     caption = tag("caption", escape_text(title or table.title))
-    head = tag("tr", "".join(map(_head, columns, wholes, [drawn.scales()[i] for i in cells])))
+    scales = drawn.scales()
+    head = tag("tr", "".join(map(_head, columns, wholes, [scales[i] for i in cells])))
     inner = tag("table", caption + tag("thead", head) + tag("tbody", body) + foot)
     notes = "".join(tag("li", escape_sentence(note)) for note in table.notes)
     return tag(
