@@ -226,7 +226,7 @@ METRICS = (
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",
-           name="receptive field", bound="stopped", whole_value=lambda view: view.field),
+           name="receptive field", bound="stopped", whole_value=lambda view: view.reach),
     Metric("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent",
            whole_value=lambda view: view.top5_error),
 )  # fmt: skip

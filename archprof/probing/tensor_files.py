@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from archprof.errors import ArchprofError, UsageError
-from archprof.files import replace_file
+from archprof.files import expand_home, replace_file
 
 
 def import_safetensors() -> Any:
@@ -35,7 +35,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     """
     library = import_safetensors()
     try:
-        with library.safe_open(str(files.expand_home(path)), framework="pt", device="cpu") as file:
+        with library.safe_open(str(expand_home(path)), framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except Exception as error:  # its own class, and those of the operating system
         raise UsageError(f"{path} cannot be read as safetensors: {error}.") from error

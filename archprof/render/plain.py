@@ -14,12 +14,8 @@ from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
-<<<<<<< HEAD
 from archprof.visible import guard_formula, make_visible
 from archprof.wording import show_shape
-=======
-from archprof.visible import guard_formula, make_visible
->>>>>>> hard
 
 
 def render_csv(table: Table) -> str:
@@ -38,13 +34,8 @@ def _raw(value: Value) -> str | int | float | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-<<<<<<< HEAD
         return " ".join(show_shape(shape, "") for shape in value)
-    return value
-=======
-        return " ".join("x".join(map(str, shape)) for shape in value)
     return guard_formula(make_visible(value)) if isinstance(value, str) else value
->>>>>>> hard
 
 
 def render_json(table: Table) -> str:

@@ -152,12 +152,14 @@ def _group_by_part(
 
 
 def _say_parts(a: ProfileView, b: ProfileView, above: str, old: Sequence[str], new: Sequence[str]) -> tuple[str, str]:
-    """ "layer3", "6 to 4 blocks"; "fc", "removed"."""
+    """ "layer3", "6 to 4 blocks"; "fc", "removed"; "fc", "is now head"."""
     names = [path.rpartition(".")[2] for path in (*old, *new)]
     if above and all(name.isdigit() for name in names):
         counts = [len(_list_children(view.profile, above)) for view in (a, b)]
         if counts[0] != counts[1]:
             return above, f"{counts[0]} to {counts[1]} blocks"
+    if len(old) == len(new) == 1:
+        return old[0], f"is now {new[0]}"
     return name_few([*old, *new], 2), "removed" if not new else "added" if not old else "in place of others"
 
 
@@ -173,6 +175,10 @@ def say_change(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> It
     causes = find_causes(a, b)
     if a.total == b.total and not causes and not a.bounds | b.bounds:
         yield WeighedFinding(95, Finding(f"Nothing changed: {a.name} and {b.name} cost the same.", (0, 1), ("macs",)))
+    elif causes and (a.total.macs, a.total.params) == (b.total.macs, b.total.params) and not a.bounds | b.bounds:
+        more = f" and {len(causes) - MAX_CAUSES:,} more" if len(causes) > MAX_CAUSES else ""
+        text = f"MACs and parameters stay: {', '.join(one.text for one in causes[:MAX_CAUSES])}{more}."
+        yield WeighedFinding(95, Finding(text, (0, 1), ("macs", "params")))
     for weight, key in ((95, "macs"), (90, "params")):
         before, after = getattr(a.total, key), getattr(b.total, key)
         if key in a.bounds | b.bounds or before == after or not before:

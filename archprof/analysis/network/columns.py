@@ -1,6 +1,7 @@
 """The columns of the strip: pieces of a pass beside one another, merged, folded and opened until they fit.
 
-* A layer without MACs stands with the layer before it: batch norm and ReLU with their convolution.
+* A layer without MACs stands with the layer before it: batch norm and ReLU with their convolution; but what holds
+  more parameters than that, such as an embedding, stands alone.
 * Equal neighbours whose names differ in numbers alone are one column that says how many they are.
 * What is too many is bundled into runs of one spatial size, or into even runs.
 """
@@ -71,12 +72,27 @@ def _merge_layers(pieces: Sequence[Piece], whole: Piece) -> list[Group]:
         if piece.parts and weight:
             groups.append([piece])
             open_ = None
-        elif open_ is None or (weight and any(_weight(one, whole) for one in open_)):
+        elif open_ is None or (weight and _is_taken(open_, whole)) or _stands_alone(piece, open_, whole):
             open_ = [piece]
             groups.append(open_)
         else:
             open_.append(piece)
     return groups
+
+
+def _is_taken(group: Group, whole: Piece) -> bool:
+    """There is something in it already that a layer with MACs does not join."""
+    return any(_weight(one, whole) for one in group) or _share(group, whole) >= SMALL_SHARE
+
+
+def _stands_alone(piece: Piece, group: Group, whole: Piece) -> bool:
+    """A piece without MACs that holds more parameters than those before it, or that nothing calls, and elsewhere."""
+    if _weight(piece, whole) or (not piece.is_called and not group[-1].is_called):
+        return False
+    before = group[-1].path
+    is_near = piece.path.rpartition(".")[0] in (before, before.rpartition(".")[0])
+    held = sum(one.params for one in group)
+    return (piece.params > held and _share([piece], whole) >= SMALL_SHARE) or not (piece.is_called or is_near)
 
 
 def _absorb_small(columns: Sequence[PieceColumn], whole: Piece) -> list[PieceColumn]:
@@ -148,6 +164,9 @@ def choose_columns(
         opened = [part for one in front for part in (_open_piece(piece, whole) if one is piece else [one])]
         found = arrange_pieces(opened, whole)
         folds, wide = _count_folds(found) > _count_folds(columns), len(found) > len(columns)
+        if len(found) > most and len(columns) < FEW_COLUMNS and _share([piece], whole) >= LARGE_SHARE:
+            opened = [part for one in front for part in (_open_in_runs(one, whole, most) if one is piece else [one])]
+            found = arrange_pieces(opened, whole)
         if len(found) <= most and (folds or (wide and _may_open(piece, columns, whole))):
             front, columns = opened, found
     return columns
@@ -169,6 +188,11 @@ def _open_piece(piece: Piece, whole: Piece) -> list[Piece]:
         working = [part for part in inner.parts if _weight(part, whole)]
         inner = working[0] if len(working) == 1 and working[0].parts else None
     return parts
+
+
+def _open_in_runs(piece: Piece, whole: Piece, most: int) -> list[Piece]:
+    """Its parts in runs, so that few columns become about as many as there is room for."""
+    return _bundle(arrange_pieces(_open_piece(piece, whole), whole), most - FEW_COLUMNS + 1)
 
 
 def _count_folds(columns: Sequence[PieceColumn]) -> int:

@@ -173,7 +173,7 @@ class _Builder:
         return Block(
             name=self._name(column),
             label=label,
-            kind=main.kind or _name_kinds(main),
+            kind=f"{len(column.pieces)} not called" if self._is_uncalled(column) else main.kind or _name_kinds(main),
             count=column.count,
             members=max(len(working), 1) if column.count > 1 else 1,
             layers=sum(piece.layers for piece in column.pieces),
@@ -186,8 +186,15 @@ class _Builder:
         flops = self.whole.macs == 0
         return max(column.pieces, key=lambda piece: (piece.macs, piece.flops if flops else 0, piece.params))
 
+    def _is_uncalled(self, column: PieceColumn) -> bool:
+        """Several layers that no call of this pass reaches, such as an auxiliary head's."""
+        rows = [piece.row for piece in column.pieces]
+        return len(rows) > 1 and all(row is not None and self.profile.layers[row].call is None for row in rows)
+
     def _name(self, column: PieceColumn) -> str:
         main = self._main(column)
+        if self._is_uncalled(column):
+            return name_range([column.pieces[at].path.partition(".")[0] for at in (0, -1)])
         if main.row is None:
             working = [piece for piece in main.parts if piece.macs] or main.parts
             return name_range(working[0].path, working[-1].path)
@@ -224,7 +231,9 @@ class _Builder:
         if self.times is not None:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
             whole = None if is_inner else self.times.whole
-            total = whole.seconds if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            total = (
+                max(whole.seconds, sum(seconds)) if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            )
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
             shown = elapsed.show_with_interval(whole) if whole else ""
@@ -233,7 +242,8 @@ class _Builder:
     def _peak_name(self) -> str:
         if self.live.peak_op is None:
             return ""
-        return self.view.row_name(self.profile.row_of(self.profile.ops[self.live.peak_op]))
+        row = self.profile.row_of(self.profile.ops[self.live.peak_op])
+        return self.view.row_name(row) if self.view.layer(row).path else "the model itself"
 
 
 def _shorten(names: Sequence[str]) -> list[str]:

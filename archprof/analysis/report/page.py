@@ -169,7 +169,9 @@ def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPag
 
 
 def _filled(comparison: Comparison, pages: Sequence[ModelPage]) -> Comparison:
-    """Where the models differ in little, what there is to say of each alone, under its letter."""
+    """Where different models differ in little, what there is to say of each alone, under its letter."""
+    if comparison.changes:
+        return comparison
     said, known = list(comparison.findings), {finding.text for finding in comparison.findings}
     for i, (letter, page) in enumerate(zip(ascii_uppercase, pages, strict=False)):
         alone = page.findings if page.profile.totals.complete else ()

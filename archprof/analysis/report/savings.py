@@ -91,8 +91,17 @@ def _drop_block(view: PageView) -> Iterator[Saving]:
     heaviest = max(groups, key=lambda group: len(group) * view.tree.totals[group[0]].macs, default=None)
     if heaviest is None:
         return
-    block, (first, last) = view.tree.totals[heaviest[0]], (view.layer(heaviest[i]).path for i in (0, -1))
+    block, paths = view.tree.totals[heaviest[-1]], [view.layer(row).path for row in heaviest]
     macs = _say_change(-block.macs, view.total.macs, "MACs")
     told = [macs, _say_change(-block.params, view.total.params, "parameters")]
-    text = f"One block less of the {len(heaviest)} equal ones from {first} to {last}: {', '.join(filter(None, told))}."
+    text = f"{_say_less(view.layer(heaviest[0]).kind, paths)}: {', '.join(filter(None, told))}."
     yield Saving(text, "", -block.macs, -block.params)
+
+
+def _say_less(kind: str, paths: Sequence[str]) -> str:
+    """ "One Bottleneck less of the 35 equal ones from layer3.1 to layer3.35"; all names where others stand between."""
+    if len(set(paths)) == 1:
+        return f"One call less of the {len(paths)} equal ones of {paths[0]}"
+    if len(paths) == MIN_EQUAL_BLOCKS:
+        return f"One {kind} less of the equal {phrases.join_words(paths)}"
+    return f"One {kind} less of the {len(paths)} equal ones from {paths[0]} to {paths[-1]}"

@@ -25,7 +25,7 @@ from archprof.render.page.budget_section import render_budget_line, render_budge
 from archprof.render.page.contest_section import render_contest, write_switch_style
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
-from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.markup import embed_json, escape_sentence, escape_text, tag
 from archprof.render.page.metric_switch import render_metric_switch, write_metric_style
 from archprof.render.page.strip_section import RenderedStrips, render_strips
 from archprof.render.page.tile_section import render_tiles
@@ -66,7 +66,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
         title=escape_text(report.title),
         style=style,
         badge=escape_text(report.badge),
-        asked=escape_text(" · ".join(report.subtitle)),
+        asked=escape_sentence(" · ".join(report.subtitle)),
         nav=_nav(report),
         tiles=render_tiles(report.models) + render_budget_line(budgets),
         findings=_findings(report),
@@ -164,10 +164,10 @@ class _RowAnchors:
 def _findings(report: Report) -> str:
     rows = _RowAnchors(report)
     said = report.comparison.findings if report.comparison else report.models[0].findings
-    items = [
-        tag("li", f"{escape_text(finding.text)} {tag('span', _links(rows.find_finding_rows(finding)), class_='rows')}")
-        for finding in said
-    ]
+    items = []
+    for finding in said:
+        links = tag("span", _links(rows.find_finding_rows(finding)), class_="rows")
+        items.append(tag("li", f"{escape_sentence(finding.text)} {links}"))
     return tag("ol", "".join(items)) if items else tag("p", "Nothing stands out.")
 
 
@@ -179,7 +179,7 @@ def _savings(report: Report) -> str:
     items = []
     for saving in report.models[0].savings:
         how = f" {tag('code', escape_text(f'archprof whatif {name} {saving.option}'))}" if saving.option else ""
-        items.append(tag("li", escape_text(saving.text) + how))
+        items.append(tag("li", escape_sentence(saving.text) + how))
     return tag("div", tag("h2", "Where to save") + tag("ol", "".join(items)), class_="findings")
 
 
@@ -283,6 +283,6 @@ def _appendix(report: Report) -> str:
         if isinstance(text, str):
             content = tag("pre", escape_text(text))
         else:
-            content = tag("ul", "".join(tag("li", escape_text(line)) for line in text))
+            content = tag("ul", "".join(tag("li", escape_sentence(line)) for line in text))
         parts.append(tag("div", tag("h3", escape_text(head)) + content))
     return "".join(parts)

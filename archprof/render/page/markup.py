@@ -25,6 +25,16 @@ def escape_text(text: object) -> str:
     return text if _BARE.fullmatch(text) else html.escape(make_visible(text))  # a page has thousands of plain numbers
 
 
+_BEFORE_UNIT = r"(?<=[\d\]]) (?=(?:[kMGTP]|[KMGTP]?i?B|[nu]?s|ms|px|%)(?!\w))"
+_IN_INTERVAL = r"(?<=\d) (?=\[)|(?<=,) (?=[\d.,]+\])|(?<=batch) (?=\d)"
+_KEPT = re.compile(f"{_BEFORE_UNIT}|{_IN_INTERVAL}")
+
+
+def escape_sentence(text: object) -> str:
+    """A text of words and quantities, of which no line ends between a number and its unit or inside an interval."""
+    return _KEPT.sub("\u00a0", escape_text(text))
+
+
 def tag(name: str, content: str = "", /, **attributes: object) -> str:
     """An element around `content`, which is markup already.
 

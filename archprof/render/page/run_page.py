@@ -12,7 +12,7 @@ from archprof.render.page.assets import join_styles, read_asset, write_policy
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.filter_png import render_filters
 from archprof.render.page.html_table import render_html_table
-from archprof.render.page.markup import escape_text, tag
+from archprof.render.page.markup import escape_sentence, escape_text, tag
 from archprof.version import __version__
 
 FILTER_STYLE = (
@@ -42,7 +42,7 @@ def fill_page(title: str, badge: str, asked: str, table: str, sections: str, mor
         title=escape_text(title),
         style=style,
         badge=escape_text(badge),
-        asked=escape_text(asked),
+        asked=escape_sentence(asked),
         table=table,
         sections=sections,
     )

@@ -13,7 +13,7 @@ from archprof.facts.swept import SweptRow, count_statuses
 from archprof.facts.swept_files import read_swept
 from archprof.render.page.assets import join_scripts, join_styles, read_asset, write_policy
 from archprof.render.page.html_table import render_html_table
-from archprof.render.page.markup import embed_json, escape_text, tag, void_tag
+from archprof.render.page.markup import embed_json, escape_sentence, escape_text, tag, void_tag
 from archprof.render.page.svg import COLOUR_COUNT
 from archprof.render.page.swept_svg import draw_swept_scatter
 from archprof.version import __version__
@@ -45,7 +45,7 @@ def render_swept_page(rows: Sequence[SweptRow], title: str, command: str = "") -
         version=escape_text(__version__),
         title=escape_text(title),
         style=style,
-        asked=escape_text(" · ".join(_describe(rows))),
+        asked=escape_sentence(" · ".join(_describe(rows))),
         tiles=_render_tiles(rows),
         picture=_render_picture(rows, scatter) if scatter else "",
         table=render_html_table(table, TABLE, filter_help=FILTER_HELP),
