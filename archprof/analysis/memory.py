@@ -19,6 +19,7 @@ from archprof.facts.steps import find_steady_storages
 from archprof.predicting.devices import Device
 from archprof.predicting.memory import Category, Estimate, MemoryPrediction, Moment
 from archprof.predicting.memory_capacity import Verdict, judge
+from archprof.predicting.size_limits import say_refusal
 from archprof.predicting.workspaces import find_attention_backend
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ LAYER_COLUMNS = (
 )
 VERDICT_WORDS = {
     "fits": "It fits on", "does not fit": "It does not fit on", "too close to say": "It may or may not fit on",
-    "does not run": "It does not run on",
 }  # fmt: skip
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
@@ -100,8 +100,7 @@ class MemoryAnswer:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it fits on the device; `None` without one."""
-        found = self.prediction
-        return judge(found.needed_bytes, self.device, found.refusal) if self.device else None
+        return judge(self.prediction, self.device) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
         """The four peaks; their parts; the layers; what would lower them, and the devices, if that was asked for."""
@@ -158,19 +157,20 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
     if kernels := Counter(find_attention_backend(op) for op in profile.ops if op.name == ATTENTION_OP):
         yield f"Attention is taken to run as: {', '.join(f'{name} ({count})' for name, count in kernels.items())}."
     yield "Intervals hold for nine of ten convolutional models that were measured; see `archprof guide memory`."
-    if answer.prediction.refusal is not None:
-        yield f"It does not run on CUDA: {answer.prediction.refusal}"
-    if answer.device is not None:
-        assert answer.verdict is not None
-        yield say_verdict(answer.verdict, answer.prediction.needed_bytes.value)
+    if answer.verdict is not None:
+        yield say_verdict(answer.verdict, answer.prediction)
+    elif answer.prediction.refusal is not None:
+        yield say_refusal(answer.prediction.refusal)
     if not profile.totals.complete:
         yield "Ops without a rule, or a pass that stopped, leave the most unknown."
     yield from profile.notes
 
 
-def say_verdict(verdict: Verdict, needed: int) -> str:
-    """Whether so many bytes fit, in a sentence."""
-    size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, needed))
+def say_verdict(verdict: Verdict, found: MemoryPrediction) -> str:
+    """Whether it fits, in a sentence; or what does not run."""
+    if verdict.word == "does not run" and found.refusal is not None:
+        return say_refusal(found.refusal, f"the {verdict.device}")
+    size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, found.needed_bytes.value))
     return f"{VERDICT_WORDS[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
 
 

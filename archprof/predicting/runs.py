@@ -13,6 +13,7 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import Device, find_devices_called, load_catalogue, resolve_device
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.rates import find_rates
+from archprof.predicting.size_limits import find_refusal, say_refusal
 from archprof.wording import split_words
 
 ALL_DEVICES = "all"
@@ -88,10 +89,12 @@ def predict_pass(profile: Profile, device: Device, how: RunRequest | None = None
         UsageError: the device does not say enough, or a saved profile is no measurement.
     """
     how = how or RunRequest()
-    return predict_latency(
+    found = predict_latency(
         profile, device, eager=not how.captured, compiled=how.compiled, channels_last=how.channels_last,
         tf32=None if how.tf32 is None else (how.tf32, how.tf32), measured=load_measured(how.measured),
     )  # fmt: skip
+    refusal = None if how.compiled else find_refusal(profile, device)  # the compiler has kernels of its own
+    return found if refusal is None else replace(found, notes=(say_refusal(refusal), *found.notes), refused=True)
 
 
 def load_measured(paths: Sequence[str]) -> tuple[Profile, ...]:

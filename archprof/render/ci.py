@@ -117,5 +117,6 @@ def _record(verdict: Verdict, check: LimitCheck) -> dict[str, Any]:
         "source": check.limit.source,
         "status": check.status,
         "passes": verdict.passes(check),
+        "refused": check.refusal or None,
         "largest": [{"path": path, "value": value} for path, value in check.largest_layers],
     }

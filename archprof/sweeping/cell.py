@@ -17,6 +17,7 @@ from archprof.models import registry
 from archprof.models.published_nets import load_published_nets
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.runs import RunRequest, choose_one_device, predict_pass
+from archprof.predicting.size_limits import find_refusal, say_refusal
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.sources.source_identity import identify_source
 from archprof.torchside.free_memory import NoRoom
@@ -64,9 +65,22 @@ def _run(cell: Cell, row: SweptRow, made_by: Mapping[str, str]) -> SweptRow:
             f"{cell.model} is not the same here: {here or 'not found'} instead of {made_by.get('source') or 'nothing'}."
         )
     profile = _measure(cell) if cell.measure else _count(_without_device(cell))
-    return replace(
+    done = replace(
         row, **_counts(profile, cell), **_memory(profile, cell), **_predicted(profile, cell), **_measured(profile)
     )
+    return done if cell.measure else _refuse_sizes(done, profile, cell)
+
+
+def _refuse_sizes(row: SweptRow, profile: Profile, cell: Cell) -> SweptRow:
+    """A time on a device where a kernel does not take the sizes is none; without a device there are the counts."""
+    device = choose_one_device(cell.device).device if cell.device else None
+    refusal = None if cell.compiled else find_refusal(profile, device)
+    if refusal is None:
+        return row
+    if device is None:
+        return replace(row, note=say_refusal(refusal))
+    no_time = {"predicted_seconds": None, "predicted_low": None, "predicted_high": None, "standing": None}
+    return fail_row(row, "does not run", say_refusal(refusal, f"the {device.name}"), **no_time)
 
 
 def _without_device(cell: Cell) -> Cell:

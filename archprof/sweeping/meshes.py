@@ -147,12 +147,14 @@ def _describe(found: Sharded) -> MeshTry:
     verdict, time = found.verdict, found.time
     assert verdict is not None
     assert time is not None
-    needed = found.largest.memory.needed_bytes.value
-    reason = f"It needs {show_quantity(needed, 'bytes')}." if verdict.word == "does not fit" else ""
+    memory = found.largest.memory
+    needed = memory.needed_bytes.value
+    reasons = {"does not fit": f"It needs {show_quantity(needed, 'bytes')}.", "does not run": str(memory.refusal)}
+    reason = reasons.get(verdict.word, "")
     return MeshTry(found.mesh, verdict.word, needed, time.step, found.samples, reason)
 
 
-WORDS: tuple[VerdictWord | None, ...] = ("fits", "too close to say", "does not fit", None)
+WORDS: tuple[VerdictWord | None, ...] = ("fits", "too close to say", "does not fit", "does not run", None)
 
 
 def _rank(one: MeshTry, least: str) -> tuple[int, float]:

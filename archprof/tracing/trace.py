@@ -89,7 +89,7 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), shorten_collections(), pass_setup.open_checkpoints(request):
+    with torch.inference_mode(False), shorten_collections(), pass_setup.open_surroundings(request):
         return _trace_by_strategies(target, request, watched)
 
 

@@ -16,7 +16,7 @@ from archprof.analysis import memory
 from archprof.facts.liveness import compute_peak_bytes
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory import CONTEXT_BYTES, Estimate, predict_memory
-from archprof.predicting.memory_capacity import GIB, judge
+from archprof.predicting.memory_capacity import GIB, judge_size
 from archprof.predicting.memory_events import Workspaces, list_changes
 from archprof.predicting.workspaces import CUBLAS_BYTES, CUBLAS_BYTES_HOPPER, choose_workspaces
 
@@ -141,10 +141,10 @@ def test_a_convolution_by_its_shapes() -> None:
 
 def test_whether_it_fits() -> None:
     device = resolve_device("RTX 4090")
-    most = judge(Estimate(0, 0, 0), device).capacity
+    most = judge_size(Estimate(0, 0, 0), device).capacity
     assert 23 * GIB < most < 24 * GIB
     words = [
-        judge(Estimate(0, *bounds), device).word
+        judge_size(Estimate(0, *bounds), device).word
         for bounds in ((1, most), (most, most + 1), (most + 1, None), (1, None))
     ]
     assert words == ["fits", "too close to say", "does not fit", "too close to say"]

@@ -194,7 +194,7 @@ class _Builder:
     def _name(self, column: PieceColumn) -> str:
         main = self._main(column)
         if self._is_uncalled(column):
-            return name_range([column.pieces[at].path.partition(".")[0] for at in (0, -1)])
+            return name_range(*(column.pieces[at].path.partition(".")[0] for at in (0, -1)))
         if main.row is None:
             working = [piece for piece in main.parts if piece.macs] or main.parts
             return name_range(working[0].path, working[-1].path)

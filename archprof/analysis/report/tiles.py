@@ -106,8 +106,7 @@ def _hold(view: PageView) -> Iterator[Tile]:
         return
     if "mem_gb" in device.figures:
         found = predict_memory(profile, choose_workspaces(device.name))
-        needed = found.needed_bytes
-        verdict = judge(needed, device, found.refusal)
+        needed, verdict = found.needed_bytes, judge(found, device)
         words = f"{verdict.word} on {device.name}, predicted"
         yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)

@@ -49,7 +49,7 @@ CELL_COLUMNS = (
     Column("measured_peak_bytes", "Measured peak", "bytes", "above what there was before the pass", 4, "memory"),
     Column("measured_on", "On", "text", "what the device calls itself", 5),
     Column("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent", 3),
-    Column("status", "Status", "text", "ok, time limit, out of memory or error", 0),
+    Column("status", "Status", "text", "ok, time limit, out of memory, does not run or error", 0),
     Column("tries", "Tries", "whole", "how often it was begun", 5),
     Column("why", "Why", "text", "there is no number", 2),
     Column("note", "Note", "text", "what else must be known", 3),

@@ -144,8 +144,7 @@ class Sharded:
     @cached_property
     def verdict(self) -> Verdict | None:
         """Whether the largest rank fits on the device."""
-        memory = self.largest.memory
-        return None if self.device is None else judge(memory.needed_bytes, self.device, memory.refusal)
+        return None if self.device is None else judge(self.largest.memory, self.device)
 
 
 def shard_profile(

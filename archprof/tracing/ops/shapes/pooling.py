@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, shape_rule
+from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, make_cut_from, shape_rule
 from archprof.tracing.ops.shapes.strides import has_plain_strides, per_dimension
 
 
@@ -153,4 +153,4 @@ def _im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> An
     )
     if min(height, width) < 1:
         return None
-    return make_contiguous((x.shape[0], x.shape[1] * kernel[0] * kernel[1], height * width), x.dtype)
+    return make_cut_from(x, (x.shape[0], x.shape[1] * kernel[0] * kernel[1], height * width))
