@@ -265,9 +265,7 @@ def _fold(causes: Sequence[Cause], rest: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[object, ...], list[Cause]] = {}
     for one in causes:
         groups.setdefault((one.what, one.macs, one.params), []).append(one)
-    told = [
-        _sum_up(own, f"{own[0].part} and {len(own) - 1:,} more" if own[1:] else own[0].part) for own in groups.values()
-    ]
+    told = [_sum_up(own, name_few([one.part for one in own], 1)) for own in groups.values()]
     if len(told) + len(rest) > MAX_SHOWN_ROWS:
         most = MAX_SHOWN_ROWS - len(rest) - 1
         small = [one for own in list(groups.values())[most:] for one in own]
