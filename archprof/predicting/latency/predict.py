@@ -12,7 +12,7 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.kernels import Setting, is_converted
-from archprof.predicting.latency.launches import classify_launch, join_host
+from archprof.predicting.latency.launches import LAUNCH_KINDS, classify_launch, join_host
 from archprof.predicting.latency.passes import Pass, list_steady_ops, read_pass
 from archprof.predicting.latency.rates import Rates, find_rates
 from archprof.predicting.latency.refine import find_correction
@@ -152,7 +152,7 @@ def _spread_time(
 def list_counts(profile: Profile) -> tuple[dict[Work, int], list[int]]:
     """How often a pass runs each kernel, and how many ops of each kind the host launches: what scores are made of."""
     works: dict[Work, int] = {}
-    launches = [0] * 6
+    launches = [0] * len(LAUNCH_KINDS)
     for index in list_steady_ops(profile):
         signature, _, phase, _, _ = profile.ops[index]
         found = list_works(signature)

@@ -40,8 +40,12 @@ def find_half_width(doubt: Doubt, spread: Mapping[str, Any]) -> float:
     group = "half" if doubt.dtype in ("float16", "bfloat16") else "full"
     if is_converted(doubt.dtype, doubt.rates):
         group = "converted"
-    kernel = spread["unseen" if standing in ("unseen", "bound") else "seen"][f"{group} {doubt.mode}"]
-    kernel *= spread["shrinks"].get(standing, 1.0)
+    guessed = doubt.rates.maker != "nvidia"  # its rates may be measured: how its kernels use them was never fitted
+    kernel = spread["unseen" if guessed or standing == "unseen" else "seen"][f"{group} {doubt.mode}"]
+    if guessed:
+        kernel *= 1.0 if standing == "refined" else spread["shrinks"]["bound"]
+    else:
+        kernel *= spread["shrinks"].get(standing, 1.0)
     own = math.hypot(kernel * (1.0 - doubt.waiting), spread["host"] * doubt.waiting)
     far = spread["far"] * _find_distance(doubt.rates, spread)
     return math.sqrt(own**2 + far**2 + (spread["compiled"] ** 2 if doubt.compiled else 0.0))
