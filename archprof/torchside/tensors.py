@@ -64,6 +64,11 @@ def _collect_tensors(tree: Any, found: list[torch.Tensor]) -> None:
             _collect_tensors(getattr(tree, name, None), found)
 
 
+def mixes_devices(tree: Any) -> bool:
+    """Whether some tensors of nested values are on meta and others are not."""
+    return len({tensor.is_meta for tensor in tensors_in(tree)}) == 2
+
+
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
     if type(tensor) in LAZY_KINDS:
