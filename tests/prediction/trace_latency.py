@@ -169,7 +169,7 @@ def _flatten(works: dict[Work, int], index: dict[Work, int]) -> list[int]:
 
 
 def _list_counts(key: str, profile: Profile) -> tuple[dict[Work, int], list[int]]:
-    """Of a step of torchvision's nets, and timm's, gradients were kept: set to zero, and added to (before torch 2.0)."""
+    """Of a step of torchvision's nets, and timm's, gradients were kept: zeroed, and added to (before torch 2.0)."""
     works, launches = list_counts(profile)
     if key.startswith(("torchvision:", "timm:")) and profile.mode == "train":
         for one in profile.parameters:
