@@ -70,6 +70,11 @@ def find_own_loss(output: Any) -> Any:
     return output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
 
 
+def mixes_devices(tree: Any) -> bool:
+    """Whether some tensors of nested values are on meta and others are not."""
+    return len({tensor.is_meta for tensor in tensors_in(tree)}) == 2
+
+
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     """`None` for sparse and other layouts without one storage, and for a lazy parameter before its first call."""
     if type(tensor) in LAZY_KINDS:

@@ -37,6 +37,7 @@ class CallTimes(NamedTuple):
         is_predicted: no clock told them.
         outside: seconds of the pass that belong to no call.
         whole: of the pass, where that was told as one; the tiles and the tables have it too.
+        is_bound: of a pass of which not all was counted.
     """
 
     seconds: Mapping[int, float]
@@ -44,6 +45,7 @@ class CallTimes(NamedTuple):
     is_predicted: bool = False
     outside: float = 0.0
     whole: Elapsed | PredictedTime | None = None
+    is_bound: bool = False
 
     @property
     def words(self) -> str:
@@ -110,7 +112,7 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
     outside = sum(row.seconds.p50 for row in found.rest)
     source, whole = f"predicted on {found.device}", PredictedTime(*found.whole)
-    return CallTimes(seconds, source, is_predicted=True, outside=outside, whole=whole)
+    return CallTimes(seconds, source, True, outside, whole, is_bound=not found.complete)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -236,8 +238,9 @@ class _Builder:
             )
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
-            shown = elapsed.show_with_interval(whole) if whole else ""
-            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source, shown)
+            bound = self.times.is_bound
+            shown = f"{'≥ ' if bound else ''}{elapsed.show_with_interval(whole)}" if whole else ""
+            yield Lane("latency", title, "seconds", seconds, total, bound, self.times.is_predicted, source, shown)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:

@@ -224,7 +224,9 @@ def _view(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterator
 
 
 def deal_parts(parts: Sequence[Part], shape: Shape) -> tuple[Dim, ...] | None:
-    """The parts of all dimensions dealt out anew; `None` where one cannot be cut so."""
+    """The parts of all dimensions dealt out anew; `None` where one cannot be cut so, as nothing at all."""
+    if 0 in shape:
+        return None
     queue = list(reversed(parts))
     dims = []
     for place, wanted in enumerate(shape):
