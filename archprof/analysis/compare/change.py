@@ -176,8 +176,7 @@ def say_change(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> It
     if a.total == b.total and not causes and not a.bounds | b.bounds:
         yield WeighedFinding(95, Finding(f"Nothing changed: {a.name} and {b.name} cost the same.", (0, 1), ("macs",)))
     elif causes and (a.total.macs, a.total.params) == (b.total.macs, b.total.params) and not a.bounds | b.bounds:
-        more = f" and {len(causes) - MAX_CAUSES:,} more" if len(causes) > MAX_CAUSES else ""
-        text = f"MACs and parameters stay: {', '.join(one.text for one in causes[:MAX_CAUSES])}{more}."
+        text = f"MACs and parameters stay: {name_few([one.text for one in causes], MAX_CAUSES)}."
         yield WeighedFinding(95, Finding(text, (0, 1), ("macs", "params")))
     for weight, key in ((95, "macs"), (90, "params")):
         before, after = getattr(a.total, key), getattr(b.total, key)
