@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from archprof import units
 from archprof.analysis.memory_changes import tabulate_advice, write_advice
 from archprof.analysis.memory_devices import tabulate_devices, write_devices
+from archprof.analysis.stretches import cut_stretches
 from archprof.analysis.table import Column, Row, Table
 from archprof.facts.liveness import compute_peak_bytes, split_peak_by_layer
 from archprof.facts.records import Profile
@@ -60,11 +61,6 @@ ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
 TIMELINE_WIDTH = 60
-
-
-def peak(profile: Profile) -> int:
-    """The most bytes live at once."""
-    return compute_peak_bytes(profile)
 
 
 @dataclass(frozen=True)
@@ -127,22 +123,22 @@ class MemoryAnswer:
 
     def to_svg(self) -> str:
         """What is live over the ops by category, as a drawing; `ArchprofError` for a pass of fewer than two ops."""
-        from archprof.render.formats import memory_svg
+        from archprof.analysis.printing import formats
 
-        return memory_svg(self)
+        return formats.memory_svg(self)
 
     def to_html(self) -> str:
         """The drawing and the tables as a page."""
-        from archprof.render.formats import memory_page
+        from archprof.analysis.printing import formats
 
-        return memory_page(self)
+        return formats.memory_page(self)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.tables()))
 
 
 def tabulate_peaks(answer: MemoryAnswer) -> Table:
-    """One row a peak, with between what it lies, and what was assumed."""
+    """One row per peak, with between what it lies, and what was assumed."""
     rows = [Row((SHORT[name], *getattr(answer, name), MEANINGS[name]), bounds=_bounds(answer, name)) for name in PEAKS]
     return Table(f"Memory of {answer.profile.model}", PEAK_COLUMNS, tuple(rows), notes=tuple(_say_assumptions(answer)))
 
@@ -179,7 +175,7 @@ def say_verdict(verdict: Verdict, found: MemoryPrediction) -> str:
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:
-    """One row a category: at the peak of the run, and of each phase of a step in the steady state."""
+    """One row per category: at the peak of the run, and of each phase of a step in the steady state."""
     prediction = answer.prediction
     moments = [prediction.peak, *prediction.phases]
     keys = ["peak", *(moment.phase for moment in prediction.phases)]
@@ -206,15 +202,13 @@ def _name_op(profile: Profile, moment: Moment) -> str:
     if moment.op is None:
         return "no op ran"
     op = profile.ops[moment.op]
-    path = profile.modules[profile.calls[op.call].module].path if profile.calls else ""
-    return f"in the {moment.phase}, at {op.name} of {path or 'the model itself'}"
+    return f"in the {moment.phase}, at {op.name} of {profile.path_of(op) or 'the model itself'}"
 
 
 def draw_timeline(timeline: tuple[int, ...], width: int = TIMELINE_WIDTH) -> str:
     """One line of blocks: of each stretch of ops the most that is allocated, against the peak."""
-    most, count = max(timeline) or 1, len(timeline)
-    columns = min(width, count)
-    highs = [max(timeline[i * count // columns : (i + 1) * count // columns]) for i in range(columns)]
+    most = max(timeline) or 1
+    highs = [max(timeline[at] for at in stretch) for stretch in cut_stretches(len(timeline), width)]
     return "".join(TIMELINE_BLOCKS[min(high * 8 // most, 7)] for high in highs)
 
 

@@ -14,6 +14,7 @@ from archprof.predicting.devices import Device, find_devices_called, load_catalo
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.rates import find_rates
 from archprof.predicting.size_limits import find_refusal, say_refusal
+from archprof.wording import split_words
 
 ALL_DEVICES = "all"
 
@@ -51,7 +52,7 @@ def choose_devices(names: str | Sequence[str]) -> list[ChosenDevice]:
     """
     if names == ALL_DEVICES:
         return [ChosenDevice(device) for device in load_catalogue() if device.kind == "gpu"]
-    words = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+    words = split_words(names) if isinstance(names, str) else names
     chosen = [choose_device(word) for word in words]
     return [one for place, one in enumerate(chosen) if one.device not in [other.device for other in chosen[:place]]]
 

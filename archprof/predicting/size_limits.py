@@ -65,7 +65,7 @@ def find_refusal(profile: Profile, device: Device | None = None) -> Refusal | No
         seen.add(id(op.signature))
         for size, most, unit in LIMITS[op.name](op):
             if size > most:
-                return Refusal(op.name, profile.modules[profile.calls[op.call].module].path, size, most, unit)
+                return Refusal(op.name, profile.path_of(op), size, most, unit)
     return None
 
 

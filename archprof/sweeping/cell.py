@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,6 +22,7 @@ from archprof.predicting.workspaces import choose_workspaces
 from archprof.sources.source_identity import identify_source
 from archprof.torchside.free_memory import NoRoom
 from archprof.tracing.profile import profile_model
+from archprof.units import keep_finite
 
 FULL_WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "Cannot allocate memory")
 """In the message of an error that says so of a memory; torch has several ways."""
@@ -147,7 +147,7 @@ def _predicted(profile: Profile, cell: Cell) -> dict[str, Any]:
     device = choose_one_device(cell.device).device
     how = RunRequest(compiled=cell.compiled, channels_last=cell.channels_last)
     found: LatencyPrediction = predict_pass(profile, device, how)
-    low, middle, high = (_keep_finite(one) for one in (found.whole.low, found.whole.p50, found.whole.high))
+    low, middle, high = (keep_finite(one) for one in (found.whole.low, found.whole.p50, found.whole.high))
     return {
         "device": device.name, "predicted_seconds": middle, "predicted_low": low, "predicted_high": high,
         "standing": found.standing,
@@ -162,11 +162,7 @@ def _measured(profile: Profile) -> dict[str, Any]:
         raise ArchprofError("Nothing was measured before it was stopped.")
     whole, memory = measurement.latencies[0].whole, measurement.memory_whole
     return {
-        "measured_seconds": _keep_finite(whole.p50), "measured_low": _keep_finite(whole.low),
-        "measured_high": _keep_finite(whole.high), "measured_on": measurement.ran.device_name or measurement.ran.device,
+        "measured_seconds": keep_finite(whole.p50), "measured_low": keep_finite(whole.low),
+        "measured_high": keep_finite(whole.high), "measured_on": measurement.ran.device_name or measurement.ran.device,
         "measured_peak_bytes": memory.allocated_peak if memory else None,
     }  # fmt: skip
-
-
-def _keep_finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

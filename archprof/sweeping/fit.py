@@ -12,6 +12,7 @@ from archprof import units
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.predicted import Seconds
 from archprof.facts.request import PLAIN_PASS, PassRequest
+from archprof.facts.sums import Totals
 from archprof.predicting.devices import Device, resolve_device
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import find_capacity
@@ -38,6 +39,7 @@ class FitStep:
         problem: why the model does not run so.
         latency: with its interval, where there is a budget of it.
         refused: the problem is that no GPU takes its sizes, nor larger ones.
+        bounds: the costs that are lower bounds, since not all was counted.
     """
 
     value: int
@@ -47,6 +49,7 @@ class FitStep:
     problem: str | None
     latency: Seconds | None = None
     refused: bool = False
+    bounds: frozenset[str] = frozenset()
 
     def find_overruns(self, budgets: dict[str, float]) -> dict[str, float]:
         """By how much each budget that breaks is broken."""
@@ -186,11 +189,19 @@ def _make_step(value: int, label: str, tried: Attempt, budgets: Mapping[str, flo
         costs["memory"] = predict_memory(tried.profile, workspaces).needed_bytes.value
     refusal = find_refusal(tried.profile, device) if budgets.keys() & {"memory", "latency"} else None
     if refusal is not None:
-        return FitStep(value, label, costs, totals.complete, str(refusal), refused=True)
+        return FitStep(value, label, costs, totals.complete, str(refusal), None, True, _list_bounds(totals))
     latency = predict_pass(tried.profile, device).whole if device is not None and "latency" in budgets else None
     if latency is not None:
         costs["latency"] = latency.p50
-    return FitStep(value, label, costs, totals.complete, tried.problem, latency)
+    return FitStep(value, label, costs, totals.complete, tried.problem, latency, False, _list_bounds(totals))
+
+
+def _list_bounds(totals: Totals) -> frozenset[str]:
+    """The keys of budgets whose cost is a lower bound; what is predicted is where anything is."""
+    bounds: set[str] = {key for key in ("params", "macs", "flops") if key in totals.lower_bounds}
+    if "activation_bytes" in totals.lower_bounds:
+        bounds.add("activation")
+    return frozenset(bounds if totals.complete else bounds | {"memory", "latency"})
 
 
 class _FitSearch:

@@ -78,10 +78,8 @@ def fit_meshes(
     chosen, fabric = ask.find_device()
     if chosen is None or fabric is None:
         raise UsageError("A mesh is of devices, and none was named.", "", "Add: --device h100")
-    options, capacity = (
-        read_options(replace(ask, microbatches=None, schedule="gpipe"), Mesh()),
-        find_capacity(chosen.device),
-    )
+    options = read_options(replace(ask, microbatches=None, schedule="gpipe"), Mesh())
+    capacity = find_capacity(chosen.device)
     whole = trace_microbatch(model, inputs, request, ask, 1)
     if options.plan is not None:
         options.plan.match(whole)  # raises what is wrong with it, before any work

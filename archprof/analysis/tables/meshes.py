@@ -27,7 +27,7 @@ WORDS = {"fits": "yes", "too close to say": "near", "does not fit": "no", "does 
 
 
 def tabulate_meshes(found: MeshFit) -> Table:
-    """A row a mesh."""
+    """One row per mesh."""
     rows = tuple(_make_row(one) for one in found.tries)
     size = units.show_quantity(found.capacity, "bytes")
     title = f"{found.model} over {found.gpus} x {found.device}, {size} each"

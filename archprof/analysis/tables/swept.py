@@ -8,6 +8,7 @@ from typing import Any
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.facts.swept import SweptRow, count_statuses
+from archprof.wording import say_many
 
 COUNTS = {"params": "params", "macs": "macs", "flops": "flops", "activation_bytes": "activation_bytes"}
 """Columns that are metrics of a whole model, by their keys there."""
@@ -69,7 +70,7 @@ def describe_size(rows: Sequence[SweptRow]) -> str:
     """ "4 passes of 2 models"."""
     models = len({row.model for row in rows})
     passes = f"{len(rows):,} pass{'es' if len(rows) != 1 else ''}"
-    return f"{passes} of {models:,} model{'s' if models != 1 else ''}"
+    return f"{passes} of {say_many(models, 'model')}"
 
 
 def _says_something(key: str, rows: Sequence[SweptRow]) -> bool:

@@ -243,7 +243,7 @@ def find_plan(profile: Profile, axis: Literal["tp", "ep"] = "tp") -> Plan:
         what = "layers are cut over tp" if axis == "tp" else "experts are dealt out over ep"
         raise UsageError(
             f"{profile.model} says no plan of how its {what}.",
-            "A file of patterns of paths and styles, a line a rule.",
+            "A file of patterns of paths and styles, one line per rule.",
             "Try: --plan plan.toml",
         )
     return plan

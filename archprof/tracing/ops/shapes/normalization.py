@@ -23,7 +23,7 @@ def _computed_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _are_channel_vectors(size: int, *tensors: Any) -> bool:
-    """Whether each tensor that is given has one element a channel."""
+    """Whether each tensor that is given has one element per channel."""
     return all(tensor is None or tensor.shape == (size,) for tensor in tensors)
 
 
