@@ -108,7 +108,7 @@ def _say_notes(sharded: Sharded) -> Iterator[str]:
         yield f"The largest rank: {name}."
     verdict = sharded.verdict
     if verdict is not None:
-        yield say_verdict(verdict, largest.memory.needed_bytes.value)
+        yield say_verdict(verdict, largest.memory)
     batch = sharded.profile.batch
     ranks = sharded.mesh.dp * sharded.mesh.fsdp
     yield BATCH_NOTE.format(samples=sharded.samples, batch=batch * sharded.microbatches, ranks=ranks)

@@ -160,17 +160,13 @@ class Table:
 
     def to_frame(self) -> Any:
         """The rows that add up as a pandas DataFrame, raw; shapes are tuples, and what is missing stays `None`."""
-        import pandas
+        from archprof.analysis.frame import make_frame
 
-        records = self.records()
-        columns = {name: [record[name] for record in records] for name in self.names()}
-        return pandas.DataFrame(
-            {name: pandas.Series(raw, dtype=object if None in raw else None) for name, raw in columns.items()}
-        )
+        return make_frame(self.records(), self.names())
 
     def to_text(self, width: int | None = None) -> str:
         """Plain text, as wide as it needs to be or at most `width`."""
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.table_text(self, width)
 
@@ -190,7 +186,7 @@ class Table:
         return self._rendered("notebook")
 
     def _rendered(self, form: str) -> str:
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.table_as(form, self)
 

@@ -174,8 +174,7 @@ class ProfileView:
     def weight_rows(self) -> tuple[int, ...]:
         """The layers with MACs and weights, in the order of the calls."""
         profile = self.profile
-        ops = (op for op in profile.forward_ops if op.macs)
-        weighted = (op for op in ops if any(profile.role_of(i) == "parameter" for i in op.inputs))
+        weighted = (op for op in profile.forward_ops if op.macs and profile.reads_parameter(op))
         return tuple(dict.fromkeys(map(profile.row_of, weighted)))
 
     @cached_property
@@ -207,8 +206,7 @@ class ProfileView:
         """What a reader calls a row: with the number of a later call, and marked where it is a container's own work."""
         layer, last = self.layer(row), row + 1 == len(self.profile.layers)
         inner = not last and self.profile.layers[row + 1].depth > layer.depth
-        call = f" #{layer.call + 1}" if layer.call else ""
-        return f"{layer.path or '(model)'}{call}{f' {OWN_LABEL}' if inner and layer.path else ''}"
+        return f"{layer.path or '(model)'}{layer.repeat_mark}{f' {OWN_LABEL}' if inner and layer.path else ''}"
 
     def call_key(self, row: int) -> tuple[str, int | None]:
         """What a row is called in any model of its family."""

@@ -15,6 +15,7 @@ from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare.findings import Finding, WeighedFinding
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.view import ProfileView
+from archprof.wording import say_many
 
 NOTABLE_RATIO = 1.25
 """A ratio from which on a difference in memory or receptive field is worth a sentence."""
@@ -82,11 +83,9 @@ def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
 
 
 def _equal(a: ProfileView, b: ProfileView) -> str:
-    params, macs, size = (
-        phrases.say_count(a.total.params),
-        phrases.say_count(a.total.macs),
-        phrases.say_bytes(a.total.act_fp32),
-    )
+    params = phrases.say_count(a.total.params)
+    macs = phrases.say_count(a.total.macs)
+    size = phrases.say_bytes(a.total.act_fp32)
     cost = f"{params} parameters, {macs} MACs, {size} of activations in float32"
     return f"{b.name} costs exactly what {a.name} does: {cost}."
 
@@ -233,7 +232,7 @@ def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue
         deep, flat = (a, b) if a.depth > b.depth else (b, a)
-        layers = f"{deep.depth} weight layer{'s' if deep.depth > 1 else ''}"
+        layers = say_many(deep.depth, "weight layer")
         if a.depth == b.depth:
             yield WeighedFinding(30, Finding(f"{b.name} is as deep as {a.name}: {layers}.", models, ("depth",)))
             continue

@@ -15,6 +15,7 @@ from itertools import groupby
 
 from archprof.analysis.network.naming import drop_numbers
 from archprof.analysis.network.pieces import Piece, make_run
+from archprof.analysis.repeats import find_repeat
 from archprof.analysis.tables.map_sizes import guess_size
 
 MAX_COLUMNS = 14
@@ -138,24 +139,12 @@ def _fold_groups(groups: Sequence[Group]) -> list[PieceColumn]:
     ]
     columns, at = list[PieceColumn](), 0
     while at < len(groups):
-        period, count = _find_repeats(marks, at)
+        period, count = find_repeat(marks, at, MAX_PERIOD)
         every = [piece for group in groups[at : at + period * count] for piece in group]
         once = [piece for group in groups[at : at + period] for piece in group]
         columns.append(PieceColumn(once, every, count))
         at += period * count
     return columns
-
-
-def _find_repeats(marks: Sequence[object], at: int) -> tuple[int, int]:
-    """How many marks from here on repeat, and how often: what covers most; the shortest of those."""
-    best = (1, 1)
-    for period in range(1, min(MAX_PERIOD, (len(marks) - at) // 2) + 1):
-        count = 1
-        while marks[at + count * period : at + (count + 1) * period] == marks[at : at + period]:
-            count += 1
-        if count > 1 and period * count > best[0] * best[1]:
-            best = period, count
-    return best
 
 
 def choose_columns(

@@ -14,7 +14,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.columns import MAX_COLUMNS, PieceColumn, arrange_pieces, choose_columns
 from archprof.analysis.network.flows import find_edges, map_ops
 from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_live_bytes
-from archprof.analysis.network.naming import join_names
+from archprof.analysis.network.naming import name_range
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
 from archprof.analysis.predicted import PredictedTime
@@ -37,6 +37,7 @@ class CallTimes(NamedTuple):
         is_predicted: no clock told them.
         outside: seconds of the pass that belong to no call.
         whole: of the pass, where that was told as one; the tiles and the tables have it too.
+        is_bound: of a pass of which not all was counted.
     """
 
     seconds: Mapping[int, float]
@@ -44,6 +45,7 @@ class CallTimes(NamedTuple):
     is_predicted: bool = False
     outside: float = 0.0
     whole: Elapsed | PredictedTime | None = None
+    is_bound: bool = False
 
     @property
     def words(self) -> str:
@@ -110,7 +112,7 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
     outside = sum(row.seconds.p50 for row in found.rest)
     source, whole = f"predicted on {found.device}", PredictedTime(*found.whole)
-    return CallTimes(seconds, source, is_predicted=True, outside=outside, whole=whole)
+    return CallTimes(seconds, source, True, outside, whole, is_bound=not found.complete)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -194,15 +196,15 @@ class _Builder:
     def _name(self, column: PieceColumn) -> str:
         main = self._main(column)
         if self._is_uncalled(column):
-            return join_names([column.pieces[at].path.partition(".")[0] for at in (0, -1)])
+            return name_range(*(column.pieces[at].path.partition(".")[0] for at in (0, -1)))
         if main.row is None:
             working = [piece for piece in main.parts if piece.macs] or main.parts
-            return join_names([working[0].path, working[-1].path])
+            return name_range(working[0].path, working[-1].path)
         if column.count == 1:
             return f"{main.path} {OWN_LABEL}".strip() if main.is_own else main.path or ROOT_LABEL
         at = column.pieces.index(main) if not any(piece.parts for piece in column.pieces) else 0
         last = [piece for piece in column.every if piece.parts] or column.every[at :: len(column.pieces)]
-        return join_names([column.every[at].path, last[-1].path])
+        return name_range(column.every[at].path, last[-1].path)
 
     def _row_names(self, pieces: Iterable[Piece]) -> Iterable[str]:
         for piece in pieces:
@@ -212,7 +214,7 @@ class _Builder:
                 yield self.view.row_name(piece.row)
             else:
                 layer = self.profile.layers[piece.row]
-                yield (layer.path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
+                yield (layer.path or ROOT_LABEL) + layer.repeat_mark
 
     def _shape(self, pieces: Sequence[Piece]) -> Shape | None:
         """Of the last that makes a tensor, without the batch."""
@@ -236,8 +238,9 @@ class _Builder:
             )
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
-            shown = elapsed.show_with_interval(whole) if whole else ""
-            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source, shown)
+            bound = self.times.is_bound
+            shown = f"{'≥ ' if bound else ''}{elapsed.show_with_interval(whole)}" if whole else ""
+            yield Lane("latency", title, "seconds", seconds, total, bound, self.times.is_predicted, source, shown)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:

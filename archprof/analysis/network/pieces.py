@@ -5,7 +5,7 @@ Every op, parameter and second is in exactly one piece without parts, so the sum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -187,7 +187,7 @@ def add_parts(piece: Piece) -> None:
     piece.seconds = sum(timed) if timed else None
 
 
-def make_run(pieces: Sequence[Piece], marks: Mapping[str, int] | None = None) -> Piece:
+def make_run(pieces: Sequence[Piece]) -> Piece:
     """Neighbours as one piece."""
     run = Piece(pieces[0].path, "", None, pieces[-1].outputs, list(pieces), level=pieces[0].level)
     add_parts(run)

@@ -51,7 +51,7 @@ def _find_whole(view: ProfileView, rows: Sequence[int]) -> int | None:
 
 def _name(view: ProfileView, row: int) -> str:
     layer = view.layer(row)
-    return (layer.path or "the model itself") + (f" #{layer.call + 1}" if layer.call else "")
+    return (layer.path or "the model itself") + layer.repeat_mark
 
 
 def find_equal_blocks(view: ProfileView) -> list[list[int]]:

@@ -11,6 +11,7 @@ from archprof.analysis import phrases
 from archprof.analysis.report.view import PageView
 from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.records import Profile
+from archprof.wording import say_many
 
 MAX_SAVINGS = 3
 
@@ -70,7 +71,7 @@ def _judge(tried: TriedRewrite) -> Saving:
     told = [_say_change(macs, before.macs, "MACs"), _say_change(params, before.params, "parameters")]
     memory = f"peak memory {phrases.tenths_of_percent(Fraction(peak, peaks[0]), signed=True)}" if peak else ""
     changes = ", ".join(filter(None, [*told, memory]))
-    where = f"{tried.layers} layer{'s' if tried.layers > 1 else ''}"
+    where = say_many(tried.layers, "layer")
     text = f"{REWRITE_WORDS[tried.option]} ({where}): {changes}."
     return Saving(text, tried.option, macs, params, peak)
 

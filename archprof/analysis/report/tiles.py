@@ -15,6 +15,7 @@ from archprof.facts.predicted import LatencyPrediction
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
+from archprof.wording import say_many
 
 NAMES_OF_TILES = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
     "top5_error": "Top-5 error"}  # fmt: skip
@@ -105,8 +106,7 @@ def _hold(view: PageView) -> Iterator[Tile]:
         return
     if "mem_gb" in device.figures:
         found = predict_memory(profile, choose_workspaces(device.name))
-        needed = found.needed_bytes
-        verdict = judge(needed, device, found.refusal)
+        needed, verdict = found.needed_bytes, judge(found, device)
         words = f"{verdict.word} on {device.name}, predicted"
         yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
@@ -126,7 +126,7 @@ def build_details(view: PageView) -> tuple[str, ...]:
     """What is known and leads no page: depth; what a position of a convolutional net sees."""
     said = []
     if view.depth and "depth" not in view.bounds:
-        said.append(f"{view.depth:,} weight layer{'s' if view.depth > 1 else ''} deep")
+        said.append(f"{say_many(view.depth, 'weight layer')} deep")
     field = view.reach or 0
     if view.is_convolutional and field > 1 != view.image_positions and "field" not in view.bounds:
         said.append(f"receptive field {field:,} px")

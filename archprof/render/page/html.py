@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from string import Template, ascii_uppercase
 from typing import Literal
 
@@ -22,6 +20,7 @@ from archprof.analysis.table import Table
 from archprof.budgets.verdicts import Verdict
 from archprof.collector import shorten_collections
 from archprof.render.page import figures, memory_svg, treemap_svg
+from archprof.render.page.assets import join_scripts, join_styles, read_asset, write_policy
 from archprof.render.page.budget_section import render_budget_line, render_budget_section
 from archprof.render.page.contest_section import render_contest, write_switch_style
 from archprof.render.page.depth_svg import render_line_chart
@@ -59,13 +58,13 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
     if isinstance(plotly, bool):
         plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
-    script = "".join(_squeeze(_file(name)) for name in names)
-    style = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style()
+    script = join_scripts(names)
+    style = join_styles(["page.css", "strip.css"]) + write_switch_style()
     style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report) if id in SWITCHED_TABLES)
     pictures, strips, contest = dict(_pictures(report)), _strips(report), render_contest(_scatters(report))
     library = "" if plotly == "none" else _plotly()
-    return Template(_file("page.html")).substitute(
-        policy=_policy([script, library] if library else [script], style, library != ""),
+    return Template(read_asset("page.html")).substitute(
+        policy=write_policy([script, library], None) if library else write_policy([script], style),
         version=escape_text(__version__),
         title=escape_text(report.title),
         style=style,
@@ -84,38 +83,11 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
     )
 
 
-def _file(name: str) -> str:
-    return files("archprof.render.page").joinpath(name).read_text("utf-8")
-
-
-def _squeeze(script: str) -> str:
-    """Without the lines that are comments, and without indentation."""
-    lines = (line.strip() for line in script.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
-
-
-def _bar_styles() -> str:
-    """The lengths of the bars in cells as classes, for the policy allows no style in an element."""
-    return "".join(f".b{percent}{{--b:{percent}%}}" for percent in range(1, 101))
-
-
 @cache
 def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
-
-
-def _policy(scripts: Sequence[str], style: str, plotly: bool) -> str:
-    """Scripts run that have one of these hashes, and no others; plotly writes styles of its own, so it needs leave."""
-    hashes = " ".join(map(_hash, scripts))
-    styles = "'unsafe-inline'" if plotly else _hash(style)
-    rules = ("default-src 'none'", f"script-src {hashes}", f"style-src {styles}", "img-src data:")
-    return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _payload(pictures: dict[str, ChartData], library: str, plotly: PlotlyEmbedding) -> str:
