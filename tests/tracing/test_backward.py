@@ -315,7 +315,7 @@ def test_sparse_gradients() -> None:
 @pytest.mark.parametrize("learns", [False, True])
 @pytest.mark.parametrize("by_name", [False, True])
 def test_a_mask_has_a_gradient_where_it_is_asked_for(learns: bool, by_name: bool) -> None:
-    """As the kernels of torch have an output mask for it; the gradients of queries, keys and values come in any case."""
+    """Kernels compute the gradients of queries, keys and values in any case, that of a mask where it is asked for."""
 
     class Masked(nn.Module):
         def forward(self, q: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
