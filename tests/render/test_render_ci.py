@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from archprof.budgets.limits import LIMITABLE_METRICS, MEMORY_KEY, Limit, parse_limit
 from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile, describe_check
 from archprof.render import ci
+from archprof.visible import make_visible
 
 ROOT = Path(__file__).parents[2]
 UNMEASURED = [key for key, metric in LIMITABLE_METRICS.items() if not metric.measured]
@@ -68,8 +69,8 @@ def test_whatever_a_name_holds_it_is_one_command(model, path):
     assert "\r" not in text
     kind, properties, message = parsed(text[:-1])
     assert (kind, properties["file"]) == ("error", "net.py")
-    assert properties["title"].endswith(f"({model})")
-    assert f"Most of it: {path} (2, 100.0%)" in message
+    assert properties["title"].endswith(make_visible(f"({model})"))
+    assert make_visible(f"Most of it: {path} (2, 100.0%)") in message
 
 
 def test_what_is_kept_has_no_annotation():
@@ -132,7 +133,7 @@ def test_json_has_the_numbers_in_base_units():
     assert read["verdicts"][0]["checks"][0] == {
         "metric": "params", "unit": "count", "value": 2860, "low": None, "high": None, "complete": True,
         "limit": 2000, "baseline": None,
-        "over": 860, "source": "max-params 2k", "status": "broken", "passes": False,
+        "over": 860, "source": "max-params 2k", "status": "broken", "passes": False, "refused": None,
         "largest": [
             {"path": "fc", "value": 2570}, {"path": "block.conv2", "value": 148}, {"path": "block.conv1", "value": 112},
         ],

@@ -96,7 +96,7 @@ def guess_labels(shape: Shape, dtype: str) -> Labelled:
 
 
 def _finish(dims: tuple[Dim, ...] | None, shape: Shape, read: Sequence[Labelled], sure: bool) -> Labelled:
-    """The tensor with its size: that of the named axes; else none for one row a sample; else that of what was read."""
+    """The tensor with its size: that of the named axes; else none for one row per sample; else what was read."""
     dims = dims or tuple((Part(n),) for n in shape)
     size = _size_of_axes(dims)
     if size is None and sum(_extent(dim) > 1 for dim in dims) < 2:

@@ -28,6 +28,7 @@ from archprof.facts.records import TensorSpec
 from archprof.predicting.attention_backends import HALVES, choose_attention_backend
 from archprof.tracing.ops.costs.reduction import SOFTMAX_BACKWARD_FLOPS, SOFTMAX_FLOPS
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
+from archprof.tracing.ops.costs.tensors import take_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,11 +199,9 @@ def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
         **_: Any,
     ) -> OpCost | None:
         q = places.query
-        mask = _take_argument(args, places.mask, attn_mask)
-        dropped, masked = (
-            _take_argument(args, places.dropout, dropout_p),
-            _take_argument(args, places.causal, is_causal),
-        )
+        mask = take_argument(args, places.mask, attn_mask)
+        dropped = take_argument(args, places.dropout, dropout_p)
+        masked = take_argument(args, places.causal, is_causal)
         if not isinstance(dropped, (int, float)):
             return None  # the overload for 8-bit inputs takes its scales here
         return cost(args[q].shape, args[q + 1].shape, args[q + 2].shape, mask, dropped, half and masked)
