@@ -8,7 +8,7 @@ import torch
 
 from archprof.sources.input_values import MAX_REAL_INPUT_ELEMENTS
 from archprof.torchside.missing_values import NeedsValues
-from archprof.torchside.tensors import META_DEVICE, op_name
+from archprof.torchside.tensors import META_DEVICE, op_name, tensors_in
 
 Tensor = torch.Tensor
 
@@ -40,8 +40,12 @@ def keep_on_meta(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def promote_to_meta(name: str, args: Any, kwargs: Any, *, in_place: bool) -> tuple[Any, Any]:
-    """The arguments with every real tensor replaced by a meta one of the same shape."""
-    if in_place and not args[0].is_meta:
+    """The arguments with every real tensor replaced by a meta one of the same shape.
+
+    Raises:
+        NeedsValues: an op that writes to an argument, the first or `out`, would write to the one in its place.
+    """
+    if in_place and not all(tensor.is_meta for tensor in tensors_in([args[0], kwargs.get("out")])):
         raise NeedsValues(f"{name} writes a tensor without values (meta) into one that has values")
     args = [to_meta(value) for value in args]
     return args, {key: to_meta(value) for key, value in kwargs.items()}

@@ -322,8 +322,9 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
         module, inputs = call.node.module, call.inputs
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
         given = ", ".join(show_shape(spec.shape) for spec in call.inputs)
+    went = "backward" if run.recorder.phase == "backward" else "forward"
     return TraceError(
-        f"The forward of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
+        f"The {went} of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
         f"{type(error).__name__}: {error}",
         _suggest_fix(run, module, inputs, error),
         run.build_profile(),

@@ -181,9 +181,12 @@ class _WholeFunction(torch.autograd.Function):
         saved = ctx.saved_tensors
         tensors = saved[: ctx.given]
         args, kwargs = ctx.spread(tensors)
-        data = ctx.given - (0 if ctx.name == ATTENTION_OP else len(args[3] if _is_packed(args[1:]) else args[2]))
-        wanted = [node is not None and will_run_node(node) for node, _ in ctx.next_functions]
-        wanted[:data] = [tensor.is_floating_point() for tensor in tensors[:data]]  # kernels compute these in any case
+        asked = {id(tensor) for tensor in _list_asked(ctx.name, args, kwargs)}
+        nodes = [node for node, _ in ctx.next_functions]
+        wanted = [
+            node is not None and will_run_node(node) if id(tensor) in asked else tensor.is_floating_point()
+            for tensor, node in zip(tensors, nodes, strict=True)
+        ]
         with ctx.ops.recorder.paused():
             made = [torch.empty_like(t) if wants else None for t, wants in zip(tensors, wanted, strict=True)]
             if ctx.func:
@@ -193,6 +196,15 @@ class _WholeFunction(torch.autograd.Function):
         if torch.is_grad_enabled():  # a graph of the gradients is made
             made = NoSecondGradient.apply(ctx.ops, len(made), *made, *inputs)
         return (None, None, None, None, *made)
+
+
+def _list_asked(name: str, args: Any, kwargs: dict[str, Any]) -> list[torch.Tensor]:
+    """The tensors whose gradients a kernel computes where they are asked for: weights, and a mask. All others it does
+    in any case.
+    """
+    if name == ATTENTION_OP:
+        return tensors_in(args[3:4] if len(args) > 3 else kwargs.get("attn_mask"))
+    return tensors_in(args[3] if _is_packed(args[1:]) else args[2])
 
 
 def _fill_gradients(made: list[torch.Tensor | None], ctx: Any, tensors: Any, grads: Any) -> None:

@@ -310,3 +310,21 @@ def test_sparse_gradients() -> None:
         nn.Sequential(nn.Embedding(9, 4, sparse=True), linear()), torch.zeros(2, dtype=torch.int64), train=True
     )
     assert backward(profile) == {"1": 2 * ONE}
+
+
+@pytest.mark.parametrize("learns", [False, True])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_mask_has_a_gradient_where_it_is_asked_for(learns: bool, by_name: bool) -> None:
+    """Kernels compute the gradients of queries, keys and values in any case, that of a mask where it is asked for."""
+
+    class Masked(nn.Module):
+        def forward(self, q: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            if by_name:
+                return F.scaled_dot_product_attention(attn_mask=mask, query=q, key=q, value=q)
+            return F.scaled_dot_product_attention(q, q, q, mask)
+
+    q, mask = torch.zeros(1, 2, 6, 8, requires_grad=True), torch.zeros(6, 6, requires_grad=learns)
+    profile = archprof.profile(Masked(), (q, mask), train=True)
+    (backward,) = (op for op in profile.ops if op.name == "aten.scaled_dot_product_attention_backward")
+    made = sorted(profile.tensors[index].spec.shape for index in backward.outputs)
+    assert made == [(1, 2, 6, 8)] * 3 + [(6, 6)] * learns

@@ -1,4 +1,4 @@
-"""Functions of torch that check devices before any op, given what a forward makes on the CPU. Counts by hand."""
+"""Functions of torch given what a forward makes on the CPU: that check devices, or write there. Counts by hand."""
 
 from __future__ import annotations
 
@@ -47,3 +47,30 @@ def test_frequencies_are_known() -> None:
 
     totals = archprof.profile(Runs(run, layer=line()), ROWS).totals
     assert (totals.flops, totals.complete) == (2 * LINE + 12 + 12, True)
+
+
+def test_a_result_is_written_where_it_is_to_be() -> None:
+    """Into a tensor that the forward made, which is no other than what is read then: 3 x 4, three times."""
+
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        room = torch.empty(3, 4)
+        torch.mul(x, x, out=room)
+        return self.layer(room) + 1
+
+    profile = archprof.profile(Runs(run, layer=line()), ROWS)
+    profile.check()
+    assert (profile.totals.activation_elements, profile.totals.macs) == (3 * 12, LINE)
+    (product,) = (op for op in profile.ops if op.name == "aten.mul")
+    (linear,) = (op for op in profile.ops if op.name == "aten.mm")
+    places = [profile.tensors[index].storage for index in (*product.outputs, linear.inputs[0])]
+    assert places[0] == places[1]
+
+
+def test_many_written_at_once() -> None:
+    def run(self: Any, x: torch.Tensor) -> torch.Tensor:
+        means = [torch.zeros(3, 4), torch.zeros(3, 4)]
+        torch._foreach_add_(means, [x, x])
+        return self.layer(means[0] + means[1])
+
+    totals = archprof.profile(Runs(run, layer=line()), ROWS).totals
+    assert (totals.activation_elements, totals.macs) == (4 * 12, LINE)

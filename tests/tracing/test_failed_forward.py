@@ -102,3 +102,17 @@ def _saved(profile: Profile, folder: Path) -> Path:
     path = folder / "x.json"
     profile.save(path)
     return path
+
+
+def test_what_fails_in_the_backward_is_not_said_to_fail_in_the_forward() -> None:
+    class Floors(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x).floor_divide(3)  # torch has no derivative of it, and says so in the backward
+
+    assert archprof.profile(Floors(), torch.zeros(2, 8)).totals.complete
+    with pytest.raises(archprof.TraceError, match="The backward of Floors failed"):
+        archprof.profile(Floors(), torch.zeros(2, 8), train=True)
