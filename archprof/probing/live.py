@@ -76,7 +76,9 @@ def move_batch(batch: Batch, device: str, dtype: str) -> Batch:
 
 def _move(tree: Any, device: str, dtype: torch.dtype) -> Any:
     if isinstance(tree, torch.Tensor):
-        return tree.to(device, dtype if tree.is_floating_point() else tree.dtype)
+        return tree.to(
+            device, dtype if tree.is_floating_point() else tree.dtype, copy=True
+        )  # a forward may write to it
     if isinstance(tree, dict):
         return {key: _move(value, device, dtype) for key, value in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
