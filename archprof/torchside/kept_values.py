@@ -58,10 +58,15 @@ class KeptValues:
         elif restore := _find_restore(value):
             self.restores.append(restore)
             self._keep_items(value, name)
-        elif hasattr(value, "__dict__") and self.is_own(type(value)) and not isinstance(value, type):
+        elif self._is_looked_into(value):
             self.restores.append(_keep_mapping(vars(value)))
             for item in list(vars(value).values()):
                 self.keep(item, name)
+
+    def _is_looked_into(self, value: Any) -> bool:
+        """Whether it is an object of the user's own; one that is copied by its own rule is as shared as that says."""
+        kind = type(value)
+        return hasattr(value, "__dict__") and self.is_own(kind) and not hasattr(kind, "__deepcopy__")
 
     def _keep_items(self, value: Any, name: str) -> None:
         items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | deque) else ()

@@ -64,10 +64,9 @@ class _OutsideState:
         self.classes: list[tuple[type, frozenset[str]]] = []
         self.setters: list[tuple[Callable[[Any], None], Any]] = []
         for path, module in modules:
-            for name, value in vars(module).items():
-                if isinstance(value, UNCOPIED_KINDS):
-                    self.values.keep(value, f"{path}.{name}" if path else name)
-            self._keep_class(type(module))
+            if self._is_own(type(module)):
+                self._keep_uncopied(module, path)
+                self._keep_class(type(module))
 
     def restore(self) -> None:
         for put, value in self.setters:
@@ -76,6 +75,12 @@ class _OutsideState:
             for name in set(vars(base)) - names:
                 delattr(base, name)
         self.values.restore()
+
+    def _keep_uncopied(self, module: nn.Module, path: str) -> None:
+        """What a copy of the module will share with it."""
+        for name, value in vars(module).items():
+            if isinstance(value, UNCOPIED_KINDS):
+                self.values.keep(value, f"{path}.{name}" if path else name)
 
     def _is_own(self, value: Any) -> bool:
         """Whether a class or function is of the same package as a class of the model."""
