@@ -66,6 +66,22 @@ def read_text(path: str | Path, most_bytes: int) -> str:
         raise ArchprofError(f"{path} cannot be read: {error}.") from error
 
 
+def read_system_file(path: Path) -> str:
+    """What the operating system says in a file of its own; "" where there is none, or it may not be read."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def read_data_table(name: str) -> list[dict[str, str]]:
+    """A table of archprof/data, one dict per row."""
+    import csv
+
+    with (Path(__file__).parent / "data" / name).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
 def refuse_pipe(path: str | Path) -> None:
     """Raise `ArchprofError` for a pipe: one into which nobody writes would be waited for without end."""
     if stat.S_ISFIFO(os.stat(path).st_mode):
@@ -108,25 +124,33 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
         else:
-            _replace_file(path, data)
+            replace_file(path, data)
     except OSError as error:
         why = error.strerror or error
         raise ArchprofError(f"{path} cannot be written: {why}.", hint="Name another place.") from error
 
 
-def _replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, *, survives_crash: bool = False) -> None:
+    """Write a new file beside `path` and put it in its place in one step.
+
+    Args:
+        survives_crash: the file is on the disk before it takes that place, so that a machine that stops leaves one.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else default_mode())
+            if survives_crash:
+                file.flush()
+                os.fsync(file.fileno())
+        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else _default_mode())
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise
 
 
-def default_mode() -> int:
+def _default_mode() -> int:
     """How a new file may be read and written, as the process has it."""
     mask = os.umask(0)
     os.umask(mask)

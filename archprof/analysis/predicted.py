@@ -133,7 +133,7 @@ def _share(counts: Counts, total: Counts) -> float | None:
     return counts.predicted.seconds / total.predicted.seconds if counts.predicted and total.predicted else None
 
 
-_TIME = {"unit": "seconds", "family": "latency", "reads": ("predicted",)}
+_TIME = {"unit": "seconds", "family": "latency", "reads": ("predicted",), "bound": "unknown"}
 COLUMNS: tuple[dict[str, Any], ...] = (
     {"key": "predicted", "header": "Predicted", "rank": 1, "adds": "sum", "value": _read("seconds"),
      "meaning": "predicted time of its own work on --device, the middle of its interval; never a measured one",

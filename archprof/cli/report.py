@@ -15,7 +15,7 @@ from archprof.cli import options, profiles
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
-from archprof.facts.request import MeasureRequest, PassRequest, request_measurement
+from archprof.facts.request import MeasureRequest, PassRequest
 from archprof.facts.swept_files import is_swept_path
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def report(
         if any(map(files.is_run_path, models)):
             write_text(render_run_alone(models, title), output)
             return
-        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        how = options.choose_measurement(measure, cuda, channels_last, compile)
         validate_roof(device, how)
         provenance.check_date(date)
         request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)

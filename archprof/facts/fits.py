@@ -8,11 +8,11 @@ of a misfit.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from itertools import chain
+from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -91,14 +91,16 @@ class _Rules:
             self.find(type(value))([value])
 
     def _check_fields(self, record: type, checks: list[tuple[str, Check]], values: Values) -> None:
-        new = {id(value): value for value in values if id(value) not in self.fitting}
+        new = dict(zip(map(id, values), values, strict=True))
+        if not self.fitting.keys().isdisjoint(new):
+            new = {number: value for number, value in new.items() if number not in self.fitting}
         if not new:
             return
         _check_all(partial(_are_of, record), list(new.values()))
         name = ""
         try:
             for name, check in checks:
-                check([getattr(value, name) for value in new.values()])
+                check([*map(attrgetter(name), new.values())])
         except Misfit as misfit:
             raise misfit.inside(name) from None
         self.fitting |= new
@@ -154,10 +156,9 @@ def _check_plain(values: Values) -> None:
 
 def _check_any_of(checks: list[Check], values: Values) -> None:
     """Values of one type are tried together, and one by one where no alternative holds for all of them."""
-    groups: dict[type, list[Any]] = defaultdict(list)
-    for value in values:
-        groups[type(value)].append(value)
-    for group in groups.values():
+    kinds = dict.fromkeys(map(type, values))
+    for kind in kinds:
+        group = values if len(kinds) == 1 else [value for value in values if type(value) is kind]
         if all(_find_misfit(check, group) for check in checks):
             for value in group:
                 misfits = [misfit for check in checks if (misfit := _find_misfit(check, [value]))]
@@ -174,7 +175,7 @@ def _find_misfit(check: Check, values: Values) -> Misfit | None:
 
 
 def _check_one_of(allowed: tuple[Any, ...], values: Values) -> None:
-    for value in values:
+    for value in dict.fromkeys(values) if {*map(type, values)} == {str} else values:
         if value not in allowed:
             raise Misfit(f"{_describe(value)}, and none of {', '.join(map(str, allowed))}")
 

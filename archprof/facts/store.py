@@ -39,6 +39,7 @@ from archprof.facts.records import (
 from archprof.facts.store_tables import (
     Distinct,
     Record,
+    read_column,
     read_decoding,
     read_ran,
     read_table,
@@ -126,7 +127,7 @@ def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
     return [
         {
             "op": op.name,
-            "path": profile.modules[profile.calls[op.call].module].path,
+            "path": profile.path_of(op),
             "phase": op.phase,
             "output_shapes": [profile.tensors[index].spec.shape for index in op.outputs],
         }
@@ -194,13 +195,19 @@ def _format_value(value: Any) -> str:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Nothing that is read refers to itself, and the garbage collector takes a third of the time to find that out."""
+    """Nothing that is read refers to itself, and the garbage collector takes a third of the time to find that out.
+
+    Frozen and let go again, what was read is among what the collector seldom looks at; what others froze stays so.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 
@@ -243,17 +250,16 @@ def _follows(profile: Profile, data: Mapping[str, Any]) -> bool:
     if totals != given or len(layers) != len(data["layers"]):
         return False
     return all(
-        to_tuples(value) == to_tuples(row[key])
-        for written, row in zip(layers, data["layers"], strict=True)
-        for key, value in written.items()
+        [*read_column([row[key] for row in layers])] == [*read_column([row[key] for row in data["layers"]])]
+        for key in (layers[0] if layers else ())
     )
 
 
 def _read_profile(data: Mapping[str, Any]) -> Profile:
     specs = read_table(TensorSpec, data["specs"])
     signatures = [
-        one._replace(window=_read_window(one.window), keeps=one.keeps and Kept(*one.keeps), **_read_specs(one, specs))
-        for one in read_table(Signature, data["signatures"])
+        one._replace(window=one.window and Window(*one.window), keeps=one.keeps and Kept(*one.keeps))
+        for one in read_table(Signature, data["signatures"], inputs=specs, outputs=specs)
     ]
     failure = data["failure"]
     return Profile(
@@ -263,10 +269,10 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         mode=data["mode"],
         dtype=data["dtype"],
         modules=tuple(read_table(Module, data["modules"])),
-        parameters=tuple(one._replace(spec=specs[one.spec]) for one in read_table(Parameter, data["parameters"])),
-        calls=tuple(one._replace(**_read_specs(one, specs)) for one in read_table(Call, data["calls"])),
-        ops=tuple([Op(signatures[first], *rest) for first, *rest in read_table(Op, data["ops"])]),
-        tensors=tuple([Tensor(specs[spec], storage) for spec, storage in read_table(Tensor, data["tensors"])]),
+        parameters=tuple(read_table(Parameter, data["parameters"], spec=specs)),
+        calls=tuple(read_table(Call, data["calls"], inputs=specs, outputs=specs)),
+        ops=tuple(read_table(Op, data["ops"], signature=signatures)),
+        tensors=tuple(read_table(Tensor, data["tensors"], spec=specs)),
         storages=tuple(read_table(Storage, data["storages"])),
         ran=read_ran(data["environment"]),
         notes=to_tuples(data["notes"]),
@@ -278,11 +284,3 @@ def _read_profile(data: Mapping[str, Any]) -> Profile:
         sees_calls=data.get("sees_calls", True),
         split_rules=tuple(read_table(SplitRule, data["split_rules"])) if "split_rules" in data else (),
     )
-
-
-def _read_specs(record: Any, specs: Sequence[TensorSpec]) -> dict[str, tuple[TensorSpec, ...]]:
-    return {name: tuple([specs[index] for index in getattr(record, name)]) for name in ("inputs", "outputs")}
-
-
-def _read_window(row: Any) -> Window | None:
-    return Window(*row) if row else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from archprof.facts.ran import Ran
@@ -37,15 +39,40 @@ def write_table(record: type[Record], rows: Iterable[Any]) -> dict[str, Any]:
     return {"columns": record._fields, "rows": list(rows)}
 
 
-def read_table(record: type[Record], table: Mapping[str, Any]) -> list[Any]:
-    """The records of a table: a column of another name is left out, one that is missing has its default."""
-    columns, known = table["columns"], record._fields
-    if list(columns) == list(known):
-        return [record._make(to_tuples(row)) for row in table["rows"]]
-    return [
-        record(**{name: to_tuples(value) for name, value in zip(columns, row, strict=True) if name in known})
-        for row in table["rows"]
-    ]
+def read_table(record: type[Record], table: Mapping[str, Any], **named: Sequence[Any]) -> list[Any]:
+    """The records of a table: a column of another name is left out, one that is missing has its default.
+
+    `named`: by the name of a column, the items that its numbers, or lists of numbers, are the indices of.
+    """
+    columns, known, rows = table["columns"], record._fields, table["rows"]
+    if not rows:
+        return []
+    found = {
+        name: read_column(column, named.get(name))
+        for name, column in zip(columns, zip(*rows, strict=True), strict=True)
+        if name in known
+    }
+    values = zip(*found.values(), strict=True)
+    if tuple(found) == known:
+        return list(map(partial(tuple.__new__, record), values))
+    return [record(**dict(zip(found, row, strict=True))) for row in values]
+
+
+def read_column(values: Sequence[Any], items: Sequence[Any] | None = None) -> Sequence[Any]:
+    """Lists as tuples; a whole column at once where it has none, or none that hold others."""
+    kinds = {*map(type, values)}
+    if list not in kinds:
+        return values if items is None else [*map(items.__getitem__, values)]
+    if items is not None:
+        return [tuple([items[index] for index in value]) for value in values]
+    if kinds == {list} and list not in {*map(type, chain.from_iterable(values))}:
+        return [*map(tuple, values)]
+    return [*map(to_tuples, values)]
+
+
+def take_fields(record: Any) -> dict[str, Any]:
+    """The fields of a record by name, as they are."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def to_tuples(value: Any) -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.ran import Ran
-from archprof.facts.store_tables import read_ran, read_table, to_tuples, write_ran, write_table
+from archprof.facts.store_tables import read_ran, read_table, take_fields, to_tuples, write_ran, write_table
 
 RUN_SCHEMA = 1
 
@@ -114,15 +114,18 @@ class TrainingRun:
 
     def save(self, folder: Path) -> None:
         """Write the facts of the run into its folder, whole or not at all."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        data |= {"schema": RUN_SCHEMA, "ran": write_ran(self.ran), "models": [write_model(one) for one in self.models]}
+        data = take_fields(self) | {
+            "schema": RUN_SCHEMA,
+            "ran": write_ran(self.ran),
+            "models": [write_model(one) for one in self.models],
+        }
         files.write_whole(folder / files.RUN_FILE, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def write_model(model: TrainedModel) -> dict[str, Any]:
     """The facts of one net, as JSON has them."""
     return {
-        **{field.name: getattr(model, field.name) for field in fields(model)},
+        **take_fields(model),
         "epochs": write_table(Epoch, model.epochs),
         "flows": [flow._asdict() for flow in model.flows],
         "filters": model.filters._asdict() if model.filters else None,

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 from archprof.visible import guard_formula, make_visible
+from archprof.wording import show_shape
 
 
 def render_csv(table: Table) -> str:
@@ -33,7 +34,7 @@ def _raw(value: Value) -> str | int | float | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return " ".join("x".join(map(str, shape)) for shape in value)
+        return " ".join(show_shape(shape, "") for shape in value)
     return guard_formula(make_visible(value)) if isinstance(value, str) else value
 
 
@@ -60,7 +61,7 @@ def render_markdown(table: Table) -> str:
     table, columns = table.shown, []
     for printed in to_printed_columns(table, CellMarks(escape_markdown)):
         total = [] if printed.total is None else [f"**{printed.total}**" if printed.total else ""]
-        cells = [_header(printed), *printed.cells, *total]
+        cells = [printed.headed, *printed.cells, *total]
         width = max(3, *map(len, cells))
         rule = "-" * (width - 1) + ":" if printed.column.numeric else "-" * width
         padded = [cell.rjust(width) if printed.column.numeric else cell.ljust(width) for cell in cells]
@@ -75,9 +76,9 @@ def render_notebook_cell(table: Table) -> str:
     table = table.shown
     columns = to_printed_columns(table, CellMarks(_html))
     aligns = ["right" if printed.column.numeric else "left" for printed in columns]
-    head = _html_row("th", aligns, [_header(printed) for printed in columns])
+    head = _head_row(aligns, [printed.headed for printed in columns])
     body = "".join(_notebook_row(row, n, columns, aligns, table) for n, row in enumerate(table.rows))
-    total = _html_row("th", aligns, [printed.total or "" for printed in columns]) if table.total is not None else ""
+    total = _head_row(aligns, [printed.total or "" for printed in columns]) if table.total is not None else ""
     notes = "<br>".join(map(_html, table.notes))
     return (
         f"<table><caption>{_html(table.title)}</caption><thead>{head}</thead><tbody>{body}</tbody>"
@@ -98,10 +99,6 @@ def _notebook_row(row: Row, n: int, columns: list[PrintedColumn], aligns: list[s
     return f"<tr>{inner}</tr>"
 
 
-def _header(printed: PrintedColumn) -> str:
-    return f"{printed.header} [{printed.symbol}]" if printed.symbol else printed.header
-
-
 def _joined(lines: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
@@ -118,6 +115,6 @@ def _html(text: str) -> str:
     return html.escape(make_visible(text))
 
 
-def _html_row(tag: str, aligns: list[str], cells: Iterable[str]) -> str:
-    inner = "".join(f'<{tag} style="text-align:{a}">{cell}</{tag}>' for a, cell in zip(aligns, cells, strict=True))
+def _head_row(aligns: list[str], cells: Iterable[str]) -> str:
+    inner = "".join(f'<th style="text-align:{align}">{cell}</th>' for align, cell in zip(aligns, cells, strict=True))
     return f"<tr>{inner}</tr>"

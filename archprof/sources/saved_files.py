@@ -140,15 +140,22 @@ def _read_pickled_tensors(path: str, file: Path) -> Mapping[str, torch.Tensor]:
             "Its loading would run code that came with it, which archprof does not do.",
             "In Python: profile(torch.load(path, weights_only=False), inputs). Here: the class, net.py:Net.",
         ) from error
-    places = [found, *found.values()] if isinstance(found, dict) else []
-    for place in places:
+    tensors = find_named_tensors(found)
+    if tensors is None:
+        raise UsageError(
+            f"{path} holds a {type(found).__name__}, and no tensors under names.",
+            "A state_dict, also one level below, or a TorchScript archive.",
+            "A model is named by its class: net.py:Net.",
+        )
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def find_named_tensors(found: Any) -> Mapping[str, torch.Tensor] | None:
+    """The tensors under names in what a file held, at its top or one level below; `None` where there are none."""
+    for place in [found, *found.values()] if isinstance(found, dict) else []:
         if isinstance(place, dict) and place and all(isinstance(value, torch.Tensor) for value in place.values()):
-            return {str(name): value.detach() for name, value in place.items()}
-    raise UsageError(
-        f"{path} holds a {type(found).__name__}, and no tensors under names.",
-        "A state_dict, also one level below, or a TorchScript archive.",
-        "A model is named by its class: net.py:Net.",
-    )
+            return {str(name): value for name, value in place.items()}
+    return None
 
 
 def _read_safetensors(path: str, file: Path) -> Mapping[str, torch.Tensor]:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from archprof.errors import ArchprofError
+from archprof.files import read_system_file
 from archprof.units import show_quantity
 
 SYSTEM_ROOT = Path("/")
@@ -26,13 +27,13 @@ class NoRoom(ArchprofError):
 
 def read_free_bytes(system: Path = SYSTEM_ROOT) -> int | None:
     """Memory that can still be had: the least of what the machine has and what a control group or a limit leaves."""
-    found = re.search(r"^MemAvailable:\s*(\d+) kB$", _read_text(system / "proc/meminfo"), re.MULTILINE)
+    found = re.search(r"^MemAvailable:\s*(\d+) kB$", read_system_file(system / "proc/meminfo"), re.MULTILINE)
     left = [int(found[1]) * 1024] if found else []
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
-        most, now = (_read_text(system / "sys/fs/cgroup" / name) for name in (limit, used))
+        most, now = (read_system_file(system / "sys/fs/cgroup" / name) for name in (limit, used))
         if most.isdigit() and now.isdigit():
             left.append(max(0, int(most) - int(now)))
     return min([*left, *_list_left_by_limits(system)], default=None)
@@ -40,8 +41,8 @@ def read_free_bytes(system: Path = SYSTEM_ROOT) -> int | None:
 
 def _list_left_by_limits(system: Path) -> list[int]:
     """Bytes that the limits of this process leave it (`ulimit -v` and `-d`), where it has some."""
-    limits = _read_text(system / "proc/self/limits")
-    used = _read_text(system / "proc/self/status")
+    limits = read_system_file(system / "proc/self/limits")
+    used = read_system_file(system / "proc/self/status")
     left = []
     for limit, size in (("Max address space", "VmSize"), ("Max data size", "VmData")):
         most, now = re.search(rf"^{limit}\s+(\d+)", limits, re.MULTILINE), re.search(rf"{size}:\s*(\d+) kB", used)
@@ -71,10 +72,3 @@ def refuse_without_room(what: str, needed: int) -> None:
         f"{USABLE_SHARE:.0%} of what is free.",
         "Try less: a smaller batch, input, context or model.",
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

@@ -37,8 +37,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import archprof
 from archprof.facts.records import Profile
-from archprof.predicting.latency.predict import list_counts
 from archprof.predicting.latency.works import Work
+from prediction.latency_counts import list_counts
 from prediction.latency_language_model import LanguageModel
 from prediction.latency_rows import DATA, read_csv, read_passes
 
@@ -168,6 +168,22 @@ def _flatten(works: dict[Work, int], index: dict[Work, int]) -> list[int]:
     return [value for work, count in works.items() for value in (index.setdefault(work, len(index)), count)]
 
 
+def _list_counts(key: str, profile: Profile) -> tuple[dict[Work, int], list[int]]:
+    """Of a step of torchvision's nets, and timm's, gradients were kept: zeroed, and added to (before torch 2.0)."""
+    works, launches = list_counts(profile)
+    if key.startswith(("torchvision:", "timm:")) and profile.mode == "train":
+        for one in profile.parameters:
+            if one.role == "parameter" and one.trainable:
+                dtype, nbytes = one.spec.dtype, one.nbytes
+                for work in (
+                    Work("copy", dtype, written=nbytes),
+                    Work("pointwise", dtype, flops=one.spec.numel, read=2 * nbytes, written=nbytes),
+                ):
+                    works[work] = works.get(work, 0) + 1
+                    launches[3] += 1
+    return works, launches
+
+
 def write_works(passes: dict[str, tuple[dict[Work, int], list[int]]]) -> None:
     """All kernels column by column, and the passes by their numbers."""
     index: dict[Work, int] = {}
@@ -200,7 +216,7 @@ def main(words: list[str]) -> None:
         if key in passes or key in failed or (words and not re.search(words[0], key)):
             continue
         try:
-            passes[key] = list_counts(trace())
+            passes[key] = _list_counts(key, trace())
         except Exception as error:
             failed.add(key)
             print(f"{key}: {error}", file=sys.stderr)

@@ -46,6 +46,7 @@ WITH_A_WAY_OUT = [
     "_C._set_tracing_state",
     "_nested_tensor_from_mask_left_aligned",
     "_C.DisableTorchFunction",
+    "_C._dispatch_library",
     "_C._DisableTorchDispatch",
     "_C._autograd._pop_saved_tensors_default_hooks",
     "_C._autograd._top_saved_tensors_default_hooks",

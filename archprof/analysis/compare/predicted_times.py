@@ -31,20 +31,28 @@ def compare_predicted_times(views: Sequence[ProfileView], stages: Sequence[Align
         return
     first = views[0]
     for place, view in enumerate(views[1:], 1):
-        a, b = find_predicted_time(first), find_predicted_time(view)
-        prediction = view.profile.prediction
-        if not a or not b or prediction is None:
-            continue
-        (slow, longer), (fast, shorter) = sorted([(a, first), (b, view)], key=lambda each: -each[0].seconds)
-        both = f"{_show(slow)} against {_show(fast)}, predicted on {prediction.device}"
-        if slow.low <= fast.high:
-            text = f"{longer.name} and {shorter.name} cannot be told apart in predicted time: {both}."
-        else:
-            ratio = phrases.say_times(slow.seconds / fast.seconds)
-            text = f"{longer.name} should take {ratio} the time of {shorter.name}: {both}."
-        yield WeighedFinding(70, Finding(text, (0, place), ("predicted",)))
+        if finding := _compare_two(first, view):
+            yield WeighedFinding(70, Finding(finding, (0, place), ("predicted",)))
 
 
-def _show(time: PredictedTime) -> str:
-    """`7.1 [5.2, 9.8] ms`."""
-    return elapsed.show_with_interval(time)
+def _compare_two(first: ProfileView, other: ProfileView) -> str | None:
+    """A lower bound may be any time above it, so that only the longer one may be one."""
+    a, b, prediction = find_predicted_time(first), find_predicted_time(other), first.profile.prediction
+    if not a or not b or prediction is None:
+        return None
+    (slow, longer), (fast, shorter) = sorted([(a, first), (b, other)], key=lambda each: -each[0].seconds)
+    both = f"{_show(slow, longer)} against {_show(fast, shorter)}, predicted on {prediction.device}"
+    if slow.low <= fast.high or not _is_complete(shorter):
+        return f"{longer.name} and {shorter.name} cannot be told apart in predicted time: {both}."
+    ratio = phrases.say_times(slow.seconds / fast.seconds)
+    least = "" if _is_complete(longer) else "at least "
+    return f"{longer.name} should take {least}{ratio} the time of {shorter.name}: {both}."
+
+
+def _is_complete(view: ProfileView) -> bool:
+    return view.profile.prediction is not None and view.profile.prediction.complete
+
+
+def _show(time: PredictedTime, view: ProfileView) -> str:
+    """`7.1 [5.2, 9.8] ms`, "at least" where not all was counted."""
+    return f"{'' if _is_complete(view) else 'at least '}{elapsed.show_with_interval(time)}"

@@ -14,7 +14,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.columns import MAX_COLUMNS, PieceColumn, arrange_pieces, choose_columns
 from archprof.analysis.network.flows import find_edges, map_ops
 from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_live_bytes
-from archprof.analysis.network.naming import join_names
+from archprof.analysis.network.naming import name_range
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
 from archprof.analysis.predicted import PredictedTime
@@ -37,6 +37,7 @@ class CallTimes(NamedTuple):
         is_predicted: no clock told them.
         outside: seconds of the pass that belong to no call.
         whole: of the pass, where that was told as one; the tiles and the tables have it too.
+        is_bound: of a pass of which not all was counted.
     """
 
     seconds: Mapping[int, float]
@@ -44,6 +45,7 @@ class CallTimes(NamedTuple):
     is_predicted: bool = False
     outside: float = 0.0
     whole: Elapsed | PredictedTime | None = None
+    is_bound: bool = False
 
     @property
     def words(self) -> str:
@@ -110,7 +112,7 @@ def find_predicted_times(profile: Profile) -> CallTimes | None:
     seconds = {row.key: row.seconds.p50 for row in found.layers if isinstance(row.key, int)}
     outside = sum(row.seconds.p50 for row in found.rest)
     source, whole = f"predicted on {found.device}", PredictedTime(*found.whole)
-    return CallTimes(seconds, source, is_predicted=True, outside=outside, whole=whole)
+    return CallTimes(seconds, source, True, outside, whole, is_bound=not found.complete)
 
 
 def _row_seconds(profile: Profile, times: CallTimes | None) -> list[float | None] | None:
@@ -173,7 +175,7 @@ class _Builder:
         return Block(
             name=self._name(column),
             label=label,
-            kind=main.kind or _name_kinds(main),
+            kind=f"{len(column.pieces)} not called" if self._is_uncalled(column) else main.kind or _name_kinds(main),
             count=column.count,
             members=max(len(working), 1) if column.count > 1 else 1,
             layers=sum(piece.layers for piece in column.pieces),
@@ -186,16 +188,23 @@ class _Builder:
         flops = self.whole.macs == 0
         return max(column.pieces, key=lambda piece: (piece.macs, piece.flops if flops else 0, piece.params))
 
+    def _is_uncalled(self, column: PieceColumn) -> bool:
+        """Several layers that no call of this pass reaches, such as an auxiliary head's."""
+        rows = [piece.row for piece in column.pieces]
+        return len(rows) > 1 and all(row is not None and self.profile.layers[row].call is None for row in rows)
+
     def _name(self, column: PieceColumn) -> str:
         main = self._main(column)
+        if self._is_uncalled(column):
+            return name_range(*(column.pieces[at].path.partition(".")[0] for at in (0, -1)))
         if main.row is None:
             working = [piece for piece in main.parts if piece.macs] or main.parts
-            return join_names([working[0].path, working[-1].path])
+            return name_range(working[0].path, working[-1].path)
         if column.count == 1:
             return f"{main.path} {OWN_LABEL}".strip() if main.is_own else main.path or ROOT_LABEL
         at = column.pieces.index(main) if not any(piece.parts for piece in column.pieces) else 0
         last = [piece for piece in column.every if piece.parts] or column.every[at :: len(column.pieces)]
-        return join_names([column.every[at].path, last[-1].path])
+        return name_range(column.every[at].path, last[-1].path)
 
     def _row_names(self, pieces: Iterable[Piece]) -> Iterable[str]:
         for piece in pieces:
@@ -205,7 +214,7 @@ class _Builder:
                 yield self.view.row_name(piece.row)
             else:
                 layer = self.profile.layers[piece.row]
-                yield (layer.path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
+                yield (layer.path or ROOT_LABEL) + layer.repeat_mark
 
     def _shape(self, pieces: Sequence[Piece]) -> Shape | None:
         """Of the last that makes a tensor, without the batch."""
@@ -224,16 +233,20 @@ class _Builder:
         if self.times is not None:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
             whole = None if is_inner else self.times.whole
-            total = whole.seconds if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            total = (
+                max(whole.seconds, sum(seconds)) if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            )
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
-            shown = elapsed.show_with_interval(whole) if whole else ""
-            yield Lane("latency", title, "seconds", seconds, total, False, self.times.is_predicted, source, shown)
+            bound = self.times.is_bound
+            shown = f"{'≥ ' if bound else ''}{elapsed.show_with_interval(whole)}" if whole else ""
+            yield Lane("latency", title, "seconds", seconds, total, bound, self.times.is_predicted, source, shown)
 
     def _peak_name(self) -> str:
         if self.live.peak_op is None:
             return ""
-        return self.view.row_name(self.profile.row_of(self.profile.ops[self.live.peak_op]))
+        row = self.profile.row_of(self.profile.ops[self.live.peak_op])
+        return self.view.row_name(row) if self.view.layer(row).path else "the model itself"
 
 
 def _shorten(names: Sequence[str]) -> list[str]:

@@ -35,7 +35,8 @@ def tabulate_network(network: Network) -> Table:
     rows = tuple(cells(at, block) for at, block in enumerate(network.blocks))
     sums = [part for lane in (macs, params) for part in (lane.total, 1.0 if lane.total else None)]
     cells_below = (None, None, None, None, *sums, network.live.peak, *((time.total,) if time else ()))
-    total = Row(cells_below, name="Total", bounds=frozenset(lane.key for lane in network.lanes if lane.is_bound))
+    bounds = {"predicted" if lane.is_predicted else lane.key for lane in network.lanes if lane.is_bound}
+    total = Row(cells_below, name="Total", bounds=frozenset(bounds))
     timed = (f"{time.title}: {time.words}.",) if time else ()
     said = (*timed, f"Live bytes: {network.live.words}.", *network.notes)
     return Table(f"{network.title} along its length", columns, rows, total, said)

@@ -96,7 +96,7 @@ def tabulate_fit(result: Fit) -> Table:
 def _step(step: FitStep, result: Fit) -> Row:
     fits = step.problem is None and not step.find_overruns(result.budgets)
     costs = tuple((step.costs or {}).get(key) for key in _budget_columns(result))
-    bounds = frozenset() if step.complete or step.costs is None else frozenset(_budget_columns(result))
+    bounds = frozenset(column.key for key, column in _budget_columns(result).items() if key in step.bounds)
     known = step.latency and (step.latency.high - step.latency.low) / 20
     within = {"predicted": known} if known else {}
     return Row((step.label, "yes" if fits else "no", *costs), bounds=bounds, half_intervals=within)
@@ -110,9 +110,19 @@ def _fit_notes(result: Fit) -> list[str]:
         lines.append("No budget breaks up to there, where the search ended.")
     else:
         lines += _why_not(beyond, result)
+    lines += _say_bounds(result)
     lines += _say_intervals(result)
     activation = f"Activation memory in {result.dtype}. " if "activation" in result.budgets else ""
     return [*lines, f"{activation}1 MAC = 2 FLOPs. Settings traced: {result.tried:,}."]
+
+
+def _say_bounds(result: Fit) -> list[str]:
+    """What fits by a lower bound may not fit."""
+    bounds = [_name(key) for key in result.budgets if result.found and key in result.found.bounds]
+    if not bounds or result.found is None:
+        return []
+    return [f"Not all of the pass was counted, and {' and '.join(bounds)} are lower bounds: "
+            f"{result.found.label} may be over its budget, and none larger fits."]  # fmt: skip
 
 
 def _say_intervals(result: Fit) -> list[str]:
@@ -122,6 +132,8 @@ def _say_intervals(result: Fit) -> list[str]:
         return []
     low, high = (units.show_quantity(value, "seconds") for value in (latency.low, latency.high))
     said = f"Predicted, not measured: nine of ten times of {result.found.label} should lie in [{low}, {high}]"
+    if "latency" in result.found.bounds:
+        return [f"Predicted, not measured: {result.found.label} takes at least {low}."]
     near = latency.low < result.budgets["latency"] < latency.high
     return [f"{said}, and so does the budget: measure to be sure." if near else f"{said}."]
 

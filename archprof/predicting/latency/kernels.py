@@ -52,6 +52,9 @@ SOFTMAX_ROW = 1024
 RESIDENT_THREADS = 1024
 """Threads of a block that interpolates, of which one multiprocessor holds one."""
 
+BLOCK_THREADS, RESIDENT_BLOCKS = 512, 2
+"""Of a batch norm: threads that go over one channel, and how many such one multiprocessor holds."""
+
 RESIDENT_ROWS = 8
 """Rows that one multiprocessor works on at a time."""
 
@@ -110,6 +113,8 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
         arithmetic = _time_depthwise(work, rates, setting, constants)
     elif work.kind == "gather":
         arithmetic = _time_planes(work, rates, constants)
+    elif work.kind == "norm" and not setting.channels_last:
+        arithmetic = _time_channels(work, rates, constants)
     else:
         arithmetic = 0.0 * memory
     power = constants["overlap"]
@@ -239,7 +244,7 @@ def _time_depthwise(work: Work, rates: Rates, setting: Setting, constants: Mappi
     """A kernel of its own, which uses no tensor cores: so many positions of the window for each result."""
     layout = "last" if setting.channels_last else "first"
     rate = _sustained("float32", rates, constants)
-    slow = constants[f"{work.kind}_{layout}"]
+    slow = 1.0 if rates.is_cpu else constants[f"{work.kind}_{layout}"]
     if is_converted(work.dtype, rates):
         slow *= constants["converted_depthwise"]
     return 2.0 * work.macs / rate * slow
@@ -249,6 +254,13 @@ def _time_planes(work: Work, rates: Rates, constants: Mapping[str, float]) -> Nu
     """Threads that go over planes in turn wait for memory at each of them; there is no arithmetic to speak of."""
     planes, positions, _, _ = work.sizes
     return planes * (-(-positions // (rates.sm * RESIDENT_THREADS))) * constants["round_trip"]
+
+
+def _time_channels(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
+    """A batch norm that takes statistics has a block of threads for each channel: of few, most of a GPU idles."""
+    elements, channels, _, is_own = work.sizes
+    round_trip = is_own * constants["channel_half"] + (1 - is_own) * constants["channel"]
+    return -(-elements // BLOCK_THREADS) * -(-channels // (rates.sm * RESIDENT_BLOCKS)) * round_trip
 
 
 def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:

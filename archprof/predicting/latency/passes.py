@@ -11,6 +11,8 @@ from archprof.facts.ops import Phase, Signature
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.records import Profile
 from archprof.predicting.latency.fusion import Fusion, find_fusions
+from archprof.predicting.latency.launches import classify_launch
+from archprof.predicting.latency.works import Kind, Work, list_works
 
 REMEMBERED = 2**16
 
@@ -20,14 +22,17 @@ class Step(NamedTuple):
 
     Attributes:
         number: the same for equal steps, of whatever profile.
-        signature, phase: of the ops.
-        fusion: what `torch.compile` spares them; `None`: nothing.
+        kind: the class of its first kernel.
+        works: its kernels, without what `torch.compile` spares them.
+        launch: its kind for the host, by the index in `LAUNCH_KINDS`.
+        joins: it continues a kernel of an op before it, and starts none.
     """
 
     number: int
-    signature: Signature
-    phase: Phase
-    fusion: Fusion | None
+    kind: Kind
+    works: tuple[Work, ...]
+    launch: int
+    joins: bool
 
 
 class Pass(NamedTuple):
@@ -44,7 +49,7 @@ class Pass(NamedTuple):
     rows: tuple[tuple[RowKey, int], ...]
 
 
-_numbers: dict[tuple[Signature, Phase, Fusion | None], int] = {}
+_steps: dict[tuple[Signature, Phase, Fusion | None], Step] = {}
 _new_numbers = count()
 _last: list[tuple[ReferenceType[Profile], bool, Pass]] = []
 
@@ -92,10 +97,14 @@ def _place_ops(profile: Profile, compiled: bool, steps: list[Step]) -> Iterator[
 
 
 def _make_step(signature: Signature, phase: Phase, fusion: Fusion | None) -> Step:
-    if len(_numbers) >= REMEMBERED:
-        _numbers.clear()  # numbers are not given twice, so that nobody takes one for another
+    if len(_steps) >= REMEMBERED:
+        _steps.clear()  # numbers are not given twice, so that nobody takes one for another
     key = (signature, phase, fusion)
-    number = _numbers.get(key)
-    if number is None:
-        number = _numbers[key] = next(_new_numbers)
-    return Step(number, signature, phase, fusion)
+    step = _steps.get(key)
+    if step is None:
+        works = list_works(signature)
+        kernels = tuple([fusion.apply(work) if fusion else work for work in works if work.kind != "view"])
+        launch = classify_launch(signature, phase, works)
+        step = Step(next(_new_numbers), works[0].kind, kernels, launch, fusion is not None and fusion.joins)
+        _steps[key] = step
+    return step

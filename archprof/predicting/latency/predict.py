@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from archprof.facts.predicted import LatencyPrediction, PredictedRow, Seconds
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.kernels import Setting, is_converted
-from archprof.predicting.latency.launches import classify_launch, join_host
-from archprof.predicting.latency.passes import Pass, list_steady_ops, read_pass
+from archprof.predicting.latency.launches import join_host
+from archprof.predicting.latency.passes import Pass, read_pass
 from archprof.predicting.latency.rates import Rates, find_rates
 from archprof.predicting.latency.refine import find_correction
 from archprof.predicting.latency.spread import Doubt, find_half_width, spread_row, spread_whole
 from archprof.predicting.latency.times import Time, time_sums
-from archprof.predicting.latency.works import Work, list_works
 
 TORCH_TF32 = (False, True)
 """What torch does unless told otherwise: matrix products keep float32, convolutions round to TF32."""
+
+_new_row: Callable[[Iterable[Any]], PredictedRow] = partial(tuple.__new__, PredictedRow)
+"""What `_make` does, without a function of Python in between: one per row and device."""
 
 BOUND_NOTE = "Nothing like this device was ever measured: low is a bound, the roofline; the rest is a guess."
 COMPILED_NOTE = (
@@ -92,10 +96,13 @@ def _put_together(
     whole = float(join_host(kernel, host, load_constants()["kernels"])) if eager else kernel
     waiting = whole - kernel
     doubt = Doubt(rates, profile.mode, profile.product_dtype, waiting / whole if whole else 0.0, compiled)
-    half = find_half_width(doubt, load_constants()["spread"])
+    spread, is_bound = load_constants()["spread"], rates.standing == "bound"
+    half = find_half_width(doubt, spread)
     shares = [time.gap / gaps if gaps else time.host / host if host else 0.0 for time in times]
-    parts = [_spread_time(time, waiting * share, half, rates) for time, share in zip(times, shares, strict=True)]
-    made = [PredictedRow(key, *parts[place]) for key, place in run.rows]
+    parts = [
+        _spread_time(time, waiting * share, half, spread, is_bound) for time, share in zip(times, shares, strict=True)
+    ]
+    made = [_new_row((key, *parts[place])) for key, place in run.rows]
     return LatencyPrediction(
         device=rates.name,
         standing=rates.standing,
@@ -130,23 +137,12 @@ def _list_notes(profile: Profile, rates: Rates, *, compiled: bool) -> Iterator[s
         )
 
 
-def _spread_time(time: Time, waiting: float, half: float, rates: Rates) -> tuple[Seconds, float, float, float, float]:
+def _spread_time(
+    time: Time, waiting: float, half: float, spread: Mapping[str, Any], is_bound: bool
+) -> tuple[Seconds, float, float, float, float]:
     """The fields of a `PredictedRow` behind its key."""
-    kernel = time.kernel
+    arithmetic, memory, start, least, _, _, kind = time
+    kernel = arithmetic + memory + start
     seconds = kernel + waiting
-    spread = spread_row(seconds, time.least, time.kind, waiting / seconds if seconds else 0.0, half, rates)
-    return spread, time.arithmetic, time.memory, time.start + waiting, kernel
-
-
-def list_counts(profile: Profile) -> tuple[dict[Work, int], list[int]]:
-    """How often a pass runs each kernel, and how many ops of each kind the host launches: what scores are made of."""
-    works: dict[Work, int] = {}
-    launches = [0] * 6
-    for index in list_steady_ops(profile):
-        signature, _, phase, _, _ = profile.ops[index]
-        found = list_works(signature)
-        launches[classify_launch(signature, phase, found)] += 1
-        for work in found:
-            if work.kind != "view":
-                works[work] = works.get(work, 0) + 1
-    return works, launches
+    interval = spread_row(seconds, least, kind, waiting / seconds if seconds else 0.0, half, spread, is_bound)
+    return interval, arithmetic, memory, start + waiting, kernel

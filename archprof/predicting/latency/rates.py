@@ -26,10 +26,11 @@ USUAL_LAUNCH_SECONDS = 6e-6
 
 Maker = Literal["nvidia", "amd", "intel", "apple", "other"]
 
-PEAK_DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
-
 TYPICAL_L2_BYTES, TYPICAL_SM = 6e6, 80
 """Of a device whose datasheet does not say."""
+
+CPU_SM = 1
+"""The cores of a processor share out work as finely as they like: none waits for a tile of another."""
 
 
 class Rates(NamedTuple):
@@ -41,6 +42,7 @@ class Rates(NamedTuple):
         bandwidth: B/s to its memory.
         l2: bytes of its last cache.
         sm: multiprocessors, or what stands for them.
+        is_cpu: its vector units run a depthwise convolution as any other, and what starts an op runs it.
         clock: Hz at boost, `None` where it is not known.
         watts: the power it may draw, `None` where it is not known.
         generation: of NVIDIA's architectures; "" of others.
@@ -57,6 +59,7 @@ class Rates(NamedTuple):
     bandwidth: float
     l2: float
     sm: int
+    is_cpu: bool
     clock: float | None
     watts: float | None
     generation: str
@@ -100,7 +103,8 @@ def find_rates(device: Device) -> Rates:
         },
         bandwidth=values["mem_bw"],
         l2=values.get("l2_mb", TYPICAL_L2_BYTES),
-        sm=int(values.get("sm", TYPICAL_SM)),
+        sm=CPU_SM if device.kind == "cpu" else int(values.get("sm", TYPICAL_SM)),
+        is_cpu=device.kind == "cpu",
         clock=values.get("boost_mhz"),
         watts=values.get("tdp_w"),
         generation=generation,

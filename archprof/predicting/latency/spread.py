@@ -6,13 +6,15 @@ Half widths are in logarithms, so that an interval is as much a factor below as 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from archprof.facts.predicted import Seconds
-from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.kernels import is_converted
 from archprof.predicting.latency.rates import Rates
+
+_new_seconds: Callable[[Iterable[float]], Seconds] = partial(tuple.__new__, Seconds)
 
 
 class Doubt(NamedTuple):
@@ -38,8 +40,12 @@ def find_half_width(doubt: Doubt, spread: Mapping[str, Any]) -> float:
     group = "half" if doubt.dtype in ("float16", "bfloat16") else "full"
     if is_converted(doubt.dtype, doubt.rates):
         group = "converted"
-    kernel = spread["unseen" if standing in ("unseen", "bound") else "seen"][f"{group} {doubt.mode}"]
-    kernel *= spread["shrinks"].get(standing, 1.0)
+    guessed = doubt.rates.maker != "nvidia"  # its rates may be measured: how its kernels use them was never fitted
+    kernel = spread["unseen" if guessed or standing == "unseen" else "seen"][f"{group} {doubt.mode}"]
+    if guessed:
+        kernel *= 1.0 if standing == "refined" else spread["shrinks"]["bound"]
+    else:
+        kernel *= spread["shrinks"].get(standing, 1.0)
     own = math.hypot(kernel * (1.0 - doubt.waiting), spread["host"] * doubt.waiting)
     far = spread["far"] * _find_distance(doubt.rates, spread)
     return math.sqrt(own**2 + far**2 + (spread["compiled"] ** 2 if doubt.compiled else 0.0))
@@ -56,21 +62,19 @@ def _find_distance(rates: Rates, spread: Mapping[str, Any]) -> float:
 
 def spread_whole(seconds: float, least: float, half: float, rates: Rates) -> Seconds:
     """The interval of a whole pass; `least` is its roofline, at which that of a "bound" starts."""
-    return _spread(seconds, least, half, rates)
+    factor = math.exp(half)
+    low = min(least, seconds) if rates.standing == "bound" else seconds / factor
+    return Seconds(seconds, low, seconds * factor)
 
 
-def spread_row(seconds: float, least: float, kind: str, waiting: float, half: float, rates: Rates) -> Seconds:
+def spread_row(
+    seconds: float, least: float, kind: str, waiting: float, half: float, spread: Mapping[str, Any], is_bound: bool
+) -> Seconds:
     """The interval of one row: that of single kernels of its class, `kind`; no narrower than that of the whole, `half`.
 
     `waiting`: the share of its time in which the device waits for the host.
     """
-    spread = load_constants()["spread"]
-    kernel = spread["rows"].get(kind, spread["rows"]["other"])
-    own = math.hypot(kernel * (1.0 - waiting), spread["host"] * waiting)
-    return _spread(seconds, least, max(own, half), rates)
-
-
-def _spread(seconds: float, least: float, half: float, rates: Rates) -> Seconds:
-    factor = math.exp(half)
-    low = min(least, seconds) if rates.standing == "bound" else seconds / factor
-    return Seconds(seconds, low, seconds * factor)
+    widths = spread["rows"]
+    kernel = widths[kind] if kind in widths else widths["other"]
+    factor = math.exp(max(math.hypot(kernel * (1.0 - waiting), spread["host"] * waiting), half))
+    return _new_seconds((seconds, min(least, seconds) if is_bound else seconds / factor, seconds * factor))

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.kernels import Setting, time_kernel
-from archprof.predicting.latency.launches import classify_launch, list_launch_seconds
+from archprof.predicting.latency.launches import list_launch_seconds
 from archprof.predicting.latency.passes import Pass, Step
 from archprof.predicting.latency.rates import Rates
-from archprof.predicting.latency.works import list_works
 
 REMEMBERED_STEPS, REMEMBERED_TABLES = 2**16, 64
 
@@ -60,11 +59,11 @@ def time_sums(run: Pass, rates: Rates, setting: Setting) -> list[Time]:
     table = _share_table(tuple(named.values()), setting)
     if len(table) > REMEMBERED_STEPS:
         table.clear()
-    times = []
+    times, launches = [], list_launch_seconds(load_constants()["kernels"])
     for step in run.steps:
         time = table.get(step.number)
         if time is None:
-            time = table[step.number] = _time_step(step, rates, setting)
+            time = table[step.number] = _time_step(step, rates, setting, launches)
         times.append(time)
     return [_sum_times([times[place] for place in places]) for places in run.sums]
 
@@ -85,25 +84,19 @@ def _sum_times(times: Sequence[Time]) -> Time:
     return Time(arithmetic, memory, start, least, host, gap, max(kinds, key=kinds.__getitem__))
 
 
-def _time_step(step: Step, rates: Rates, setting: Setting) -> Time:
+def _time_step(step: Step, rates: Rates, setting: Setting, launches: Sequence[float]) -> Time:
     """What an op takes, alone or with what `torch.compile` spares it."""
     constants = load_constants()["kernels"]
-    _, signature, phase, fusion = step
-    works = list_works(signature)
-    joins = fusion is not None and fusion.joins
     arithmetic = memory = start = least = 0.0
-    for work in works:
-        if work.kind == "view":
-            continue
-        time = time_kernel(fusion.apply(work) if fusion else work, rates, setting, constants)
+    for work in step.works:
+        time = time_kernel(work, rates, setting, constants)
         seconds = time.seconds - constants["start"]
         if time.arithmetic > time.memory:
             arithmetic += seconds
         else:
             memory += seconds
-        start += 0.0 if joins else constants["start"]
+        start += 0.0 if step.joins else constants["start"]
         least += time.least
-    launch = list_launch_seconds(constants)[classify_launch(signature, phase, works)] * rates.host
-    host = 0.0 if joins else launch
+    host = 0.0 if step.joins else launches[step.launch] * rates.host
     gap = max(0.0, host - arithmetic - memory - start)
-    return Time(arithmetic, memory, start, least, host, gap, works[0].kind)
+    return Time(arithmetic, memory, start, least, host, gap, step.kind)

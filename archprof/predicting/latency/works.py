@@ -35,7 +35,8 @@ class Work(NamedTuple):
         macs, flops: its arithmetic.
         read, written: bytes.
         sizes: batch, m, n and k of a product; heads of the batch, queries, keys and size of a head of an attention;
-            planes that each thread goes over, and threads, of an interpolation.
+            planes that each thread goes over, and threads, of an interpolation; elements of a channel and channels of a
+            batch norm that takes their statistics, and whether its kernel is torch's own.
         area: positions of the window of a convolution or pooling, 1 without one.
         tensors: how many it goes over, of a list.
         permuted: it reads or writes with other strides than the plain ones.
@@ -122,7 +123,7 @@ def _describe_mover(signature: Signature, name: str) -> Work:
     permuted = any(spec.strides is not None for spec in (*signature.inputs, *signature.outputs))
     read = signature.bytes_read * _count_readings(signature, name)
     return Work(
-        kind, _dtype_of(signature), 0, signature.flops or 0, read, written, _count_planes(signature, name),
+        kind, _dtype_of(signature), 0, signature.flops or 0, read, written, _count_loops(signature, name),
         tensors=tensors, permuted=permuted, area=prod(signature.window.kernel) if signature.window else 1,
         row=_find_row(signature, name),
     )  # fmt: skip
@@ -141,8 +142,15 @@ def _count_readings(signature: Signature, name: str) -> int:
     return 2 if name == "native_batch_norm" and True in signature.args else 1
 
 
-def _count_planes(signature: Signature, name: str) -> tuple[int, int, int, int]:
-    """Planes and positions of an interpolation whose threads go over planes; none with channels last."""
+def _count_loops(signature: Signature, name: str) -> tuple[int, int, int, int]:
+    """Planes and positions of an interpolation whose threads go over planes; none with channels last. Elements of a
+    channel and channels of a batch norm whose blocks each go over one; whether in torch's kernel, since cuDNN's takes
+    no weights in half precision.
+    """
+    if "batch_norm" in name and True in signature.args:
+        shape = signature.inputs[0].shape
+        weight = next((spec.dtype for spec in signature.inputs if len(spec.shape) == 1), "float32")
+        return prod(shape) // max(shape[1], 1), shape[1], 0, int(weight in ("float16", "bfloat16"))
     shape = signature.outputs[0].shape if signature.outputs else ()
     if not LOOPS_OVER_PLANES.match(name) or signature.inputs[0].strides is not None:
         return 0, 0, 0, 0
