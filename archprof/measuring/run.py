@@ -28,6 +28,7 @@ from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.free_memory import has_room
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.outside_state import keep_outside_state
 from archprof.torchside.watched_model import watch_unless_owned
 from archprof.tracing.trace import trace
 from archprof.units import show_quantity
@@ -92,7 +93,8 @@ def measure_target(
     generators = [torch.cuda.current_device()] if where.kind == "cuda" else []
 
     def run() -> Profile:
-        with torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.hold_settings():
+        kept = keep_outside_state(target.model, target.owned)
+        with kept, torch.inference_mode(False), torch.random.fork_rng(devices=generators), where.hold_settings():
             batch, notes = bench.find_largest_batch() if how.largest_batch else (request.batch, ())
             return bench.measure_batch(batch, plan, progress or schedule.ignore_progress, notes)
 

@@ -72,7 +72,8 @@ def move_batch(batch: Batch, device: str, dtype: str) -> Batch:
     kind: torch.dtype = getattr(torch, dtype)
 
     def move(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(device, kind if tensor.is_floating_point() else tensor.dtype)
+        """A copy, for a forward may write to it."""
+        return tensor.to(device, kind if tensor.is_floating_point() else tensor.dtype, copy=True)
 
     labels = None if batch.labels is None else batch.labels.to(device)
     return Batch(map_tensors(batch.args, move), map_tensors(batch.kwargs, move), labels)

@@ -26,6 +26,7 @@ from archprof.sources.optimizer_grammar import OptimizerSpec, parse_optimizer
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.outside_state import keep_outside_state
 from archprof.torchside.watched_model import watch_unless_owned
 from archprof.tracing.trace import trace
 from archprof.units import keep_finite
@@ -55,7 +56,7 @@ def probe_model(
     target = resolve(model, inputs, request)
 
     def run() -> Profile:
-        with live.on_device(how.device):
+        with live.on_device(how.device), keep_outside_state(target.model, target.owned):
             return _probe_target(target, data, request, how, spec, loss)
 
     watched = watch_unless_owned(target.model, target.owned)

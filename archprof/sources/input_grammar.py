@@ -34,6 +34,7 @@ from archprof.sources.input_files import read_tensor_file
 from archprof.sources.input_spec import INPUT_DTYPES, InputSpec, is_floating_dtype
 from archprof.sources.literals import UNREADABLE, parse_expression
 from archprof.torchside.tensors import dtype_name
+from archprof.units import show_whole
 
 MAX_INPUT_ELEMENTS = 2**48
 """Elements that an input may have at most; above it is a slip of the hand."""
@@ -231,7 +232,7 @@ class _InputReader:
         batched = not self.take(r"\[")
         shape = self.read_sizes("x") if batched else self.read_exact_sizes()
         if math.prod(shape) > MAX_INPUT_ELEMENTS:
-            raise self.make_error(f"{math.prod(shape):,} elements are more than any tensor holds")
+            raise self.make_error(f"{show_whole(math.prod(shape))} elements are more than any tensor holds")
         start = self.position
         if self.take("@"):
             return self.read_file(self.take(FILE_PATTERN), InputSpec(shape, dtype, None, batched), start)

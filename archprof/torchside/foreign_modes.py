@@ -9,8 +9,11 @@ import torch
 
 from archprof.torchside.private import (
     disable_dispatch_modes,
+    jit_tracing,
+    leave_transforms,
     list_dispatch_modes,
     list_function_modes,
+    peek_transform,
     pop_function_mode,
     push_function_mode,
 )
@@ -21,8 +24,14 @@ OWN_PACKAGES = ("archprof", "torch.utils._device")
 
 @contextmanager
 def leave_foreign_modes() -> Iterator[None]:
-    """Dispatch modes, such as `FakeTensorMode`, function modes and the search for anomalies, off until the end."""
+    """Dispatch modes, such as `FakeTensorMode`, function modes and the search for anomalies, off until the end.
+
+    So are transforms of `torch.func` and the tracing of TorchScript, inside of which somebody may ask for a profile.
+    """
     with ExitStack() as stack:
+        if leave_transforms and peek_transform() is not None:
+            stack.enter_context(leave_transforms())
+        stack.enter_context(_leave_jit_tracing())
         if torch.is_inference_mode_enabled():  # a model that is built in it cannot be trained
             stack.enter_context(torch.inference_mode(False))
         if torch.is_anomaly_enabled():
@@ -31,6 +40,20 @@ def leave_foreign_modes() -> Iterator[None]:
             stack.enter_context(disable_dispatch_modes())
         stack.enter_context(_leave_function_modes())
         yield
+
+
+@contextmanager
+def _leave_jit_tracing() -> Iterator[None]:
+    get_state, set_state = jit_tracing
+    state = get_state() if get_state and set_state else None
+    if state is None:
+        yield
+        return
+    set_state(None)
+    try:
+        yield
+    finally:
+        set_state(state)
 
 
 @contextmanager

@@ -240,12 +240,12 @@ def _find_mode_stacks() -> list[tuple[Callable[[], int], Callable[[], Any]]]:
 
 
 mode_stacks = _find_mode_stacks()
-"""How deep each stack of modes is, and what takes its top off."""
-
 list_dispatch_modes: Any = find("utils._python_dispatch._get_current_dispatch_mode_stack") or list
 disable_dispatch_modes: Any = find("utils._python_dispatch._disable_current_modes")
 list_function_modes: Any = find("overrides._get_current_function_mode_stack") or list
-
+peek_transform: Any = find("_C._functorch.peek_interpreter_stack") or (lambda: None)
+leave_transforms: Any = find("_functorch.pyfunctorch.temporarily_clear_interpreter_stack")
+jit_tracing: Any = find("_C._get_tracing_state"), find("_C._set_tracing_state")
 mode_notes: dict[str, Any] = getattr(find("utils._python_dispatch"), "__dict__", {})
 top_saved_hooks: Any = find("_C._autograd._top_saved_tensors_default_hooks") or (lambda _: None)
 pop_saved_hooks: Any = find("_C._autograd._pop_saved_tensors_default_hooks")

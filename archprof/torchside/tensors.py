@@ -86,7 +86,10 @@ def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:
 
 
 def has_values(tensor: torch.Tensor) -> bool:
-    """Whether the storage of a tensor still is as long as the tensor needs: reading a freed one ends the process."""
+    """Whether the storage of a tensor still is as long as the tensor needs: reading a freed one ends the process.
+
+    A tensor inside a transform of `torch.func` has none of its own.
+    """
     if tensor.is_meta:
         return False
     if type(tensor) not in PLAIN_TENSOR_KINDS or tensor.layout is not torch.strided:
@@ -95,4 +98,5 @@ def has_values(tensor: torch.Tensor) -> bool:
     if 0 in size:
         return True
     extent = tensor.storage_offset() + 1 + sum([(n - 1) * step for n, step in zip(size, strides, strict=True)])
-    return int(extent) * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    storage = storage_of(tensor)
+    return storage is not None and int(extent) * tensor.element_size() <= storage.nbytes()

@@ -28,6 +28,12 @@ FALLBACK_NOTE = (
 NO_SIZE = re.compile(r"register_meta function for (\S+) raises unimplemented")
 """How torch says that an op returns as much as its values say."""
 
+NO_BACKWARD_NOTE = "No output depends on a trainable parameter: there is no backward pass."
+
+HIDDEN_OUTPUT_NOTE = (
+    "The output is an object in which no tensor with a gradient was found: the backward pass is not known."
+)
+
 
 def explain_fallback(target: Target, error: BaseException) -> str:
     """Why a pass is run on real tensors, and which."""

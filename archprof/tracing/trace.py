@@ -27,6 +27,7 @@ from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
 from archprof.torchside.held_tensors import drain_generators
+from archprof.torchside.outside_state import keep_outside_state
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.sharding import list_split_rules
 from archprof.torchside.stand_in import make_stand_in
@@ -41,7 +42,7 @@ from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
 from archprof.tracing.modes import FunctionMode, OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
-from archprof.tracing.pass_notes import explain_fallback, list_call_notes
+from archprof.tracing.pass_notes import HIDDEN_OUTPUT_NOTE, NO_BACKWARD_NOTE, explain_fallback, list_call_notes
 from archprof.tracing.recorder import Recorder
 from archprof.tracing.strategy import (
     SIGNALS,
@@ -63,12 +64,6 @@ UNKNOWN_FORWARD = Op(Signature("a forward", macs=None, flops=None, status="unkno
 UNKNOWN_BACKWARD = Op(Signature("a backward", macs=None, flops=None, status="unknown"), 0, "backward", (), ())
 """Stands for all the ops of a backward pass whose start nobody finds."""
 
-NO_BACKWARD_NOTE = "No output depends on a trainable parameter: there is no backward pass."
-
-HIDDEN_OUTPUT_NOTE = (
-    "The output is an object in which no tensor with a gradient was found: the backward pass is not known."
-)
-
 
 def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
     """Run `target` once, as was asked, and write down what it did.
@@ -89,7 +84,8 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), shorten_collections(), pass_setup.open_surroundings(request):
+    kept = keep_outside_state(target.model, target.owned)
+    with kept, torch.inference_mode(False), shorten_collections(), pass_setup.open_surroundings(request):
         return _trace_by_strategies(target, request, watched)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
@@ -54,6 +56,34 @@ def test_a_profile_inside_a_mode_is_that_outside(kind: str, train: bool) -> None
     assert (found.totals, found.ran.device, found.notes) == (wanted.totals, "meta", wanted.notes)
     assert found.ops == wanted.ops
     assert found_by_name.totals == named.totals
+
+
+TRANSFORMS: dict[str, Callable[[Callable[[torch.Tensor], torch.Tensor]], Any]] = {
+    "vmap": lambda inside: torch.func.vmap(inside)(torch.ones(3, 2, 4)),
+    "jvp": lambda inside: torch.func.jvp(inside, (torch.ones(2, 4),), (torch.ones(2, 4),)),
+    "functionalize": lambda inside: torch.func.functionalize(inside)(torch.ones(2, 4)),
+    "a graph": lambda inside: make_fx(inside, tracing_mode="fake")(torch.ones(2, 4)),
+    "a script": lambda inside: torch.jit.trace(inside, torch.ones(2, 4), check_trace=False),
+    "grad": lambda inside: torch.func.grad(inside)(torch.ones(2, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", TRANSFORMS)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_a_profile_inside_a_transform_is_that_outside(kind: str) -> None:
+    """Of a tensor of the transform its shape is known; `grad` forbids hooks on saved tensors, which training takes."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU())
+    trains = (False,) if kind == "grad" else (False, True)
+    wanted = [archprof.profile(model, (2, 4), train=train) for train in trains]
+    found = []
+
+    def inside(x: torch.Tensor) -> torch.Tensor:
+        found.extend(archprof.profile(model, given, train=train) for given in ((2, 4), x) for train in trains)
+        return (x * 2).sum()
+
+    TRANSFORMS[kind](inside)
+    assert [profile.totals for profile in found] == [profile.totals for profile in wanted * 2]
+    assert [profile.ran.device for profile in found] == ["meta"] * len(found)
 
 
 def test_a_mode_inside_the_forward_is_the_models_own() -> None:

@@ -31,6 +31,13 @@ COMMANDS = {
     "models": ["models", "resnet"],
     "devices": ["devices"],
     "guide": ["guide", "ci"],
+    "sweep": ["sweep", "alexnet", "vgg11", "--batch", "1,2,4"],
+    "shard": ["shard", "alexnet", "--mesh", "fsdp=2", "--train", "-o", "out.csv"],
+    "predict": ["predict", "alexnet", "--device", "h100,t4", "-o", "out.md"],
+    "train": ["train", "lenet5", "--data", "digits", "--epochs", "50", "-o", "run"],
+    "probe": ["probe", "alexnet", "--batch", "8", "-o", "out.json"],
+    "mesh": ["fit", "alexnet", "--over", "mesh", "--gpus", "8", "--device", "h100", "--train"],
+    "graph": ["graph", "vgg11", "-o", "out.csv"],
 }  # fmt: skip
 
 PACKAGE = Path(__file__).parents[2] / "archprof"
@@ -96,7 +103,7 @@ def test_a_measurement_is_interrupted_in_words(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_random_moments(name: str, tmp_path: Path) -> None:
-    """13 of each of 16 commands, most of them in the first second."""
+    """13 of each of 23 commands, most of them in the first second."""
     rng, found = Random(name), []
     for number in range(13):
         folder = tmp_path / str(number)

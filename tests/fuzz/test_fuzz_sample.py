@@ -18,7 +18,13 @@ def test_generated_modules(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("grammar", "text"),
-    [("model", f"f(a=x{'-1' * 1000})"), ("input", "{'\ud800': 3x4}"), ("input", "{'\0': 3x4}"), ("input", "'\\x1'")],
+    [
+        ("model", f"f(a=x{'-1' * 1000})"),
+        ("input", "{'\ud800': 3x4}"),
+        ("input", "{'\0': 3x4}"),
+        ("input", "'\\x1'"),
+        ("input", "3" + "x223" * 2000),
+    ],
 )
 def test_texts_that_once_had_a_traceback(grammar: str, text: str) -> None:
     with pytest.raises(UsageError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -161,30 +162,31 @@ def test_a_layer_takes_as_long_as_it_is_busy() -> None:
 
 @pytest.mark.parametrize(("dtype", "channels_last"), [("bfloat16", False), ("float32", True), ("float64", True)])
 def test_dtypes_and_channels_last_reach_the_pass(dtype: str, channels_last: bool) -> None:
-    seen = []
+    seen: queue.SimpleQueue[tuple[object, ...]] = queue.SimpleQueue()  # which a measurement does not put back
 
     class Sees(nn.Conv2d):
         def forward(self, tensor: torch.Tensor) -> torch.Tensor:
             if not tensor.is_meta:
                 last = tensor.is_contiguous(memory_format=torch.channels_last)
-                seen.append((tensor.dtype, self.weight.dtype, last))
+                seen.put((tensor.dtype, self.weight.dtype, last))
             return super().forward(tensor)
 
     archprof.measure(Sees(3, 4, 3), "3x8x8", batch=2, dtype=dtype, channels_last=channels_last, seconds=0.05, rounds=1)
     kind = getattr(torch, dtype)
-    assert set(seen) == {(kind, kind, channels_last)}
+    assert {seen.get() for _ in range(seen.qsize())} == {(kind, kind, channels_last)}
 
 
 def test_random_inputs_are_neither_zeros_nor_ones() -> None:
-    seen: list[torch.Tensor] = []
+    queued: queue.SimpleQueue[torch.Tensor] = queue.SimpleQueue()  # which a measurement does not put back
 
     class Sees(nn.Module):
         def forward(self, tensor: torch.Tensor) -> torch.Tensor:
             if not tensor.is_meta:
-                seen.append(tensor)
+                queued.put(tensor)
             return tensor * 2
 
     archprof.measure(Sees(), "3x32x32", batch=4, seconds=0.05, rounds=1)
+    seen = [queued.get() for _ in range(queued.qsize())]
     assert seen[0].shape == (4, 3, 32, 32)
     assert seen[0].std() == pytest.approx(1.0, abs=0.05)
     assert all(tensor is seen[0] for tensor in seen)

@@ -110,7 +110,7 @@ def run_model(row: Any, work: Callable[[Target, Any, float], None]) -> Any:
     """Build the model of a row and work on it, given the row and when it began; whatever happens is in the row."""
     start = time.perf_counter()
     signal.signal(signal.SIGALRM, _out_of_time)
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)  # again, for the first may end one of several tries
     try:
         _build_and_work(row, work, start)
     except Exception as error:
@@ -119,7 +119,7 @@ def run_model(row: Any, work: Callable[[Target, Any, float], None]) -> Any:
         if row.how == "failed" and (row.model in UNUSABLE or hf):
             row.how, row.why = "unusable", UNUSABLE.get(row.model, row.why)
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     row.seconds = row.seconds or round(time.perf_counter() - start, 2)
     return row
 

@@ -6,12 +6,13 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
@@ -30,6 +31,7 @@ from archprof.sources.optimizer_grammar import parse_optimizer
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.outside_state import keep_outside_state
 from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing.trace import trace
 
@@ -65,7 +67,10 @@ def train_models(
     watched: list[WatchedModel] = []
 
     def run() -> TrainingRun:
-        with live.on_device(how.device):
+        with live.on_device(how.device), ExitStack() as kept:
+            for model in models:
+                if isinstance(model, nn.Module):
+                    kept.enter_context(keep_outside_state(model, owned=False))
             session = _Session(models, folder, data, how, loss, progress or (lambda done, left: None))
             watched.extend(net.watched for net in session.nets if net.watched)
             return session.run()
