@@ -199,7 +199,7 @@ def _make_step(value: int, label: str, tried: Attempt, workspaces: Workspaces | 
 
 def _list_bounds(totals: Totals) -> frozenset[str]:
     """The keys of budgets whose cost is a lower bound; what is predicted is where anything is."""
-    bounds = {key for key in ("params", "macs", "flops") if key in totals.lower_bounds}
+    bounds: set[str] = {key for key in ("params", "macs", "flops") if key in totals.lower_bounds}
     if "activation_bytes" in totals.lower_bounds:
         bounds.add("activation")
     return frozenset(bounds if totals.complete else bounds | {"memory", "latency"})

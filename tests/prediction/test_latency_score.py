@@ -9,6 +9,7 @@ from archprof.predicting.devices import resolve_device
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.predict import list_counts
+from prediction.kept_gradients import list_counts_with_kept_gradients
 from prediction.latency_batch import Batch
 from prediction.latency_fit import fit, minimize, thin
 from prediction.latency_rows import Row, find_family, list_rows, read_passes
@@ -61,6 +62,19 @@ def test_the_listed_kernels_are_those_of_a_trace_and_the_arrays_say_what_the_pac
     together = Batch([row]).predict({**load_constants()["kernels"]})[0]
     alone = predict_latency(profile, resolve_device(row.device), tf32=row.setting.tf32)
     assert alone.whole.p50 == pytest.approx(together, rel=1e-9)
+
+
+def test_the_listed_kernels_of_a_step_set_gradients_to_zero_and_add_to_them() -> None:
+    """ResNet-18 has 62 parameters."""
+    pytest.importorskip("torchvision")
+    import archprof
+
+    profile = archprof.profile("torchvision:resnet18", ["3x224x224"], batch=12, dtype="float16", train=True)
+    works, passes = read_passes()
+    listed, launches = passes["torchvision:resnet18|float16|train"]
+    counts = {works[one]: count for one, count in zip(listed[::2], listed[1::2], strict=True)}
+    assert (counts, launches) == list_counts_with_kept_gradients(profile)
+    assert sum(launches) == sum(list_counts(profile)[1]) + 2 * 62
 
 
 def test_families_and_not_models_are_left_out(rows: list[Row]) -> None:
