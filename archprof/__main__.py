@@ -6,9 +6,12 @@ import gc
 import io
 import os
 import sys
+import warnings
 from contextlib import suppress
+from typing import Any
 
 from archprof import interrupts
+from archprof.visible import make_lines_visible
 
 
 def main() -> None:
@@ -19,6 +22,7 @@ def main() -> None:
     """
     interrupts.watch()
     gc.disable()
+    warnings.showwarning, sys.excepthook = _show_warning, _show_fault
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # signs that the terminal's encoding lacks are spelled out
     code = _run()
@@ -26,6 +30,25 @@ def main() -> None:
         with suppress(OSError):
             stream.flush()
     os._exit(code)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    _write_visibly(warnings.formatwarning(message, category, filename, lineno))
+
+
+def _show_fault(*fault: Any) -> None:
+    """The traceback of `--debug`, and of what no command foresaw."""
+    import traceback
+
+    _write_visibly("".join(traceback.format_exception(*fault)))
+
+
+def _write_visibly(text: str) -> None:
+    """What a user's own code says through Python is text like any other name."""
+    with suppress(OSError):
+        sys.stderr.write(make_lines_visible(text))
 
 
 def _run() -> int:

@@ -37,13 +37,15 @@ class UnknownName(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "", near: Iterable[str] = ()) -> None:
         self.name, self.known = name, sorted(known)
-        spelled = {known.lower(): known for known in self.known}
-        close = difflib.get_close_matches(name[:100].lower(), spelled, n=4, cutoff=0.5)
-        near = [*near] or [spelled[word] for word in close]
+        near = [*near] or self._find_near()
         some = self.known[:: -(-len(self.known) // MAX_KNOWN) or 1]  # from each part of a long list
         more = f" and {len(self.known) - len(some)} more" if len(some) < len(self.known) else ""
         allowed = f"Near it: {', '.join(near)}." if near else f"Known: {', '.join(some)}{more}."
         super().__init__(f"There is no {what} called {name!r}.", allowed, hint)
+
+    def _find_near(self) -> list[str]:
+        spelled = {known.lower(): known for known in self.known}
+        return [spelled[word] for word in difflib.get_close_matches(self.name[:100].lower(), spelled, n=4, cutoff=0.5)]
 
 
 class TraceError(ArchprofError):

@@ -43,7 +43,7 @@ def watch_command() -> None:
 def watch() -> None:
     """Take Ctrl-C over."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
-        signal.signal(signal.SIGINT, _handle)
+        signal.signal(signal.SIGINT, _interrupt)
         sys.unraisablehook = _raise_again
 
 
@@ -52,7 +52,7 @@ def set_started(is_started: bool) -> None:
     _State.is_started = is_started
 
 
-def _handle(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     if _State.is_started and not _is_importing(frame):
         raise KeyboardInterrupt
     with suppress(OSError):

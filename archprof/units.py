@@ -128,6 +128,11 @@ def show_quantity(value: float | None, unit: str) -> str:
     return text if value is None or not scale.symbol else f"{text} {scale.symbol}"
 
 
+def keep_finite(number: float) -> float | None:
+    """`None` for what JSON cannot hold."""
+    return number if math.isfinite(number) else None
+
+
 MOST_SIGNS = 100
 """Of a number that someone means; Python itself reads no more than 4,300 digits."""
 

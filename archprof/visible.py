@@ -23,5 +23,27 @@ def make_lines_visible(text: str) -> str:
     return "\n".join(map(make_visible, text.split("\n")))
 
 
+def spell_commands_in_json(text: str) -> str:
+    """JSON of the same meaning in which no text is a command of a CI; of control signs it holds none by itself."""
+    return COMMAND_SIGNS.sub(lambda found: "#\\u0023" if found[0] == "##" else found[0], text)
+
+
+FORMULA = re.compile(r"'*[=+\-@]")
+"""How a cell begins that a spreadsheet computes, or that was kept from it.
+
+Source: https://owasp.org/www-community/attacks/CSV_Injection
+"""
+
+
+def guard_formula(text: str) -> str:
+    """The text of a cell with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def read_guarded(text: str) -> str:
+    """The text that `guard_formula` was given."""
+    return text[1:] if text[:1] == "'" and FORMULA.match(text) else text
+
+
 def _spell_first_sign(found: re.Match[str]) -> str:
     return "#\\x23" if found[0] == "##" else f"{found[1]}\\x3a:"

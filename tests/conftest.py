@@ -3,10 +3,14 @@
 import os
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """Here and in processes that tests start. Threads of nets this small wait more than they compute, and most of all where
 two workers share the processors."""
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")  # a busy machine is no fault of the code
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         backward_macs: int | None = 0
         backward_flops: int | None = 0
         activation: int = 0
+        activation_bytes: int = 0
         act_fp32: int = 0
         bytes_moved: int = 0
         unknown: int = 0

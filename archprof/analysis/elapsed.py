@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from archprof import units
 from archprof.analysis.ran_words import describe_threads
-from archprof.facts.measured import MAX_SPREAD, Latency, Measurement, Timing
+from archprof.facts.measured import MAX_SPREAD, MIN_STABLE_ROUNDS, Latency, Measurement, Timing
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.records import Profile
 
@@ -78,8 +78,8 @@ class Elapsed:
 
     @property
     def stable(self) -> bool:
-        """The rounds lie within 10 % of one another."""
-        return self.high <= MAX_SPREAD * self.low
+        """There are rounds enough to see that they lie within 10 % of one another."""
+        return len(self.rounds) >= MIN_STABLE_ROUNDS and self.high <= MAX_SPREAD * self.low
 
 
 def mark_times(times: Mapping[str, Elapsed | PredictedTime | None]) -> tuple[dict[str, float], dict[str, float]]:
@@ -218,7 +218,12 @@ def _closure(profile: Profile, latency: Latency) -> Iterator[str]:
 
 
 def show_with_interval(elapsed: Elapsed | PredictedTime) -> str:
-    """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`."""
+    """Value and interval with one prefix, cut to the digits that say something: `12.3 [12.1, 12.6] ms`.
+
+    Of one round there is no interval.
+    """
+    if isinstance(elapsed, Elapsed) and len(elapsed.rounds) == 1:
+        return f"{units.show_quantity(elapsed.seconds, 'seconds')} (one round)"
     scale = units.choose_unit_scale([elapsed.high], "seconds")
     return f"{scale.format(elapsed.seconds, elapsed.half_interval)} {show_interval(elapsed)}"
 

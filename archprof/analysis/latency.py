@@ -14,11 +14,10 @@ from archprof.analysis.predicted import (
 )
 from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables.layers import tabulate_layers
-from archprof.facts.predicted import LatencyPrediction, Seconds, Standing
+from archprof.facts.predicted import LatencyPrediction, Standing
 from archprof.facts.records import Profile
 from archprof.predicting.latency.predict import BOUND_NOTE
 from archprof.predicting.runs import add_prediction
-from archprof.units import show_quantity
 
 COLUMNS = (
     Column("device", "Device", "path", "its name in the catalogue", 0),
@@ -194,9 +193,3 @@ def find_rate(profile: Profile, prediction: LatencyPrediction) -> float | None:
     """Samples or tokens a second, by the middle; `None` where that is a lower bound."""
     seconds = prediction.whole.p50
     return count_samples(profile) / seconds if seconds and prediction.complete else None
-
-
-def show_prediction(seconds: Seconds) -> str:
-    """`7.1 ms [5.2 ms, 9.8 ms]`."""
-    low, high = (show_quantity(value, "seconds") for value in (seconds.low, seconds.high))
-    return f"{show_quantity(seconds.p50, 'seconds')} [{low}, {high}]"

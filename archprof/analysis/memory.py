@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from archprof import units
 from archprof.analysis.memory_changes import tabulate_advice, write_advice
 from archprof.analysis.memory_devices import tabulate_devices, write_devices
+from archprof.analysis.stretches import cut_stretches
 from archprof.analysis.table import Column, Row, Table
 from archprof.facts.liveness import compute_peak_bytes, split_peak_by_layer
 from archprof.facts.records import Profile
@@ -18,6 +19,7 @@ from archprof.facts.steps import find_steady_storages
 from archprof.predicting.devices import Device
 from archprof.predicting.memory import Category, Estimate, MemoryPrediction, Moment
 from archprof.predicting.memory_capacity import Verdict, judge
+from archprof.predicting.size_limits import say_refusal
 from archprof.predicting.workspaces import find_attention_backend
 
 if TYPE_CHECKING:
@@ -54,17 +56,11 @@ LAYER_COLUMNS = (
 )
 VERDICT_WORDS = {
     "fits": "It fits on", "does not fit": "It does not fit on", "too close to say": "It may or may not fit on",
-    "does not run": "It does not run on",
 }  # fmt: skip
 ATTENTION_OP = "aten.scaled_dot_product_attention"
 LAYERS_SHOWN = 10
 TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
 TIMELINE_WIDTH = 60
-
-
-def peak(profile: Profile) -> int:
-    """The most bytes live at once."""
-    return compute_peak_bytes(profile)
 
 
 @dataclass(frozen=True)
@@ -104,8 +100,7 @@ class MemoryAnswer:
     @property
     def verdict(self) -> Verdict | None:
         """Whether it fits on the device; `None` without one."""
-        found = self.prediction
-        return judge(found.needed_bytes, self.device, found.refusal) if self.device else None
+        return judge(self.prediction, self.device) if self.device else None
 
     def tables(self) -> tuple[Table, ...]:
         """The four peaks; their parts; the layers; what would lower them, and the devices, if that was asked for."""
@@ -128,22 +123,22 @@ class MemoryAnswer:
 
     def to_svg(self) -> str:
         """What is live over the ops by category, as a drawing; `ArchprofError` for a pass of fewer than two ops."""
-        from archprof.render.formats import memory_svg
+        from archprof.analysis.printing import formats
 
-        return memory_svg(self)
+        return formats.memory_svg(self)
 
     def to_html(self) -> str:
         """The drawing and the tables as a page."""
-        from archprof.render.formats import memory_page
+        from archprof.analysis.printing import formats
 
-        return memory_page(self)
+        return formats.memory_page(self)
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.tables()))
 
 
 def tabulate_peaks(answer: MemoryAnswer) -> Table:
-    """One row a peak, with between what it lies, and what was assumed."""
+    """One row per peak, with between what it lies, and what was assumed."""
     rows = [Row((SHORT[name], *getattr(answer, name), MEANINGS[name]), bounds=_bounds(answer, name)) for name in PEAKS]
     return Table(f"Memory of {answer.profile.model}", PEAK_COLUMNS, tuple(rows), notes=tuple(_say_assumptions(answer)))
 
@@ -162,24 +157,25 @@ def _say_assumptions(answer: MemoryAnswer) -> Iterable[str]:
     if kernels := Counter(find_attention_backend(op) for op in profile.ops if op.name == ATTENTION_OP):
         yield f"Attention is taken to run as: {', '.join(f'{name} ({count})' for name, count in kernels.items())}."
     yield "Intervals hold for nine of ten convolutional models that were measured; see `archprof guide memory`."
-    if answer.prediction.refusal is not None:
-        yield f"It does not run on CUDA: {answer.prediction.refusal}"
-    if answer.device is not None:
-        assert answer.verdict is not None
-        yield say_verdict(answer.verdict, answer.prediction.needed_bytes.value)
+    if answer.verdict is not None:
+        yield say_verdict(answer.verdict, answer.prediction)
+    elif answer.prediction.refusal is not None:
+        yield say_refusal(answer.prediction.refusal)
     if not profile.totals.complete:
         yield "Ops without a rule, or a pass that stopped, leave the most unknown."
     yield from profile.notes
 
 
-def say_verdict(verdict: Verdict, needed: int) -> str:
-    """Whether so many bytes fit, in a sentence."""
-    size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, needed))
+def say_verdict(verdict: Verdict, found: MemoryPrediction) -> str:
+    """Whether it fits, in a sentence; or what does not run."""
+    if verdict.word == "does not run" and found.refusal is not None:
+        return say_refusal(found.refusal, f"the {verdict.device}")
+    size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, found.needed_bytes.value))
     return f"{VERDICT_WORDS[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:
-    """One row a category: at the peak of the run, and of each phase of a step in the steady state."""
+    """One row per category: at the peak of the run, and of each phase of a step in the steady state."""
     prediction = answer.prediction
     moments = [prediction.peak, *prediction.phases]
     keys = ["peak", *(moment.phase for moment in prediction.phases)]
@@ -206,15 +202,13 @@ def _name_op(profile: Profile, moment: Moment) -> str:
     if moment.op is None:
         return "no op ran"
     op = profile.ops[moment.op]
-    path = profile.modules[profile.calls[op.call].module].path if profile.calls else ""
-    return f"in the {moment.phase}, at {op.name} of {path or 'the model itself'}"
+    return f"in the {moment.phase}, at {op.name} of {profile.path_of(op) or 'the model itself'}"
 
 
 def draw_timeline(timeline: tuple[int, ...], width: int = TIMELINE_WIDTH) -> str:
     """One line of blocks: of each stretch of ops the most that is allocated, against the peak."""
-    most, count = max(timeline) or 1, len(timeline)
-    columns = min(width, count)
-    highs = [max(timeline[i * count // columns : (i + 1) * count // columns]) for i in range(columns)]
+    most = max(timeline) or 1
+    highs = [max(timeline[at] for at in stretch) for stretch in cut_stretches(len(timeline), width)]
     return "".join(TIMELINE_BLOCKS[min(high * 8 // most, 7)] for high in highs)
 
 

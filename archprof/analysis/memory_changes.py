@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archprof.analysis.table import Column, Row, Table
 from archprof.predicting.devices import Device
-from archprof.predicting.memory_capacity import judge
+from archprof.predicting.memory_capacity import judge_size
 
 if TYPE_CHECKING:
     from archprof.sweeping.advice import Advice
@@ -28,7 +28,7 @@ def tabulate_advice(advice: Iterable[Advice], used: int, device: Device | None) 
     """A row for each change, the best first; `used` is what is used of the device without any."""
     rows = []
     for one in advice:
-        word = () if device is None else (judge(one.needed, device).word,)
+        word = () if device is None else (judge_size(one.needed, device).word,)
         rows.append(Row((one.change, one.saved, one.saved / used, one.device_used.value, one.more_flops, *word)))
     notes = (EACH_ALONE_NOTE,) if rows else (NOTHING_NOTE,)
     columns = ADVICE_COLUMNS if device is None else (*ADVICE_COLUMNS, VERDICT_COLUMN)

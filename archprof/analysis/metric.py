@@ -24,6 +24,11 @@ BY_ROWS = ("layer", "stage", "kind")
 """The groupings of rows: what is known of a module call, and not of an op."""
 
 
+def divide(value: float | None, by: float | None) -> float | None:
+    """`None` where there is nothing to divide, or nothing to divide by."""
+    return None if value is None or not by else value / by
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """One thing that is counted, measured or said.

@@ -226,7 +226,7 @@ METRICS = (
     Metric("depth", "Depth", "count", "weight layers one after another on the longest way", bound="unknown",
            whole_value=lambda view: view.depth),
     Metric("field", "Field", "count", "input pixels that one position sees along the longer side, at its widest",
-           name="receptive field", bound="stopped", whole_value=lambda view: view.field),
+           name="receptive field", bound="stopped", whole_value=lambda view: view.reach),
     Metric("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent",
            whole_value=lambda view: view.top5_error),
 )  # fmt: skip
@@ -253,9 +253,12 @@ def find_model_bounds(profile: Profile) -> frozenset[str]:
 
 def compute_value(metric: Metric, counts: Counts, total: Counts | None = None, *, stopped: bool = False) -> Value:
     """The value for these sums; `None` for a ratio that rests on a lower bound, for that is no bound."""
-    unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
-    if metric.value is None or (metric.adds == "ratio" and not unsure.isdisjoint(metric.reads)):
+    if metric.value is None:
         return None
+    if metric.adds == "ratio":
+        unsure = find_lower_bounds(unknown=bool(counts.unknown), stopped=stopped)
+        if not unsure.isdisjoint(metric.reads):
+            return None
     return metric.value(counts, counts if total is None else total)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from archprof.analysis.metric import divide
 from archprof.facts.probed import Activation, Gradient
 from archprof.facts.records import Profile
 
@@ -22,11 +23,11 @@ class RowGradient(NamedTuple):
 
     @property
     def of_weight(self) -> float | None:
-        return self.norm / self.weight_norm if self.weight_norm else None
+        return divide(self.norm, self.weight_norm)
 
     @property
     def update_of_weight(self) -> float | None:
-        return self.update_norm / self.weight_norm if self.weight_norm and self.update_norm is not None else None
+        return divide(self.update_norm, self.weight_norm)
 
 
 def find_row_activations(profile: Profile) -> list[Activation | None]:
@@ -105,7 +106,7 @@ def list_activation_spread(profile: Profile) -> list[SpreadPoint]:
 def measure_vanishing(profile: Profile) -> float | None:
     """The gradient of the first weight by that of the last, both by the norm of the weight."""
     flow = [point.of_weight for point in list_gradient_flow(profile)]
-    return flow[0] / flow[-1] if len(flow) > 1 and flow[0] is not None and flow[-1] else None
+    return divide(flow[0], flow[-1]) if len(flow) > 1 else None
 
 
 def list_relu_rows(profile: Profile) -> list[int]:
@@ -119,7 +120,7 @@ def measure_shrinking(profile: Profile) -> float | None:
     """The spread behind the first rectifier by that behind the last; `None` without two of them."""
     found = find_row_activations(profile)
     spreads = [one.std for row in list_relu_rows(profile) if (one := found[row])]
-    return spreads[0] / spreads[-1] if len(spreads) > 1 and spreads[0] is not None and spreads[-1] else None
+    return divide(spreads[0], spreads[-1]) if len(spreads) > 1 else None
 
 
 RowValue = Callable[[Any], Any]
@@ -133,10 +134,6 @@ def _read_gradients(read: Callable[[RowGradient], Any]) -> RowValue:
     return lambda view: [None if one is None else read(one) for one in find_row_gradients(view.profile)]
 
 
-def _share(count: int | None, whole: int | None) -> float | None:
-    return None if count is None or not whole else count / whole
-
-
 PROBED_COLUMNS: tuple[tuple[tuple[str, str, Any, int, str], str, RowValue], ...] = (
     (("act_mean", "Mean", "number", 9, "mean of what the call returned, over all samples (probe)"),
      "maximum", _read_activations(lambda one: one.mean)),
@@ -147,11 +144,11 @@ PROBED_COLUMNS: tuple[tuple[tuple[str, str, Any, int, str], str, RowValue], ...]
     (("act_largest", "Largest", "number", 9, "largest finite element of what the call returned (probe)"),
      "maximum", _read_activations(lambda one: one.largest)),
     (("zeros", "Zeros", "share", 4, "share of the elements that are 0 (probe)"),
-     "maximum", _read_activations(lambda one: _share(one.zeros, one.elements))),
+     "maximum", _read_activations(lambda one: divide(one.zeros, one.elements))),
     (("dead", "Dead", "share", 5, "share of the units that are 0 for every sample, everywhere (probe)"),
-     "maximum", _read_activations(lambda one: _share(one.dead, one.units))),
+     "maximum", _read_activations(lambda one: divide(one.dead, one.units))),
     (("saturated", "Saturated", "share", 9, "share within 1% of a bound of a bounded activation (probe)"),
-     "maximum", _read_activations(lambda one: _share(one.saturated, one.elements))),
+     "maximum", _read_activations(lambda one: divide(one.saturated, one.elements))),
     (("nonfinite", "Not finite", "count", 9, "elements that are infinite or not a number (probe)"),
      "maximum", _read_activations(lambda one: one.nonfinite)),
     (("rank", "Rank", "count", 6, "singular values of at least 1% of the largest, of up to 64 samples (probe)"),

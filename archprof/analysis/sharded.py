@@ -108,7 +108,7 @@ def _say_notes(sharded: Sharded) -> Iterator[str]:
         yield f"The largest rank: {name}."
     verdict = sharded.verdict
     if verdict is not None:
-        yield say_verdict(verdict, largest.memory.needed_bytes.value)
+        yield say_verdict(verdict, largest.memory)
     batch = sharded.profile.batch
     ranks = sharded.mesh.dp * sharded.mesh.fsdp
     yield BATCH_NOTE.format(samples=sharded.samples, batch=batch * sharded.microbatches, ranks=ranks)
@@ -143,10 +143,10 @@ def tabulate_time(sharded: Sharded) -> Table:
     assert time is not None
     assert device is not None
     assert fabric is not None
-    parts = {
-        "forward and backward": time.compute, "sent and waited for": time.communication, "other stages": time.bubble,
-        "optimizer": time.optimizer,
-    }  # fmt: skip
+    trains = sharded.profile.mode == "train"
+    parts = {"forward and backward" if trains else "forward": time.compute, "sent and waited for": time.communication}
+    parts |= {"other stages": time.bubble} if sharded.mesh.pp > 1 else {}
+    parts |= {"optimizer": time.optimizer} if sharded.profile.training is not None else {}
     rows = [Row((name, seconds, seconds / time.step if time.step else None)) for name, seconds in parts.items()]
     links = f"{fabric.node.name} in nodes of {fabric.gpus}" + (
         f", {fabric.network.name} between them." if sharded.mesh.ranks > fabric.gpus else "."

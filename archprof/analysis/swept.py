@@ -30,13 +30,9 @@ class SweepAnswer:
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with the columns of the files; `attrs["notes"]` has the notes."""
-        import pandas
+        from archprof.analysis.frame import make_frame
 
         records = [row.to_record() for row in self.rows]
-        names = list(records[0]) if records else []
-        columns = {name: [record.get(name) for record in records] for name in names}
-        frame = pandas.DataFrame(
-            {name: pandas.Series(raw, dtype=object if None in raw else None) for name, raw in columns.items()}
-        )
+        frame = make_frame(records, list(records[0]) if records else [])
         frame.attrs["notes"] = list(self.notes)
         return frame

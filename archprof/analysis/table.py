@@ -143,11 +143,10 @@ class Table:
         """How each column prints, `None` for one that holds no numbers: one prefix for rows and total."""
         values: dict[str, list[Any]] = {}
         totals: dict[str, list[Any]] = {}
+        lines = list(self.lines())
         for i, column in enumerate(self.columns):
             family = column.family or column.key
-            values.setdefault(family, []).extend(
-                row.below_resolution.get(column.key, row.cells[i]) for row in self.lines()
-            )
+            values.setdefault(family, []).extend([row.below_resolution.get(column.key, row.cells[i]) for row in lines])
             totals.setdefault(family, []).append(self.total.cells[i] if self.total and column.is_sum else None)
         return [self._scale(column, values, totals) if column.numeric else None for column in self.columns]
 
@@ -161,17 +160,13 @@ class Table:
 
     def to_frame(self) -> Any:
         """The rows that add up as a pandas DataFrame, raw; shapes are tuples, and what is missing stays `None`."""
-        import pandas
+        from archprof.analysis.frame import make_frame
 
-        records = self.records()
-        columns = {name: [record[name] for record in records] for name in self.names()}
-        return pandas.DataFrame(
-            {name: pandas.Series(raw, dtype=object if None in raw else None) for name, raw in columns.items()}
-        )
+        return make_frame(self.records(), self.names())
 
     def to_text(self, width: int | None = None) -> str:
         """Plain text, as wide as it needs to be or at most `width`."""
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.table_text(self, width)
 
@@ -191,7 +186,7 @@ class Table:
         return self._rendered("notebook")
 
     def _rendered(self, form: str) -> str:
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.table_as(form, self)
 

@@ -130,6 +130,11 @@ class ProfileView:
         return [fields.field_cells(field) for field in self.fields]
 
     @cached_property
+    def repeated_paths(self) -> frozenset[str]:
+        """The modules that are called more than once."""
+        return frozenset(layer.path for layer in self.profile.layers if layer.call)
+
+    @cached_property
     def peaks(self) -> list[PeakCells]:
         """Of each row, measured and predicted."""
         from archprof.analysis.predicted_peaks import collect_peaks
@@ -157,11 +162,19 @@ class ProfileView:
         return max(self.fields.widest.size or (), default=None)
 
     @cached_property
+    def reach(self) -> int | None:
+        """The same, with what windows show beside gates over all positions, as those of squeeze-and-excitation are.
+
+        `None` where no window shows more than one pixel.
+        """
+        most = max((self.field or 0, *(max(one.local) for one in self.fields if one.local)))
+        return most if most > 1 else None
+
+    @cached_property
     def weight_rows(self) -> tuple[int, ...]:
         """The layers with MACs and weights, in the order of the calls."""
         profile = self.profile
-        ops = (op for op in profile.forward_ops if op.macs)
-        weighted = (op for op in ops if any(profile.role_of(i) == "parameter" for i in op.inputs))
+        weighted = (op for op in profile.forward_ops if op.macs and profile.reads_parameter(op))
         return tuple(dict.fromkeys(map(profile.row_of, weighted)))
 
     @cached_property
@@ -169,18 +182,31 @@ class ProfileView:
         """Bytes live while each op runs: `archprof.facts.liveness.compute_peak_bytes` is their maximum."""
         return liveness.sum_live_bytes(find_steady_storages(self.profile), len(self.profile.ops))
 
+    @cached_property
+    def is_convolutional(self) -> bool:
+        """Windows slide over its input, and nothing attends: a receptive field says what a position sees."""
+        profile = self.profile
+        works = [op for op in profile.forward_ops if op.macs]
+        attends = any(not any(profile.role_of(i) == "parameter" for i in op.inputs) for op in works)
+        return not attends and any(op.window and max(op.window.kernel) > 1 for op in works)
+
     @property
     def image_positions(self) -> int | None:
-        """Positions of the image or volume that goes into the model; `None` where its first input is neither."""
+        """Positions of the image or volume that goes into the model; `None` where its first input is neither.
+
+        An image may come without a batch, as detectors take them: then a window slides over its two last axes.
+        """
         inputs = self.profile.layers[0].inputs if self.profile.layers else ()
-        return math.prod(inputs[0].shape[2:]) or None if inputs and len(inputs[0].shape) > 3 else None
+        shape = inputs[0].shape if inputs else ()
+        slides = (len(op.window.kernel) > 1 for op in self.profile.forward_ops if op.window)
+        axes = 2 if len(shape) > 3 else 1 if len(shape) == 3 and next(slides, False) else None
+        return math.prod(shape[axes:]) or None if axes else None
 
     def row_name(self, row: int) -> str:
         """What a reader calls a row: with the number of a later call, and marked where it is a container's own work."""
         layer, last = self.layer(row), row + 1 == len(self.profile.layers)
         inner = not last and self.profile.layers[row + 1].depth > layer.depth
-        call = f" #{layer.call + 1}" if layer.call else ""
-        return f"{layer.path or '(model)'}{call}{f' {OWN_LABEL}' if inner and layer.path else ''}"
+        return f"{layer.path or '(model)'}{layer.repeat_mark}{f' {OWN_LABEL}' if inner and layer.path else ''}"
 
     def call_key(self, row: int) -> tuple[str, int | None]:
         """What a row is called in any model of its family."""

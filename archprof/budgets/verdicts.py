@@ -31,6 +31,7 @@ from archprof.budgets.limits import (
 )
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
+from archprof.predicting.size_limits import find_refusal, say_refusal
 from archprof.units import Unit
 
 Status = Literal["ok", "broken", "unknown: lower bound"]
@@ -51,6 +52,7 @@ class LimitCheck:
         largest_layers: the layers that contribute most, by path, where the limit is not kept; of memory, categories.
         interval: the interval of a measured or predicted value, where the limit lies inside it.
         low, high: of such a value, wherever the limit lies, in base units; `None`: of a counted one, and not known.
+        refusal: why the pass does not run on a GPU, in a sentence, where its memory or time there is limited.
     """
 
     limit: Limit
@@ -61,6 +63,7 @@ class LimitCheck:
     interval: str = ""
     low: float | None = None
     high: float | None = None
+    refusal: str = ""
 
     @property
     def metric(self) -> Metric:
@@ -141,7 +144,7 @@ COLUMNS = (
     Column("over", "Over by", "text", "value - limit where the limit is broken, and as a share of the limit", 0),
     Column("change", "Change", "text", "the value against the baseline, as a share of it", 1),
     Column("source", "Set by", "text", "where the limit comes from", 2),
-    Column("verdict", "Verdict", "text", "ok, broken, or unknown where the value is a lower bound; how sure", 0),
+    Column("verdict", "Verdict", "text", "ok, broken, unknown where the value is a lower bound; or does not run", 0),
 )
 """Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `LimitCheck`."""
 
@@ -182,12 +185,25 @@ def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
     value, low, high = _read_total(view, limit)
     bound = metric.key in view.bounds or (metric.measured and profile.failure is not None)
     bound = bound or (limit.predicts_latency and not profile.totals.complete)
+    refusal = _find_refusal(view, limit)
+    if refusal:
+        return LimitCheck(limit, value, bound, "broken", low=low, high=high, refusal=refusal)
     between = _say_interval(view, limit, low, high)
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", (), between, low, high)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
     largest = _largest(view, limit) if status == "broken" else ()
     return LimitCheck(limit, value, bound, status, largest, between, low, high)
+
+
+def _find_refusal(view: ProfileView, limit: Limit) -> str:
+    """Of memory, which is a GPU's, and of a time that is predicted on one."""
+    if limit.predicts_latency:
+        asked = view.profile.prediction is not None and view.profile.prediction.refused
+    else:
+        asked = limit.metric == MEMORY_KEY
+    refusal = find_refusal(view.profile) if asked else None
+    return "" if refusal is None else say_refusal(refusal)
 
 
 def _read_total(view: ProfileView, limit: Limit) -> tuple[float, float | None, float | None]:
@@ -264,9 +280,15 @@ def _row(check: LimitCheck, keys: list[str]) -> Row:
         "over": _over(check),
         "change": None if check.change is None else tenths_of_percent(check.change, signed=True),
         "source": check.limit.source,
-        "verdict": f"{check.status}, too close to say" if check.is_close else check.status,
+        "verdict": _say_status(check),
     }
     return Row(tuple(cells[key] for key in keys), bounds=frozenset({"value", "over"} if check.is_lower_bound else ()))
+
+
+def _say_status(check: LimitCheck) -> str:
+    if check.refusal:
+        return "does not run"
+    return f"{check.status}, too close to say" if check.is_close else check.status
 
 
 def _over(check: LimitCheck) -> str | None:
@@ -291,6 +313,8 @@ def describe_check(check: LimitCheck) -> str:
     if check.interval:
         advice = "too close to say" if check.is_close else "measure again to be sure"
         text += f" inside its interval {check.interval}: {advice}"
+    if check.refusal:
+        return f"{text}. {check.refusal}"
     if check.status == "ok":
         return f"{text}."
     if check.over is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,7 +15,7 @@ from archprof.cli.devices import devices
 from archprof.cli.epoch import epoch
 from archprof.cli.graph import graph
 from archprof.cli.guide import guide
-from archprof.cli.help import PURPOSES, Command, GroupWithHelp
+from archprof.cli.help import Command, GroupWithHelp
 from archprof.cli.memory import memory
 from archprof.cli.models import models
 from archprof.cli.options import CommandWithLimits
@@ -37,16 +38,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
-COMMANDS = (
-    table, graph, memory, predict, shard, probe, report, verify, compare, sweep, whatif, check, inputs, fit, epoch,
-    train, calibrate, models, devices, guide,
-)  # fmt: skip
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Look at one model": (table, graph, memory, predict, shard, probe, report, verify),
+    "Compare and change": (compare, sweep, whatif, check),
+    "Ask backwards": (inputs, fit),
+    "Measure": (epoch, train, calibrate),
+    "Look up": (models, devices, guide),
+}
+"""The commands by what they are for, in the order of the help."""
+
 WITH_LIMITS = (fit, check)
 
-for _command in COMMANDS:
-    _kind = CommandWithLimits if _command in WITH_LIMITS else Command
-    _purpose = next(title for title, names in PURPOSES.items() if _command.__name__ in names)
-    app.command(cls=_kind, rich_help_panel=_purpose)(_command)
+for _purpose, _commands in COMMANDS.items():
+    for _command in _commands:
+        app.command(cls=CommandWithLimits if _command in WITH_LIMITS else Command, rich_help_panel=_purpose)(_command)
 
 
 @app.callback(invoke_without_command=True)

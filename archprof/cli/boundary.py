@@ -45,7 +45,7 @@ def error_boundary(debug: bool) -> Iterator[None]:
 
 def describe_fault(error: Exception) -> str:
     """What nobody foresaw, in words; with `--debug` the traceback is shown instead."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # the words of torch's allocator
         return "The memory of this machine is not enough.\nTry less: a smaller batch, context or model."
     if isinstance(error, FileNotFoundError) and not _is_folder_there():
         return "The working folder does not exist any more.\nChange to one that does."

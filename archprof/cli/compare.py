@@ -20,7 +20,7 @@ from archprof.cli.output import (
 )
 from archprof.cli.progress import show_waiting
 from archprof.cli.report import render_report_page
-from archprof.facts.request import PassRequest, request_measurement
+from archprof.facts.request import PassRequest
 from archprof.measuring.profiles import validate_device
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def compare(
         comparison.validate_comparison(len(models), by=by)
         other_tools.validate_convention(convention, form, train=train)
         validate_device(device)
-        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        how = options.choose_measurement(measure, cuda, channels_last, compile)
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
         shown, ended = profiles.profile_each(models, input, request, how, device)

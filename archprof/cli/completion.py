@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from archprof.files import read_data_table
+
 ZOO_FOLDERS = {"torchvision": "models", "timm": "models"}
 """Where a zoo's package registers its models."""
 
@@ -36,11 +38,7 @@ def _list_zoo(zoo: str) -> list[str]:
 
 def _read_names(table: str) -> list[str]:
     """The first column of a table of this package, each name once."""
-    import csv
-    from importlib.resources import files
-
-    with files("archprof.data").joinpath(table).open(encoding="utf-8") as file:
-        return list(dict.fromkeys(row[0] for row in list(csv.reader(file))[1:]))
+    return list(dict.fromkeys(next(iter(row.values())) for row in read_data_table(table)))
 
 
 def _list_files(incomplete: str) -> Iterator[str]:

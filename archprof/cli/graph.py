@@ -8,7 +8,7 @@ import typer
 
 from archprof.cli import options, profiles
 from archprof.cli.output import TABLE_SUFFIXES, choose_format, error_boundary, write_table, write_text
-from archprof.facts.request import PassRequest, request_measurement
+from archprof.facts.request import PassRequest
 from archprof.measuring.profiles import validate_device
 
 GRAPH_SUFFIXES = {**TABLE_SUFFIXES, ".svg": "svg"}
@@ -45,7 +45,7 @@ def graph(
         form = choose_format(format, output, GRAPH_SUFFIXES)
         validate_depth(depth)
         validate_device(device)
-        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        how = options.choose_measurement(measure, cuda, channels_last, compile)
         lengths = options.parse_lengths(settings)
         request = PassRequest(batch, dtype, train, causal, lengths, phase, context, amp=amp)
         profile, ended = profiles.profile_one(model, options.add_arguments(input, arg), request, how, device)

@@ -23,7 +23,7 @@ def guide(
 ) -> None:
     """The manual: its topics, or the text of one; in a pipe it is plain Markdown."""
     with error_boundary(debug=False):
-        write_text(_read_topic(topic) if topic else _list_topics(), None)
+        write_text(read_topic(topic) if topic else _list_topics(), None)
 
 
 def find_topics() -> dict[str, Path]:
@@ -43,7 +43,7 @@ def _read_summary(path: Path) -> str:
     return path.read_text(encoding="utf-8").splitlines()[2]
 
 
-def _read_topic(topic: str) -> str:
+def read_topic(topic: str) -> str:
     """The text of a topic: as it stands in a pipe, laid out on a terminal."""
     pages = find_topics()
     if topic not in pages:

@@ -29,15 +29,6 @@ GROUPS = {
 
 OWN_GROUP = "Options"
 
-PURPOSES = {
-    "Look at one model": ("table", "graph", "memory", "predict", "shard", "probe", "report", "verify"),
-    "Compare and change": ("compare", "sweep", "whatif", "check"),
-    "Ask backwards": ("inputs", "fit"),
-    "Measure": ("epoch", "train", "calibrate"),
-    "Look up": ("models", "devices", "guide"),
-}
-"""The commands in the order of the help."""
-
 EXAMPLES = {
     "table": "archprof table resnet50 --by stage",
     "graph": "archprof graph resnet50 -o resnet50.svg",

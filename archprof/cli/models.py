@@ -1,4 +1,4 @@
-"""`archprof models`: what can be named."""
+"""`archprof models`: the built-in models."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from archprof.cli.completion import complete_device, complete_model, complete_wo
 from archprof.cli.help import Command
 from archprof.cli.output import TABLE_FORMATS
 from archprof.errors import UsageError
+from archprof.facts.request import MeasureRequest, request_measurement
 from archprof.units import parse_whole
+from archprof.wording import split_words
 
 Model = Annotated[
     str,
@@ -243,6 +245,11 @@ def choose_device(measure: str | None, cuda: bool) -> str | None:
     return "cuda" if cuda and measure is None else measure
 
 
+def choose_measurement(measure: str | None, cuda: bool, channels_last: bool, compiled: bool) -> MeasureRequest | None:
+    """Where and how to measure by the options; `None`: the pass is counted alone."""
+    return request_measurement(choose_device(measure, cuda), channels_last=channels_last, compiled=compiled)
+
+
 def add_arguments(inputs: list[str] | None, args: list[str] | None) -> list[str] | None:
     """What `--input` and `--arg` give together, in the grammar of `--input`."""
     if not args:
@@ -258,7 +265,7 @@ def parse_batches(text: str) -> list[int | str]:
     Raises:
         UsageError: one of them is no whole number, and not "auto".
     """
-    words = [word.strip() for word in text.split(",")]
+    words = split_words(text)
     try:
         return [word if word == "auto" else parse_whole(word) for word in words]
     except UsageError as error:
@@ -268,4 +275,4 @@ def parse_batches(text: str) -> list[int | str]:
 
 def parse_dtypes(text: str | None) -> list[str | None]:
     """The dtypes in words such as "float32,bfloat16"; the model's own for `None`."""
-    return [None] if text is None else [word.strip() for word in text.split(",")]
+    return [None] if text is None else [*split_words(text)]

@@ -15,9 +15,14 @@ from archprof import files
 from archprof.cli.boundary import error_boundary as error_boundary  # where commands look for it
 from archprof.cli.boundary import write_message
 from archprof.errors import ArchprofError, UsageError
+from archprof.visible import spell_commands_in_json
 
 if TYPE_CHECKING:
     from archprof.analysis.table import Table
+
+
+JSON_START = "{\n"
+"""Of every JSON that is written, and of no table: its title is one line."""
 
 
 class Answer(Protocol):
@@ -88,7 +93,7 @@ def write_text(text: str, output: Path | None) -> None:
     """Print `text`, or write it to a file and say so."""
     try:
         if output is None:
-            sys.stdout.write(text)
+            sys.stdout.write(spell_commands_in_json(text) if text.startswith(JSON_START) else text)
             sys.stdout.flush()
         else:
             files.write_whole(output, text)

@@ -19,6 +19,7 @@ from archprof.cli.output import (
 )
 from archprof.cli.progress import show_waiting
 from archprof.cli.report import render_report_page
+from archprof.wording import split_words
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -59,7 +60,7 @@ def probe(
 
     with error_boundary(debug):
         form = choose_format(format, output, PAGE_SUFFIXES)
-        keys = [key.strip() for key in columns.split(",")] if columns else None
+        keys = split_words(columns) if columns else None
         layers.validate_table_options(columns=keys)
         shown = []
         for each in model:

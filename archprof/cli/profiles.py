@@ -12,6 +12,7 @@ from archprof.errors import ArchprofError, DoesNotFit, UsageError
 from archprof.facts.request import AUTO_BATCH, PLAIN_PASS, MeasureRequest, PassRequest
 from archprof.measuring.profiles import predict_if_asked
 from archprof.tracing.profile import profile_model
+from archprof.units import show_quantity
 
 if TYPE_CHECKING:
     from archprof.analysis.tables.sweep import SweepCell
@@ -76,10 +77,21 @@ def count_model(model: str, inputs: list[str] | None, request: PassRequest) -> P
 
 def measure_model(model: str, inputs: list[str] | None, request: PassRequest, how: MeasureRequest) -> Profile:
     """The model traced and measured, behind a bar with the time left."""
-    with show_progress(f"Measuring {model}") as tell:
+    with show_progress(_say_what_is_measured(model, how)) as tell:
         from archprof.measuring import run
 
         return run.measure_model(model, inputs or None, request, how, tell)
+
+
+def _say_what_is_measured(model: str, how: MeasureRequest) -> str:
+    """With the memory that the search for a batch keeps within, where the machine itself has it."""
+    if not how.largest_batch:
+        return f"Measuring {model}"
+    from archprof.torchside.free_memory import read_usable_bytes
+
+    usable = read_usable_bytes() if how.device == "cpu" else None
+    room = "" if usable is None else f" in {show_quantity(usable, 'bytes')}"
+    return f"Measuring {model} at the largest batch that fits{room}"
 
 
 def vary(

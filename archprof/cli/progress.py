@@ -51,7 +51,7 @@ def _tell(what: str, done: threading.Event) -> None:
     start, shown = time.monotonic(), 0
     wait = PATIENCE_SECONDS
     while not done.wait(wait):
-        line = f"{what} ... {time.monotonic() - start:.0f} s"[: shutil.get_terminal_size().columns - len("^C ")]
+        line = _fit_line(what, f" ... {time.monotonic() - start:.0f} s")
         _write(line)
         shown, wait = max(shown, len(line)), REFRESH_SECONDS
     if shown:
@@ -94,7 +94,7 @@ class _Bar:
             return
         full = round(PROGRESS_CELLS * min(max(done, 0.0), 1.0))
         bar = "#" * full + "." * (PROGRESS_CELLS - full)
-        line = f"{self.what} [{bar}] {done:.0%}, {left:.0f} s left"[: shutil.get_terminal_size().columns - len("^C ")]
+        line = _fit_line(self.what, f" [{bar}] {done:.0%}, {left:.0f} s left")
         _write(line.ljust(self.shown))
         self.due, self.shown = time.monotonic() + REFRESH_SECONDS, len(line)
 
@@ -102,6 +102,12 @@ class _Bar:
         if self.shown:
             _write(" " * (self.shown + len("^C")))
             _write("")
+
+
+def _fit_line(what: str, how_far: str) -> str:
+    """Both in one line of the terminal: what changes stays, and the words before it are cut."""
+    room = shutil.get_terminal_size().columns - len("^C ")
+    return f"{what[: max(0, room - len(how_far))]}{how_far}"[:room]
 
 
 def _write(line: str) -> None:

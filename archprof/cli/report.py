@@ -15,7 +15,7 @@ from archprof.cli import options, profiles
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
-from archprof.facts.request import MeasureRequest, PassRequest, request_measurement
+from archprof.facts.request import MeasureRequest, PassRequest
 from archprof.facts.swept_files import is_swept_path
 
 if TYPE_CHECKING:
@@ -68,12 +68,13 @@ def report(
         if any(map(files.is_run_path, models)):
             write_text(render_run_alone(models, title), output)
             return
-        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        how = options.choose_measurement(measure, cuda, channels_last, compile)
         validate_roof(device, how)
-        source = provenance.trace_sources([*models, baseline], date)
+        provenance.check_date(date)
         request = PassRequest(batch, dtype, train, causal, options.parse_lengths(settings), phase, context, amp=amp)
         named = put_behind(baseline, models)
         shown, ended = profiles.profile_each(named, input, request, how)
+        source = provenance.trace_sources([*models, baseline], date)
         with show_waiting("Trying out rewrites"):
             tried = trials.try_rewrites(named, input, shown, request)
         with show_waiting("Drawing the page"):

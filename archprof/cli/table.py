@@ -18,8 +18,9 @@ from archprof.cli.output import (
 )
 from archprof.cli.report import render_report_page
 from archprof.errors import TraceError, UsageError
-from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest, request_measurement
+from archprof.facts.request import AUTO_BATCH, MeasureRequest, PassRequest
 from archprof.measuring.profiles import validate_device
+from archprof.wording import split_words
 
 if TYPE_CHECKING:
     from archprof.facts.records import Profile
@@ -61,7 +62,7 @@ def table(
         if columns == "help":
             write_text(describe_columns(by), None)
             return
-        keys = [key.strip() for key in columns.split(",")] if columns else None
+        keys = split_words(columns) if columns else None
         view: dict[str, Any] = {"by": by, "depth": depth, "columns": keys, "sort": sort, "top": top, "all": all}
         form = choose_format(format, output, PAGE_SUFFIXES)
         layers.validate_table_options(**view)
@@ -69,7 +70,7 @@ def table(
         validate_device(device)
         inputs = options.add_arguments(input, arg)
         lengths = options.parse_lengths(settings)
-        how = request_measurement(options.choose_device(measure, cuda), channels_last=channels_last, compiled=compile)
+        how = options.choose_measurement(measure, cuda, channels_last, compile)
         sizes, dtypes = options.parse_batches(batch), options.parse_dtypes(dtype)
         if how is None and (sizes[1:] or dtypes[1:] or AUTO_BATCH in sizes):
             raise UsageError(

@@ -23,6 +23,9 @@ RESOLUTION_IN_MARKS = 3
 MAX_SPREAD = 1.1
 """The greatest of stable rounds by their least."""
 
+MIN_STABLE_ROUNDS = 3
+"""With fewer nobody sees whether rounds agree."""
+
 
 class Timing(NamedTuple):
     """Seconds that one row's own work took.
@@ -76,7 +79,7 @@ class Timing(NamedTuple):
     @property
     def stable(self) -> bool:
         """Whether the medians of three rounds or more lie within 10 % of one another."""
-        return len(self.rounds) >= 3 and self.high <= MAX_SPREAD * self.low
+        return len(self.rounds) >= MIN_STABLE_ROUNDS and self.high <= MAX_SPREAD * self.low
 
 
 class Kernel(NamedTuple):

@@ -121,6 +121,11 @@ class Layer(NamedTuple):
     parent: int | None = None
     call_index: int | None = None
 
+    @property
+    def repeat_mark(self) -> str:
+        """What stands behind its name where it is a later call of its module: " #2"."""
+        return f" #{self.call + 1}" if self.call else ""
+
 
 OwnedSizes = Sequence[int]
 """Elements and bytes that one module owns: the fields of `Layer` from `params` to `buffer_bytes`."""
@@ -179,6 +184,18 @@ def build_layers(
         own = NOTHING_OWNED if number else owned.get(module, NOTHING_OWNED)
         layers.append(new_layer((path, kind, depth, number, *ends, *own, parent, index)))
     return tuple(layers)
+
+
+def list_holders(path: str) -> Iterator[str]:
+    """The paths above a path, the nearest first; the last is "", the model itself."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def find_holder(path: str, numbers: Mapping[str, int]) -> int | None:
+    """The number of the nearest module above a path that has one."""
+    return next((numbers[above] for above in list_holders(path) if above in numbers), None)
 
 
 def _list_calls(calls: Sequence[Call]) -> list[RowOrigin]:

@@ -81,6 +81,7 @@ class LatencyPrediction:
         roofline_seconds: arithmetic at the peak or bytes at the bandwidth of the datasheet, op by op: the least.
         complete: no op is unknown and the pass came to its end; otherwise all times are lower bounds.
         notes: what the reader must know to trust these numbers.
+        refused: a kernel does not take its sizes there; the notes say which.
     """
 
     kind: ClassVar[str] = "predicted"
@@ -103,6 +104,7 @@ class LatencyPrediction:
     roofline_seconds: float
     complete: bool = True
     notes: tuple[str, ...] = ()
+    refused: bool = False
 
     @property
     def bound(self) -> Bound:

@@ -140,9 +140,17 @@ class Profile:
     def layer_of(self, op: Op) -> Layer:
         return self.layers[self.row_of(op)]
 
+    def path_of(self, op: Op) -> str:
+        """The module in whose call the op ran; "" is the model itself."""
+        return self.modules[self.calls[op.call].module].path if self.calls else ""
+
     def role_of(self, tensor: int) -> Role:
         """The role of the storage that a tensor lies in."""
         return self.storages[self.tensors[tensor].storage].role
+
+    def reads_parameter(self, op: Op) -> bool:
+        """Whether a parameter is among what the op works on."""
+        return any(self.role_of(tensor) == "parameter" for tensor in op.inputs)
 
     @cached_property
     def forward_ops(self) -> tuple[Op, ...]:

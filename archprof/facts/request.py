@@ -63,11 +63,11 @@ class PassRequest:
         one = isinstance(self.checkpoint, str)
         object.__setattr__(self, "checkpoint", (self.checkpoint,) if one else tuple(self.checkpoint))
 
-    def list_changes(self) -> dict[str, Any]:
-        """What differs from the default, under the names that users know."""
+    def list_changes(self, since: PassRequest | None = None) -> dict[str, Any]:
+        """What differs from another request, or from the default, under the names that users know."""
         said = {each.name: getattr(self, each.name) for each in fields(self)}
-        names = {"lengths": "set"}
-        return {names.get(key, key): value for key, value in said.items() if value != getattr(PLAIN_PASS, key)}
+        names, before = {"lengths": "set"}, since or PLAIN_PASS
+        return {names.get(key, key): value for key, value in said.items() if value != getattr(before, key)}
 
     def list_sequence_changes(self) -> dict[str, Any]:
         """Of these, what asks for another default input of a transformers model."""

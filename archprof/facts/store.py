@@ -127,7 +127,7 @@ def unknown_ops(profile: Profile) -> list[dict[str, Any]]:
     return [
         {
             "op": op.name,
-            "path": profile.modules[profile.calls[op.call].module].path,
+            "path": profile.path_of(op),
             "phase": op.phase,
             "output_shapes": [profile.tensors[index].spec.shape for index in op.outputs],
         }

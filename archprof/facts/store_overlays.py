@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
@@ -11,7 +11,7 @@ from archprof.facts.overlays import Outside, Overlay, RowKey
 from archprof.facts.predicted import LatencyPrediction
 from archprof.facts.probed import Activation, Gradient, Probe
 from archprof.facts.store_predicted import read_prediction, write_prediction
-from archprof.facts.store_tables import read_ran, read_table, to_tuples, write_ran, write_table
+from archprof.facts.store_tables import read_ran, read_table, take_fields, to_tuples, write_ran, write_table
 
 Rows = Any
 """Lists of a JSON file, whose first field is a key."""
@@ -42,7 +42,7 @@ def read_overlay(data: Mapping[str, Any]) -> Overlay:
 
 def _write_probe(probe: Probe) -> dict[str, Any]:
     return {
-        **{field.name: getattr(probe, field.name) for field in fields(probe)},
+        **take_fields(probe),
         "ran": write_ran(probe.ran),
         "activations": write_table(Activation, probe.activations),
         "gradients": write_table(Gradient, probe.gradients),

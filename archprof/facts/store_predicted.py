@@ -8,11 +8,12 @@ from typing import Any
 
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.predicted import LatencyPrediction, PredictedRow, Seconds
+from archprof.facts.store_tables import take_fields
 
 
 def write_prediction(prediction: LatencyPrediction) -> dict[str, Any]:
     """All of it; the rows as lists, each behind the call that it is about, or what it is about instead."""
-    said = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    said = take_fields(prediction)
     rows = {name: [_write_row(row) for row in said[name]] for name in ("layers", "rest")}
     return said | rows
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from archprof.facts.measured import Kernel, Latency, MeasuredMemory, Measurement, Timing
+from archprof.facts.modules import find_holder
 from archprof.facts.overlays import Outside, RowKey
 from archprof.facts.ran import Ran
 from archprof.facts.records import (
@@ -76,15 +77,7 @@ def _read_modules(rows: list[Row]) -> tuple[Module, ...]:
     kinds = {row["path"]: row["kind"] for row in reversed(rows)}
     paths = list(dict.fromkeys(row["path"] for row in rows))
     number = {path: index for index, path in enumerate(paths)}
-    return tuple(Module(path, kinds[path], _find_holder(path, number)) for path in paths)
-
-
-def _find_holder(path: str, number: Mapping[str, int]) -> int | None:
-    while path:
-        path = path.rpartition(".")[0]
-        if path in number:
-            return number[path]
-    return None
+    return tuple(Module(path, kinds[path], find_holder(path, number)) for path in paths)
 
 
 def _number_calls(rows: list[Row]) -> dict[int, int]:

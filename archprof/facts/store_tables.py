@@ -70,6 +70,11 @@ def read_column(values: Sequence[Any], items: Sequence[Any] | None = None) -> Se
     return [*map(to_tuples, values)]
 
 
+def take_fields(record: Any) -> dict[str, Any]:
+    """The fields of a record by name, as they are."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
 def to_tuples(value: Any) -> Any:
     """Lists as tuples, all the way down."""
     if type(value) is not list:

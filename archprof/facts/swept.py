@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from archprof.errors import ArchprofError
 
-Status = Literal["ok", "time limit", "out of memory", "error"]
+Status = Literal["ok", "time limit", "out of memory", "does not run", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 KEY_DIGITS = 20

@@ -11,11 +11,16 @@ from typing import Any
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.swept import COLUMNS, SweptFileError, SweptRow, column_types, read_row
+from archprof.visible import guard_formula, read_guarded
 
 SWEPT_SUFFIXES = (".parquet", ".csv")
 
-MOST_BYTES = 2**31
+MOST_BYTES = 2**28
+"""Of a sweep, which is read whole: some 300,000 rows."""
+
 MOST_INT64 = 2**63 - 1
+
+MOST_CELLS = 2**25
 
 csv.field_size_limit(2**27)
 
@@ -83,19 +88,29 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     for number, record in enumerate(records, 1):
         if None in record or None in record.values():
             raise SweptFileError(f"Row {number} of {path} has more or fewer fields than the head.")
-    return records
+    return [{name: read_guarded(cell) for name, cell in record.items()} for record in records]
 
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     pyarrow = import_pyarrow()
     try:
+        files.refuse_pipe(path)
         with path.open("rb") as file:
-            table = pyarrow.parquet.ParquetFile(file).read()
+            stored = pyarrow.parquet.ParquetFile(file)
+            _check_size(path, stored.metadata)
+            table = stored.read()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         words = str(error).partition("\n")[0]
         raise SweptFileError(f"{path} cannot be read as Parquet: {words.rstrip('.')}.") from error
     _check_columns(path, table.column_names)
     return [dict(record) for record in table.to_pylist()]
+
+
+def _check_size(path: Path, metadata: Any) -> None:
+    """Raise what is too large to be read, also where a few bytes stand for very many cells."""
+    large = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups)) > MOST_BYTES
+    if large or metadata.num_rows * metadata.num_columns > MOST_CELLS:
+        raise SweptFileError(f"{path} has more than {MOST_BYTES >> 20} MiB or {MOST_CELLS:,} cells.")
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
@@ -129,10 +144,14 @@ def _render_csv(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> s
     plain.writerow(names)
     for record in records:
         values = [record.get(name) for name in names]
-        cells = [str(value).lower() if isinstance(value, bool) else value for value in values]
+        cells = [str(value).lower() if isinstance(value, bool) else _guard(value) for value in values]
         returns = any(isinstance(cell, str) and "\r" in cell for cell in cells)  # which csv does not quote by itself
         (quoted if returns else plain).writerow(cells)
     return out.getvalue()
+
+
+def _guard(value: Any) -> Any:
+    return guard_formula(value) if isinstance(value, str) else value
 
 
 def _render_parquet(names: Sequence[str], records: Sequence[Mapping[str, Any]]) -> bytes:

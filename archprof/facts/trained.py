@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.ran import Ran
-from archprof.facts.store_tables import read_ran, read_table, to_tuples, write_ran, write_table
+from archprof.facts.store_tables import read_ran, read_table, take_fields, to_tuples, write_ran, write_table
 
 RUN_SCHEMA = 1
+
+LARGEST_FILE_BYTES = 2**28
+"""Of the facts of a run, which has some 2**10 for each net and epoch."""
 
 
 class Epoch(NamedTuple):
@@ -111,15 +114,18 @@ class TrainingRun:
 
     def save(self, folder: Path) -> None:
         """Write the facts of the run into its folder, whole or not at all."""
-        data = {field.name: getattr(self, field.name) for field in fields(self)}
-        data |= {"schema": RUN_SCHEMA, "ran": write_ran(self.ran), "models": [write_model(one) for one in self.models]}
+        data = take_fields(self) | {
+            "schema": RUN_SCHEMA,
+            "ran": write_ran(self.ran),
+            "models": [write_model(one) for one in self.models],
+        }
         files.write_whole(folder / files.RUN_FILE, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
 def write_model(model: TrainedModel) -> dict[str, Any]:
     """The facts of one net, as JSON has them."""
     return {
-        **{field.name: getattr(model, field.name) for field in fields(model)},
+        **take_fields(model),
         "epochs": write_table(Epoch, model.epochs),
         "flows": [flow._asdict() for flow in model.flows],
         "filters": model.filters._asdict() if model.filters else None,
@@ -152,7 +158,7 @@ def load_run(folder: str | Path) -> TrainingRun:
     if not path.is_file():
         raise UsageError(f"{folder} holds no run.", f"A folder that archprof train wrote, with its {files.RUN_FILE}.")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(files.read_text(path, LARGEST_FILE_BYTES))
         if data.pop("schema") > RUN_SCHEMA:
             raise ArchprofError(f"{path} was written by a newer archprof.", "", "Install a newer archprof.")
         read = {
@@ -161,5 +167,5 @@ def load_run(folder: str | Path) -> TrainingRun:
             "notes": tuple(data["notes"]),
         }
         return TrainingRun(**{**data, **read})
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ArchprofError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error

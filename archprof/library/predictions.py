@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.request import PassRequest
+from archprof.wording import split_words
 
 if TYPE_CHECKING:
     from archprof.analysis.latency import LatencyAnswer
@@ -91,7 +92,7 @@ def read_batches(batch: int | str | Iterable[int]) -> list[int]:
 def read_list(words: str | Iterable[str] | None) -> list[Any]:
     """The words of "a,b", or of a list of them."""
     if isinstance(words, str):
-        return [word.strip() for word in words.split(",")]
+        return split_words(words)
     return [*(words or ())]
 
 

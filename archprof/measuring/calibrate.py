@@ -53,7 +53,7 @@ class Calibration:
     Attributes:
         device, name: "cuda" or "cpu", and what it calls itself.
         copy_bytes_per_second: read and written together.
-        matmul_flop_per_second: by dtype, 2 operations a multiply-accumulate; a dtype that does not run is left out.
+        matmul_flop_per_second: by dtype, 2 operations per multiply-accumulate; a dtype that does not run is left out.
         matmul_size: rows and columns of the square matrices, by dtype.
         launch_seconds: from one small op to the next, for the host.
         mark_seconds: what one mark adds to the time between two others.

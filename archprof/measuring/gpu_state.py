@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 
 from archprof.facts.records import Ran
+from archprof.wording import split_words
 
 CLOCK_REASONS = {
     0x1: "idle",
@@ -168,7 +169,7 @@ def read_by_nvidia_smi(uuid: str) -> CardState | None:
     answer = _ask_nvidia_smi(uuid, "--query-gpu=" + ",".join(SMI_FIELDS))
     if answer is None:
         return None
-    fields = [field.strip() for field in answer.split(",")]
+    fields = split_words(answer)
     if len(fields) != len(SMI_FIELDS):
         return None
     held_back = (_ask_nvidia_smi(uuid, f"--query-gpu={name}") for name in SMI_REASON_FIELDS)

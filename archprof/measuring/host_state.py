@@ -7,13 +7,15 @@ import platform
 import re
 from pathlib import Path
 
+from archprof.files import read_system_file
+
 SYSTEM_ROOT = Path("/")
 """Where /proc and /sys are."""
 
 
 def find_processor_name(system: Path = SYSTEM_ROOT) -> str:
     """The name of the processor."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _read_text(system / "proc/cpuinfo") or "", re.MULTILINE)
+    found = re.search(r"^model name\s*:\s*(.+)$", read_system_file(system / "proc/cpuinfo"), re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
 
 
@@ -24,25 +26,18 @@ def count_cpus() -> int:
 
 def read_quota(system: Path = SYSTEM_ROOT) -> float | None:
     """Processors' worth of time that the control group gives, which a container shows nowhere else."""
-    limit, _, period = (_read_text(system / "sys/fs/cgroup/cpu.max") or "").partition(" ")
+    limit, _, period = read_system_file(system / "sys/fs/cgroup/cpu.max").partition(" ")
     if not period:  # control groups of version 1 have a file each
-        limit = _read_text(system / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "max"
-        period = _read_text(system / "sys/fs/cgroup/cpu/cpu.cfs_period_us") or "100000"
+        limit = read_system_file(system / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "max"
+        period = read_system_file(system / "sys/fs/cgroup/cpu/cpu.cfs_period_us") or "100000"
     return int(limit) / int(period) if limit.isdigit() else None
 
 
 def read_governor(system: Path = SYSTEM_ROOT) -> str | None:
     """What chooses the clock speed: "performance", "powersave" …"""
-    return _read_text(system / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return read_system_file(system / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None
 
 
 def read_load() -> float | None:
     """Processes that wanted to run in the last minute, on average."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _read_text(path: Path) -> str | None:
-    try:
-        return path.read_text().strip() or None
-    except OSError:
-        return None

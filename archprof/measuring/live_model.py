@@ -12,10 +12,10 @@ from torch import nn
 
 from archprof.errors import ArchprofError
 from archprof.facts.request import ON_CPU, MeasureRequest, PassRequest
-from archprof.sources.inputs import make_input_tensors
+from archprof.sources.inputs import make_input_tensors, map_tensors
 from archprof.sources.target import Target
 from archprof.torchside.stand_in import make_stand_in
-from archprof.torchside.tensors import tensors_in
+from archprof.torchside.tensors import find_own_loss, tensors_in
 
 PassStage = Literal["outside", "forward", "backward", "optimizer", "end"]
 """The parts of a pass; "outside" is what a training step does beside them: clearing gradients, the loss."""
@@ -104,7 +104,7 @@ class LiveModel:
 
     def _find_loss(self, output: Any) -> torch.Tensor:
         """What the model calls its loss, else the sum of the means of its outputs."""
-        own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+        own = find_own_loss(output)
         if not self.notes:
             words = "the sum of the means of the outputs" if own is None else "the one that the model returns"
             self.notes.append(TRAINING_NOTE.format(loss=words))
@@ -143,13 +143,9 @@ def _make_optimizer(model: nn.Module, name: str) -> torch.optim.Optimizer:
 
 def _move_inputs(tree: Any, device: str, channels_last: bool) -> Any:
     """The same tree with its tensors on the device, images as channels last where that is asked for."""
-    if isinstance(tree, torch.Tensor):
-        image = channels_last and tree.dim() == 4 and tree.is_floating_point()
-        return tree.to(device, memory_format=torch.channels_last if image else torch.preserve_format)
-    if isinstance(tree, dict):
-        return {key: _move_inputs(value, device, channels_last) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_move_inputs(value, device, channels_last) for value in tree))
-    if isinstance(tree, tuple | list):
-        return type(tree)(_move_inputs(value, device, channels_last) for value in tree)
-    return tree
+
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        image = channels_last and tensor.dim() == 4 and tensor.is_floating_point()
+        return tensor.to(device, memory_format=torch.channels_last if image else torch.preserve_format)
+
+    return map_tensors(tree, move)

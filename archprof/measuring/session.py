@@ -113,10 +113,8 @@ class MeasurementSession:
         )
 
     def _build_latency(self, way: MeasuredWay) -> Latency | None:
-        whole, rows = (
-            self._find_rounds(way.whole_sampler),
-            self._find_rounds(way.row_sampler) if way.row_sampler is not None else None,
-        )
+        whole = self._find_rounds(way.whole_sampler)
+        rows = self._find_rounds(way.row_sampler) if way.row_sampler is not None else None
         return build_latency(way, whole, rows, self.profile, self.plan)
 
     def _find_rounds(self, sampler: Sampler) -> list[list[Sample]]:

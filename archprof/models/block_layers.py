@@ -17,6 +17,7 @@ from archprof.models.block_grammar import (
     make_block_error,
 )
 from archprof.models.blocks import chain_modules, cross_channel_norm
+from archprof.wording import show_shape
 
 MapShape = tuple[int, ...]
 """(channels, *sizes) of a map with one to three sizes, or (features,); without the batch dimension."""
@@ -42,7 +43,7 @@ def build_net(net: BlockSpec, text: str, shape: MapShape) -> nn.Sequential:
         UsageError: a layer does not fit what it is given; points at the character of `text`.
     """
     if not 1 <= len(shape) <= 4:
-        raise make_block_error(text, 0, f"a net takes features or maps of up to 3 dimensions, not {_show_shape(shape)}")
+        raise make_block_error(text, 0, f"a net takes features or maps of up to 3 dimensions, not {show_shape(shape)}")
     return _LayerChain(text, shape).append_items(net.items).to_module()
 
 
@@ -102,7 +103,7 @@ class _LayerChain:
         """Maps go into what slides or averages over a map, features into linear layers."""
         flat = len(self.shape) == 1
         if layer.kind == "linear" and not flat:
-            raise self.make_error(layer, f"{layer} is given maps of {_show_shape(self.shape)}; put flatten before it")
+            raise self.make_error(layer, f"{layer} is given maps of {show_shape(self.shape)}; put flatten before it")
         if flat and (layer.kernel is not None or layer.kind in ("gap", "lrn")):
             raise self.make_error(layer, f"{layer} needs maps and is given {self.shape[0]} features")
         if self.shape[0] % layer.groups:
@@ -118,7 +119,7 @@ class _LayerChain:
         too_wide = layer.kind == "avgpool" and len(sizes) == 3 and min(sizes) < (layer.kernel or 0)
         if min(after) < 1 or too_wide:
             raise self.make_error(
-                layer, f"{layer} is given maps of {_show_shape(self.shape)} and leaves nothing of them"
+                layer, f"{layer} is given maps of {show_shape(self.shape)} and leaves nothing of them"
             )
         self.shape = (layer.width or channels, *after)
         self.stride *= layer.stride
@@ -142,7 +143,7 @@ class _LayerChain:
         if self.shape == body.shape:
             return None
         if after != [(n - 1) // body.stride + 1 for n in sizes]:
-            change = f"the body makes {_show_shape(body.shape)} of {_show_shape(self.shape)}"
+            change = f"the body makes {show_shape(body.shape)} of {show_shape(self.shape)}"
             raise self.make_error(item, f"{change}, which a 1x1 projection with stride {body.stride} does not")
         if not sizes:
             return nn.Linear(channels, width, bias=False)
@@ -164,7 +165,3 @@ def _find_class(name: str, rank: int) -> Callable[..., nn.Module]:
     """nn.Conv2d for "Conv" and 2."""
     found: Callable[..., nn.Module] = getattr(nn, f"{name}{rank}d")
     return found
-
-
-def _show_shape(shape: MapShape) -> str:
-    return "x".join(map(str, shape))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from archprof.models.registry import BUILTIN_MODELS, PublishedError, read_table
+from archprof.files import read_data_table
+from archprof.models.registry import BUILTIN_MODELS, PublishedError
 
 PUBLISHED_BY = "torchvision 0.29.1"
 """Its `Weights.meta`, of the first weights of each name: data/torchvision.csv."""
@@ -38,7 +39,7 @@ def load_published_nets() -> tuple[PublishedNet, ...]:
             top1_error=float(row["top1_error"]),
             top5_error=float(row["top5_error"]),
         )
-        for row in read_table("torchvision.csv")
+        for row in read_data_table("torchvision.csv")
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from archprof.errors import UnknownName
+from archprof.files import read_data_table
 
 ErrorKind = Literal["single model", "competition entry"]
 
@@ -98,12 +97,6 @@ def match_builtins(pattern: str) -> tuple[BuiltinModel, ...]:
     return found
 
 
-def read_table(file: str) -> list[dict[str, str]]:
-    """A table of the data folder, a dict a row."""
-    with (Path(__file__).parent.parent / "data" / file).open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
 def _read_builtin(row: dict[str, str]) -> BuiltinModel:
     return BuiltinModel(
         name=row["name"],
@@ -119,7 +112,7 @@ def _read_builtin(row: dict[str, str]) -> BuiltinModel:
 @cache
 def _load_published() -> tuple[tuple[str, PublishedError], ...]:
     """(name, figure) of data/published.csv, in its order."""
-    return tuple((row["name"], _read_published(row)) for row in read_table("published.csv"))
+    return tuple((row["name"], _read_published(row)) for row in read_data_table("published.csv"))
 
 
 def _read_published(row: dict[str, str]) -> PublishedError:
@@ -127,5 +120,5 @@ def _read_published(row: dict[str, str]) -> PublishedError:
     return PublishedError(top1, float(row["top5_error"]), cast(ErrorKind, row["kind"]), row["source"])
 
 
-BUILTIN_MODELS = {row["name"]: _read_builtin(row) for row in read_table("models.csv")}
+BUILTIN_MODELS = {row["name"]: _read_builtin(row) for row in read_data_table("models.csv")}
 """Every built-in definition by its name: data/models.csv."""

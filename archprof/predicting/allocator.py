@@ -3,7 +3,7 @@
 It follows c10/cuda/CUDACachingAllocator.cpp: sizes in steps of 512 bytes; small blocks (up to 1 MiB) in segments of
 2 MiB and large ones in segments of 20 MiB, or of their own size from 10 MiB on; the smallest free block that is large
 enough, at the lowest address, split where enough is left; free neighbours joined; pools for each stream; everything
-unused given back before an allocation fails. With `expandable_segments`, one segment a pool grows by whole pages.
+unused given back before an allocation fails. With `expandable_segments`, one segment per pool grows by whole pages.
 """
 
 from __future__ import annotations

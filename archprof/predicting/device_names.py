@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from functools import lru_cache
 from itertools import combinations
 
 MODULE = re.compile(r"\bSXM")
@@ -17,10 +18,11 @@ MOST_LETTERS = 100
 """Of a text that may be nearly a name."""
 
 
-def split_words(text: str) -> list[str]:
+@lru_cache(1024)
+def split_words(text: str) -> tuple[str, ...]:
     """The words of a name; "80gb" is "80"."""
     words = re.findall(r"[a-z0-9]+", text.casefold())
-    return [word.removesuffix("gb") if word[0].isdigit() else word for word in words]
+    return tuple(word.removesuffix("gb") if word[0].isdigit() else word for word in words)
 
 
 def find_by_words(text: str, names: Sequence[str]) -> list[str]:
@@ -40,14 +42,15 @@ def _holds_all(name: Sequence[str], words: Sequence[str]) -> bool:
     return {*words} <= {*name}
 
 
-def _holds_run(name: Sequence[str], words: Sequence[str]) -> bool:
+def _holds_run(name: tuple[str, ...], words: Sequence[str]) -> bool:
     """Words of the name that stand behind each other are the words wanted, however these are set apart."""
     return "".join(words) in _list_runs(name)
 
 
-def _list_runs(words: Sequence[str]) -> list[str]:
+@lru_cache(1024)
+def _list_runs(words: tuple[str, ...]) -> tuple[str, ...]:
     """Words that stand behind each other, in one word."""
-    return ["".join(words[first:last]) for first, last in combinations(range(len(words) + 1), 2)]
+    return tuple("".join(words[first:last]) for first, last in combinations(range(len(words) + 1), 2))
 
 
 def _begins_all(name: Sequence[str], words: Sequence[str]) -> bool:
@@ -75,20 +78,29 @@ def list_near_names(text: str, names: Iterable[str]) -> list[str]:
     return [name for name in near if likeness[name] >= MIN_LIKENESS][:NEAR_NAMES]
 
 
-def _compare_words(wanted: Sequence[str], words: Sequence[str]) -> float:
+def _compare_words(wanted: Sequence[str], words: tuple[str, ...]) -> float:
     """How like each wanted word is to the nearest of the others, on average, or all in one are: 1 where they are."""
     if not wanted:
         return 0.0
-    each = sum(_find_likeness(word, words) for word in wanted) / len(wanted)
-    return max(each, _find_likeness("".join(wanted), _list_runs(words)))
+    each = sum(max(_find_likeness(word, other) for other in words) for word in wanted) / len(wanted)
+    return max(each, _find_likeness_of_run("".join(wanted), words))
 
 
-def _find_likeness(word: str, others: Sequence[str]) -> float:
-    """How like a word is to the most like of some others; of short ones, as "t5", half the letters may be the same."""
-    return max(
-        ALMOST if _is_one_letter_off(word, other) else difflib.SequenceMatcher(None, word, other).ratio()
-        for other in others
-    )
+def _find_likeness_of_run(word: str, words: tuple[str, ...]) -> float:
+    """How like a word is to the most like run of others; 0 where that is too little to be near."""
+    return max((_find_likeness(word, run) for run in _list_runs(words) if _may_be_near(word, run)), default=0.0)
+
+
+def _may_be_near(word: str, other: str) -> bool:
+    """Whether the lengths let them be near, or one letter off: which is much faster to tell."""
+    shorter, longer = sorted((len(word), len(other)))
+    return 2 * shorter >= MIN_LIKENESS * (shorter + longer)
+
+
+@lru_cache(4096)
+def _find_likeness(word: str, other: str) -> float:
+    """How like two words are, from 0 to 1; of short ones, as "t5", half the letters may be the same."""
+    return ALMOST if _is_one_letter_off(word, other) else SequenceMatcher(None, word, other).ratio()
 
 
 def _is_one_letter_off(word: str, other: str) -> bool:

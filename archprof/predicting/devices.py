@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
-from archprof.files import read_text
+from archprof.files import read_data_table, read_text
 from archprof.predicting import device_names
+from archprof.wording import name_few
 
 FIGURE_STATUSES = ("seen", "derived", "measured", "unverified")
 """Read in the source named; worked out from other figures; measured there; not checked yet."""
@@ -68,11 +67,10 @@ class Device(NamedTuple):
 def load_catalogue() -> tuple[Device, ...]:
     """Every device of devices.csv, in its order."""
     found: dict[str, Device] = {}
-    with files("archprof.data").joinpath("devices.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            device = found.setdefault(row["device"], Device(row["device"], row["kind"], row["match_regex"], {}))
-            value = float(row["value"]) * BASE_UNITS.get(row["unit"], 1.0)
-            device.figures[row["figure"]] = Figure(value, row["status"], row["source"], row["note"])
+    for row in read_data_table("devices.csv"):
+        device = found.setdefault(row["device"], Device(row["device"], row["kind"], row["match_regex"], {}))
+        value = float(row["value"]) * BASE_UNITS.get(row["unit"], 1.0)
+        device.figures[row["figure"]] = Figure(value, row["status"], row["source"], row["note"])
     return tuple(found.values())
 
 
@@ -95,9 +93,8 @@ def resolve_device(name: str) -> Device:
         return load_calibration(Path(name))
     found = find_devices_called(name)
     if len(found) > 1:
-        names, more = ", ".join(device.name for device in found[:SHOWN_NAMES]), len(found) - SHOWN_NAMES
-        others = f" and {more} more" if more > 0 else ""
-        raise UsageError(f"{name!r} names {len(found)} devices.", f"Say which: {names}{others}.")
+        names = name_few([device.name for device in found], SHOWN_NAMES)
+        raise UsageError(f"{name!r} names {len(found)} devices.", f"Say which: {names}.")
     return found[0]
 
 

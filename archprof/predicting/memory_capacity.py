@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 
 from archprof.errors import UsageError
 from archprof.predicting.devices import Device
-from archprof.predicting.memory import Estimate
-from archprof.predicting.size_limits import Refusal
+from archprof.predicting.memory import Estimate, MemoryPrediction
+from archprof.predicting.size_limits import find_refusal
 
 GIB = 1 << 30
 USABLE_SHARE = 0.985
@@ -45,13 +45,18 @@ def find_capacity(device: Device) -> int:
     return int(figure.value / 1e9 * GIB * share)
 
 
-def judge(needed: Estimate, device: Device, refusal: Refusal | None = None) -> Verdict:
-    """Whether what is needed is there, by its interval, and no kernel refuses; `UsageError` as `find_capacity`."""
+def judge(found: MemoryPrediction, device: Device) -> Verdict:
+    """Whether no kernel refuses, and what is needed is there, by its interval; `UsageError` as `find_capacity`."""
+    if find_refusal(found.profile, device) is not None:
+        return Verdict(device.name, find_capacity(device), "does not run")
+    return judge_size(found.needed_bytes, device)
+
+
+def judge_size(needed: Estimate, device: Device) -> Verdict:
+    """The same of a pass that no kernel refuses."""
     capacity = find_capacity(device)
-    if refusal is not None:
-        word: VerdictWord = "does not run"
-    elif needed.low > capacity:
-        word = "does not fit"
+    if needed.low > capacity:
+        word: VerdictWord = "does not fit"
     elif needed.high is not None and needed.high <= capacity:
         word = "fits"
     else:

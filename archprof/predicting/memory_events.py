@@ -35,9 +35,6 @@ class Workspaces(NamedTuple):
     spares: Callable[[Op], bool] = lambda op: False
 
 
-NO_WORKSPACES = Workspaces()
-
-
 class Change(NamedTuple):
     """One allocation or free.
 

@@ -13,6 +13,8 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import Device, find_devices_called, load_catalogue, resolve_device
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.rates import find_rates
+from archprof.predicting.size_limits import find_refusal, say_refusal
+from archprof.wording import split_words
 
 ALL_DEVICES = "all"
 
@@ -50,7 +52,7 @@ def choose_devices(names: str | Sequence[str]) -> list[ChosenDevice]:
     """
     if names == ALL_DEVICES:
         return [ChosenDevice(device) for device in load_catalogue() if device.kind == "gpu"]
-    words = [name.strip() for name in names.split(",")] if isinstance(names, str) else names
+    words = split_words(names) if isinstance(names, str) else names
     chosen = [choose_device(word) for word in words]
     return [one for place, one in enumerate(chosen) if one.device not in [other.device for other in chosen[:place]]]
 
@@ -87,10 +89,12 @@ def predict_pass(profile: Profile, device: Device, how: RunRequest | None = None
         UsageError: the device does not say enough, or a saved profile is no measurement.
     """
     how = how or RunRequest()
-    return predict_latency(
+    found = predict_latency(
         profile, device, eager=not how.captured, compiled=how.compiled, channels_last=how.channels_last,
         tf32=None if how.tf32 is None else (how.tf32, how.tf32), measured=load_measured(how.measured),
     )  # fmt: skip
+    refusal = None if how.compiled else find_refusal(profile, device)  # the compiler has kernels of its own
+    return found if refusal is None else replace(found, notes=(say_refusal(refusal), *found.notes), refused=True)
 
 
 def load_measured(paths: Sequence[str]) -> tuple[Profile, ...]:

@@ -5,7 +5,8 @@
 * pooling and padding that count with 32 bits: avg_pool2d what it returns (AveragePool2d.cu), reflection_pad1d and
   reflection_pad2d what they are given (ReflectionPad.cu).
 
-As torch 2.14 has them. Seen at the batches that timm's benchmark could not run on an RTX PRO 6000 of 96 GB.
+As torch 2.14 has them. Seen at the batches that timm's benchmark could not run on an RTX PRO 6000 of 96 GB. Other
+processors than GPUs have other kernels; of AMD's and Intel's GPUs it is taken to be so, too.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from typing import NamedTuple
 
 from archprof.facts.ops import Op
 from archprof.facts.records import Profile
+from archprof.predicting.devices import Device
 from archprof.predicting.workspaces import find_attention_backend
 
 MOST_BLOCKS = 65_535
 MOST_ELEMENTS = 2**31 - 1
+
+GPU_KINDS = ("gpu", "cuda")
+"""Kinds of devices in the catalogue, and in files of `archprof calibrate`."""
 
 
 class Refusal(NamedTuple):
@@ -46,8 +51,13 @@ Limit = tuple[int, int, str]
 """A size, the most that the kernel takes, and what they count."""
 
 
-def find_refusal(profile: Profile) -> Refusal | None:
-    """The first op of a pass that no GPU runs at its size; a profile without layouts has none that is known."""
+def find_refusal(profile: Profile, device: Device | None = None) -> Refusal | None:
+    """The first op of a pass that no GPU runs at its size; a profile without layouts has none that is known.
+
+    `device`: on which it is to run; `None`: on any GPU.
+    """
+    if device is not None and device.kind not in GPU_KINDS:
+        return None
     seen: set[int] = set()
     for op in profile.ops:
         if op.name not in LIMITS or not op.signature.inputs or id(op.signature) in seen:
@@ -55,8 +65,13 @@ def find_refusal(profile: Profile) -> Refusal | None:
         seen.add(id(op.signature))
         for size, most, unit in LIMITS[op.name](op):
             if size > most:
-                return Refusal(op.name, profile.modules[profile.calls[op.call].module].path, size, most, unit)
+                return Refusal(op.name, profile.path_of(op), size, most, unit)
     return None
+
+
+def say_refusal(refusal: Refusal, where: str = "CUDA") -> str:
+    """Why a pass does not run on a device, in a sentence."""
+    return f"It does not run on {where}: {refusal}"
 
 
 def _limit_attention(op: Op) -> Iterator[Limit]:

@@ -93,6 +93,8 @@ def _lend_to_attention(op: Op) -> tuple[int, ...]:
         return ()
     backward, kept = op.name.endswith("_backward"), op.signature.keeps is not None
     query, key, value = op.signature.inputs[1:4] if backward else op.signature.inputs[:3]
+    if not query.numel:
+        return ()
     rows, item = query.numel // query.shape[-1], max(query.nbytes // query.numel, PLAIN_ITEM_BYTES)
     scores = rows * key.shape[-2]
     if backward:

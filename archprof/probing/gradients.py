@@ -10,8 +10,8 @@ from torch import nn
 from archprof.errors import UsageError
 from archprof.facts.probed import Gradient
 from archprof.facts.records import Profile
-from archprof.probing.statistics import keep_finite
 from archprof.sources.optimizer_grammar import OptimizerSpec
+from archprof.units import keep_finite
 
 
 def list_trainable(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
@@ -37,16 +37,16 @@ def measure_gradients(
 
 def _measure(index: int, parameter: nn.Parameter) -> Gradient:
     gradient = parameter.grad
-    weight = _norm(parameter.detach())
+    weight = measure_norm(parameter.detach())
     if gradient is None:
         return Gradient(index, None, weight)
     if gradient.is_sparse:
         gradient = gradient.to_dense()
     bad = gradient.numel() - int(gradient.isfinite().sum())
-    return Gradient(index, _norm(gradient), weight, nonfinite=bad)
+    return Gradient(index, measure_norm(gradient), weight, nonfinite=bad)
 
 
-def _norm(tensor: torch.Tensor) -> float | None:
+def measure_norm(tensor: torch.Tensor) -> float | None:
     """Euclidean, summed in float64; `None` where it is not finite."""
     return keep_finite(float(torch.linalg.vector_norm(tensor, dtype=torch.float64)))
 
@@ -62,4 +62,4 @@ def _step(trainable: Sequence[tuple[str, nn.Parameter]], optimizer: OptimizerSpe
                 f"{optimizer.kind.__name__} takes no step after one backward pass: {error}",
                 "An optimizer whose step needs nothing but gradients: sgd, adamw, …",
             ) from error
-    return {name: _norm(parameter.detach() - before.pop(name)) for name, parameter in trainable}
+    return {name: measure_norm(parameter.detach() - before.pop(name)) for name, parameter in trainable}

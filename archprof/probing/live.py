@@ -6,7 +6,6 @@ import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +16,7 @@ from archprof.facts.ran import Ran
 from archprof.facts.records import Profile
 from archprof.probing.data.batches import Batch
 from archprof.probing.weights import load_weights
+from archprof.sources.inputs import map_tensors
 from archprof.sources.target import Target
 from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.stand_in import make_stand_in
@@ -70,20 +70,12 @@ def seed_all(seed: int) -> None:
 def move_batch(batch: Batch, device: str, dtype: str) -> Batch:
     """The batch on the device, its floats in the dtype of the model."""
     kind: torch.dtype = getattr(torch, dtype)
-    args, kwargs = _move(batch.args, device, kind), _move(batch.kwargs, device, kind)
-    return Batch(args, kwargs, None if batch.labels is None else batch.labels.to(device))
 
+    def move(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(device, kind if tensor.is_floating_point() else tensor.dtype)
 
-def _move(tree: Any, device: str, dtype: torch.dtype) -> Any:
-    if isinstance(tree, torch.Tensor):
-        return tree.to(device, dtype if tree.is_floating_point() else tree.dtype)
-    if isinstance(tree, dict):
-        return {key: _move(value, device, dtype) for key, value in tree.items()}
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_move(value, device, dtype) for value in tree))
-    if isinstance(tree, tuple | list):
-        return type(tree)(_move(value, device, dtype) for value in tree)
-    return tree
+    labels = None if batch.labels is None else batch.labels.to(device)
+    return Batch(map_tensors(batch.args, move), map_tensors(batch.kwargs, move), labels)
 
 
 @contextmanager

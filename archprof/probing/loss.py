@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,8 @@ from torch.nn import functional
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.probed import LossKind
 from archprof.probing.data.batches import Batch
-from archprof.torchside.tensors import tensors_in
+from archprof.torchside.tensors import find_own_loss, tensors_in
+from archprof.wording import show_shape
 
 LossFunction = Callable[[Any, Any], torch.Tensor]
 """Of what the model returned and of the labels, the loss as a scalar."""
@@ -31,7 +32,7 @@ def find_loss(output: Any, batch: Batch, given: LossFunction | None) -> Loss:
     """
     if given is not None:
         return Loss(given(output, batch.labels), "given")
-    own = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    own = find_own_loss(output)
     if isinstance(own, torch.Tensor):
         return Loss(own, "own")
     if batch.labels is not None:
@@ -50,9 +51,9 @@ def find_scores(output: Any, labels: torch.Tensor) -> torch.Tensor:
     """
     scores = next((each for each in tensors_in(output) if each.is_floating_point()), None)
     if scores is None or scores.dim() != 2 or len(scores) != len(labels) or labels.is_floating_point():
-        shape = "no tensor" if scores is None else "x".join(map(str, scores.shape))
+        shape = "no tensor" if scores is None else show_shape(scores.shape)
         raise UsageError(
-            f"The model returned {shape} for {'x'.join(map(str, labels.shape))} labels.",
+            f"The model returned {shape} for {show_shape(labels.shape)} labels.",
             "A score for each class of each sample: (samples, classes).",
             "In Python, give the loss: probe(net, data=loader, loss=lambda output, labels: …).",
         )

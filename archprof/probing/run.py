@@ -21,7 +21,6 @@ from archprof.probing.data.choose import check_classes, count_classes, draw_batc
 from archprof.probing.data.images import DATA_ALLOWED
 from archprof.probing.gradients import list_trainable, measure_gradients
 from archprof.probing.loss import LossFunction, find_loss
-from archprof.probing.statistics import keep_finite
 from archprof.probing.watch import ActivationWatch
 from archprof.sources.optimizer_grammar import OptimizerSpec, parse_optimizer
 from archprof.sources.resolve import resolve
@@ -29,6 +28,7 @@ from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.watched_model import watch_unless_owned
 from archprof.tracing.trace import trace
+from archprof.units import keep_finite
 
 MEANS_NOTE = "Without labels the loss is the sum of the means of the outputs; no one trains with it."
 DRAWN_NOTE = "Inputs and classes are drawn: gradients are of the size that they have before anything is learned."

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from archprof.facts.probed import Activation
+from archprof.units import keep_finite
 
 SATURATED_WITHIN = 0.01
 """The share of its range within which an element is as good as at a bound."""
@@ -151,10 +152,6 @@ class CallStatistics:
             rank=self.rank,
             rank_limit=self.rank_limit,
         )
-
-
-def keep_finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def count_saturated(values: torch.Tensor, least: float, largest: float) -> int:

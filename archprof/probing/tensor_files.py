@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from archprof import files
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home, replace_file
 
 
 def import_safetensors() -> Any:
@@ -37,7 +35,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     """
     library = import_safetensors()
     try:
-        with library.safe_open(str(Path(path).expanduser()), framework="pt", device="cpu") as file:
+        with library.safe_open(str(expand_home(path)), framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except Exception as error:  # its own class, and those of the operating system
         raise UsageError(f"{path} cannot be read as safetensors: {error}.") from error
@@ -49,14 +47,4 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], texts: Mappin
     packed = library.torch.save(
         {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}, metadata=dict(texts)
     )
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(packed)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else files.default_mode())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_file(path, packed, survives_crash=True)

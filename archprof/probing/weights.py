@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from archprof.errors import UsageError
+from archprof.files import expand_home
 from archprof.probing.tensor_files import read_tensors
-from archprof.sources.saved_files import PICKLE_SUFFIXES
+from archprof.sources.saved_files import PICKLE_SUFFIXES, find_named_tensors
+from archprof.wording import name_few, show_shape
 
 WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
 MODEL_PREFIX, OPTIMIZER_PREFIX = "model.", "optimizer."
 """Under which a checkpoint of training has the weights of the model, and the optimizer's state."""
-
-MAX_NAMES_SAID = 3
 
 
 def load_weights(model: nn.Module, path: str) -> None:
@@ -30,18 +30,18 @@ def load_weights(model: nn.Module, path: str) -> None:
     tensors = read_weights(path)
     own = model.state_dict()
     if missing := [name for name in own if name not in tensors]:
-        raise UsageError(f"{path} has no {_name_few(missing)}, which the model has.", "The state_dict of the model.")
+        raise UsageError(f"{path} has no {name_few(missing)}, which the model has.", "The state_dict of the model.")
     if strange := [name for name in tensors if name not in own]:
-        raise UsageError(f"{path} has {_name_few(strange)}, which the model has not.", "The state_dict of the model.")
+        raise UsageError(f"{path} has {name_few(strange)}, which the model has not.", "The state_dict of the model.")
     if other := [name for name in own if own[name].shape != tensors[name].shape]:
-        read, held = ("x".join(map(str, each[other[0]].shape)) or "a scalar" for each in (tensors, own))
+        read, held = (show_shape(each[other[0]].shape) for each in (tensors, own))
         raise UsageError(f"{other[0]} is {read} in {path} and {held} in the model.", "The same shapes.")
     model.load_state_dict(dict(tensors))
 
 
 def read_weights(path: str) -> Mapping[str, torch.Tensor]:
     """The tensors of a file by name; of a checkpoint of training, those of the model."""
-    file = Path(path).expanduser()
+    file = expand_home(path)
     if file.suffix.lower() not in WEIGHT_SUFFIXES:
         raise UsageError(f"{path} is no file of weights.", f"Endings: {', '.join(WEIGHT_SUFFIXES)}.")
     if not file.is_file():
@@ -63,12 +63,7 @@ def _read_pickle(path: str, file: Path) -> Mapping[str, torch.Tensor]:
         raise UsageError(
             f"{path} holds more than tensors, or is no file of torch.", "A state_dict, also one level below."
         ) from error
-    for place in [found, *found.values()] if isinstance(found, dict) else []:
-        if isinstance(place, dict) and place and all(isinstance(each, torch.Tensor) for each in place.values()):
-            return {str(name): each for name, each in place.items()}
-    raise UsageError(f"{path} holds no tensors under names.", "A state_dict, also one level below.")
-
-
-def _name_few(names: list[str]) -> str:
-    more = len(names) - MAX_NAMES_SAID
-    return ", ".join(names[:MAX_NAMES_SAID]) + (f" and {more} more" if more > 0 else "")
+    tensors = find_named_tensors(found)
+    if tensors is None:
+        raise UsageError(f"{path} holds no tensors under names.", "A state_dict, also one level below.")
+    return tensors

@@ -28,24 +28,24 @@ def render_annotations(verdicts: Sequence[Verdict]) -> str:
 
 def _annotation(verdict: Verdict, check: LimitCheck) -> str:
     file, is_file, _ = verdict.model.partition(".py:")
-    place = f"file={_property(file + '.py')}," if is_file else ""
-    title = _property(f"archprof: {check.word} of {_cut(verdict.model)} ({check.limit.source})")
+    place = f"file={_escape_property(file + '.py')}," if is_file else ""
+    title = _escape_property(f"archprof: {check.word} of {_cut(verdict.model)} ({check.limit.source})")
     level = "warning" if verdict.passes(check) else "error"
-    return f"::{level} {place}title={title}::{_data(describe_check(check))}\n"
+    return f"::{level} {place}title={title}::{_escape_message(describe_check(check))}\n"
 
 
 def _cut(model: str, most: int = 80) -> str:
     return model if len(model) <= most else f"{model[: most - 1]}…"
 
 
-def _data(text: str) -> str:
+def _escape_message(text: str) -> str:
     """The message of a command, in which a percent sign or a line break would mean something."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return make_visible(text).replace("%", "%25")
 
 
-def _property(text: str) -> str:
+def _escape_property(text: str) -> str:
     """A property of a command, which a colon or comma would end."""
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return _escape_message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def render_step_summary(verdicts: Sequence[Verdict]) -> str:
@@ -62,7 +62,7 @@ def summarise_outcome(verdicts: Sequence[Verdict]) -> str:
 
 
 def render_junit(verdicts: Sequence[Verdict]) -> str:
-    """A JUnit report: a suite a model, a case a limit, a failure where it is not kept."""
+    """A JUnit report: a suite per model, a case per limit, a failure where it is not kept."""
     root = ElementTree.Element("testsuites", _totals("archprof", verdicts))
     for verdict in verdicts:
         suite = ElementTree.SubElement(root, "testsuite", _totals(make_visible(verdict.model), [verdict]))
@@ -117,5 +117,6 @@ def _record(verdict: Verdict, check: LimitCheck) -> dict[str, Any]:
         "source": check.limit.source,
         "status": check.status,
         "passes": verdict.passes(check),
+        "refused": check.refusal or None,
         "largest": [{"path": path, "value": value} for path, value in check.largest_layers],
     }

@@ -33,6 +33,11 @@ def table_as(form: str, table: Table) -> str:
     return RENDERERS[form](table)
 
 
+def escape_markdown(text: str) -> str:
+    """Text that GitHub prints as it is."""
+    return plain.escape_markdown(text)
+
+
 def comparison_latex(comparison: Comparison) -> str:
     """The whole comparison in LaTeX."""
     return latex.render_comparison(comparison)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.table import Table
-from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
+from archprof.render.printed_columns import CellMarks, to_printed_columns
 from archprof.visible import make_visible
 
 NEEDS = r"% Needs \usepackage{booktabs} in the preamble."
@@ -48,7 +48,7 @@ def _write_table(table: Table) -> list[str]:
         rf"\label{{{make_label(table.title)}}}",
         rf"\begin{{tabular}}{{{''.join('r' if strip.column.numeric else 'l' for strip in columns)}}}",
         r"\toprule",
-        _write_row(map(_write_header, columns)),
+        _write_row(strip.headed for strip in columns),
         r"\midrule",
         *body,
         *total,
@@ -61,10 +61,6 @@ def _write_table(table: Table) -> list[str]:
 def make_label(title: str) -> str:
     """What a paper refers to: "resnet18 by layer" -> "tab:resnet18-by-layer"."""
     return f"tab:{'-'.join(re.findall('[a-z0-9]+', title.lower())) or 'archprof'}"
-
-
-def _write_header(strip: PrintedColumn) -> str:
-    return f"{strip.header} [{strip.symbol}]" if strip.symbol else strip.header
 
 
 def _write_row(cells: Iterable[str]) -> str:

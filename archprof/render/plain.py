@@ -14,14 +14,18 @@ from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
-from archprof.visible import make_visible
+from archprof.visible import guard_formula, make_visible
+from archprof.wording import show_shape
 
 
 def render_csv(table: Table) -> str:
-    """One header line of keys, one line per row; shapes as 1x64x56x56 with a blank between two, empty where missing."""
+    """One header line of keys, one line per row; shapes as 1x64x56x56 with a blank between two, empty where missing.
+
+    Texts are visible, and none is a formula of a spreadsheet.
+    """
     out = io.StringIO()
     writer = csv_module.writer(out, lineterminator="\n")
-    writer.writerow(table.names())
+    writer.writerow(map(_raw, table.names()))
     writer.writerows([_raw(value) for value in record.values()] for record in table.records())
     return out.getvalue()
 
@@ -30,8 +34,8 @@ def _raw(value: Value) -> str | int | float | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return " ".join("x".join(map(str, shape)) for shape in value)
-    return value
+        return " ".join(show_shape(shape, "") for shape in value)
+    return guard_formula(make_visible(value)) if isinstance(value, str) else value
 
 
 def render_json(table: Table) -> str:
@@ -55,16 +59,16 @@ def _column(column: Column) -> dict[str, str]:
 def render_markdown(table: Table) -> str:
     """A GitHub table with the unit in the header, aligned in its source too; the notes as a list below."""
     table, columns = table.shown, []
-    for printed in to_printed_columns(table, CellMarks(_markdown)):
+    for printed in to_printed_columns(table, CellMarks(escape_markdown)):
         total = [] if printed.total is None else [f"**{printed.total}**" if printed.total else ""]
-        cells = [_header(printed), *printed.cells, *total]
+        cells = [printed.headed, *printed.cells, *total]
         width = max(3, *map(len, cells))
         rule = "-" * (width - 1) + ":" if printed.column.numeric else "-" * width
         padded = [cell.rjust(width) if printed.column.numeric else cell.ljust(width) for cell in cells]
         columns.append([padded[0], rule, *padded[1:]])
     lines = [f"| {' | '.join(cells)} |" for cells in zip(*columns, strict=True)]
-    notes = [f"- {_markdown(note)}" for note in table.notes]
-    return _joined([f"**{_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
+    return _joined([f"**{escape_markdown(table.title)}**", "", *lines, *([""] if notes else []), *notes])
 
 
 def render_notebook_cell(table: Table) -> str:
@@ -72,9 +76,9 @@ def render_notebook_cell(table: Table) -> str:
     table = table.shown
     columns = to_printed_columns(table, CellMarks(_html))
     aligns = ["right" if printed.column.numeric else "left" for printed in columns]
-    head = _html_row("th", aligns, [_header(printed) for printed in columns])
+    head = _head_row(aligns, [printed.headed for printed in columns])
     body = "".join(_notebook_row(row, n, columns, aligns, table) for n, row in enumerate(table.rows))
-    total = _html_row("th", aligns, [printed.total or "" for printed in columns]) if table.total is not None else ""
+    total = _head_row(aligns, [printed.total or "" for printed in columns]) if table.total is not None else ""
     notes = "<br>".join(map(_html, table.notes))
     return (
         f"<table><caption>{_html(table.title)}</caption><thead>{head}</thead><tbody>{body}</tbody>"
@@ -95,10 +99,6 @@ def _notebook_row(row: Row, n: int, columns: list[PrintedColumn], aligns: list[s
     return f"<tr>{inner}</tr>"
 
 
-def _header(printed: PrintedColumn) -> str:
-    return f"{printed.header} [{printed.symbol}]" if printed.symbol else printed.header
-
-
 def _joined(lines: Iterable[str]) -> str:
     return "\n".join(lines) + "\n"
 
@@ -106,7 +106,7 @@ def _joined(lines: Iterable[str]) -> str:
 _MARKDOWN = re.compile(r"[\\`*\[\]|$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Text that GitHub prints as it is; an underscore inside a word needs no escape there."""
     return html.escape(_MARKDOWN.sub(r"\\\g<0>", make_visible(text)), quote=False)
 
@@ -115,6 +115,6 @@ def _html(text: str) -> str:
     return html.escape(make_visible(text))
 
 
-def _html_row(tag: str, aligns: list[str], cells: Iterable[str]) -> str:
-    inner = "".join(f'<{tag} style="text-align:{a}">{cell}</{tag}>' for a, cell in zip(aligns, cells, strict=True))
+def _head_row(aligns: list[str], cells: Iterable[str]) -> str:
+    inner = "".join(f'<th style="text-align:{align}">{cell}</th>' for align, cell in zip(aligns, cells, strict=True))
     return f"<tr>{inner}</tr>"

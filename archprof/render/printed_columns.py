@@ -31,6 +31,11 @@ class PrintedColumn:
     cells: list[str]
     total: str | None
 
+    @property
+    def headed(self) -> str:
+        """Its header with its unit."""
+        return f"{self.header} [{self.symbol}]" if self.symbol else self.header
+
     @cached_property
     def right_aligned(self) -> bool:
         """Numbers stand at the right, and so do texts that are nothing but numbers."""

@@ -1,4 +1,4 @@
-"""Tables for the terminal: a tree by path, one unit a column, never wider than it may be.
+"""Tables for the terminal: a tree by path, one unit per column, never wider than it may be.
 
 Where the page is too narrow, this gives way, in this order: long words, down to 24 cells in the first column, 20 in
 other paths (cut in the middle) and 14 in kinds (cut at the end); whole columns, by rank, which a line under the table

@@ -9,6 +9,7 @@ from torch import fx, nn
 
 from archprof.rewriting.draft import Draft, find_activation, find_norm_after, shape_of_node, sole_user
 from archprof.rewriting.layers import BATCH_NORMS, find_obstacle, is_convolution, remake_layer
+from archprof.wording import show_shape
 
 RESIDUAL = "residual"
 NO_CONVOLUTION_PAIR = "no two convolutions, each with its activation, follow each other outside of branches"
@@ -98,7 +99,7 @@ def _find_pair_obstacle(net: Draft, first: ConvUnit, second: ConvUnit) -> str:
     before, after = _find_map_sizes(first, second)
     strides = _multiply_strides(net, first, second)
     if any((size - 1) // stride + 1 != out for size, stride, out in zip(before, strides, after, strict=True)):
-        sizes = " to ".join("x".join(map(str, size)) for size in (before, after))
+        sizes = " to ".join(show_shape(size, "") for size in (before, after))
         return f"the map goes from {sizes}, which no 1x1 convolution with a stride of {strides[0]} does"
     like = net.find_layer(second.convolution)
     assert like is not None

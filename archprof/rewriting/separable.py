@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archprof.rewriting.draft import Draft
 from archprof.rewriting.layers import find_obstacle, remake_layer
+from archprof.wording import show_shape
 
 SEPARABLE = "separable"
 NO_CONVOLUTION_TO_SPLIT = "no convolution has a kernel larger than 1x1"
@@ -30,5 +31,5 @@ def split_convolutions(net: Draft) -> None:
         depthwise = remake_layer(layer, out_channels=inputs, groups=inputs, bias=False)
         pointwise = remake_layer(layer, kernel_size=1, stride=1, padding=0, dilation=1)
         net.replace_layer(path, [depthwise, pointwise])
-        size = "x".join(map(str, layer.kernel_size))
+        size = show_shape(layer.kernel_size)
         net.note_change(SEPARABLE, path, f"{size} {inputs}->{layer.out_channels}: now depthwise {size} and 1x1")

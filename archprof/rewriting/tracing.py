@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import operator
 import re
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +16,7 @@ from archprof.rewriting.draft import Draft, function_name
 from archprof.rewriting.layers import layer_class
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.target import Target
+from archprof.torchside.error_lines import find_own_line
 from archprof.torchside.stand_in import make_stand_in
 
 IN_PLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv")
@@ -45,8 +44,9 @@ def capture_graph(target: Target, *, batch: int = 1, dtype: torch.dtype | None =
         _drop_fixed(graph, fixed)
         net.note_shapes()
     except Exception as error:
+        line = find_own_line(error)
         raise ArchprofError(
-            f"The forward of {target.name} cannot be made a graph to rewrite{_locate_error(error)}.",
+            f"The forward of {target.name} cannot be made a graph to rewrite{f' ({line})' if line else ''}.",
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}",
             "A forward that branches or loops on the values of its tensors has no one graph.",
         ) from error
@@ -105,16 +105,6 @@ def _drop_fixed(graph: fx.Graph, fixed: dict[str, Any]) -> None:
         if check or unused or (node.op == "placeholder" and node.target in fixed and not node.users):
             orphans.update(node.all_input_nodes)
             graph.erase_node(node)
-
-
-def _locate_error(error: BaseException) -> str:
-    """The line of the model's own code in which an error arose."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_internal(frame.filename)]
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-
-
-def _is_internal(file: str) -> bool:
-    return file.startswith(("<", str(Path(torch.__file__).parent), str(Path(__file__).parents[1])))
 
 
 def _note_losses(net: Draft) -> None:

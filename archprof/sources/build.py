@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from archprof.torchside.free_memory import NoRoom
 from archprof.torchside.guard import run_untouched
 from archprof.torchside.missing_values import mark_op_error, wants_values
 from archprof.torchside.private import argument_names
-from archprof.torchside.tensors import op_name
+from archprof.torchside.tensors import op_name, tensors_in
 from archprof.units import show_quantity
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class _BuildMode(DispatchMode):
             return _make_empty_result(func, args, kwargs)
         if _only_writes_values(func) and isinstance(args[0], torch.Tensor) and args[0].is_meta:
             return args[0]
-        tensors = _collect_tensors(args) + _collect_tensors(kwargs.values()) if kwargs else _collect_tensors(args)
+        tensors = tensors_in((args, kwargs))
         if not any(tensor.is_meta for tensor in tensors):
             return func(*args, **kwargs)
         return _run_on_meta(func, args, kwargs, tensors)
@@ -177,17 +177,6 @@ def _make_empty_result(func: Any, args: Any, kwargs: dict[str, Any]) -> torch.Te
     if dtype is None and "full" in op_name(func):
         dtype = torch.tensor(args[1]).dtype
     return torch.empty(_size_argument(func, args), dtype=dtype, device="meta")
-
-
-def _collect_tensors(values: Iterable[Any]) -> list[torch.Tensor]:
-    """The tensors among the arguments of an op, those in lists included."""
-    found = []
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            found.append(value)
-        elif isinstance(value, (tuple, list)):
-            found += _collect_tensors(value)
-    return found
 
 
 def _move_arguments_to_meta(tree: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home
 from archprof.sources import python_file
 
 
@@ -57,7 +58,7 @@ def at_revision(path: str, revision: str) -> Iterator[Path]:
         UsageError: the file is in no git repository, or the revision is not in it, or the file was not there then.
         ArchprofError: git is not installed, or failed.
     """
-    file = Path(path).expanduser().absolute()
+    file = expand_home(path).absolute()
     root = _find_repository(path, file)
     inside = file.resolve().relative_to(root).as_posix()
     commit = _find_commit(root, revision)
@@ -72,7 +73,7 @@ def at_revision(path: str, revision: str) -> Iterator[Path]:
 
 def find_commit_of(path: str, revision: str) -> str:
     """The commit that a revision names in the repository of a file; raises what `at_revision` raises."""
-    return _find_commit(_find_repository(path, Path(path).expanduser().absolute()), revision)
+    return _find_commit(_find_repository(path, expand_home(path).absolute()), revision)
 
 
 def _find_repository(given: str, file: Path) -> Path:

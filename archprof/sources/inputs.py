@@ -97,6 +97,13 @@ def _map_children(value: Any, function: Callable[[Any], Any]) -> Any:
     return value
 
 
+def map_tensors(tree: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """The same tree with every tensor in it changed."""
+    if isinstance(tree, torch.Tensor):
+        return change(tree)
+    return _map_children(tree, lambda item: map_tensors(item, change))
+
+
 def _keeps_values(tensor: torch.Tensor) -> bool:
     counts = not tensor.is_floating_point() and not tensor.is_complex()
     return counts and not tensor.is_meta and tensor.numel() <= MAX_REAL_INPUT_ELEMENTS

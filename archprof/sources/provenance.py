@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof.errors import UsageError
+from archprof.files import hash_file
 
 HASH_DIGITS = 16
 
@@ -37,14 +37,19 @@ def trace_sources(models: Sequence[Any], date: str | None = None) -> Provenance:
     Raises:
         UsageError: the date is none.
     """
-    if date is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
-        raise UsageError(f"{date!r} is no date.", "A date is a year, a month and a day: 2026-01-31.")
+    check_date(date)
     dates, lines = [], list[str]()
     for path, revision in dict.fromkeys(filter(None, (_find_file(model) for model in models))):
         commit = _find_commit(path, revision)
         dates += [commit[1]] if commit else []
         lines.append(_describe(path, revision, commit))
     return Provenance(date or max(dates, default=""), tuple(lines))
+
+
+def check_date(date: str | None) -> None:
+    """Raise `UsageError` where a date was given that is none."""
+    if date is not None and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", date):
+        raise UsageError(f"{date!r} is no date.", "A date is a year, a month and a day: 2026-01-31.")
 
 
 def _find_file(model: Any) -> tuple[Path, str | None] | None:
@@ -58,7 +63,17 @@ def _find_file(model: Any) -> tuple[Path, str | None] | None:
 
 def _find_commit(path: Path, revision: str | None) -> tuple[str, str] | None:
     """The hash and the date of the last commit of a file; `None` where no repository has it."""
-    command = ["git", "-C", str(path.resolve().parent), "log", "-1", "--format=%h %cs", revision or "HEAD", "--"]
+    command = [
+        "git",
+        "-C",
+        str(path.resolve().parent),
+        "log",
+        "-1",
+        "--format=%h %cs",
+        "--end-of-options",
+        revision or "HEAD",
+        "--",
+    ]
     try:
         said = subprocess.run([*command, path.name], capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError):
@@ -68,10 +83,7 @@ def _find_commit(path: Path, revision: str | None) -> tuple[str, str] | None:
 
 def _describe(path: Path, revision: str | None, commit: tuple[str, str] | None) -> str:
     """ "net.py: sha256 0123456789abcdef; commit 1a2b3c4 of 2026-01-31, changed since"."""
-    if revision is not None:
-        held = f"at {revision}"
-    else:
-        held = f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:HASH_DIGITS]}"
+    held = f"sha256 {hash_file(path).hexdigest()[:HASH_DIGITS]}" if revision is None else f"at {revision}"
     if commit is None:
         return f"{path}: {held}"
     changed = ", changed since" if revision is None and _is_changed(path) else ""

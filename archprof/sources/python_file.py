@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,11 +17,12 @@ from typing import Any
 from torch import nn
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
+from archprof.files import expand_home
 
 
 def load_from_file(path: str, name: str) -> Any:
     """The attribute `name` of a Python file; files beside it can be imported now, and when a factory is called."""
-    file = Path(path).expanduser().resolve()
+    file = Path(os.path.realpath(expand_home(path)))  # links in a ring stay as they are
     if not file.is_file():
         raise _make_no_file_error(path, file)
     module = _make_module(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin")
 SAVED_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx")
@@ -72,7 +74,7 @@ def load_saved_model(path: str) -> nn.Module:
     Raises:
         UsageError: there is no such file, or it holds what is no model of torch or would run code to be read.
     """
-    file = Path(path).expanduser()
+    file = expand_home(path)
     if not file.is_file():
         raise UsageError(f"There is no file {path}.", "", "The path is from where you are.")
     if path.lower().endswith(".onnx"):
@@ -110,8 +112,11 @@ def _split_numbers(name: str) -> list[tuple[bool, int, str]]:
 
 def _list_members(path: str) -> list[str]:
     """The names in a zip archive; none of any other file."""
+    file = expand_home(path)
+    if not os.path.isfile(file):  # a device may have no end
+        return []
     try:
-        with zipfile.ZipFile(Path(path).expanduser()) as archive:
+        with zipfile.ZipFile(file) as archive:
             return archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return []
@@ -135,15 +140,22 @@ def _read_pickled_tensors(path: str, file: Path) -> Mapping[str, torch.Tensor]:
             "Its loading would run code that came with it, which archprof does not do.",
             "In Python: profile(torch.load(path, weights_only=False), inputs). Here: the class, net.py:Net.",
         ) from error
-    places = [found, *found.values()] if isinstance(found, dict) else []
-    for place in places:
+    tensors = find_named_tensors(found)
+    if tensors is None:
+        raise UsageError(
+            f"{path} holds a {type(found).__name__}, and no tensors under names.",
+            "A state_dict, also one level below, or a TorchScript archive.",
+            "A model is named by its class: net.py:Net.",
+        )
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def find_named_tensors(found: Any) -> Mapping[str, torch.Tensor] | None:
+    """The tensors under names in what a file held, at its top or one level below; `None` where there are none."""
+    for place in [found, *found.values()] if isinstance(found, dict) else []:
         if isinstance(place, dict) and place and all(isinstance(value, torch.Tensor) for value in place.values()):
-            return {str(name): value.detach() for name, value in place.items()}
-    raise UsageError(
-        f"{path} holds a {type(found).__name__}, and no tensors under names.",
-        "A state_dict, also one level below, or a TorchScript archive.",
-        "A model is named by its class: net.py:Net.",
-    )
+            return {str(name): value for name, value in place.items()}
+    return None
 
 
 def _read_safetensors(path: str, file: Path) -> Mapping[str, torch.Tensor]:

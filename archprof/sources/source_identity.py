@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from archprof.errors import ArchprofError
+from archprof.files import expand_home, hash_file
 from archprof.models import registry
 from archprof.models.block_grammar import looks_like_blocks
 from archprof.sources import git_revision
@@ -22,7 +23,6 @@ from archprof.sources.saved_files import SAVED_SUFFIXES
 from archprof.version import __version__
 
 HASH_DIGITS = 16
-CHUNK_BYTES = 2**22
 PACKAGES = {"timm": "timm", "torchvision": "torchvision", "hf": "transformers"}
 WEIGHT_SUFFIXES = (".pt2", *SAVED_SUFFIXES)
 OWN = f"archprof {__version__}"
@@ -36,7 +36,7 @@ def identify_source(model: str) -> str:
     if looks_like_blocks(model):
         return OWN
     if model.endswith(WEIGHT_SUFFIXES):
-        file = Path(model).expanduser()
+        file = expand_home(model)
         return _hash_files([file]) if _is_file(file) else ""
     spec = parse_model(model)
     if spec.where == "":
@@ -75,7 +75,7 @@ def _identify_code(spec: ModelSpec) -> str:
         except ArchprofError:
             return ""
     if spec.is_file:
-        path = Path(spec.where).expanduser()
+        path = expand_home(spec.where)
         return _hash_files(list_imported_files(path)) if _is_file(path) else ""
     found = _find_module(spec.where)
     if found is None:
@@ -146,9 +146,5 @@ def _find_module_files(folder: Path, dotted: str) -> Iterator[Path]:
 def _hash_files(paths: list[Path]) -> str:
     whole = hashlib.sha256()
     for path in paths:
-        one = hashlib.sha256()
-        with path.open("rb") as file:
-            while data := file.read(CHUNK_BYTES):
-                one.update(data)
-        whole.update(one.digest())
+        whole.update(hash_file(path).digest())
     return f"sha256 {whole.hexdigest()[:HASH_DIGITS]}"

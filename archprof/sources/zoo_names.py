@@ -1,4 +1,4 @@
-"""Names that are not built in, and that a zoo has."""
+"""Built-in models by a pattern; where none has such a name, which zoo does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from archprof.models.registry import BuiltinModel
 from archprof.sources.recipe import UnavailableError
 from archprof.sources.timm_zoo import list_timm_names
 from archprof.sources.torchvision_zoo import list_torchvision_names
+from archprof.wording import name_few
 
 ZOOS = {"torchvision": list_torchvision_names, "timm": list_timm_names}
 
@@ -32,5 +33,4 @@ def _point_to_zoos(pattern: str) -> Iterator[str]:
         with suppress(UnavailableError):
             found = [name for name in list_names() if registry.matches(name, pattern)]
             if found:
-                more = f" and {len(found) - SHOWN_NAMES} more" if len(found) > SHOWN_NAMES else ""
-                yield f"{zoo} has {', '.join(found[:SHOWN_NAMES])}{more}: archprof table {zoo}:{found[0]}"
+                yield f"{zoo} has {name_few(found, SHOWN_NAMES)}: archprof table {zoo}:{found[0]}"

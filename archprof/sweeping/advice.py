@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from archprof.errors import ArchprofError
@@ -76,7 +76,7 @@ def find_advice(
         if saved >= LEAST_SHARE * now.device_used_bytes.value:
             peaks = then.needed_bytes, then.device_used_bytes, then.allocated_peak_bytes, then.live_peak_bytes
             more = None if asked.checkpoint == request.checkpoint else _count_flops(traced) / _count_flops(profile) - 1
-            found.append(Advice(words, _name_options(request, asked), *peaks, saved, more))
+            found.append(Advice(words, asked.list_changes(request), *peaks, saved, more))
     return tuple(sorted(found, key=lambda one: -one.saved))
 
 
@@ -119,11 +119,6 @@ def _vary_optimizer(text: str | None) -> Iterator[str]:
 
 def _quote(text: str) -> str:
     return f"'{text}'" if set(text) & set("*?[]() ") else text
-
-
-def _name_options(before: PassRequest, after: PassRequest) -> dict[str, Any]:
-    values = {each.name: getattr(after, each.name) for each in fields(after)}
-    return {name: value for name, value in values.items() if value != getattr(before, name)}
 
 
 def _count_flops(profile: Profile) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,10 +17,12 @@ from archprof.models import registry
 from archprof.models.published_nets import load_published_nets
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.runs import RunRequest, choose_one_device, predict_pass
+from archprof.predicting.size_limits import find_refusal, say_refusal
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.sources.source_identity import identify_source
 from archprof.torchside.free_memory import NoRoom
 from archprof.tracing.profile import profile_model
+from archprof.units import keep_finite
 
 FULL_WORDS = ("DefaultCPUAllocator", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "Cannot allocate memory")
 """In the message of an error that says so of a memory; torch has several ways."""
@@ -64,9 +65,22 @@ def _run(cell: Cell, row: SweptRow, made_by: Mapping[str, str]) -> SweptRow:
             f"{cell.model} is not the same here: {here or 'not found'} instead of {made_by.get('source') or 'nothing'}."
         )
     profile = _measure(cell) if cell.measure else _count(_without_device(cell))
-    return replace(
+    done = replace(
         row, **_counts(profile, cell), **_memory(profile, cell), **_predicted(profile, cell), **_measured(profile)
     )
+    return done if cell.measure else _refuse_sizes(done, profile, cell)
+
+
+def _refuse_sizes(row: SweptRow, profile: Profile, cell: Cell) -> SweptRow:
+    """A time on a device where a kernel does not take the sizes is none; without a device there are the counts."""
+    device = choose_one_device(cell.device).device if cell.device else None
+    refusal = None if cell.compiled else find_refusal(profile, device)
+    if refusal is None:
+        return row
+    if device is None:
+        return replace(row, note=say_refusal(refusal))
+    no_time = {"predicted_seconds": None, "predicted_low": None, "predicted_high": None, "standing": None}
+    return fail_row(row, "does not run", say_refusal(refusal, f"the {device.name}"), **no_time)
 
 
 def _without_device(cell: Cell) -> Cell:
@@ -133,7 +147,7 @@ def _predicted(profile: Profile, cell: Cell) -> dict[str, Any]:
     device = choose_one_device(cell.device).device
     how = RunRequest(compiled=cell.compiled, channels_last=cell.channels_last)
     found: LatencyPrediction = predict_pass(profile, device, how)
-    low, middle, high = (_keep_finite(one) for one in (found.whole.low, found.whole.p50, found.whole.high))
+    low, middle, high = (keep_finite(one) for one in (found.whole.low, found.whole.p50, found.whole.high))
     return {
         "device": device.name, "predicted_seconds": middle, "predicted_low": low, "predicted_high": high,
         "standing": found.standing,
@@ -148,11 +162,7 @@ def _measured(profile: Profile) -> dict[str, Any]:
         raise ArchprofError("Nothing was measured before it was stopped.")
     whole, memory = measurement.latencies[0].whole, measurement.memory_whole
     return {
-        "measured_seconds": _keep_finite(whole.p50), "measured_low": _keep_finite(whole.low),
-        "measured_high": _keep_finite(whole.high), "measured_on": measurement.ran.device_name or measurement.ran.device,
+        "measured_seconds": keep_finite(whole.p50), "measured_low": keep_finite(whole.low),
+        "measured_high": keep_finite(whole.high), "measured_on": measurement.ran.device_name or measurement.ran.device,
         "measured_peak_bytes": memory.allocated_peak if memory else None,
     }  # fmt: skip
-
-
-def _keep_finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

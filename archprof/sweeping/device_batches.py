@@ -58,8 +58,7 @@ def judge_every_device(model: Any, inputs: Any, request: PassRequest, profile: P
     search = _BatchSearch(lambda batch: profile_model(model, inputs, replace(request, batch=batch)), profile, kinds)
     found = []
     for device in sorted(devices, key=find_capacity):
-        predicted = predict_memory(profile, choose_workspaces(device.name))
-        verdict = judge(predicted.needed_bytes, device, predicted.refusal)
+        verdict = judge(predict_memory(profile, choose_workspaces(device.name)), device)
         found.append(OnDevice(verdict, search.find_largest(device)))
     return tuple(found)
 

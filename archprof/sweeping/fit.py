@@ -16,7 +16,6 @@ from archprof.facts.sums import Totals
 from archprof.predicting.devices import Device, resolve_device
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import find_capacity
-from archprof.predicting.memory_events import Workspaces
 from archprof.predicting.runs import choose_one_device, predict_pass, validate_device
 from archprof.predicting.size_limits import find_refusal
 from archprof.predicting.workspaces import choose_workspaces
@@ -127,11 +126,10 @@ def fit_to_budgets(
         raise UnknownName("setting", over, SWEEP_AXES)
     knob = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
-    workspaces = choose_workspaces(chosen and chosen.name) if "memory" in budgets else None
 
     def at(n: int) -> FitStep:
         tried.append(knob.trace_at(n))
-        return _make_step(n, knob.label_step(n), tried[-1], workspaces, chosen if "latency" in budgets else None)
+        return _make_step(n, knob.label_step(n), tried[-1], budgets, chosen)
 
     steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
     found, above, below, smallest = steps.search()
@@ -180,18 +178,19 @@ def _read_budget(key: str, limit: float | str) -> float:
     return units.parse_bytes(limit) if key in ("activation", "memory") else units.parse_count(limit)
 
 
-def _make_step(value: int, label: str, tried: Attempt, workspaces: Workspaces | None, device: Device | None) -> FitStep:
+def _make_step(value: int, label: str, tried: Attempt, budgets: Mapping[str, float], device: Device | None) -> FitStep:
     if tried.profile is None:
         return FitStep(value, label, None, False, tried.problem)
     totals = tried.profile.totals
     costs: dict[str, float] = {"params": totals.params, "macs": totals.macs, "flops": totals.flops}
     costs["activation"] = totals.activation_bytes[tried.profile.dtype]
-    if workspaces is not None:
+    if "memory" in budgets:
+        workspaces = choose_workspaces(device and device.name)
         costs["memory"] = predict_memory(tried.profile, workspaces).needed_bytes.value
-        refusal = find_refusal(tried.profile)
-        if refusal is not None:
-            return FitStep(value, label, costs, totals.complete, str(refusal), None, True, _list_bounds(totals))
-    latency = predict_pass(tried.profile, device).whole if device is not None else None
+    refusal = find_refusal(tried.profile, device) if budgets.keys() & {"memory", "latency"} else None
+    if refusal is not None:
+        return FitStep(value, label, costs, totals.complete, str(refusal), None, True, _list_bounds(totals))
+    latency = predict_pass(tried.profile, device).whole if device is not None and "latency" in budgets else None
     if latency is not None:
         costs["latency"] = latency.p50
     return FitStep(value, label, costs, totals.complete, tried.problem, latency, False, _list_bounds(totals))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from archprof.errors import UsageError
 from archprof.facts.request import MeasureRequest, PassRequest
 from archprof.facts.swept import Cell
+from archprof.files import hash_file
 from archprof.predicting.runs import ALL_DEVICES, choose_devices, choose_one_device, validate_device
 from archprof.sources.inputs import normalise_inputs
 from archprof.sources.optimizer_grammar import parse_optimizer
@@ -65,8 +65,9 @@ class SweepRequest:
                 raise UsageError("--set cannot be measured.", "Settings of hf: models are counted.")
         elif (self.channels_last or self.compiled) and self.devices is None:
             raise UsageError("How to run is said, and not where.", "Add --measure cpu, or --device t4.")
-        if self.limit is not None and not 0 < self.limit < float("inf"):
-            raise UsageError(f"A cell cannot take {self.limit:g} s at most.", "More than 0 seconds.")
+        if self.limit is not None and not 0 < self.limit <= threading.TIMEOUT_MAX:
+            allowed = f"More than 0 seconds, up to {threading.TIMEOUT_MAX:.0e}."
+            raise UsageError(f"A cell cannot take {self.limit:g} s at most.", allowed)
         self._check_words()
 
     def _check_words(self) -> None:
@@ -130,4 +131,4 @@ def _list_devices(asked: str | Sequence[str] | None) -> list[str]:
 
 def _identify_device(name: str) -> dict[str, str]:
     """A file of `archprof calibrate` is what it holds."""
-    return {"device": hashlib.sha256(Path(name).read_bytes()).hexdigest()} if name.endswith(".json") else {}
+    return {"device": hash_file(name).hexdigest()} if name.endswith(".json") else {}

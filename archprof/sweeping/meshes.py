@@ -78,10 +78,8 @@ def fit_meshes(
     chosen, fabric = ask.find_device()
     if chosen is None or fabric is None:
         raise UsageError("A mesh is of devices, and none was named.", "", "Add: --device h100")
-    options, capacity = (
-        read_options(replace(ask, microbatches=None, schedule="gpipe"), Mesh()),
-        find_capacity(chosen.device),
-    )
+    options = read_options(replace(ask, microbatches=None, schedule="gpipe"), Mesh())
+    capacity = find_capacity(chosen.device)
     whole = trace_microbatch(model, inputs, request, ask, 1)
     if options.plan is not None:
         options.plan.match(whole)  # raises what is wrong with it, before any work
@@ -149,12 +147,14 @@ def _describe(found: Sharded) -> MeshTry:
     verdict, time = found.verdict, found.time
     assert verdict is not None
     assert time is not None
-    needed = found.largest.memory.needed_bytes.value
-    reason = f"It needs {show_quantity(needed, 'bytes')}." if verdict.word == "does not fit" else ""
+    memory = found.largest.memory
+    needed = memory.needed_bytes.value
+    reasons = {"does not fit": f"It needs {show_quantity(needed, 'bytes')}.", "does not run": str(memory.refusal)}
+    reason = reasons.get(verdict.word, "")
     return MeshTry(found.mesh, verdict.word, needed, time.step, found.samples, reason)
 
 
-WORDS: tuple[VerdictWord | None, ...] = ("fits", "too close to say", "does not fit", None)
+WORDS: tuple[VerdictWord | None, ...] = ("fits", "too close to say", "does not fit", "does not run", None)
 
 
 def _rank(one: MeshTry, least: str) -> tuple[int, float]:

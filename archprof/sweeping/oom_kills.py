@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from archprof.files import read_system_file
+
 COUNTERS = (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events"))
 """Of the kernel and of the control group; whichever there is."""
 
@@ -15,8 +17,5 @@ def count_oom_kills(counters: tuple[Path, ...] = COUNTERS) -> int:
 
 
 def _read_count(path: Path) -> int:
-    try:
-        found = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
-    except OSError:
-        return 0
+    found = re.search(r"^oom_kill (\d+)$", read_system_file(path), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -15,6 +15,7 @@ from archprof.facts.records import Layer, Op, Profile, Window
 from archprof.facts.request import LARGEST_SIZE, PLAIN_PASS, PassRequest
 from archprof.sweeping.axes import Attempt, ResizableModel
 from archprof.units import show_whole
+from archprof.wording import show_shape
 
 MAX_LISTED_SIZES = 1024
 """Input sizes that one answer may list; each is traced."""
@@ -124,7 +125,7 @@ def parse_condition(text: str) -> SizeCondition:
 
 def show_size(size: SizePair | None) -> str:
     """(55, 40) -> "55x40"."""
-    return "nothing" if size is None else "x".join(map(str, size))
+    return "nothing" if size is None else show_shape(size)
 
 
 class _InputSearch:

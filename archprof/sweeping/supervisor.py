@@ -93,7 +93,8 @@ def _run_task(task: Task) -> SweptRow:
         kills = count_oom_kills()
         try:
             row = replace(_try_once(task), tries=tries, limit_seconds=task.limit)
-            return replace(row, note=describe_loss(lost.why)) if lost else row
+            said = (row.note, describe_loss(lost.why)) if lost else (row.note,)
+            return replace(row, note=" ".join(filter(None, said)) or None)
         except TimeLimit as ended:
             why = f"It took more than {task.limit:g} s."
             return fail_row(task.empty_row, "time limit", why, worker=ended.where, took_seconds=task.limit, tries=tries)

@@ -17,6 +17,7 @@ from archprof.sweeping.grid import Sweep, SweepRequest, build_sweep
 from archprof.sweeping.journal import Outlet
 from archprof.sweeping.supervisor import Task
 from archprof.sweeping.versions import check_versions
+from archprof.wording import say_many
 
 Progress = Callable[[float, float], None]
 
@@ -145,23 +146,18 @@ def _summarise(sweep: Sweep, rows: dict[str, SweptRow], before: int, outlet: Out
     return Swept(done, len(sweep.tasks), before, others, sweep.repeated, damaged, interrupted)
 
 
-def count_things(count: int, thing: str) -> str:
-    """ "1 cell", "1,200 cells"."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
 def describe_swept(swept: Swept) -> list[str]:
     """What there is to say of a sweep, a line each."""
     counts = ", ".join(f"{count:,} {status}" for status, count in count_statuses(swept.rows).items())
     again = sum(row.tries > 1 for row in swept.rows)
     left = swept.asked - len(swept.rows)
     said = {
-        f"{count_things(swept.asked, 'cell')}: {counts or 'none done'}.": True,
+        f"{say_many(swept.asked, 'cell')}: {counts or 'none done'}.": True,
         f"{swept.there:,} of them were there already.": swept.there,
-        f"{count_things(swept.others, 'row')} of other sweeps in the file: kept.": swept.others,
-        f"{count_things(swept.repeated, 'repetition')} of a cell: each is done once.": swept.repeated,
-        f"{count_things(swept.damaged, 'line')} of the journal not whole: done again.": swept.damaged,
-        f"{count_things(again, 'cell')} begun more than once, since the worker was lost.": again,
-        f"Interrupted: {count_things(left, 'cell')} left. The same command goes on.": swept.interrupted,
+        f"{say_many(swept.others, 'row')} of other sweeps in the file: kept.": swept.others,
+        f"{say_many(swept.repeated, 'repetition')} of a cell: each is done once.": swept.repeated,
+        f"{say_many(swept.damaged, 'line')} of the journal not whole: done again.": swept.damaged,
+        f"{say_many(again, 'cell')} begun more than once, since the worker was lost.": again,
+        f"Interrupted: {say_many(left, 'cell')} left. The same command goes on.": swept.interrupted,
     }
     return [line for line, is_so in said.items() if is_so]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 
 from archprof.torchside.private import argument_names
+from archprof.torchside.tensors import tensors_in
 
 Tensor = torch.Tensor
 aten: Any = torch.ops.aten
@@ -55,20 +56,12 @@ def _run_in_float32(op: Any, casts: Casts, args: Any, kwargs: dict[str, Any]) ->
 
 
 def _run_widest(op: Any, casts: Casts, args: Any, kwargs: dict[str, Any]) -> Any:
-    found = {tensor.dtype for tensor in _tensors_in([args, kwargs]) if casts.is_eligible(tensor)}
+    found = {tensor.dtype for tensor in tensors_in([args, kwargs]) if casts.is_eligible(tensor)}
     if not found <= {casts.dtype, torch.float32}:
         raise RuntimeError("Unexpected floating ScalarType in at::autocast::prioritize")  # torch's own words
     widest = torch.float32 if torch.float32 in found else casts.dtype
     args, kwargs = cast_arguments(casts, widest, args, kwargs)
     return op(*args, **kwargs)
-
-
-def _tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple | dict):
-            yield from _tensors_in(value.values() if isinstance(value, dict) else value)
 
 
 def _run_for_float32_result(op: Any, casts: Casts, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -78,9 +71,8 @@ def _run_for_float32_result(op: Any, casts: Casts, args: Any, kwargs: dict[str, 
     named = args[place] if place < len(args) else kwargs.get("dtype")
     half = HALF_TO_FLOAT.get(str(op))
     if half is not None and args[0].dtype == torch.float16 and named in (None, torch.float32):
-        return getattr(aten, half).default(
-            args[0], args[1], True
-        )  # one kernel of CUDA reads float16 and writes float32
+        # One kernel of CUDA reads float16 and writes float32.
+        return getattr(aten, half).default(args[0], args[1], True)
     if place < len(args):
         return op(*args[:place], named or torch.float32, *args[place + 1 :], **kwargs)
     return op(*args, **{**kwargs, "dtype": named or torch.float32})

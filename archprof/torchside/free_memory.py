@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from archprof.errors import ArchprofError
+from archprof.files import read_system_file
 from archprof.units import show_quantity
 
 SYSTEM_ROOT = Path("/")
@@ -25,17 +26,35 @@ class NoRoom(ArchprofError):
 
 
 def read_free_bytes(system: Path = SYSTEM_ROOT) -> int | None:
-    """Memory that can still be had: what the machine has, or what the control group leaves if that is less."""
-    found = re.search(r"^MemAvailable:\s*(\d+) kB$", _read_text(system / "proc/meminfo"), re.MULTILINE)
+    """Memory that can still be had: the least of what the machine has and what a control group or a limit leaves."""
+    found = re.search(r"^MemAvailable:\s*(\d+) kB$", read_system_file(system / "proc/meminfo"), re.MULTILINE)
     left = [int(found[1]) * 1024] if found else []
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
-        most, now = (_read_text(system / "sys/fs/cgroup" / name) for name in (limit, used))
+        most, now = (read_system_file(system / "sys/fs/cgroup" / name) for name in (limit, used))
         if most.isdigit() and now.isdigit():
             left.append(max(0, int(most) - int(now)))
-    return min(left, default=None)
+    return min([*left, *_list_left_by_limits(system)], default=None)
+
+
+def _list_left_by_limits(system: Path) -> list[int]:
+    """Bytes that the limits of this process leave it (`ulimit -v` and `-d`), where it has some."""
+    limits = read_system_file(system / "proc/self/limits")
+    used = read_system_file(system / "proc/self/status")
+    left = []
+    for limit, size in (("Max address space", "VmSize"), ("Max data size", "VmData")):
+        most, now = re.search(rf"^{limit}\s+(\d+)", limits, re.MULTILINE), re.search(rf"{size}:\s*(\d+) kB", used)
+        if most and now:
+            left.append(max(0, int(most[1]) - int(now[1]) * 1024))
+    return left
+
+
+def read_usable_bytes() -> int | None:
+    """The bytes of free memory that may be taken; `None`: nobody knows how many are free."""
+    free = read_free_bytes()
+    return None if free is None else int(USABLE_SHARE * free)
 
 
 def has_room(needed: int, free: int | None) -> bool:
@@ -53,10 +72,3 @@ def refuse_without_room(what: str, needed: int) -> None:
         f"{USABLE_SHARE:.0%} of what is free.",
         "Try less: a smaller batch, input, context or model.",
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

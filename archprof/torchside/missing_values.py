@@ -40,7 +40,7 @@ def mark_op_error(error: Exception, op: Any) -> None:
 
 
 def mark_function_error(error: Exception) -> None:
-    """Note of an exception that one of `VALUE_FUNCTIONS` raised it over a tensor on meta."""
+    """Note of an exception that a function raised it above all ops, over tensors on meta: it may not on real ones."""
     setattr(error, MARK, True)
 
 

@@ -135,9 +135,11 @@ DisableTorchFunction: Callable[[], AbstractContextManager[Any]] = find("_C.Disab
 DisableTorchDispatch: Callable[[], AbstractContextManager[Any]] | None = find("_C._DisableTorchDispatch")
 """Inside, dispatch modes see nothing. `None`: they see all, so that what must not be seen is not run."""
 
+open_op_library: Callable[..., Any] | None = find("_C._dispatch_library")
+"""Where kernels can be registered; without it, some ops are taken apart on meta."""
+
 is_left_aligned: Any = find("_nested_tensor_from_mask_left_aligned")
 """What the fast path of encoders asks of a mask; `None`: this torch asks nothing of the kind."""
-
 
 _function_stack = [
     find(f"_C.{name}")
@@ -150,7 +152,6 @@ count_function_modes, pop_function_mode, push_function_mode = (
     _function_stack if None not in _function_stack else (lambda: 0, None, None)
 )
 """The stack of function modes. Where it is closed to us it counts as empty: no mode is ever taken off it."""
-
 
 _current_level: Callable[[], int | None] = require("_C._functorch.maybe_current_level", "see transforms of torch.func")
 require("autograd.forward_ad._current_level", "see tangents")

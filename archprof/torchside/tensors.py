@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -62,6 +63,16 @@ def _collect_tensors(tree: Any, found: list[torch.Tensor]) -> None:
     elif hasattr(tree, "__dataclass_fields__") and not isinstance(tree, type):
         for name in tree.__dataclass_fields__:
             _collect_tensors(getattr(tree, name, None), found)
+
+
+def find_own_loss(output: Any) -> Any:
+    """What a model returned as its loss; `None` where it returned none."""
+    return output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+
+
+def mixes_devices(tree: Any) -> bool:
+    """Whether some tensors of nested values are on meta and others are not."""
+    return len({tensor.is_meta for tensor in tensors_in(tree)}) == 2
 
 
 def storage_of(tensor: torch.Tensor) -> torch.UntypedStorage | None:

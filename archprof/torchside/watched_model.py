@@ -13,6 +13,7 @@ from archprof.errors import ArchprofError
 from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.private import count_writes, find_address, list_written
 from archprof.torchside.tensors import has_values, tensors_in
+from archprof.wording import name_few
 
 SMALL = 2**16
 """Elements up to which a buffer is compared by its values: a fused batch norm writes statistics without a version."""
@@ -51,9 +52,8 @@ class WatchedModel:
         changed = [name for name, tensor, version in self.versions if count_writes(tensor) != version]
         changed += [name for name, *pair in self.copies if name not in changed and not _are_equal(*pair)]
         if changed:
-            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
             raise ArchprofError(
-                f"The forward changed {', '.join(changed[:3])}{more} of the model itself.",
+                f"The forward changed {name_few(changed)} of the model itself.",
                 "A copy of the model was run, which holds these by a way that cannot be copied: "
                 "a lock, a generator or an object of a library.",
                 "Load the weights again, and profile a model without it.",

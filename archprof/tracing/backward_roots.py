@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from archprof.torchside.held_tensors import find_held_tensors
-from archprof.torchside.tensors import tensors_in
+from archprof.torchside.tensors import find_own_loss, tensors_in
 from archprof.tracing.ops.shapes.strides import strides_of_copy
 
 
 def find_backward_roots(output: Any) -> list[torch.Tensor]:
     """The tensors that a backward pass starts from: the loss, or every output with a gradient, in whatever holds it."""
-    loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    loss = find_own_loss(output)
     given = loss if tensors_in(loss) else output
     plain = [tensor for tensor in tensors_in(given) if tensor.requires_grad]
     return plain or [tensor for tensor in find_held_tensors(given) if tensor.grad_fn is not None]

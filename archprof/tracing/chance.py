@@ -152,9 +152,8 @@ def choose_pass(first: P, run_again: Callable[[Draw], P | None]) -> tuple[P, str
     Returns:
         The pass, and what the reader must know, where the draws decide what runs.
     """
-    best, ran = (
-        (first, [_sum_up(first)]) if first.chance.drew_as_asked else (None, [])
-    )  # else its draws were the user's
+    # Where it did not draw as asked, its draws were the user's.
+    best, ran = (first, [_sum_up(first)]) if first.chance.drew_as_asked else (None, [])
     most = ran[0] if ran else None
     for draw in [one for one in DRAWS if best is None or one != best.chance.draw]:
         run = run_again(draw)

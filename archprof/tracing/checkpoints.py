@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from archprof.errors import UnknownName
 from archprof.torchside.private import COMPILER_ENTRY
 from archprof.tracing.calls import Calls
+from archprof.wording import name_few
 
 run_checkpointed = inspect.unwrap(checkpoint)
 """Without the mark for torch's compiler, at whose sight it would be imported."""
@@ -116,5 +117,4 @@ def list_checkpoint_notes(calls: Calls) -> Iterator[str]:
         ("Never called, so that there is nothing to checkpoint", [node for node in blocks if not node.call_rows]),
     ):
         if nodes:
-            more = f" and {len(nodes) - NAMED_BLOCKS} more" if len(nodes) > NAMED_BLOCKS else ""
-            yield f"{words}: {', '.join(node.path for node in nodes[:NAMED_BLOCKS])}{more}."
+            yield f"{words}: {name_few([node.path for node in nodes], NAMED_BLOCKS)}."

@@ -10,8 +10,6 @@ import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -19,6 +17,8 @@ from torch import nn
 
 from archprof.facts.records import TensorSpec
 from archprof.sources.input_spec import InputSpec, is_floating_dtype
+from archprof.torchside.error_lines import find_own_line
+from archprof.wording import show_shape
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
@@ -110,7 +110,7 @@ def _suggest_for_convolution(call: FailedCall) -> Iterator[str]:
     yield from _compare_dtype(call)
     if len(shape) not in (sides + 1, sides + 2):
         takes = f"{sides + 2} dimensions (batch, channels and {sides} more)"
-        yield f"A {type(module).__name__} takes {takes}, and got {len(shape)}: {_show_shape(shape)}."
+        yield f"A {type(module).__name__} takes {takes}, and got {len(shape)}: {show_shape(shape)}."
         return
     yield from _compare_size("channels", module.in_channels, shape, len(shape) - sides - 1)
     padding = (0,) * sides if isinstance(module.padding, str) else module.padding
@@ -132,7 +132,7 @@ def _suggest_for_layer_norm(call: FailedCall) -> Iterator[str]:
     if isinstance(module, nn.LayerNorm | nn.RMSNorm) and call.inputs:
         shape, last = call.inputs[0].shape, tuple(module.normalized_shape)
         if tuple(shape[-len(last) :]) != last:
-            yield f"It takes tensors that end in {_show_shape(last)}, and got {_show_shape(shape)}."
+            yield f"It takes tensors that end in {show_shape(last)}, and got {show_shape(shape)}."
         yield from _compare_dtype(call)
     if isinstance(module, nn.GroupNorm) and call.inputs:
         yield from _compare_size("channels", module.num_channels, call.inputs[0].shape, 1)
@@ -168,7 +168,7 @@ HINT_RULES = (
 def _compare_size(what: str, wanted: int, shape: Sequence[int], place: int) -> Iterator[str]:
     """A size that is another than the layer's; a lazy layer has none yet."""
     if wanted and -len(shape) <= place < len(shape) and shape[place] != wanted:
-        yield f"It takes {wanted:,} {what}, and got {shape[place]:,} in {_show_shape(shape)}."
+        yield f"It takes {wanted:,} {what}, and got {shape[place]:,} in {show_shape(shape)}."
 
 
 def _compare_dtype(call: FailedCall) -> Iterator[str]:
@@ -187,29 +187,13 @@ def _explain_prepended_batch(call: FailedCall) -> Iterator[str]:
     """Said where a shape that has the batch put in front seems to have had one."""
     for spec in call.arguments:
         if spec.batched and len(spec.shape) > 1 and spec.shape[0] in (1, call.batch):
-            exact, rest = ",".join(map(str, spec.shape)), _show_shape(spec.shape[1:])
-            made = f"A batch of {call.batch} was put in front, which made {_show_shape(spec.full_shape(call.batch))}."
+            exact, rest = ",".join(map(str, spec.shape)), show_shape(spec.shape[1:])
+            made = f"A batch of {call.batch} was put in front, which made {show_shape(spec.full_shape(call.batch))}."
             yield f"{made} Exact: [{exact}]. Without its batch: {rest}."
             return
 
 
 def _point_at_line(call: FailedCall) -> str:
-    """The last line of code that is neither torch's nor ours."""
-    place = _find_own_line(call.error.__traceback__)
+    place = find_own_line(call.error)
     raised = f"It was raised in {place}. " if place else ""
     return raised + "If the model takes another input, --input says its shape and dtype, and --arg what is no tensor."
-
-
-def _find_own_line(traceback: TracebackType | None) -> str | None:
-    skipped = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
-    found = None
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if not code.co_filename.startswith(skipped):
-            found = f"{Path(code.co_filename).name}, line {traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return found
-
-
-def _show_shape(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "a scalar"

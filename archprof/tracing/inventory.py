@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import nn
 
+from archprof.facts.modules import find_holder
 from archprof.facts.records import Module, Parameter
 from archprof.torchside.held_weights import OwnedRole, count_tensor_bytes, has_scales, list_tensors
 from archprof.torchside.tensors import LAZY_KINDS
@@ -79,7 +80,7 @@ class Inventory:
         for path, module in self.model.named_modules():
             if id(module) in self.nodes:
                 continue
-            holder = _find_holder(path, numbers)
+            holder = find_holder(path, numbers)
             for name, tensor, role in list_tensors(module):
                 yield OwnedTensor(f"{path}.{name}", holder or 0, tensor, role)
 
@@ -128,7 +129,7 @@ class Inventory:
         def build(key: int, path: str, module: nn.Module) -> Module:
             kind, holder = type(module), numbers.get(path.rpartition(".")[0]) if path else None
             if holder is None:  # some class names its modules as it likes
-                holder = _find_holder(path, numbers)
+                holder = find_holder(path, numbers)
             is_bare = bool(module._modules) and not module._parameters and not module._buffers
             is_container = is_bare and numbers[path] not in owners  # it may own what the forward made
             return new_module((path, kinds[kind], holder, tuple(aliases.get(key, ())), is_container, kind in opaque))
@@ -176,15 +177,6 @@ def _name_everywhere(name: str, aliases: tuple[str, ...], places: dict[str, list
         holder, _, leaf = known.rpartition(".")
         names += [f"{place}.{leaf}" if place else leaf for place in places.get(holder, ())]
     return tuple(dict.fromkeys(names))
-
-
-def _find_holder(path: str, numbers: dict[str, int]) -> int | None:
-    """The number of the module that holds a path."""
-    while path:
-        path = path.rpartition(".")[0]
-        if path in numbers:
-            return numbers[path]
-    return None
 
 
 def _name_class(kind: type) -> str:

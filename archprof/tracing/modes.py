@@ -21,7 +21,7 @@ from archprof.torchside.private import (
     is_mutable,
     is_transformed,
 )
-from archprof.torchside.tensors import PLAIN_TENSOR_KINDS, tensors_in
+from archprof.torchside.tensors import PLAIN_TENSOR_KINDS, mixes_devices, tensors_in
 from archprof.torchside.watched_model import WatchedModel
 from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
@@ -303,7 +303,12 @@ class FunctionMode(TorchFunctionMode):
     def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func not in INTERCEPTED_FUNCTIONS:
-            return func(*args, **kwargs)
+            try:
+                return func(*args, **kwargs)
+            except RuntimeError as error:  # of a check of devices before any op, as a window of stft goes through
+                if mixes_devices([args, kwargs]):
+                    mark_function_error(error)
+                raise
         name = whole_ops.WHOLE_OP_NAMES.get(func)
         if name is not None:
             if self.op_mode.parts or is_transformed():

@@ -243,6 +243,8 @@ def _memoise_parts(inputs: list[Tensor], result: Any, recorder: Recorder) -> tup
     kind = None if isinstance(result, Tensor) else type(result)
     if kind not in (None, tuple, list) or any(tensor.dtype not in REALS for tensor in inputs):
         return None
+    if any(tensor.layout is not torch.strided for tensor in inputs):
+        return None  # it has no storage of its own
     fresh: list[int] = []
     parts = []
     for made in [result] if kind is None else result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,8 +46,8 @@ class OptimizerMode(DispatchMode):
         if name == "_local_scalar_dense.default" and args[0].is_meta:
             self.op_mode.record_answer(func, ANY_VALUE, args, kwargs)
             return ANY_VALUE
-        for tensor in args:  # what a step makes of a number is its own, and no constant of the model
-            if isinstance(tensor, torch.Tensor) and recorder.find_place(tensor)[1] is None:
+        for tensor in tensors_in(args):  # what a step makes of a number is its own, and no constant of the model
+            if recorder.find_place(tensor)[1] is None:
                 recorder.add_tensor(tensor, "temporary", born=len(recorder.recorded_ops))
         if not name.startswith(LIST_OPS) or name.startswith(OTHER_RESULTS) or not _is_list_on_meta(args[0]):
             return func(*args, **kwargs)
@@ -97,6 +98,8 @@ class OptimizerSteps:
                 parameter.grad = None  # the backward did not come to it
         if all(parameter.grad is None for parameter in self.trainable):
             raise OptimizerFailed("The backward pass reaches no parameter: there is nothing to train.")
+        for tensor in self._list_state():  # some classes make it when they are made
+            recorder.add_tensor(tensor, "optimizer state")
         recorder.phase = "optimizer"
         first = len(recorder.recorded_ops)
         self._run_step(ops)
@@ -105,11 +108,16 @@ class OptimizerSteps:
         request = self.request
         return Training(str(request.optimizer), request.accumulate, request.set_to_none, first, steady)
 
+    def _list_state(self) -> Iterable[torch.Tensor]:
+        return tensors_in(list(self.optimizer.state.values()))
+
     def _run_step(self, ops: OpMode) -> None:
         try:
             with OptimizerMode(ops):
                 run_optimizer_step(self.optimizer)
+        except NotImplementedError:  # of a kernel on meta, perhaps: it may be tried with values
+            raise
         except (TypeError, ValueError, RuntimeError, AssertionError) as error:
             raise OptimizerFailed(f"{self.request.optimizer} cannot make a step here: {error}") from error
-        for tensor in tensors_in(list(self.optimizer.state.values())):
+        for tensor in self._list_state():
             ops.recorder.set_role(tensor, "optimizer state")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
 from archprof.torchside.autocast import PassAutocast, prepare_rules
+from archprof.torchside.meta_kernels import whole_on_meta
 from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.tensors import dtype_name, tensors_in
 
@@ -44,13 +46,17 @@ def open_autocast(request: PassRequest, device: str) -> PassAutocast:
     return PassAutocast(request.amp_device, on_meta=device == "meta", asked=request.amp is not None)
 
 
-def open_checkpoints(request: PassRequest) -> AbstractContextManager[None]:
-    """Around a pass: where blocks are to be checkpointed, torch's compiler is not woken for it."""
-    if not request.checkpoint:
-        return nullcontext()
-    from archprof.tracing.checkpoints import compiler_asleep
+@contextmanager
+def open_surroundings(request: PassRequest) -> Iterator[None]:
+    """Around a pass: ops are whole on meta, and torch's compiler is not woken where blocks are to be checkpointed."""
+    with whole_on_meta():
+        if not request.checkpoint:
+            yield
+            return
+        from archprof.tracing.checkpoints import compiler_asleep
 
-    return compiler_asleep()
+        with compiler_asleep():
+            yield
 
 
 def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: Any) -> None:

@@ -114,11 +114,11 @@ class Recorder:
             self.recording = was
 
     def add_tensor(self, tensor: torch.Tensor, role: Role, born: int | None = None) -> int:
-        """Give a tensor its index, and its storage one if it is new."""
+        """Give a tensor its index, and its storage one if it is new; a sparse one holds tensors of their own."""
         spec, storage = self.find_spec(tensor), storage_of(tensor)
         place = None if storage is None else self._index_by_address.get(find_address(storage))
         if place is None:
-            nbytes = spec.nbytes if storage is None else storage.nbytes()
+            nbytes = storage.nbytes() if storage is not None else spec.nbytes * (tensor.layout is torch.strided)
             place = self._add_storage(storage, (nbytes, spec.tensor_spec.dtype), role, born)
         if role != "constant" and type(tensor) not in LAZY_KINDS:
             return self._index_in_storage(tensor, spec, place)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
+from archprof.collector import shorten_collections
 from archprof.errors import TraceError
 from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.records import Failure, Op, Profile, Ran, Signature, TensorSpec, Training
@@ -22,7 +23,6 @@ from archprof.sources.input_grammar import describe_input
 from archprof.sources.inputs import find_input_specs, make_input_tensors
 from archprof.sources.saved_files import NothingToRun
 from archprof.sources.target import Target
-from archprof.torchside.collector import shorten_collections
 from archprof.torchside.free_memory import refuse_without_room
 from archprof.torchside.guard import knows_compiler, run_untouched
 from archprof.torchside.handed_over import HAND_OVERS
@@ -52,6 +52,7 @@ from archprof.tracing.strategy import (
     was_interrupted,
 )
 from archprof.version import __version__
+from archprof.wording import show_shape
 
 if TYPE_CHECKING:
     from archprof.tracing.threads import PassThreads
@@ -88,7 +89,7 @@ def trace(target: Target, request: PassRequest = PLAIN_PASS) -> Profile:
 
 def _trace_outside_inference_mode(target: Target, request: PassRequest, watched: WatchedModel | None) -> Profile:
     # Under inference mode torch hands over composite ops whole, and keeps no gradients.
-    with torch.inference_mode(False), shorten_collections(), pass_setup.open_checkpoints(request):
+    with torch.inference_mode(False), shorten_collections(), pass_setup.open_surroundings(request):
         return _trace_by_strategies(target, request, watched)
 
 
@@ -213,7 +214,7 @@ class _TracedPass:
             if was_interrupted(error):
                 raise KeyboardInterrupt from error
             error = self.threads.find_reason(error) if self.threads is not None else error
-            self.failure = self._locate_failure(error)
+            self.failure = Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
             return error
         finally:
             self.chance.end()
@@ -270,12 +271,6 @@ class _TracedPass:
             if parameter.grad is not None:
                 self.recorder.set_role(parameter.grad, "gradient")
 
-    def _locate_failure(self, error: BaseException) -> Failure:
-        return Failure(self.calls.find_failed_row(error), type(error).__name__, str(error))
-
-    def _build_ops(self) -> tuple[Op, ...]:
-        return self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
-
     def build_profile(self) -> Profile:
         self.notes += list_call_notes(self.calls, self.autocast)
         if self.request.checkpoint:
@@ -285,7 +280,8 @@ class _TracedPass:
         self.notes += self.threads.notes if self.threads is not None else []
         self.notes += [DEPARTURES_NOTE][: len(self.unseen_ops)]
         unknown = (*[UNKNOWN_FORWARD][: self.runs_nothing], *[UNKNOWN_BACKWARD][: self.hides_backward])
-        ops = (*self._build_ops(), *self.unseen_ops, *unknown)
+        recorded = self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
+        ops = (*recorded, *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
         return Profile(
             model=self.target.name,
@@ -325,7 +321,7 @@ def _make_trace_error(run: _TracedPass, error: BaseException) -> TraceError:
         call = run.calls.rows[run.failure.call]
         module, inputs = call.node.module, call.inputs
         where = f"{call.node.path or 'the model itself'}, a {type(module).__name__}({module.extra_repr()})"
-        given = ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in call.inputs)
+        given = ", ".join(show_shape(spec.shape) for spec in call.inputs)
     return TraceError(
         f"The forward of {run.target.name} failed in {where}" + (f", given {given}." if given else "."),
         f"{type(error).__name__}: {error}",

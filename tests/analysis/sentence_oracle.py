@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
 import archprof
 
 P = r"(over \d+%|under \d+%|\d+%|none|no)"
@@ -91,10 +93,11 @@ def check_heavy(facts: Facts, rows: tuple[str, ...], part: str, macs: str, param
     inside = facts.inside(part)
     assert [facts.share(inside, key) for key in ("macs", "params", "activations")] == [macs, params, made]
     assert int(re.sub(r"\D", "", macs)) >= 50
+    assert part in rows
     if more[0]:
         below = [layer for layer in inside if re.fullmatch(rf"{re.escape(part)}\.[^.]+", layer["path"])]
         blocks = {layer["path"]: layer["kind"] for layer in inside if layer["path"].count(".") == part.count(".") + 1}
-        assert not below or (len(blocks), set(blocks.values())) == (int(more[0]), {more[1]})
+        assert not below or (len(blocks), set(blocks.values())) == (whole(more[0]), {more[1]})
 
 
 def check_holder(facts: Facts, rows: tuple[str, ...], part: str, params: str, macs: str) -> None:
@@ -102,9 +105,24 @@ def check_holder(facts: Facts, rows: tuple[str, ...], part: str, params: str, ma
     assert [facts.share(inside, key) for key in ("params", "macs")] == [params, macs]
 
 
+def whole(text: str) -> int:
+    """ "six", "1,204"."""
+    return int(text.replace(",", "")) if text[0].isdigit() else NUMBERS.index(text.lower())
+
+
+def check_calls(facts: Facts, rows: tuple[str, ...], count: str, path: str, macs: str, each: str, params: str) -> None:
+    """Calls of one module, each with what it calls; its weights count once."""
+    inside = facts.inside(path)
+    calls = [one for one in inside if one["path"] == path]
+    assert {row.partition(" #")[0] for row in rows} == {path}
+    assert len(rows) == len(calls) == whole(count)
+    assert says(each, sum(one["macs"] for one in inside) / len(calls))
+    assert [facts.share(inside, key) for key in ("macs", "params")] == [macs, params]
+
+
 def check_equal(facts: Facts, rows: tuple[str, ...], count: str, kind: str, macs: str, each: str, params: str) -> None:
     blocks = [facts.inside(row) for row in rows]
-    assert len(rows) == (int(count.replace(",", "")) if count[0].isdigit() else NUMBERS.index(count.lower()))
+    assert len(rows) == whole(count)
     assert says(each, sum(layer["macs"] for layer in blocks[0]))
     assert {block[0]["kind"] for block in blocks} == {kind}
     assert len({sum(layer["macs"] for layer in block) for block in blocks}) == 1
@@ -176,13 +194,27 @@ def check_unstable(facts: Facts, rows: tuple[str, ...], said: str, low: str, hig
     assert middle <= max(samples) * 1.5
 
 
+def check_few_rounds(facts: Facts, rows: tuple[str, ...], said: str, rounds: str) -> None:
+    measured = facts.profile.measurement.latencies[0].whole  # type: ignore[union-attr]
+    assert len(measured.rounds) == NUMBERS.index(rounds)
+    amount, unit = said.split(" ")
+    assert float(amount.replace(",", "")) * SECONDS[unit] == pytest.approx(measured.p50, rel=0.01)
+
+
+def check_unknown(facts: Facts, rows: tuple[str, ...], count: str) -> None:
+    assert not facts.totals["complete"]
+    assert len(facts.json["unknown_ops"]) == int(count)
+
+
 SENTENCES: dict[str, Callable[..., None]] = {
     rf"(.+) spends {P} of the MACs of .+, holds {P} of its parameters and makes {P} of its activations"
-    r"(?:, in its (\d+) (\w+) blocks)?\.": check_heavy,
+    r"(?:, in its (\w+) (\w+) blocks)?\.": check_heavy,
     rf"(.+) holds {P} of the parameters of .+ and spends {P} of its MACs\.": check_holder,
     rf"(\S+) equal (\w+) blocks spend {P} of the MACs of .+, ([\d.,]+ ?\w?) each, and hold {P} of its parameters\.":
         check_equal,
-    rf"(?i:{P}) of the MACs of .+ are spent in (\w+) of its ([\d,]+|\w+) layers with MACs\.": check_hot,
+    rf"(\S+) equal calls of (\S+) spend {P} of the MACs of .+, ([\d.,]+ ?\w?) each, and hold {P} of its parameters\.":
+        check_calls,
+    rf"(?i:{P}) of the MACs of .+ are spent in (\w+) of its ([\d,]+|\w+) (?:calls of )?layers with MACs\.": check_hot,
     r"All MACs of .+ are spent in (.+)\.": check_only,
     rf"(?i:{P}) of the activation memory of .+ is made .+, by layers with(?:out)? (?:{P} of the )?parameters\.":
         check_early,
@@ -193,6 +225,8 @@ SENTENCES: dict[str, Callable[..., None]] = {
     r".+ multiplies no matrices and convolves nothing: it has no (MACs)\.": check_absent,
     rf"{P} of the latency of .+ is spent in (\w+) of (?:[\d,]+|\w+) layers?\.": check_latency,
     rf"[\w,]+ (?:\w+ )?layers? takes? {P} of the latency with {P} of the FLOPs\.": check_slow_kind,
+    r"The latency of .+, ([\d.,]+ \w+), is of (one|two) rounds?: too few to see whether they agree\.": check_few_rounds,
+    r"The MACs and FLOPs of .+ are lower bounds: no cost rule covers (\d+) ops? of it\.": check_unknown,
     r"The latency of .+ is unstable: ([\d.,]+) \[([\d.,]+), ([\d.,]+)\] (\w+) over its rounds\.": check_unstable,
 }  # fmt: skip
 """What a page says of one model."""
@@ -249,8 +283,11 @@ def check_more_there(named: Named, large: str, more: str, small: str, place: str
     assert says(fewer, gap - (big.total("macs") - less.total("macs")))
 
 
-def check_memory(named: Named, large: str, times: str, small: str, a: str, b: str, fewer: str) -> None:
-    big, less = named[large].total("activations"), named[small].total("activations")
+def check_memory(
+    named: Named, large: str, times: str, small: str, a: str, b: str, dtype: str, other: str | None, fewer: str
+) -> None:
+    big, less = (named[name].totals["activation_bytes"][one] for name, one in ((large, dtype), (small, other or dtype)))
+    assert [named[name].profile.dtype for name in (large, small)] == [dtype, other or dtype]
     assert says(times, big / less)
     assert says(a, big)
     assert says(b, less)
@@ -267,8 +304,8 @@ def check_depths(named: Named, deep: str, a: str, b: str, flat: str, times: str 
 def check_fields(named: Named, wide: str, a: str, narrow: str, b: str) -> None:
     """Before all are mixed: of the last layer that slides a window or pools."""
     for name, text in ((wide, a), (narrow, b)):
-        sizes = [max(one["receptive_field"]["size"]) for one in named[name].layers
-                 if one["receptive_field"] and one["receptive_field"]["size"]]  # fmt: skip
+        fields = [one["receptive_field"] or {} for one in named[name].layers]
+        sizes = [max(seen) for one in fields for key in ("size", "local") if (seen := one.get(key))]
         assert says(text, max(sizes))
 
 
@@ -327,16 +364,20 @@ def check_longer(named: Named, slow: str, fast: str, *more: str) -> None:
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}
 
-T = r"[\d.,]+ \[([\d.,]+), ([\d.,]+)\] (\w+)"
+T = r"[\d.,]+ (?:\[([\d.,]+), ([\d.,]+)\] )?(\w+)(?: \(one round\))?"
 
 ERRORS = {"alexnet": 20.934, "vgg11": 11.372, "vgg16": 9.618, "resnet18": 10.922, "resnet34": 8.580, "resnet50": 7.138,
     "resnet101": 6.454, "resnet152": 5.954, "torchvision:swin_t": 4.224, "torchvision:vit_b_16": 4.682}  # fmt: skip
 """100 less the acc@5 that torchvision publishes of the first weights of each."""
 
 DEPTHS = {"alexnet": 8, "vgg11": 11, "vgg16": 16, "resnet18": 18, "resnet34": 34, "resnet50": 50, "resnet101": 101,
-    "resnet152": 152, "hf:gpt2": 49, "torchvision:swin_t": 53, "torchvision:vit_b_16": 50}  # fmt: skip
+    "resnet152": 152, "hf:llama-2-7b": 4 * 32 + 1, "hf:mixtral-8x7b": 5 * 32 + 1,
+    "torchvision:fasterrcnn_resnet50_fpn": 49 + 2 + 2 + 3, "hf:gpt2": 49, "torchvision:swin_t": 53,
+    "torchvision:vit_b_16": 50}  # fmt: skip
 """As their papers count them; of a transformer four products a block (queries, keys and values are one step), the
-embedding of patches and the head: 12 x 4 + 1 of GPT-2, + 2 of ViT-B/16; of Swin-T with three mergings of patches."""
+embedding of patches and the head: 12 x 4 + 1 of GPT-2, + 2 of ViT-B/16; of Swin-T with three mergings of patches. Of
+Mixtral the router is a fifth. Of Faster R-CNN what is convolved of ResNet-50, two of the pyramid, two that propose, and
+three of the head."""
 
 M = r"(\S+)"
 
@@ -350,7 +391,7 @@ PAIRS: dict[str, Callable[..., None]] = {
     rf"{M} was published with a top-5 error of ([\d.]+)% against ([\d.]+)% of {M}, for {X} the MACs\.": check_errors,
     rf"{P} of the MACs that {M} spends beyond {M} are spent (at .+): {N} against {N}\.": check_where,
     rf"{M} spends {N} MACs more than {M} (at .+), and {N} fewer in the rest of the net\.": check_more_there,
-    rf"The activations of {M} take {X} the memory of those of {M} \({N} against {N} in float32\)"
+    rf"The activations of {M} take {X} the memory of those of {M} \({N} against {N} in (\w+)(?: and (\w+))?\)"
     r"(, though it spends fewer MACs)?\.": check_memory,
     rf"{M} is {N} weight layers? deep against {N} of {M}(?:, for (?:{X} the|(?:about )?the same number of) MACs)?\.":
         check_depths,
@@ -365,8 +406,81 @@ PAIRS: dict[str, Callable[..., None]] = {
     rf"{M} should take {X} the time of {M}: {T} against {T}(?:, predicted on .+)?\.": check_slower,
     r"The passes differ, which is part of every ratio: (.+?)\.(?: Pixels and tokens are not set beside each other\.)?":
         check_inputs,
+    r"The MACs and FLOPs of (\S+) are lower bounds: no cost rule covers (\d+) ops? of it\.":
+        lambda named, name, count: check_unknown(named[name], (), count),
 }  # fmt: skip
 """What a page says of several."""
+
+
+Versions = tuple[Facts, Facts]
+
+
+def check_total(versions: Versions, share: str, what: str, before: str, after: str, *causes: str) -> None:
+    old, new = (one.totals[{"MACs": "macs", "parameters": "params"}[what]] for one in versions)
+    check_share(share, before, after, old, new)
+    signed = [number(text)[0] * sign for text, sign in read_signed(causes[0] or "")]
+    if signed and "more" not in causes[0]:
+        assert sum(signed) == pytest.approx(new - old, rel=0.01)
+
+
+def check_share(share: str, before: str, after: str, old: int, new: int) -> None:
+    assert says(before, old)
+    assert says(after, new)
+    assert float(share) == pytest.approx(100 * (new - old) / old, abs=0.051)
+
+
+def read_signed(text: str) -> list[tuple[str, int]]:
+    return [(size, -1 if sign == "-" else 1) for sign, size in re.findall(rf"\(([+-]){N}\)", text)]
+
+
+def check_peak_change(versions: Versions, share: str, before: str, after: str) -> None:
+    check_share(share, before, after, *(find_peak(one.profile) for one in versions))
+
+
+def find_peak(profile: archprof.Profile) -> int:
+    """The most bytes of storages that are there while an op runs."""
+    last = len(profile.ops)
+    lives = [(one.born or 0, last if one.died is None else one.died, one.nbytes) for one in profile.storages]
+    return max(sum(size for born, died, size in lives if born <= at <= died) for at in range(last))
+
+
+def check_grown(versions: Versions) -> None:
+    old, new = versions
+    assert all(new.total(key) > old.total(key) for key in ("macs", "params", "activations"))
+
+
+def check_same_costs(versions: Versions, causes: str) -> None:
+    old, new = versions
+    assert (old.totals["macs"], old.totals["params"]) == (new.totals["macs"], new.totals["params"])
+    paths = [{layer["path"] for layer in one.layers} for one in versions]
+    renamed = re.fullmatch(r"(\S+) is now (\S+)", causes)
+    assert renamed
+    assert [paths[0] - paths[1], paths[1] - paths[0]] == [{renamed[1]}, {renamed[2]}]
+
+
+def check_nothing(versions: Versions, *names: str) -> None:
+    old, new = versions
+    assert old.totals == new.totals
+    assert old.layers == new.layers
+
+
+CHANGES: dict[str, Callable[..., None]] = {
+    rf"([+-][\d.]+)% (MACs|parameters) \({N} to {N}\)(: .+)?\.": check_total,
+    rf"([+-][\d.]+)% peak memory \({N} to {N}\)\.": check_peak_change,
+    r"Everything grows: MACs, parameters and activations\.": check_grown,
+    r"MACs and parameters stay: (.+)\.": check_same_costs,
+    r"Nothing changed: (\S+) and (\S+) cost the same\.": check_nothing,
+}
+"""What a page says of two versions."""
+
+
+def check_change(profiles: Sequence[archprof.Profile], text: str) -> None:
+    """A sentence about what changed."""
+    tried = [(check, re.fullmatch(pattern, text)) for pattern, check in CHANGES.items()]
+    check, found = next((pair for pair in tried if pair[1]), (None, None))
+    assert check, text
+    assert found, text
+    check((Facts(profiles[0]), Facts(profiles[1])), *found.groups())
 
 
 def check_alone(profile: archprof.Profile, text: str, rows: tuple[str, ...]) -> None:

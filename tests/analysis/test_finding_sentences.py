@@ -2,72 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
-from sentence_oracle import check_alone, check_pair
+from page_nets import EVERY, list_profiles
+from sentence_oracle import check_alone, check_change, check_pair
 from torch import nn
 
 import archprof
 from archprof.analysis.report.page import build_report
 from archprof.predicting import runs
 
+QUICK = (
+    "vgg16", "resnet152", "swin_t", "vit_b_16", "efficientnet_b0", "convnext", "inception_v3", "fasterrcnn", "gpt2",
+    "llama-2-7b", "mixtral",
+    "unet", "one op", "raft", "tagger", "siamese", "names", "one number", "no weights", "unknown", "points",
+    "one width", "bert", "two versions", "two versions that are one", "a layer by another name", "a block put in",
+)  # fmt: skip
+"""Pages that are made in no time; the others are tried with `-m slow`."""
 
-class UNet(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.down, self.pool = nn.Conv2d(3, 8, 3, padding=1), nn.MaxPool2d(2)
-        self.mid = nn.Sequential(nn.Conv2d(8, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 8, 3, padding=1))
-        self.up, self.out = nn.Upsample(scale_factor=2), nn.Conv2d(16, 2, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.down(x)
-        return self.out(torch.cat([x, self.up(self.mid(self.pool(x)))], 1))
+PAGES = [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in EVERY]
 
 
-def deep() -> nn.Module:
-    return nn.Sequential(*(nn.Sequential(nn.Linear(16, 16), nn.ReLU()) for _ in range(1000)))
-
-
-MODELS: dict[str, Any] = {
-    **{name: (name,) for name in ("lenet5", "alexnet", "vgg16", "resnet152")},
-    **{
-        name: (f"torchvision:{name}",)
-        for name in ("swin_t", "vit_b_16", "efficientnet_b0", "convnext_tiny", "inception_v3")
-    },
-    "fasterrcnn": ("torchvision:fasterrcnn_resnet50_fpn",),
-    "unet": (UNet, (1, 3, 32, 32)),
-    "deep": (deep, (1, 16)),
-    "one op": (nn.ReLU, (1, 4)),
-}
-
-
-def small(config: str, **sizes: int) -> Callable[[], nn.Module]:
-    """A decoder of transformers with few and narrow layers."""
-
-    def make() -> nn.Module:
-        transformers = pytest.importorskip("transformers")
-        made = getattr(transformers, f"{config}Config")(vocab_size=97, **sizes)
-        return transformers.AutoModelForCausalLM.from_config(made)
-
-    return make
-
-
-LLAMA = {"hidden_size": 32, "intermediate_size": 88, "num_attention_heads": 4, "num_key_value_heads": 2}
-MODELS |= {
-    "gpt2": (small("GPT2", n_layer=5, n_embd=32, n_head=4, n_positions=64), "int64[1,16]<97"),
-    "llama": (small("Llama", num_hidden_layers=6, **LLAMA), "int64[1,16]<97"),
-    "mixtral": (small("Mixtral", num_hidden_layers=3, num_local_experts=4, **LLAMA), "int64[1,16]<97"),
-}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_sentence_is_so(name: str) -> None:
-    model, *inputs = MODELS[name]
-    profile = archprof.profile(model if isinstance(model, str) else model(), *inputs)
-    check_page(profile)
+@pytest.mark.parametrize("page", PAGES)
+def test_every_sentence_is_so(page: str) -> None:
+    profiles = list_profiles(page)
+    if len(profiles) == 1:
+        check_page(profiles[0])
+    else:
+        check_contest(profiles)
 
 
 def check_page(profile: archprof.Profile) -> None:
@@ -119,6 +81,9 @@ def check_contest(profiles: list[archprof.Profile]) -> list[str]:
     assert comparison is not None
     assert comparison.findings
     for finding in comparison.findings:
+        if comparison.changes:
+            check_change(profiles, finding.text)
+            continue
         letter, _, rest = finding.text.partition(": ")
         if len(letter) == 1:
             check_alone(profiles[finding.models[0]], rest, finding.rows)

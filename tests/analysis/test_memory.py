@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 import archprof
 from archprof import cli
 from archprof.analysis import memory
+from archprof.facts.liveness import compute_peak_bytes
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.memory import CONTEXT_BYTES, Estimate, predict_memory
-from archprof.predicting.memory_capacity import GIB, judge
-from archprof.predicting.memory_events import NO_WORKSPACES, Workspaces, list_changes
+from archprof.predicting.memory_capacity import GIB, judge_size
+from archprof.predicting.memory_events import Workspaces, list_changes
 from archprof.predicting.workspaces import CUBLAS_BYTES, CUBLAS_BYTES_HOPPER, choose_workspaces
 
 BLOCK = 512
@@ -38,7 +39,7 @@ def test_the_allocated_peak_of_a_forward_by_hand() -> None:
     # while the ReLU runs, both hidden maps are there, which is more than a hidden map and the output
     live = sum(weights) + first + 2 * hidden
     assert max(hidden + last, 2 * hidden) == 2 * hidden
-    assert predict_memory(profile, NO_WORKSPACES).allocated_peak_bytes.value == live
+    assert predict_memory(profile, Workspaces()).allocated_peak_bytes.value == live
     with_cublas = predict_memory(profile, choose_workspaces(None)).allocated_peak_bytes.value
     assert with_cublas == live + CUBLAS_BYTES
 
@@ -68,7 +69,7 @@ def test_the_parts_add_up(options: dict[str, object]) -> None:
     assert table.total is not None
     for place in range(1, len(table.columns)):
         assert sum(row.cells[place] or 0 for row in table.rows) == table.total.cells[place]
-    assert memory.peak(answer.profile) == answer.live_peak_bytes.value
+    assert compute_peak_bytes(answer.profile) == answer.live_peak_bytes.value
     assert (
         answer.live_peak_bytes.value
         <= answer.allocated_peak_bytes.value
@@ -81,7 +82,7 @@ def test_the_layers_at_the_peak_are_the_live_bytes() -> None:
     profile = archprof.profile(make_perceptron(), (64, 1024), train=True, optimizer="adam")
     rows = memory.tabulate_layers_at_peak(profile).records()
     inputs = 64 * 1024 * 4
-    assert sum(row["bytes"] for row in rows) in (memory.peak(profile), memory.peak(profile) - inputs)
+    assert sum(row["bytes"] for row in rows) in (compute_peak_bytes(profile), compute_peak_bytes(profile) - inputs)
     state = next(row["bytes"] for row in rows if row["layer"] == "(optimizer state)")
     assert state == 2 * 4 * sum(p.numel() for p in make_perceptron().parameters()) + 4 * 4
 
@@ -103,7 +104,7 @@ def test_every_block_is_given_back_once_and_no_state_twice() -> None:
 def test_steps_of_the_steady_state_are_alike() -> None:
     profile = archprof.profile("lenet5", batch=2, train=True, optimizer="adamw")
     by_step: list[list[tuple[int | None, int]]] = [[], [], []]
-    for change in list_changes(profile, NO_WORKSPACES, steps=3):
+    for change in list_changes(profile, Workspaces(), steps=3):
         by_step[change.step].append((change.nbytes, change.position))
     assert by_step[1] == by_step[2] != by_step[0]
 
@@ -140,10 +141,10 @@ def test_a_convolution_by_its_shapes() -> None:
 
 def test_whether_it_fits() -> None:
     device = resolve_device("RTX 4090")
-    most = judge(Estimate(0, 0, 0), device).capacity
+    most = judge_size(Estimate(0, 0, 0), device).capacity
     assert 23 * GIB < most < 24 * GIB
     words = [
-        judge(Estimate(0, *bounds), device).word
+        judge_size(Estimate(0, *bounds), device).word
         for bounds in ((1, most), (most, most + 1), (most + 1, None), (1, None))
     ]
     assert words == ["fits", "too close to say", "does not fit", "too close to say"]

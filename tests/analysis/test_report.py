@@ -270,7 +270,7 @@ def test_a_block_less_saves_what_the_block_costs():
     net = nn.Sequential(*(nn.Linear(16, 16) for _ in range(10)))
     saving = build_report([archprof.profile(net, (1, 16))]).models[0].savings[0]
     assert (saving.macs, saving.params) == (-256, -272)
-    text = "One block less of the 10 equal ones from 0 to 9: -256 MACs (-10.0%), -272 parameters (-10.0%)."
+    text = "One Linear less of the 10 equal ones from 0 to 9: -256 MACs (-10.0%), -272 parameters (-10.0%)."
     assert saving.text == text
     shorter = archprof.profile(nn.Sequential(*net[:9]), (1, 16)).totals
     assert shorter.macs == archprof.profile(net, (1, 16)).totals.macs + saving.macs

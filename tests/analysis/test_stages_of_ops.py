@@ -252,3 +252,18 @@ def test_classifiers_only_get_smaller(name: str) -> None:
     sizes = [positions(one) for one in found if one[0].isdigit() or one[0] in "vl"]
     assert len(found) == len(set(found)) <= 11
     assert all(b <= a or (b == a + 1 and name.startswith("vit")) for a, b in pairwise(sizes))
+
+
+NOTHING_FOUND: dict[str, Forward] = {
+    "boxes": lambda net, x: net.a(x).flatten(2)[:, :, :0].reshape(-1, 2, 2),
+    "rows": lambda net, x: net.a(x).permute(0, 2, 3, 1)[:0].reshape(0, 16),
+    "maps": lambda net, x: functional.adaptive_avg_pool2d(net.a(x)[:0], 1).flatten(1),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING_FOUND)
+def test_a_detector_that_finds_nothing(name: str) -> None:
+    """A tensor without elements has no stage, and takes none of the work from the convolution's: 8 x 8 x 4 x 4 x 9."""
+    found = records(Net(NOTHING_FOUND[name], a=conv()), 1, 4, 8, 8)
+    assert (found[0]["stage"], found[0]["macs"]) == ("8x8", 9216)
+    assert sum(row["macs"] for row in found) == 9216

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 from attack.hostile_words import CASES, SIGNS, spell
 from typer.testing import CliRunner, Result
 
@@ -207,3 +208,9 @@ def test_what_nobody_foresaw_is_one_sentence_and_where_to_look() -> None:
     assert "--debug" in words
     assert "frame" not in words
     assert "memory" in describe_fault(MemoryError())
+
+
+def test_an_allocator_that_has_no_more_says_so() -> None:
+    with pytest.raises(RuntimeError) as full:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert describe_fault(full.value).startswith("The memory of this machine is not enough.")

@@ -10,15 +10,17 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import builders
 import pytest
 
 import archprof
-from archprof.cli import options, progress
+from archprof.cli import options, profiles, progress
 from archprof.errors import ArchprofError, DoesNotFit, UsageError
 from archprof.facts.request import MeasureRequest, PassRequest
 from archprof.measuring import run
+from archprof.torchside import free_memory
 
 NET = """
 from torch import nn
@@ -256,6 +258,37 @@ def test_the_bar_says_how_long_it_takes_and_is_gone_at_the_end(monkeypatch: pyte
     first, *blanks = screen.getvalue().split("\r")[1:]
     assert first.strip() == "Measuring net [#####...............] 25%, 31 s left"
     assert not "".join(blanks).strip()
+
+
+@pytest.mark.parametrize(
+    ("device", "largest", "said"),
+    [
+        ("cpu", False, "Measuring net"),
+        ("cpu", True, "Measuring net at the largest batch that fits in 900.00 MiB"),  # nine tenths of what is free
+        ("cuda", True, "Measuring net at the largest batch that fits"),
+    ],
+)
+def test_a_search_says_before_how_far_it_goes(
+    device: str, largest: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(free_memory, "read_free_bytes", lambda: 1000 * 2**20)
+    monkeypatch.setattr(run, "measure_model", lambda *_: builders.measured())
+    monkeypatch.setattr(profiles, "show_progress", lambda what: nullcontext(told.append(what)))
+    profiles.measure_model("net", None, PassRequest(), MeasureRequest(device=device, largest_batch=largest))
+    assert told == [said]
+
+
+def test_the_words_are_cut_before_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, clock = Terminal(), iter(range(0, 1000, 10))
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setenv("COLUMNS", "60")
+    with progress.show_progress(f"Measuring {'x' * 80}") as tell:
+        tell(0.25, 31.4)
+    line = screen.getvalue().split("\r")[1]
+    assert line == f"Measuring {'x' * 9} [#####...............] 25%, 31 s left"
+    assert len(line) == 60 - len("^C ")
 
 
 def test_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Random text for the grammars of MODEL, `--input` and `--arg`.
+"""Random text for the grammar of every option and argument that takes text.
 
 `python -m fuzz.grammars --count 100000`, from the folder `tests`.
 """
@@ -10,18 +10,33 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from fuzz.run import say
 
 import archprof
+from archprof.analysis.tables.device_list import tabulate_matches
 from archprof.budgets.limits import parse_limit, parse_tolerance
 from archprof.cli import options
-from archprof.errors import UsageError
+from archprof.cli.guide import read_topic
+from archprof.cli.other_tools import validate_convention
+from archprof.cli.output import choose_format
+from archprof.errors import ArchprofError
+from archprof.facts.request import MeasureRequest, PassRequest
+from archprof.models import registry
 from archprof.models.block_grammar import looks_like_blocks, parse_blocks
 from archprof.predicting.devices import resolve_device
+from archprof.predicting.runs import choose_devices
+from archprof.predicting.sharding.links import find_fabric
+from archprof.predicting.sharding.mesh import parse_mesh
+from archprof.predicting.sharding.schedules import check_schedule
+from archprof.predicting.sharding.units import match_units
+from archprof.probing.data.images import open_images
+from archprof.probing.training.recipes import find_recipe
 from archprof.sources.input_grammar import parse_argument, parse_input
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.optimizer_grammar import parse_optimizer
+from archprof.sources.provenance import trace_sources
 from archprof.sweeping.solve_inputs import parse_condition
 
 LAYERS = archprof.profile("conv3-4 relu", "3x8x8")
@@ -46,7 +61,30 @@ GOOD = {
     "tolerance": ["1%", "0.01", "150%"],
     "optimizer": ["adamw", "sgd(momentum=0.9)", "adamw(betas=(0.9, 0.99), foreach=False)"],
     "device": ["h100", "rtx 4090", "a100 sxm4 80gb", "nvidia h200"],
+    "devices": ["t4,l4,4090", "all", "h100, a100"],
     "columns": ["params,macs", "kind", "macs, flops"],
+    "by": ["layer", "stage", "kind", "op"],
+    "sort": ["macs", "params"],
+    "mesh": ["dp=8", "dp=8,fsdp=8,tp=4,pp=2", "ep=2, dp=4"],
+    "units": ["0", "conv?", "Conv2d", "*"],
+    "schedule": ["1f1b", "gpipe", "interleaved"],
+    "link": ["nvlink4", "pcie5"],
+    "network": ["ndr", "100gbe"],
+    "phase": ["prefill", "decode"],
+    "dtype": ["float32", "bfloat16"],
+    "dtypes": ["float32,bfloat16", "float16"],
+    "amp": ["bfloat16", "float16"],
+    "causal": ["full", "half"],
+    "measured on": ["cpu", "cuda"],
+    "convention": ["torch", "fvcore", "archprof", "deepspeed"],
+    "format": ["text", "csv", "latex"],
+    "output": ["x.csv", "x.json", "missing/x.md"],
+    "date": ["2026-01-31", "1999-12-01"],
+    "data": ["digits", "cifar10:missing", "folder:missing"],
+    "recipe": ["lecture"],
+    "pattern": ["resnet", "vgg1?", "*net*"],
+    "devices pattern": ["h100 nvl", "*a100*sxm*"],
+    "topic": ["ci", "limits"],
 }  # fmt: skip
 """Where mutations start."""
 
@@ -61,6 +99,16 @@ def read_model(text: str) -> None:
         parse_model(text)
 
 
+def read_pass(**asked: str) -> None:
+    """As a model is opened."""
+    PassRequest(**asked).check()  # type: ignore[arg-type]
+
+
+def read_format(text: str) -> object:
+    return choose_format(text, None)
+
+
+H100 = resolve_device("h100")
 READ: dict[str, Callable[[str], object]] = {"model": read_model, "input": parse_input, "arg": parse_argument}
 READ |= {
     "set": lambda text: options.parse_lengths([text]),
@@ -73,6 +121,29 @@ READ |= {
     "optimizer": parse_optimizer,
     "device": resolve_device,
     "columns": lambda text: LAYERS.table(columns=text.split(",")),
+    "devices": choose_devices,
+    "by": lambda text: LAYERS.table(by=text),
+    "sort": lambda text: LAYERS.table(sort=text),
+    "mesh": parse_mesh,
+    "units": lambda text: match_units(LAYERS, [text]),
+    "schedule": lambda text: check_schedule(text, 2, 2),
+    "link": lambda text: find_fabric(H100, link=text),
+    "network": lambda text: find_fabric(H100, network=text),
+    "phase": lambda text: read_pass(phase=text),
+    "dtype": lambda text: read_pass(dtype=text),
+    "dtypes": lambda text: [PassRequest(dtype=dtype).check() for dtype in options.parse_dtypes(text)],
+    "amp": lambda text: read_pass(amp=text),
+    "causal": lambda text: read_pass(causal=text),
+    "measured on": MeasureRequest,
+    "convention": lambda text: validate_convention(text, "text", train=False),
+    "format": read_format,
+    "output": lambda text: choose_format(None, Path(text)),
+    "date": lambda text: trace_sources([], text),
+    "data": lambda text: open_images(text, (3, 8, 8)),
+    "recipe": find_recipe,
+    "pattern": registry.match_builtins,
+    "devices pattern": tabulate_matches,
+    "topic": read_topic,
 }
 
 
@@ -107,13 +178,13 @@ def changed(rng: random.Random, text: str) -> str:
 
 
 def broken(grammar: str, count: int, seed: int) -> tuple[list[tuple[str, str]], int]:
-    """The texts at which reading raises anything but a `UsageError`, and how many were read."""
+    """The texts at which reading raises anything but an `ArchprofError`, and how many were read."""
     found, good = [], 0
     for text in texts(grammar, count, seed):
         try:
             READ[grammar](text)
             good += 1
-        except UsageError as error:  # noqa: PERF203
+        except ArchprofError as error:  # noqa: PERF203
             str(error)
         except BaseException:
             found.append((text, traceback.format_exc(limit=-3)))

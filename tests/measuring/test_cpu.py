@@ -244,6 +244,7 @@ def machine(root: Path, **files: str) -> Path:
     places = {
         "cpuinfo": "proc/cpuinfo", "meminfo": "proc/meminfo", "quota": "sys/fs/cgroup/cpu.max",
         "limit": "sys/fs/cgroup/memory.max", "used": "sys/fs/cgroup/memory.current",
+        "limits": "proc/self/limits", "status": "proc/self/status",
         "old_quota": "sys/fs/cgroup/cpu/cpu.cfs_quota_us", "old_period": "sys/fs/cgroup/cpu/cpu.cfs_period_us",
         "governor": "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
     }  # fmt: skip
@@ -274,6 +275,15 @@ def test_what_the_system_says(tmp_path: Path) -> None:
     )
     machine(tmp_path, limit="1000\n", quota="max 100000\n")
     assert (host_state.read_quota(root), read_free_bytes(root)) == (None, 993)
+    machine(
+        tmp_path, limit="1048576\n", status="VmPeak:\t 9 kB\nVmSize:\t     600 kB\nVmData:\t     100 kB\n",
+        limits="Limit        Soft Limit  Hard Limit  Units\n"
+        "Max address space         1048576              unlimited            bytes     \n"
+        "Max data size             unlimited            unlimited            bytes     \n",
+    )  # fmt: skip
+    assert read_free_bytes(root) == 424 * KIB
+    machine(tmp_path, status="VmSize:\t     600 kB\nVmData:\t     100 kB\n", limits="Max data size  204800  1 bytes\n")
+    assert read_free_bytes(root) == 100 * KIB
     old = machine(tmp_path / "old", old_quota="50000\n", old_period="100000\n")
     assert host_state.read_quota(old) == 0.5
     assert host_state.read_quota(machine(tmp_path / "old", old_quota="-1\n")) is None

@@ -97,3 +97,8 @@ def test_what_the_backward_of_the_plain_kernel_borrows() -> None:
 
 def test_a_fused_kernel_borrows_nothing() -> None:
     assert lend(trace((2, 12, 5, 8))) == [0, 0]
+
+
+def test_attention_over_nothing_borrows_nothing() -> None:
+    profile = archprof.profile(Attention(), (torch.zeros(2, 3, 0, 30),) * 3, train=True)
+    assert [choose_workspaces(None).lend(op) for op in profile.ops if "attention" in op.name] == [(), ()]

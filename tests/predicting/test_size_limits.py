@@ -11,7 +11,7 @@ from torch.nn import functional
 
 import archprof
 from archprof.predicting.devices import resolve_device
-from archprof.predicting.memory_capacity import judge
+from archprof.predicting.memory_capacity import judge, judge_size
 from archprof.predicting.size_limits import find_refusal
 from archprof.predicting.workspaces import choose_workspaces
 from archprof.sweeping.fit import fit_to_budgets
@@ -70,8 +70,8 @@ def test_it_is_judged_before_memory_is() -> None:
     """Of what needs next to nothing, and would fit."""
     prediction = archprof.predict_memory(Attention(), "float16[65536,1,1,8]").prediction
     device = resolve_device("h200")
-    assert judge(prediction.needed_bytes, device).word == "fits"
-    assert judge(prediction.needed_bytes, device, prediction.refusal).word == "does not run"
+    assert judge_size(prediction.needed_bytes, device).word == "fits"
+    assert judge(prediction, device).word == "does not run"
 
 
 class Windows(nn.Module):

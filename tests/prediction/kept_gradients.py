@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from archprof.facts.records import Profile
 from archprof.predicting.latency.launches import LAUNCH_KINDS
-from archprof.predicting.latency.predict import list_counts
 from archprof.predicting.latency.works import Work
+from prediction.latency_counts import list_counts
 
 
 def list_counts_with_kept_gradients(profile: Profile) -> tuple[dict[Work, int], list[int]]:

@@ -1,16 +1,17 @@
-"""Predicted memory beside what torch's own tools say, on the same rows: `python tests/prediction/peers.py [--every N]`.
+"""Predicted memory beside what torch's own tools say, on the same rows: `python tests/prediction/peers.py`.
 
 * FakeTensor: the recipe of torch's documentation, a step on tensors without values under `FakeTensorMode`, with the
   bytes of all storages that are alive counted; so did GPUMemNet's authors.
 * MemTracker: `torch.distributed._tools.mem_tracker`, the second step, as its own test uses it.
 
-Both run a step of Adam on tensors of the CPU, and say what is live; the rows are `max_memory_allocated` of PePR.
+Both run a step of Adam on tensors of the CPU, and say what is live; the rows are `max_memory_allocated` of PePR. Each
+answer is written as it comes, and is not asked again; two processes may share the rows: `--every 2 --start 1`.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import csv
 import sys
 import time
 from pathlib import Path
@@ -29,15 +30,26 @@ from tracing.real_storages import StorageCounter
 
 import archprof
 from prediction.rows import read_rows
+from prediction.scored import summarise
 
 BATCH, STEPS = 32, 2
 
+ROWS = Path(__file__).parent / "data" / "peers.csv"
 
-class Predicted(NamedTuple):
-    """Bytes and seconds."""
 
-    nbytes: int
+class Answer(NamedTuple):
+    """What a tool says of a row, in bytes, what was measured, and the seconds of the CPU that it took."""
+
+    tool: str
+    model: str
+    shape: str
+    predicted: int
+    measured: int
     seconds: float
+
+    @property
+    def error(self) -> float:
+        return self.predicted / self.measured - 1
 
 
 def make_net(name: str, shape: str) -> tuple[torch.nn.Module, torch.Tensor, torch.optim.Optimizer]:
@@ -94,28 +106,52 @@ def ask_archprof(name: str, shape: str) -> int:
 TOOLS = {"archprof": ask_archprof, "FakeTensor": ask_fake_tensor, "MemTracker": ask_mem_tracker}
 
 
-def ask(tool: str, name: str, shape: str) -> Predicted:
+def read_answers() -> list[Answer]:
+    if not ROWS.exists():
+        return []
+    with ROWS.open(newline="") as file:
+        return [
+            Answer(tool, model, shape, int(predicted), int(measured), float(seconds))
+            for tool, model, shape, predicted, measured, seconds in csv.reader(file)
+        ]
+
+
+def ask(tool: str, row: dict[str, str]) -> Answer:
     start = time.process_time()
-    return Predicted(TOOLS[tool](name, shape), time.process_time() - start)
+    predicted = TOOLS[tool](row["model"], row["input"])
+    seconds = round(time.process_time() - start, 2)
+    return Answer(tool, row["model"], row["input"], predicted, int(row["bytes"]), seconds)
+
+
+def tabulate(answers: list[Answer]) -> str:
+    """The table of the guide."""
+    lines = ["| tool | rows | median error | largest | under by 2 % | CPU seconds |", "|---|---|---|---|---|---|"]
+    for tool in TOOLS:
+        own = [one for one in answers if one.tool == tool]
+        median, _, under = summarise([one.error for one in own])
+        most, seconds = max(abs(one.error) for one in own), sum(one.seconds for one in own)
+        numbers = f"{median * 100:.2f} % | {most * 100:.1f} % | {under * 100:.0f} % | {seconds:.0f}"
+        lines.append(f"| {tool} | {len(own)} | {numbers} |")
+    return "\n".join(lines) + "\n"
 
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--every", type=int, default=6, help="every so many rows of PePR")
+    parser.add_argument("--every", type=int, default=1, help="every so many rows of PePR")
+    parser.add_argument("--start", type=int, default=0, help="the first of them")
+    asked = parser.parse_args(words)
     rows = [row for row in read_rows("memory_pepr.csv") if row["quantity"] == "max_allocated"]
     set_fused_attn(False)  # the timm of 2023 writes its attention out
-    errors: dict[str, list[float]] = {tool: [] for tool in TOOLS}
-    seconds = dict.fromkeys(TOOLS, 0.0)
-    print(f"{'':<34}", *(f"{tool:>11}" for tool in TOOLS))
-    for row in rows[:: parser.parse_args(words).every]:
-        for tool in TOOLS:
-            predicted = ask(tool, row["model"], row["input"])
-            errors[tool].append(predicted.nbytes / int(row["bytes"]) - 1)
-            seconds[tool] += predicted.seconds
-        print(f"{row['source_name']:<34}", *(f"{found[-1]:>+11.2%}" for found in errors.values()), flush=True)
-    print(f"{'median |error|':<34}", *(f"{statistics.median(map(abs, found)):>11.2%}" for found in errors.values()))
-    print(f"{'most |error|':<34}", *(f"{max(map(abs, found)):>11.2%}" for found in errors.values()))
-    print(f"{'CPU seconds':<34}", *(f"{total:>11.1f}" for total in seconds.values()))
+    known = {one[:3] for one in read_answers()}
+    for tool in TOOLS:  # the slowest last
+        for row in rows[asked.start :: asked.every]:
+            if (tool, row["model"], row["input"]) in known:
+                continue
+            answer = ask(tool, row)
+            with ROWS.open("a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(answer)
+            print(f"{tool:<12} {row['source_name']:<34} {answer.error:>+9.2%} {answer.seconds:>8.1f} s", flush=True)
+    print(tabulate(read_answers()))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import pytest
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.constants import load_constants
-from archprof.predicting.latency.predict import list_counts
 from prediction.kept_gradients import list_counts_with_kept_gradients
 from prediction.latency_batch import Batch
+from prediction.latency_counts import list_counts
 from prediction.latency_fit import fit, minimize, thin
 from prediction.latency_rows import Row, find_family, list_rows, read_passes
 from prediction.score_latency import (

@@ -37,9 +37,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import archprof
 from archprof.facts.records import Profile
-from archprof.predicting.latency.predict import list_counts
 from archprof.predicting.latency.works import Work
 from prediction.kept_gradients import list_counts_with_kept_gradients
+from prediction.latency_counts import list_counts
 from prediction.latency_language_model import LanguageModel
 from prediction.latency_rows import DATA, read_csv, read_passes
 

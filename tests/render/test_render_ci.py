@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from archprof.budgets.limits import LIMITABLE_METRICS, MEMORY_KEY, Limit, parse_limit
 from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile, describe_check
 from archprof.render import ci
+from archprof.visible import make_visible
 
 ROOT = Path(__file__).parents[2]
 UNMEASURED = [key for key, metric in LIMITABLE_METRICS.items() if not metric.measured]
@@ -68,8 +69,8 @@ def test_whatever_a_name_holds_it_is_one_command(model, path):
     assert "\r" not in text
     kind, properties, message = parsed(text[:-1])
     assert (kind, properties["file"]) == ("error", "net.py")
-    assert properties["title"].endswith(f"({model})")
-    assert f"Most of it: {path} (2, 100.0%)" in message
+    assert properties["title"].endswith(make_visible(f"({model})"))
+    assert make_visible(f"Most of it: {path} (2, 100.0%)") in message
 
 
 def test_what_is_kept_has_no_annotation():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-from pathlib import Path
 
 import pytest
 import torch
@@ -228,7 +227,3 @@ def test_every_setting_is_read_by_some_maker():
     for maker in inputs.MAKER_BY_ARGUMENT.values():
         maker(wanted)
     assert wanted.settings_read == set(inputs.LENGTH_SETTINGS)
-
-
-def test_the_data_file_is_where_the_package_is():
-    assert Path(configs.READY_FILE).is_file()

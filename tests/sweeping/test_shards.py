@@ -13,6 +13,7 @@ import archprof
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.predicting.sharding.mesh import Mesh
 from archprof.predicting.sharding.shard import Sharded
+from archprof.predicting.sharding.step_time import drop_collectives
 from archprof.sweeping.meshes import fit_meshes, list_meshes
 from archprof.sweeping.shards import ShardRequest
 
@@ -225,3 +226,31 @@ def test_what_is_run_again_is_sent_by_its_own_stage() -> None:
     sharded = archprof.shard(SMALL, mesh="tp=2,pp=2", batch=2, **asked).sharded
     between = [[one.nbytes for one in rank.step.collectives if one.axis == "pp"] for rank in sharded.ranks]
     assert between == [[16 * 64 * 4 // 2] * 2] * 2
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["forward", "train"])
+def test_a_rank_works_as_long_as_the_model(train: bool) -> None:
+    """A copy does the work of the whole; gathering and sending add copies of parameters and gradients."""
+    how = {**HOW, "train": train, "optimizer": "adamw" if train else None}
+    alone = archprof.predict(SMALL, device="h100", **how).predictions[0].whole.p50
+    seconds = {
+        mesh: json.loads(archprof.shard(SMALL, mesh=mesh, device="h100", **how).to_json())["step_seconds"]
+        for mesh in ("dp=1", "fsdp=4", "fsdp=2,tp=2")
+    }
+    work = {mesh: each["compute"] + each["optimizer"] for mesh, each in seconds.items()}
+    assert work["dp=1"] == pytest.approx(alone)
+    assert alone <= work["fsdp=4"] < 1.6 * alone
+    assert 0 < work["fsdp=2,tp=2"] < 1.6 * alone
+
+
+@pytest.mark.parametrize("train", [False, True], ids=["forward", "train"])
+def test_what_is_sent_is_dropped_from_the_work_and_nothing_else_moves(train: bool) -> None:
+    how = {**HOW, "train": train, "optimizer": "adamw" if train else None}
+    step = archprof.shard(SMALL, mesh="fsdp=2,tp=2", **how).sharded.largest.step
+    sent, kept = {one.op for one in step.collectives}, drop_collectives(step.profile, step.collectives)
+    assert len(kept.ops) == len(step.profile.ops) - len(sent)
+    for old, new in zip(step.profile.storages, kept.storages, strict=True):
+        for before, after in ((old.born, new.born), (old.died, new.died)):
+            assert (before is None) is (after is None)
+            if before is not None and before not in sent:
+                assert kept.ops[after] is step.profile.ops[before]

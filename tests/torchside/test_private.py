@@ -41,6 +41,7 @@ WITH_A_WAY_OUT = [
     "overrides._get_current_function_mode_stack",
     "_nested_tensor_from_mask_left_aligned",
     "_C.DisableTorchFunction",
+    "_C._dispatch_library",
     "_C._DisableTorchDispatch",
     "_C._autograd._pop_saved_tensors_default_hooks",
     "_C._autograd._top_saved_tensors_default_hooks",

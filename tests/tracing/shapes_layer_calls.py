@@ -78,7 +78,8 @@ def batch_norm_backward(d: Draw) -> Call:
         if d.pick(True, False)
         else d.tensor(shape, dtype)
     )
-    given = [d.maybe(channels, dtype) for _ in range(3)] + [d.maybe(channels, kept) for _ in range(2)]
+    held = kept if d.rarely() else dtype
+    given = [d.maybe(channels, held) for _ in range(3)] + [d.maybe(channels, kept) for _ in range(2)]
     return [grad, x, *given, train, 1e-5, mask(d)], {}
 
 
@@ -221,3 +222,20 @@ def sampled(d: Draw) -> Call:
 def im2col(d: Draw) -> Call:
     numbers = [(2, 3, 1, 0), (1, 2, 0), (0, 1, -1), (1, 2, 0)]
     return [image(d, d.dtype(floating=True)), *([*window(d, 2, n), 1][:2] for n in numbers)], {}
+
+
+@calls("col2im")
+def col2im(d: Draw) -> Call:
+    """Columns of two channels, as often right as wrong."""
+    kernel, dilation, padding, stride = ([*window(d, 2, n), 1][:2] for n in [(2, 3, 1), (1, 2), (0, 1), (1, 2)])
+    size = [d.pick(5, 6, 8), d.pick(5, 7)]
+    blocks = [(size[i] + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) // stride[i] + 1 for i in range(2)]
+    shape = [2, 2 * kernel[0] * kernel[1], max(blocks[0] * blocks[1] + (1 if d.rarely() else 0), 1)]
+    return [d.tensor(shape, d.dtype(floating=True)), size, kernel, dilation, padding, stride], {}
+
+
+@calls("mse_loss smooth_l1_loss binary_cross_entropy soft_margin_loss")
+def loss(d: Draw) -> Call:
+    shape, dtype = d.shape(), d.dtype(floating=True)
+    other = d.dtype(floating=True) if d.rarely() else dtype
+    return [d.tensor(shape, dtype), d.tensor(d.part(shape) if d.rarely() else shape, other)], {}

@@ -13,22 +13,19 @@ Nothing is downloaded.
 from __future__ import annotations
 
 import argparse
-import csv
-import multiprocessing
-import multiprocessing.connection
-import resource
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from zoo.agreement import with_torch
+from zoo.row_files import read_rows, write_rows
 
 from archprof.errors import ArchprofError
 from archprof.sources import timm_zoo, torchvision_zoo
@@ -40,8 +37,6 @@ from archprof.tracing.trace import trace
 ZOOS = ("timm", "torchvision", "transformers")
 SECONDS = 120
 """Time that one model may take, the oracle with it."""
-MEMORY = 12 * 2**30
-"""Bytes of address space that one process may take: a model that falls back must not take the machine with it."""
 
 NO_FORWARD = "its class has no forward"
 ROTARY = "its default widths and rotary sections do not fit each other"
@@ -108,31 +103,37 @@ def names(zoos: Iterable[str]) -> list[str]:
 
 def run(model: str) -> Row:
     """One model; whatever happens is in its row."""
-    row, start = Row(model), time.perf_counter()
+    return run_model(Row(model), _trace)
+
+
+def run_model(row: Any, work: Callable[[Target, Any, float], None]) -> Any:
+    """Build the model of a row and work on it, given the row and when it began; whatever happens is in the row."""
+    start = time.perf_counter()
     signal.signal(signal.SIGALRM, _out_of_time)
     signal.alarm(SECONDS)
     try:
-        _run(model, row, start)
+        _build_and_work(row, work, start)
     except Exception as error:
-        row.why = _words(error)
-        if model in UNUSABLE or (model.startswith("hf:") and not _builds_alone(model.removeprefix("hf:"))):
-            row.how, row.why = "unusable", UNUSABLE.get(model, row.why)
+        row.why = words_of(error)
+        hf = row.model.startswith("hf:") and not _builds_alone(row.model.removeprefix("hf:"))
+        if row.how == "failed" and (row.model in UNUSABLE or hf):
+            row.how, row.why = "unusable", UNUSABLE.get(row.model, row.why)
     finally:
         signal.alarm(0)
     row.seconds = row.seconds or round(time.perf_counter() - start, 2)
     return row
 
 
-def _run(model: str, row: Row, start: float) -> None:
+def _build_and_work(row: Any, work: Callable[[Target, Any, float], None], start: float) -> None:
     """A transformers type with two layers first; ready names, all else, and what two layers do not do for, whole."""
-    name = model.removeprefix("hf:")
-    if name != model and name not in configs.load_ready_configs():
+    name = row.model.removeprefix("hf:")
+    if name != row.model and name not in configs.load_ready_configs():
         try:
-            _trace(resolve(f"{model}(num_hidden_layers=2)"), row, start)
+            work(resolve(f"{row.model}(num_hidden_layers=2)"), row, start)
             return
         except ArchprofError:  # no such argument, or the kinds of its layers are a list
             pass
-    _trace(resolve(model), row, start)
+    work(resolve(row.model), row, start)
 
 
 def _out_of_time(*_: Any) -> None:
@@ -166,7 +167,7 @@ def _trace(target: Target, row: Row, start: float) -> None:
     try:
         agreement = with_torch(target, profile)
     except Exception as error:
-        row.agreement = f"no oracle: {_words(error)}"
+        row.agreement = f"no oracle: {words_of(error)}"
         return
     row.torch_macs = agreement.torch
     row.agreement = ("explained: " if agreement.holds else "") + agreement.words() or "equal"
@@ -174,90 +175,8 @@ def _trace(target: Target, row: Row, start: float) -> None:
         row.agreement = "equal"
 
 
-def _words(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-
-
-def sweep(models: list[str], path: Path, jobs: int) -> None:
-    """Run the models that have no row yet, in processes of their own, and write a row for each as it is done."""
-    done = {row.model for row in read(path)}
-    left = [model for model in models if model not in done]
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        if new:
-            writer.writeheader()
-        for count, row in enumerate(_rows(left, jobs), 1):
-            writer.writerow(asdict(row))
-            file.flush()
-            sys.stderr.write(f"\r{count}/{len(left)} {row.model:60.60}")
-    sys.stderr.write("\n")
-
-
-def _rows(models: list[str], jobs: int) -> Iterator[Row]:
-    """The rows as they are done; a process that dies takes only its own model with it."""
-    context = multiprocessing.get_context("spawn")
-    waiting = list(reversed(models))
-    workers: list[_Worker] = []
-    while waiting or workers:
-        while waiting and len(workers) < jobs:
-            workers.append(_Worker(context))
-            workers[-1].give(waiting.pop())
-        ready = multiprocessing.connection.wait([worker.pipe for worker in workers])
-        for worker in [worker for worker in workers if worker.pipe in ready]:
-            row = worker.take()
-            yield row
-            if worker.alive and waiting:
-                worker.give(waiting.pop())
-            else:
-                worker.stop()
-                workers.remove(worker)
-
-
-class _Worker:
-    """A process that runs one model after another."""
-
-    def __init__(self, context: Any) -> None:
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.model, self.alive = "", True
-
-    def give(self, model: str) -> None:
-        self.model = model
-        self.pipe.send(model)
-
-    def take(self) -> Row:
-        try:
-            row: Row = self.pipe.recv()
-        except EOFError:
-            self.alive = False
-            self.process.join()
-            row = Row(self.model, why=f"its process died: exit code {self.process.exitcode}")
-        return row
-
-    def stop(self) -> None:
-        if self.alive:
-            self.pipe.send(None)
-        self.process.join()
-
-
-def _work(pipe: Any) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    while (model := pipe.recv()) is not None:
-        pipe.send(run(model))
-
-
-def read(path: Path) -> list[Row]:
-    """The rows that are there."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Row(**{key: value or None for key, value in row.items()}) for row in csv.DictReader(file)]  # type: ignore[arg-type]
 
 
 def summary(rows: list[Row]) -> str:
@@ -287,8 +206,8 @@ def summary(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Trace every architecture of the zoos, and count each again.")
+def main(run: Callable[[str], Any] = run, row_type: Any = Row, summary: Callable[[Any], str] = summary) -> None:
+    parser = argparse.ArgumentParser(description="Run every architecture of the zoos, a row for each.")
     parser.add_argument("csv", type=Path, help="where the rows are, and new ones go")
     parser.add_argument("--zoo", choices=ZOOS, action="append", help="one or more; all if not given")
     parser.add_argument("--only", help="models whose name contains this")
@@ -298,8 +217,8 @@ def main() -> None:
     asked = parser.parse_args()
     if not asked.summary:
         models = [name for name in names(asked.zoo or ZOOS) if (asked.only or "") in name][:: asked.every]
-        sweep(models, asked.csv, asked.jobs)
-    sys.stdout.write(summary(read(asked.csv)))
+        write_rows(models, asked.csv, asked.jobs, run, row_type)
+    sys.stdout.write(summary(read_rows(asked.csv, row_type)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from archprof.analysis.table import Column, Row, Table
 from archprof.analysis.tables.fold import MAX_SHOWN_ROWS
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Layer, Profile
+from archprof.wording import name_few, show_shape
 
 MAX_CAUSES = 3
 """So many causes are named in a sentence."""
@@ -110,12 +111,12 @@ def _read_settings(view: ProfileView, layer: Layer) -> dict[str, object]:
     found: dict[str, object] = {}
     if len(shape) > 2 and layer.inputs and len(layer.inputs[0].shape) == len(shape):
         found["groups"] = max(layer.inputs[0].shape[1] // max(shape[1], 1), 1)
-        found["kernel"] = "x".join(map(str, shape[2:]))
+        found["kernel"] = show_shape(shape[2:])
     if len(shape) > 1:
         found["outputs"] = shape[0]
         found["inputs"] = layer.inputs[0].shape[1] if "groups" in found else shape[1]
     if layer.outputs:
-        found["size"] = "x".join(map(str, layer.outputs[0].shape[2:])) or "vector"
+        found["size"] = show_shape(layer.outputs[0].shape[2:], "vector")
     return found
 
 
@@ -151,14 +152,15 @@ def _group_by_part(
 
 
 def _say_parts(a: ProfileView, b: ProfileView, above: str, old: Sequence[str], new: Sequence[str]) -> tuple[str, str]:
-    """ "layer3", "6 to 4 blocks"; "fc", "removed"."""
+    """ "layer3", "6 to 4 blocks"; "fc", "removed"; "fc", "is now head"."""
     names = [path.rpartition(".")[2] for path in (*old, *new)]
     if above and all(name.isdigit() for name in names):
         counts = [len(_list_children(view.profile, above)) for view in (a, b)]
         if counts[0] != counts[1]:
             return above, f"{counts[0]} to {counts[1]} blocks"
-    listed = ", ".join((*old, *new)[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
-    return listed, "removed" if not new else "added" if not old else "in place of others"
+    if len(old) == len(new) == 1:
+        return old[0], f"is now {new[0]}"
+    return name_few([*old, *new], 2), "removed" if not new else "added" if not old else "in place of others"
 
 
 def _list_children(profile: Profile, path: str) -> set[str]:
@@ -173,6 +175,10 @@ def say_change(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> It
     causes = find_causes(a, b)
     if a.total == b.total and not causes and not a.bounds | b.bounds:
         yield WeighedFinding(95, Finding(f"Nothing changed: {a.name} and {b.name} cost the same.", (0, 1), ("macs",)))
+    elif causes and (a.total.macs, a.total.params) == (b.total.macs, b.total.params) and not a.bounds | b.bounds:
+        more = f" and {len(causes) - MAX_CAUSES:,} more" if len(causes) > MAX_CAUSES else ""
+        text = f"MACs and parameters stay: {', '.join(one.text for one in causes[:MAX_CAUSES])}{more}."
+        yield WeighedFinding(95, Finding(text, (0, 1), ("macs", "params")))
     for weight, key in ((95, "macs"), (90, "params")):
         before, after = getattr(a.total, key), getattr(b.total, key)
         if key in a.bounds | b.bounds or before == after or not before:
@@ -198,9 +204,7 @@ def _name_causes(causes: Sequence[Cause], key: str) -> str:
     made.sort(key=lambda pair: -abs(pair[1]))
     if not made:
         return ""
-    said = [f"{text} ({_signed(change)})" for text, change in made[:MAX_CAUSES]]
-    more = f" and {len(made) - MAX_CAUSES:,} more" if len(made) > MAX_CAUSES else ""
-    return f": {', '.join(said)}{more}"
+    return f": {name_few([f'{text} ({_signed(change)})' for text, change in made], MAX_CAUSES)}"
 
 
 def _name_alike(group: Sequence[tuple[Cause, int]]) -> str:

@@ -13,12 +13,13 @@ from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare import align, change, findings, pair_findings, predicted_times, side_by_side
 from archprof.analysis.compare.findings import Finding
 from archprof.analysis.compare.predicted_times import are_alike_predicted, find_predicted_time
-from archprof.analysis.compare.side_by_side import divide
+from archprof.analysis.metric import divide
 from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.probe_findings import compare_probes
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
+from archprof.collector import shorten_collections
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 
@@ -114,14 +115,17 @@ class Comparison:
 
         The layers of different nets follow; those of two versions are what `changes` leaves out.
         """
+        from archprof.analysis.printing import formats
+
+        said = "".join(f"* {formats.escape_markdown(str(finding))}\n" for finding in self.findings)
         parts = [self.parts.to_markdown()] if self.parts else []
         layers = [] if self.changes else [self.layers.to_markdown()]
         summary = replace(self.summary, title="Totals").to_markdown()
-        return "\n".join([f"### {self.summary.title}\n", self.sentences(), summary, *parts, *layers])
+        return "\n".join([f"### {formats.escape_markdown(self.summary.title)}\n", said, summary, *parts, *layers])
 
     def to_latex(self) -> str:
         """The summary, the findings as a list, the stages and the layers."""
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.comparison_latex(self)
 
@@ -134,7 +138,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: small, without plotly."""
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.comparison_cell(self)
 
@@ -143,6 +147,7 @@ class Comparison:
         return self.to_text(shutil.get_terminal_size((0, 0)).columns or None)
 
 
+@shorten_collections()
 def compare(profiles: Sequence[Profile], *, by: str = "auto") -> Comparison:
     """Set models side by side; every ratio is to the first. Two versions of one model are a change from A to B.
 

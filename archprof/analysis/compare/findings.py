@@ -14,6 +14,7 @@ from archprof.analysis import phrases
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import sum_counts
 from archprof.analysis.view import ProfileView
+from archprof.visible import make_visible
 
 MAX_FINDINGS = 7
 """More sentences than this are not read."""
@@ -60,7 +61,7 @@ class WeighedFinding(NamedTuple):
 
 def list_sentences(findings: Sequence[Finding], width: int | None = None) -> str:
     """The findings as a list, one per line or wrapped at `width`."""
-    texts = [str(finding) for finding in findings]
+    texts = [make_visible(str(finding)) for finding in findings]
     if width is None:
         return "".join(f"* {text}\n" for text in texts)
     return "".join(f"{textwrap.fill(f'* {text}', width, subsequent_indent='  ')}\n" for text in texts)

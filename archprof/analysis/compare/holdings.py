@@ -9,12 +9,13 @@ from string import ascii_uppercase
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Op, Profile
+from archprof.wording import show_shape
 
 
 def describe_row(view: ProfileView, row: int) -> str:
     """Its kind, and the shape of what it returns without the batch dimension."""
     layer = view.layer(row)
-    shape = "x".join(map(str, layer.outputs[0].shape[1:])) if layer.outputs else ""
+    shape = show_shape(layer.outputs[0].shape[1:], "") if layer.outputs else ""
     return f"{layer.kind} {shape}".strip()
 
 
@@ -36,8 +37,7 @@ def _word(profile: Profile, op: Op) -> str:
         return ""
     if name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
         return "recurrent"
-    weighted = any(profile.role_of(i) == "parameter" for i in op.inputs)
-    return "linear" if weighted else "matmul"
+    return "linear" if profile.reads_parameter(op) else "matmul"
 
 
 def join_holdings(holds: Sequence[str | None]) -> str | None:

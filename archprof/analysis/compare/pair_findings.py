@@ -6,16 +6,22 @@ number that is a lower bound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare.findings import Finding, WeighedFinding
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.view import ProfileView
+from archprof.wording import say_many
 
 NOTABLE_RATIO = 1.25
 """A ratio from which on a difference in memory or receptive field is worth a sentence."""
+
+STEP_WEIGHT = 84
+"""Of the best step along a family: less than of who is better in everything, more than of one cost alone."""
 
 NOTABLE_STAGE_SHARE = 0.3
 """The share of a difference from which on one stage is named for it."""
@@ -28,14 +34,13 @@ def are_of_one_kind(views: Sequence[ProfileView]) -> bool:
 
 def find_dominating(views: Sequence[ProfileView], i: int) -> int | None:
     """A model that spends, holds and errs no more than this one, and less of something; `None` where there is none."""
-    mine = _read_stakes(views[i])
-    if mine is None:
-        return None
-    for j, other in enumerate(views):
-        theirs = _read_stakes(other)
-        if theirs and theirs != mine and all(b <= a for a, b in zip(mine, theirs, strict=True)):
-            return j
-    return None
+    return next((j for j, other in enumerate(views) if _is_better(other, views[i])), None)
+
+
+def _is_better(one: ProfileView, other: ProfileView) -> bool:
+    """It spends, holds and errs no more, and less of something."""
+    mine, theirs = _read_stakes(one), _read_stakes(other)
+    return bool(mine and theirs and mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True)))
 
 
 def _read_stakes(view: ProfileView) -> tuple[float, ...] | None:
@@ -64,6 +69,8 @@ def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
     """MACs and parameters: the first thing that anybody asks."""
     for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "macs")
+        if _is_better(a, b) or _is_better(b, a):  # which says as much
+            continue
         if a.total == b.total and not a.bounds | b.bounds:
             yield WeighedFinding(95, Finding(_equal(a, b), models, ("params", "macs", "act_fp32")))
         elif times is None or phrases.are_alike(times, 1) or not _exact("macs", a, b):
@@ -76,11 +83,9 @@ def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
 
 
 def _equal(a: ProfileView, b: ProfileView) -> str:
-    params, macs, size = (
-        phrases.say_count(a.total.params),
-        phrases.say_count(a.total.macs),
-        phrases.say_bytes(a.total.act_fp32),
-    )
+    params = phrases.say_count(a.total.params)
+    macs = phrases.say_count(a.total.macs)
+    size = phrases.say_bytes(a.total.act_fp32)
     cost = f"{params} parameters, {macs} MACs, {size} of activations in float32"
     return f"{b.name} costs exactly what {a.name} does: {cost}."
 
@@ -173,28 +178,32 @@ def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
     """Who sees more, or who sees as much with fewer parameters."""
     for models, a, b in _pairs_with_first(views):
         large, small, times = _larger(a, b, "params")
-        if a.field is None or b.field is None or not _exact("field", a, b):
+        if not (_slides(a) and _slides(b) and a.reach and b.reach and _exact("field", a, b)):
             continue
-        wide, narrow = (a, b) if a.field > b.field else (b, a)
-        if max(a.field, b.field) >= NOTABLE_RATIO * min(a.field, b.field):
-            text = (
-                f"{wide.name} sees {_pixels(wide)} along a side before all are mixed, {narrow.name} {narrow.field:,}."
-            )
+        wide, narrow = (a, b) if a.reach > b.reach else (b, a)
+        if max(a.reach, b.reach) >= NOTABLE_RATIO * min(a.reach, b.reach):
+            seen = f"{wide.name} sees {wide.reach:,} pixels along a side before all are mixed"
+            text = f"{seen}, {narrow.name} {narrow.reach:,}."
             yield WeighedFinding(35, Finding(text, models, ("field",)))
-        elif a.field == b.field and times is not None and not phrases.are_alike(times, 1):
+        elif a.reach == b.reach and times is not None and not phrases.are_alike(times, 1):
             share = phrases.say_percent(small.total.params / large.total.params)
-            seen = f"{small.name} sees as far as {large.name}, {_pixels(small)} along a side"
+            seen = f"{small.name} sees as far as {large.name}, {small.reach:,} pixels along a side"
             text = f"{seen}, with {share} of its parameters."
             yield WeighedFinding(75, Finding(text, models, ("field", "params")))
 
 
-def _pixels(view: ProfileView) -> str:
-    return "1 pixel" if view.field == 1 else f"{view.field:,} pixels"
+def _slides(view: ProfileView) -> bool:
+    """Windows show it more than a pixel: else nothing is said of how far it sees."""
+    return view.is_convolutional and view.reach is not None
 
 
 def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What the published error costs; one net is not set against an entry that averages several."""
-    for models, a, b in _pairs_with_first(views):
+    step = _find_best_step(views)
+    pairs = [(models, a, b, 60) for models, a, b in _pairs_with_first(views)]
+    if step and 0 not in step:
+        pairs.append((step, views[step[0]], views[step[1]], STEP_WEIGHT))
+    for models, a, b, weight in pairs:
         if (
             a.top5_error is None
             or b.top5_error is None
@@ -205,7 +214,16 @@ def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         better, worse = (a, b) if a.top5_error < b.top5_error else (b, a)
         errors = f"a top-5 error of {better.top5_error:.2f}% against {worse.top5_error:.2f}% of {worse.name}"
         text = f"{better.name} was published with {errors}{_for_macs(better, worse)}."
-        yield WeighedFinding(60, Finding(text, models, ("top5_error", "macs")))
+        yield WeighedFinding(weight, Finding(text, models, ("top5_error", "macs")))
+
+
+def _find_best_step(views: Sequence[ProfileView]) -> tuple[int, int] | None:
+    """Of nets that none dominates, by their MACs: the two neighbours of which the larger errs less for least work."""
+    stakes = {i: own for i, view in enumerate(views) if (own := _read_stakes(view)) and own[0]}
+    front = sorted((i for i in stakes if find_dominating(views, i) is None), key=lambda i: stakes[i][0])
+    gains = {(i, j): (stakes[i][2] - stakes[j][2]) / math.log(stakes[j][0] / stakes[i][0])
+             for i, j in pairwise(front) if stakes[j][0] > stakes[i][0]}  # fmt: skip
+    return max(gains, key=lambda pair: gains[pair], default=None)
 
 
 def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
@@ -214,7 +232,7 @@ def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
         if not a.depth or not b.depth or not _exact("depth", a, b):
             continue
         deep, flat = (a, b) if a.depth > b.depth else (b, a)
-        layers = f"{deep.depth} weight layer{'s' if deep.depth > 1 else ''}"
+        layers = say_many(deep.depth, "weight layer")
         if a.depth == b.depth:
             yield WeighedFinding(30, Finding(f"{b.name} is as deep as {a.name}: {layers}.", models, ("depth",)))
             continue
@@ -226,12 +244,11 @@ def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
 def compare_memory(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Whose activations take more; it need not be the one that works more."""
     for models, a, b in _pairs_with_first(views):
-        large, small, times = _larger(a, b, "act_fp32")
+        large, small, times = _larger(a, b, "activation_bytes")
         if times is None or times < NOTABLE_RATIO or not _exact("act_fp32", a, b):
             continue
-        sizes = (
-            f"{phrases.say_bytes(large.total.act_fp32)} against {phrases.say_bytes(small.total.act_fp32)} in float32"
-        )
+        sizes = " against ".join(f"{phrases.say_bytes(one.total.activation_bytes)}" for one in (large, small))
+        sizes += f" in {phrases.join_words(list(dict.fromkeys(one.profile.dtype for one in (large, small))))}"
         ratio = f"{phrases.say_times(times)} the memory of those of {small.name} ({sizes})"
         fewer = _exact("macs", a, b) and large.total.macs < small.total.macs
         text = f"The activations of {large.name} take {ratio}{', though it spends fewer MACs' if fewer else ''}."

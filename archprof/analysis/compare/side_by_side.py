@@ -16,7 +16,7 @@ from archprof.analysis.compare.predicted_times import are_alike_predicted
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.elapsed import Elapsed
-from archprof.analysis.metric import Metric
+from archprof.analysis.metric import Metric, divide
 from archprof.analysis.metrics import METRIC_BY_KEY, find_lower_bounds
 from archprof.analysis.predicted import PredictedTime
 from archprof.analysis.table import Column, Row, Table, Value
@@ -25,6 +25,7 @@ from archprof.analysis.tables.line_folding import COUNTED_SUMS
 from archprof.analysis.tables.stages import Stage
 from archprof.analysis.view import ProfileView
 from archprof.facts.overlays import Outside
+from archprof.wording import say_many
 
 
 class RatioMeasure(NamedTuple):
@@ -95,11 +96,6 @@ def tabulate_layers_by_path(names: Sequence[str], views: Sequence[ProfileView]) 
     return _table("Layers by path", "Layer", names, views, [*parts, *_rest(views)])
 
 
-def divide(value: float | None, first: float | None) -> float | None:
-    """`None` where there is nothing to divide, or nothing to divide by."""
-    return None if value is None or not first else value / first
-
-
 def _stage(views: Sequence[ProfileView], at: AlignedRow) -> SideBySideRow:
     """What each model does at about one resolution."""
     found = _stages_at(views, at)
@@ -160,7 +156,7 @@ def _gathered(lines: Sequence[SideBySideRow]) -> Iterator[SideBySideRow]:
     present = [[counts for counts in column if counts is not None] for column in columns]
     yield SideBySideRow(
         name=part,
-        holds=tuple(f"{len(own)} row{'s' if len(own) > 1 else ''}" if own else None for own in present),
+        holds=tuple(say_many(len(own), "row") if own else None for own in present),
         counts=tuple(sum_counts(own) if own else None for own in present),
         bounds=tuple(frozenset().union(*own) for own in zip(*(line.bounds for line in lines), strict=True)),
         subtotal=True,

@@ -1,6 +1,7 @@
 """The columns of the strip: pieces of a pass beside one another, merged, folded and opened until they fit.
 
-* A layer without MACs stands with the layer before it: batch norm and ReLU with their convolution.
+* A layer without MACs stands with the layer before it: batch norm and ReLU with their convolution; but what holds
+  more parameters than that, such as an embedding, stands alone.
 * Equal neighbours whose names differ in numbers alone are one column that says how many they are.
 * What is too many is bundled into runs of one spatial size, or into even runs.
 """
@@ -14,6 +15,7 @@ from itertools import groupby
 
 from archprof.analysis.network.naming import drop_numbers
 from archprof.analysis.network.pieces import Piece, make_run
+from archprof.analysis.repeats import find_repeat
 from archprof.analysis.tables.map_sizes import guess_size
 
 MAX_COLUMNS = 14
@@ -70,12 +72,27 @@ def _merge_layers(pieces: Sequence[Piece], whole: Piece) -> list[Group]:
         if piece.parts and weight:
             groups.append([piece])
             open_ = None
-        elif open_ is None or (weight and any(_weight(one, whole) for one in open_)):
+        elif open_ is None or (weight and _is_taken(open_, whole)) or _stands_alone(piece, open_, whole):
             open_ = [piece]
             groups.append(open_)
         else:
             open_.append(piece)
     return groups
+
+
+def _is_taken(group: Group, whole: Piece) -> bool:
+    """There is something in it already that a layer with MACs does not join."""
+    return any(_weight(one, whole) for one in group) or _share(group, whole) >= SMALL_SHARE
+
+
+def _stands_alone(piece: Piece, group: Group, whole: Piece) -> bool:
+    """A piece without MACs that holds more parameters than those before it, or that nothing calls, and elsewhere."""
+    if _weight(piece, whole) or (not piece.is_called and not group[-1].is_called):
+        return False
+    before = group[-1].path
+    is_near = piece.path.rpartition(".")[0] in (before, before.rpartition(".")[0])
+    held = sum(one.params for one in group)
+    return (piece.params > held and _share([piece], whole) >= SMALL_SHARE) or not (piece.is_called or is_near)
 
 
 def _absorb_small(columns: Sequence[PieceColumn], whole: Piece) -> list[PieceColumn]:
@@ -122,24 +139,12 @@ def _fold_groups(groups: Sequence[Group]) -> list[PieceColumn]:
     ]
     columns, at = list[PieceColumn](), 0
     while at < len(groups):
-        period, count = _find_repeats(marks, at)
+        period, count = find_repeat(marks, at, MAX_PERIOD)
         every = [piece for group in groups[at : at + period * count] for piece in group]
         once = [piece for group in groups[at : at + period] for piece in group]
         columns.append(PieceColumn(once, every, count))
         at += period * count
     return columns
-
-
-def _find_repeats(marks: Sequence[object], at: int) -> tuple[int, int]:
-    """How many marks from here on repeat, and how often: what covers most; the shortest of those."""
-    best = (1, 1)
-    for period in range(1, min(MAX_PERIOD, (len(marks) - at) // 2) + 1):
-        count = 1
-        while marks[at + count * period : at + (count + 1) * period] == marks[at : at + period]:
-            count += 1
-        if count > 1 and period * count > best[0] * best[1]:
-            best = period, count
-    return best
 
 
 def choose_columns(
@@ -159,6 +164,9 @@ def choose_columns(
         opened = [part for one in front for part in (_open_piece(piece, whole) if one is piece else [one])]
         found = arrange_pieces(opened, whole)
         folds, wide = _count_folds(found) > _count_folds(columns), len(found) > len(columns)
+        if len(found) > most and len(columns) < FEW_COLUMNS and _share([piece], whole) >= LARGE_SHARE:
+            opened = [part for one in front for part in (_open_in_runs(one, whole, most) if one is piece else [one])]
+            found = arrange_pieces(opened, whole)
         if len(found) <= most and (folds or (wide and _may_open(piece, columns, whole))):
             front, columns = opened, found
     return columns
@@ -180,6 +188,11 @@ def _open_piece(piece: Piece, whole: Piece) -> list[Piece]:
         working = [part for part in inner.parts if _weight(part, whole)]
         inner = working[0] if len(working) == 1 and working[0].parts else None
     return parts
+
+
+def _open_in_runs(piece: Piece, whole: Piece, most: int) -> list[Piece]:
+    """Its parts in runs, so that few columns become about as many as there is room for."""
+    return _bundle(arrange_pieces(_open_piece(piece, whole), whole), most - FEW_COLUMNS + 1)
 
 
 def _count_folds(columns: Sequence[PieceColumn]) -> int:

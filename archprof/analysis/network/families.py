@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from archprof.facts.records import Op, Profile
 
@@ -24,6 +25,7 @@ FAMILY_WORDS = {
 """What the names of the ops of each kind have in them; the first kind that fits is taken."""
 
 
+@lru_cache(maxsize=1024)
 def find_op_family(name: str) -> str:
     """The kind of work of an op, named as "aten.addmm"."""
     short = name.split(".")[1] if "." in name else name

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from archprof.analysis.network.columns import PieceColumn
 from archprof.analysis.network.strip import LiveLane
+from archprof.analysis.stretches import cut_stretches
 from archprof.facts.liveness import sum_live_bytes
 from archprof.facts.records import Op, Profile
 from archprof.facts.steps import build_step, sum_step_bytes
@@ -62,7 +62,8 @@ def draw_live_lane(
         moments = [
             live.by_op[op] for op in sorted(op for piece in column.every for op in piece.all_ops()) if op in live.by_op
         ]
-        curves.append(tuple(_thin(moments)))
+        stretches = cut_stretches(len(moments), CURVE_POINTS)
+        curves.append(tuple([max(moments[at] for at in stretch) for stretch in stretches]))
     peak_op: Op | None = None if live.peak_op is None else profile.ops[live.peak_op]
     at = None if live.peak_op is None or peak_op is None else column_of_op.get(live.peak_op)
     if at is None and peak_op is not None:
@@ -80,11 +81,3 @@ def _columns_of_rows(columns: Sequence[PieceColumn]) -> dict[int, int]:
                 if piece.row is not None:
                     found.setdefault(piece.row, at)
     return found
-
-
-def _thin(moments: Sequence[int]) -> list[int]:
-    """At most so many: the highest of equal stretches."""
-    if len(moments) <= CURVE_POINTS:
-        return list(moments)
-    ends = [i * len(moments) // CURVE_POINTS for i in range(CURVE_POINTS + 1)]
-    return [max(moments[a:b]) for a, b in pairwise(ends)]

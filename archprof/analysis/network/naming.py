@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 RANGE_DASH = "–"
 _DIGITS = re.compile(r"\d+")
@@ -38,8 +37,3 @@ def _drop_common(first: str, last: str) -> str:
         if a in "._":
             shared = at + 1
     return last[shared:]
-
-
-def join_names(names: Sequence[str]) -> str:
-    """One name for neighbours."""
-    return name_range(names[0], names[-1])

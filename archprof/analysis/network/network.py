@@ -14,7 +14,7 @@ from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.network.columns import MAX_COLUMNS, PieceColumn, arrange_pieces, choose_columns
 from archprof.analysis.network.flows import find_edges, map_ops
 from archprof.analysis.network.live import LiveBytes, draw_live_lane, measure_live_bytes
-from archprof.analysis.network.naming import join_names
+from archprof.analysis.network.naming import name_range
 from archprof.analysis.network.pieces import Piece, cut_pass
 from archprof.analysis.network.strip import Block, Lane, Network, Shape
 from archprof.analysis.predicted import PredictedTime
@@ -175,7 +175,7 @@ class _Builder:
         return Block(
             name=self._name(column),
             label=label,
-            kind=main.kind or _name_kinds(main),
+            kind=f"{len(column.pieces)} not called" if self._is_uncalled(column) else main.kind or _name_kinds(main),
             count=column.count,
             members=max(len(working), 1) if column.count > 1 else 1,
             layers=sum(piece.layers for piece in column.pieces),
@@ -188,16 +188,23 @@ class _Builder:
         flops = self.whole.macs == 0
         return max(column.pieces, key=lambda piece: (piece.macs, piece.flops if flops else 0, piece.params))
 
+    def _is_uncalled(self, column: PieceColumn) -> bool:
+        """Several layers that no call of this pass reaches, such as an auxiliary head's."""
+        rows = [piece.row for piece in column.pieces]
+        return len(rows) > 1 and all(row is not None and self.profile.layers[row].call is None for row in rows)
+
     def _name(self, column: PieceColumn) -> str:
         main = self._main(column)
+        if self._is_uncalled(column):
+            return name_range(*(column.pieces[at].path.partition(".")[0] for at in (0, -1)))
         if main.row is None:
             working = [piece for piece in main.parts if piece.macs] or main.parts
-            return join_names([working[0].path, working[-1].path])
+            return name_range(working[0].path, working[-1].path)
         if column.count == 1:
             return f"{main.path} {OWN_LABEL}".strip() if main.is_own else main.path or ROOT_LABEL
         at = column.pieces.index(main) if not any(piece.parts for piece in column.pieces) else 0
         last = [piece for piece in column.every if piece.parts] or column.every[at :: len(column.pieces)]
-        return join_names([column.every[at].path, last[-1].path])
+        return name_range(column.every[at].path, last[-1].path)
 
     def _row_names(self, pieces: Iterable[Piece]) -> Iterable[str]:
         for piece in pieces:
@@ -207,7 +214,7 @@ class _Builder:
                 yield self.view.row_name(piece.row)
             else:
                 layer = self.profile.layers[piece.row]
-                yield (layer.path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
+                yield (layer.path or ROOT_LABEL) + layer.repeat_mark
 
     def _shape(self, pieces: Sequence[Piece]) -> Shape | None:
         """Of the last that makes a tensor, without the batch."""
@@ -226,7 +233,9 @@ class _Builder:
         if self.times is not None:
             seconds = tuple(max(sum(piece.seconds or 0.0 for piece in column.every), 0.0) for column in columns)
             whole = None if is_inner else self.times.whole
-            total = whole.seconds if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            total = (
+                max(whole.seconds, sum(seconds)) if whole else sum(seconds) + (0.0 if is_inner else self.times.outside)
+            )
             source = self.times.source if is_inner else self.times.words
             title = "Predicted" if self.times.is_predicted else "Time"
             bound = self.times.is_bound
@@ -236,7 +245,8 @@ class _Builder:
     def _peak_name(self) -> str:
         if self.live.peak_op is None:
             return ""
-        return self.view.row_name(self.profile.row_of(self.profile.ops[self.live.peak_op]))
+        row = self.profile.row_of(self.profile.ops[self.live.peak_op])
+        return self.view.row_name(row) if self.view.layer(row).path else "the model itself"
 
 
 def _shorten(names: Sequence[str]) -> list[str]:

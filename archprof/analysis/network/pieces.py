@@ -5,7 +5,7 @@ Every op, parameter and second is in exactly one piece without parts, so the sum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,11 @@ class Piece:
     seconds: float | None = None
     mark: int = 0
     level: int = 0
+
+    @property
+    def is_called(self) -> bool:
+        """Something is done in it, or comes out of it."""
+        return bool(self.parts or self.ops or self.outputs or self.is_own)
 
     def walk(self) -> Iterator[Piece]:
         """Itself and all pieces in it, in order."""
@@ -148,6 +153,7 @@ def _own_piece(profile: Profile, above: Piece, ops: Sequence[int]) -> list[Piece
 def _sum_up(profile: Profile, whole: Piece) -> None:
     """Sums, marks and levels of all pieces."""
     order, marks, known = [], dict[Any, int](), dict[int, int]()
+    again = {layer.path for layer in profile.layers if layer.call}  # whose weights count at their first call alone
     for piece in whole.walk():
         order.append(piece)
         for part in piece.parts:
@@ -160,8 +166,8 @@ def _sum_up(profile: Profile, whole: Piece) -> None:
             ops = [profile.ops[index] for index in piece.ops]
             piece.macs, piece.flops = sum(op.macs or 0 for op in ops), sum(op.flops or 0 for op in ops)
             did = tuple(_number(op.signature, marks, known) for op in ops if op.status != "zero")
-        shapes = tuple(spec.shape for spec in piece.outputs)
-        piece.mark = marks.setdefault((piece.kind, piece.is_own, shapes, piece.params, did), len(marks))
+        shapes, held = tuple(spec.shape for spec in piece.outputs), 0 if piece.path in again else piece.params
+        piece.mark = marks.setdefault((piece.kind, piece.is_own, shapes, held, did), len(marks))
 
 
 def _number(signature: Signature, marks: dict[Any, int], known: dict[int, int]) -> int:
@@ -181,7 +187,7 @@ def add_parts(piece: Piece) -> None:
     piece.seconds = sum(timed) if timed else None
 
 
-def make_run(pieces: Sequence[Piece], marks: Mapping[str, int] | None = None) -> Piece:
+def make_run(pieces: Sequence[Piece]) -> Piece:
     """Neighbours as one piece."""
     run = Piece(pieces[0].path, "", None, pieces[-1].outputs, list(pieces), level=pieces[0].level)
     add_parts(run)

@@ -210,7 +210,7 @@ class Network:
 
     def to_svg(self) -> str:
         """The drawing, as a file that stands alone."""
-        from archprof.render import formats
+        from archprof.analysis.printing import formats
 
         return formats.network_svg(self)
 

@@ -4,7 +4,7 @@ It replaces functions of torch while the model runs. MACs are counted for `F.lin
 `matmul` (also as `@`), `mm`, `bmm`, `addmm`, `baddbmm` and `F.scaled_dot_product_attention`; `einsum`, recurrent
 layers, norms, pools and activations have FLOPs there, and 0 MACs. `matmul` is the elements of its first factor times
 the last dimension of the second. A convolution with `padding="same"` is sized as if both sides were padded alike: one
-position short a dimension where they are not.
+position short per dimension where they are not.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """fvcore 0.1.5.post20221221, `fvcore.nn.FlopCountAnalysis(model, inputs).total()`.
 
-It prints "flops", which are multiply-adds, and reads a `torch.jit` trace: one node a torch function, before that
+It prints "flops", which are multiply-adds, and reads a `torch.jit` trace: one node per torch function, before that
 becomes aten ops.
 
 * Convolution, `linear`, `addmm`, `mm`, `bmm`, `matmul`, `einsum`: multiply-adds, without bias. `matmul` is the elements
   of its first factor times the last dimension of the second: a factor that is spread over a batch counts once.
 * Batch norm 2 per element (1 without weights; 5 and 4 where it takes the batch's own statistics), layer, group and
   instance norm 5 per element (4 without weights).
-* `adaptive_avg_pool2d` 1 per input element; `upsample_nearest2d` 1, `upsample_bilinear2d` and `grid_sampler` 4 an
+* `adaptive_avg_pool2d` 1 per input element; `upsample_nearest2d` 1, `upsample_bilinear2d` and `grid_sampler` 4 per
   output element.
 * Nothing for `tensordot`, `inner`, `multi_dot`, `matrix_power`, which are nodes of their own.
 * Nothing for scaled dot product attention, recurrent layers, `baddbmm`, `mv`, `bilinear`, nor for a convolution

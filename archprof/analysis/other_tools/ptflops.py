@@ -79,7 +79,7 @@ REPLACED_OPS_INSIDE = {
 
 
 def count_parts(view: ToolView) -> Iterator[WorkPart]:
-    modules = [part for row in view.module_calls for part in _count_module(view, row)]
+    modules = [part for row in view.module_calls for part in _count_module(row)]
     functions = [part for row in view.module_calls for part in _count_functions(view, row)]
     yield from modules
     yield from functions
@@ -106,14 +106,13 @@ def _divide_by_samples(modules: list[WorkPart], functions: list[WorkPart], sampl
     yield WorkPart(f"modules divided by the {samples} samples of the input", low, high)
 
 
-def _count_module(view: ToolView, row: ModuleCall) -> Iterator[WorkPart]:
+def _count_module(row: ModuleCall) -> Iterator[WorkPart]:
     if row.kind in ("Attention", "DeformConv2d"):
         raise CannotCount(f"it has a rule of its own for a class {row.kind}, by name alone not to be told from others")
     rule = MODULE_RULES.get(row.kind)
     if rule is None:
-        inside = (
-            frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
-        )  # those are told by `_count_functions`
+        # The others are told by `_count_functions`.
+        inside = frozenset[str]() if row.kind in KINDS_WITHOUT_REPLACED_CALLS else REPLACED_PRODUCT_OPS
         yield from (
             WorkPart(f"{op.name} outside the modules it knows", 0, 0, op.macs)
             for op in row.ops

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+from archprof.facts.modules import list_holders
 from archprof.facts.records import Layer, Op, Profile
 
 Shape = tuple[int, ...]
@@ -95,10 +96,7 @@ class ToolView:
         """Paths of modules that hold others."""
         inner = {caller.path for _, caller in self._iterate_callers()}
         for layer in self.profile.layers:
-            path = layer.path
-            while path:
-                path = path.rpartition(".")[0]
-                inner.add(path)
+            inner.update(list_holders(layer.path))
         return inner
 
     def _count_holders(self) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from archprof.analysis.contradictions import refuse_contradictions
@@ -79,9 +80,9 @@ def compute_fields(profile: Profile) -> LayerFields:
     row = max(seen, key=lambda row: (_area(found[row]), profile.layers[row].depth), default=None)
     widest = found[row] if row is not None else ReceptiveField()
     for op, made in zip(profile.ops, walk.made_states, strict=True):
-        for state in made[:1]:
-            if _area(walk.field_of_state(state)) > _area(widest):
-                row, widest = profile.call_rows[op.call], walk.field_of_state(state)
+        for field in map(walk.field_of_state, made[:1]):
+            if _area(field) > _area(widest):
+                row, widest = profile.call_rows[op.call], field
     found.widest_row, found.widest = row, widest
     return found
 
@@ -244,7 +245,7 @@ class FieldWalk:
         known = len(spans) == len(axes)
         if lost := [state.lost[axis] for axis in axes if axis in state.lost]:
             return ReceptiveField(reason=min(lost).reason, local=_sizes(spans) if known else None)
-        return _field(spans) if known else ReceptiveField(reason="depends on the input only in part")
+        return _field(tuple(spans)) if known else ReceptiveField(reason="depends on the input only in part")
 
     def _spans(self, state: PositionState) -> list[PositionSpan]:
         seen = {span.axis: span for span in (*collect_spans(state.dims), *state.held.values())}
@@ -259,7 +260,9 @@ class FieldWalk:
         return self.spatial_axes[number]
 
 
-def _field(spans: Sequence[PositionSpan]) -> ReceptiveField:
+@lru_cache(maxsize=1 << 12)
+def _field(spans: tuple[PositionSpan, ...]) -> ReceptiveField:
+    # Many ops of a pass see the same, and averages in fractions take long.
     return ReceptiveField(
         size=_sizes(spans),
         stride=tuple(_number(span.stride) for span in spans),

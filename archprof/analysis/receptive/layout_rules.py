@@ -13,6 +13,7 @@ from archprof.analysis.receptive.positions import (
     PositionState,
     broadcast_state,
     collect_spans,
+    find_axes,
     hold_position,
     map_spans,
     mix_states,
@@ -130,6 +131,6 @@ def follow_repeat(step: OpStep) -> PositionState:
     state, out = step.states[0], step.out_shapes[0]
     grown = [i for i, n in enumerate(step.shapes[0], start=len(out) - step.rank) if n != out[i]]
     state = broadcast_state(step, state, out[: len(out) - step.rank] + step.shapes[0])
-    gone = {span.axis for dim in grown for span in collect_spans([state.dims[dim]])}
+    gone = find_axes(state.dims[dim] for dim in grown)
     made = state._replace(dims=tuple((Factor(out[i]),) if i in grown else dim for i, dim in enumerate(state.dims)))
     return step.mark_lost(made, gone, "positions repeated")

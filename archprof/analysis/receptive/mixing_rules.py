@@ -8,8 +8,8 @@ from archprof.analysis.receptive.positions import (
     PositionState,
     absorb_losses,
     broadcast_state,
-    collect_spans,
     constant_state,
+    find_axes,
     mix_states,
     overlay_states,
 )
@@ -37,7 +37,7 @@ def follow_reduction(step: OpStep, index: int = 1) -> PositionState:
         if step.rank
         else set()
     )
-    gone = {span.axis for dim in dims for span in collect_spans([state.dims[dim]])}
+    gone = find_axes(state.dims[dim] for dim in dims)
     kept = len(step.out_shapes[0]) == step.rank
     left = tuple((Factor(1),) if i in dims else dim for i, dim in enumerate(state.dims) if kept or i not in dims)
     return step.mark_lost(
@@ -57,9 +57,7 @@ def follow_vector_norm(step: OpStep) -> PositionState:
 def follow_along(step: OpStep) -> PositionState:
     """Softmax and running sums: positions along that dimension are mixed, and keep their places."""
     dim, state = step.dim(1), step.states[0]
-    return step.mark_lost(
-        state, {span.axis for span in collect_spans([state.dims[dim]])}, f"{step.op.name} over positions"
-    )
+    return step.mark_lost(state, find_axes([state.dims[dim]]), f"{step.op.name} over positions")
 
 
 def follow_chosen(step: OpStep, index: int = 1) -> PositionState:
@@ -67,7 +65,7 @@ def follow_chosen(step: OpStep, index: int = 1) -> PositionState:
     args, state, out = step.op.args, step.states[0], step.out_shapes[0]
     named = args[index] if len(args) > index else dict(step.op.signature.kwargs).get("dim", -1)
     dims = {dim % step.rank for dim in ([named] if isinstance(named, int) else named)} if step.rank else set()
-    gone = {span.axis for dim in dims for span in collect_spans([state.dims[dim]])}
+    gone = find_axes(state.dims[dim] for dim in dims)
     left = tuple((Factor(out[i]),) if i in dims else dim for i, dim in enumerate(state.dims))
     return step.mark_lost(state._replace(dims=left), gone, f"{step.op.name} over positions")
 
@@ -85,14 +83,14 @@ def follow_complex(step: OpStep) -> PositionState:
 
 def follow_layer_norm(step: OpStep) -> PositionState:
     state, over = step.states[0], len(step.op.args[1]) if len(step.op.args) > 1 else step.rank
-    gone = {span.axis for span in collect_spans(state.dims[step.rank - over :])}
+    gone = find_axes(state.dims[step.rank - over :])
     return absorb_losses(
         step, step.mark_lost(state, gone, "layer norm over positions"), step.states[1:], "weights from the input"
     )
 
 
 def follow_group_norm(step: OpStep) -> PositionState:
-    gone = {span.axis for span in collect_spans(step.states[0].dims[1:])}
+    gone = find_axes(step.states[0].dims[1:])
     return step.mark_lost(step.states[0], gone, "group norm over positions")
 
 
@@ -101,13 +99,11 @@ def follow_matmul(step: OpStep) -> PositionState:
     if len(step.states) < 2:
         return mix_states(step, MIXING_WORDS.get(step.op.name, step.op.name))
     *added, a, b = step.states
-    gone = {span.axis for span in collect_spans([a.dims[-1], b.dims[-2]])}
+    gone = find_axes([a.dims[-1], b.dims[-2]])
     out, lead = step.out_shapes[0], len(step.out_shapes[0]) - 2
     rows = a._replace(dims=(*a.dims[:lead], a.dims[-2], (Factor(1),)))
     columns = b._replace(dims=(*b.dims[:lead], (Factor(1),), b.dims[-1]))
-    twice = {span.axis for span in collect_spans([rows.dims[-2]])} & {
-        span.axis for span in collect_spans([columns.dims[-1]])
-    }
+    twice = find_axes([rows.dims[-2]]) & find_axes([columns.dims[-1]])
     made = step.mark_lost(
         overlay_states(step, [rows, columns, *added], out), twice, "product of positions with positions"
     )
@@ -118,7 +114,7 @@ def follow_matmul(step: OpStep) -> PositionState:
 
 
 def follow_batch_norm(step: OpStep) -> PositionState:
-    """With running statistics (buffers), one scale a channel; without, they come from the positions themselves."""
+    """With running statistics (buffers), one scale per channel; without, they come from the positions themselves."""
     return step.states[0] if step.reads_buffers else follow_group_norm(step)
 
 
@@ -130,7 +126,7 @@ def follow_gate(step: OpStep) -> PositionState:
     """`glu` halves one dimension, of channels unless positions are lost."""
     halved = next(dim for dim in range(step.rank) if step.shapes[0][dim] != step.out_shapes[0][dim])
     state = step.states[0]
-    gone = {span.axis for span in collect_spans([state.dims[halved]])}
+    gone = find_axes([state.dims[halved]])
     made = state._replace(dims=(*state.dims[:halved], (Factor(step.out_shapes[0][halved]),), *state.dims[halved + 1 :]))
     return step.mark_lost(made, gone, "gates over positions")
 

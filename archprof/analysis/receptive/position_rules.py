@@ -46,6 +46,7 @@ from archprof.analysis.receptive.positions import (
     OpStep,
     PositionState,
     collect_spans,
+    find_axes,
     map_spans,
     mix_states,
     overlay_states,
@@ -99,9 +100,7 @@ def _cat(step: OpStep) -> PositionState:
         placed.append(map_spans(step, state, [dim], lambda _, span, n: spans.shift_span(span, -start), out))  # noqa: B023
     made = overlay_states(step, placed, out)
     if with_positions > 1:
-        made = step.mark_lost(
-            made, {span.axis for span in collect_spans([made.dims[dim]])}, "positions put in a row with others"
-        )
+        made = step.mark_lost(made, find_axes([made.dims[dim]]), "positions put in a row with others")
     return made
 
 

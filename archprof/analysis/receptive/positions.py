@@ -52,7 +52,7 @@ class PositionState(NamedTuple):
 
     def axes(self) -> set[InputAxis]:
         """Every axis of which the tensor still tells positions apart."""
-        return {span.axis for span in collect_spans(self.dims)} | set(self.held)
+        return find_axes(self.dims) | set(self.held)
 
 
 class OpStep(NamedTuple):
@@ -97,6 +97,11 @@ class OpStep(NamedTuple):
 
 def collect_spans(dims: Iterable[Dim]) -> list[PositionSpan]:
     return [factor.span for dim in dims for factor in dim if factor.span]
+
+
+def find_axes(dims: Iterable[Dim]) -> set[InputAxis]:
+    """The axes of which these dimensions see something."""
+    return {span.axis for span in collect_spans(dims)}
 
 
 def constant_state(shape: Shape) -> PositionState:
@@ -153,7 +158,7 @@ def map_spans(
     for number, dim in enumerate(dims):
         factor = _single(state.dims[dim])
         if factor is None:
-            uneven |= {span.axis for span in collect_spans([state.dims[dim]])}
+            uneven |= find_axes([state.dims[dim]])
         span = factor.span if factor else None
         new[dim] = (Factor(outs[dim], change(number, span, factor.length) if factor and span else None),)
     return step.mark_lost(
@@ -231,7 +236,7 @@ def _pair_dims(x: Dim, y: Dim, length: int) -> tuple[Dim, set[InputAxis]]:
     if [factor.length for factor in x] != [factor.length for factor in y]:
         one, other = _single(x), _single(y)
         if one is None or other is None:
-            return x, {span.axis for span in collect_spans([x, y])}
+            return x, find_axes([x, y])
         x, y = (one,), (other,)
     clash, dim = set[InputAxis](), []
     for f, g in zip(x, y, strict=True):

@@ -33,7 +33,7 @@ class PositionSpan(NamedTuple):
     Attributes:
         axis: the input dimension that is seen.
         step: in input positions.
-        intervals: one interval a phase; `None` sees nothing (it lies between the points of a transposed convolution).
+        intervals: one interval per phase; `None` sees nothing (it lies between the points of a transposed convolution).
         aligned: all paths that joined were centred on the same input positions.
     """
 

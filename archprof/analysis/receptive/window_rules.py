@@ -10,8 +10,8 @@ from archprof.analysis.receptive.positions import (
     OpStep,
     PositionState,
     absorb_losses,
-    collect_spans,
     constant_state,
+    find_axes,
     forget_spans,
     map_spans,
     mix_states,
@@ -29,7 +29,7 @@ def follow_convolution(step: OpStep) -> PositionState:
         apply = spans.slide_transposed if window.transposed else spans.slide_window
         return apply(span, window.kernel[i], window.stride[i], window.padding[i], window.dilation[i])
 
-    gone = {span.axis for span in collect_spans(state.dims[1:lead])}
+    gone = find_axes(state.dims[1:lead])
     made = map_spans(step, state, range(lead, step.rank), change, step.out_shapes[0])
     made = made._replace(dims=(*made.dims[:1], *constant_state(step.out_shapes[0][1:lead]).dims, *made.dims[lead:]))
     made = step.mark_lost(made, gone, "positions taken as channels")._replace(apart=state.apart and window.groups > 1)
@@ -55,7 +55,7 @@ def follow_adaptive(step: OpStep) -> PositionState:
     whole = [dim for dim in dims if out[dim] == 1 < step.shapes[0][dim]]
     made = map_spans(step, step.states[0], dims, lambda i, span, n: spans.pool_adaptively(span, n, out[dims[i]]), out)
     kind = "average" if "avg" in step.op.name else "max"
-    gone = {span.axis for dim in whole for span in collect_spans([step.states[0].dims[dim]])}
+    gone = find_axes(step.states[0].dims[dim] for dim in whole)
     return step.mark_lost(made._replace(dims=forget_spans(made.dims, whole)), gone, f"global {kind} pooling")
 
 
@@ -111,7 +111,7 @@ def follow_pixel_unshuffle(step: OpStep) -> PositionState:
 
 def shuffle_channels(step: OpStep, state: PositionState) -> PositionState:
     """With as many channels as came out; positions along the channels that went in are lost."""
-    gone = {span.axis for span in collect_spans(state.dims[-3:-2])}
+    gone = find_axes(state.dims[-3:-2])
     channels = constant_state(step.out_shapes[0][-3:-2]).dims
     return step.mark_lost(
         state._replace(dims=(*state.dims[:-3], *channels, *state.dims[-2:])), gone, "positions as channels"
@@ -161,7 +161,7 @@ def follow_im2col(step: OpStep) -> PositionState:
         return spans.slide_window(span, kernel[i], stride[i], padding[i], dilation[i])
 
     state = map_spans(step, step.states[0], range(step.rank - 2, step.rank), change, outs)
-    gone = {span.axis for span in collect_spans(state.dims[-3:-2])}
+    gone = find_axes(state.dims[-3:-2])
     channels = constant_state(step.out_shapes[0][-2:-1]).dims
     made = state._replace(dims=(*state.dims[:-3], *channels, state.dims[-2] + state.dims[-1]), apart=True)
     return step.mark_lost(made, gone, "positions taken as channels")
@@ -182,6 +182,6 @@ def follow_col2im(step: OpStep) -> PositionState:
         (Factor(n, span and spans.slide_transposed(span, kernel[i], stride[i], padding[i], dilation[i])),)
         for i, (n, (_, span)) in enumerate(zip(out[-2:], row, strict=True))
     ]
-    gone = {span.axis for span in collect_spans(state.dims[-2:-1])}
+    gone = find_axes(state.dims[-2:-1])
     made = state._replace(dims=(*state.dims[:-2], *constant_state(out[-3:-2]).dims, *dims))
     return step.mark_lost(made, gone, "positions taken as channels")

@@ -10,6 +10,7 @@ from archprof.analysis.ran_words import list_ran
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
 from archprof.facts.records import Profile, Ran
+from archprof.wording import say_many
 
 Section = tuple[str, "str | tuple[str, ...]"]
 
@@ -68,7 +69,7 @@ def _ran(ran: Ran) -> list[str]:
 
 def _unknown(profile: Profile) -> list[str]:
     calls = Counter(op.name for op in profile.ops if op.status == "unknown")
-    return [f"{name}: {count:,} call{'s' if count > 1 else ''}" for name, count in calls.items()]
+    return [f"{name}: {say_many(count, 'call')}" for name, count in calls.items()]
 
 
 def _errors(profile: Profile) -> list[str]:

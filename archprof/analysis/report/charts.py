@@ -111,18 +111,12 @@ def chart_fields(view: PageView) -> ChartData:
     """
     points: list[Point] = []
     for i, row in enumerate(view.weight_rows, 1):
-        extent = view.field_extent(row)
+        extent = max(view.fields[row].local or view.fields[row].size or (), default=None)
         if extent is not None and (not points or extent >= points[-1][1]):
             points.append((i, extent, view.table_row_name(row)))
-    drawn = thin_points(points) if is_convolutional(view) else ()
+    drawn = thin_points(points) if view.is_convolutional and any(seen > 1 for _, seen, _ in points) else ()
     title, x_label = "Receptive field against depth", "weight layer, in the order of the calls"
     return ChartData("field", title, x_label, "input pixels along a side", (view.name,), (drawn,), "line")
-
-
-def is_convolutional(view: PageView) -> bool:
-    """Most of its MACs are in windows that slide."""
-    ops = view.profile.forward_ops
-    return 2 * sum(op.macs or 0 for op in ops if op.window) > sum(op.macs or 0 for op in ops)
 
 
 def thin_points(points: Sequence[Point], most: int = MAX_POINTS) -> tuple[Point, ...]:

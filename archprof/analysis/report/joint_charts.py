@@ -47,7 +47,8 @@ def build_scatters(views: Sequence[PageView], names: tuple[str, ...]) -> list[Ch
     """One picture for each pair of measures that at least two models have; the first is the one that is asked most:
     the error by the MACs or, without published errors, the parameters by the MACs."""
     held = {key: _read_values(key, views) for key in ("top5_error", *SCATTERED_COSTS)}
-    shown = {key: values for key, values in held.items() if sum(value is not None for value in values) > 1}
+    known = {key: [value for value in values if value is not None] for key, values in held.items()}
+    shown = {key: held[key] for key, values in known.items() if len(values) > 1 and any(values)}
     upwards = [key for key in SCATTERED_UPWARDS if key in shown]
     pairs = [(x, y) for y in upwards for x in shown if x not in (y, "top5_error")]
     return [_scatter(x, y, shown, views, names) for x, y in pairs]
@@ -126,6 +127,8 @@ def build_stage_stacks(comparison: Comparison, names: tuple[str, ...]) -> list[C
     drawn = []
     for key in ("params", "macs"):
         points = tuple(tuple(_bars(names, [row[f"{key}_{letter}"] for letter in letters])) for row in rows)
+        if not any(value for bars in points for _, value, _ in bars):
+            continue
         title = f"{METRIC_BY_KEY[key].title} by stage"
         drawn.append(
             ChartData(f"stage_{key}", title, "model", label_axis(key), parts, points, "stack", categories=names)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import NamedTuple
 
+from archprof.analysis.stretches import cut_stretches
 from archprof.facts.records import Profile
 from archprof.facts.steps import build_step
 from archprof.predicting.memory import categorize
@@ -58,22 +59,9 @@ def build_memory_areas(profile: Profile) -> MemoryAreas | None:
         changes[life.last + 1] -= storage.nbytes
     live = {name: list(accumulate(by_name[name][:-1])) for name in ORDER if any(by_name.get(name, ()))}
     total = [sum(sizes) for sizes in zip(*live.values(), strict=True)] or [0] * count
-    places = _choose_places(total)
+    places = tuple([max(stretch, key=total.__getitem__) for stretch in cut_stretches(count, MAX_STRETCHES)])
     peak = max(places, key=total.__getitem__)
     sizes = tuple([tuple([each[place] for place in places]) for each in live.values()])
-    words = _name_op(profile, step.ops[peak])
+    at_peak = profile.ops[step.ops[peak]]
+    words = f"{at_peak.phase}, {at_peak.name} of {profile.path_of(at_peak) or 'the model itself'}"
     return MemoryAreas(tuple(live), places, sizes, count, places.index(peak), total[peak], words)
-
-
-def _choose_places(total: list[int]) -> tuple[int, ...]:
-    count = len(total)
-    columns = min(MAX_STRETCHES, count)
-    borders = [i * count // columns for i in range(columns + 1)]
-    stretches = [range(start, end) for start, end in pairwise(borders)]
-    return tuple([max(stretch, key=total.__getitem__) for stretch in stretches])
-
-
-def _name_op(profile: Profile, index: int) -> str:
-    op = profile.ops[index]
-    path = profile.modules[profile.calls[op.call].module].path if profile.calls else ""
-    return f"{op.phase}, {op.name} of {path or 'the model itself'}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from archprof import units
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare import findings
 from archprof.analysis.compare.findings import (
@@ -19,6 +20,7 @@ from archprof.analysis.counts import compute_intensity, sum_counts
 from archprof.analysis.probe_findings import observe_probe
 from archprof.analysis.report.parts import MIN_PARTS, OuterPart, group_equal_parts
 from archprof.analysis.report.view import PageView
+from archprof.facts.measured import MIN_STABLE_ROUNDS
 
 HALF = 0.5
 
@@ -87,31 +89,39 @@ def find_unread_params(view: PageView) -> Iterator[WeighedFinding]:
 
 def find_unstable_times(view: PageView) -> Iterator[WeighedFinding]:
     """Rounds that do not agree: what else is said of the time rests on them."""
-    if view.time and not view.time.stable:
-        text = f"The latency of {view.name} is unstable: {elapsed.show_with_interval(view.time)} over its rounds."
+    time = view.time
+    if time and not time.stable:
+        text = f"The latency of {view.name} is unstable: {elapsed.show_with_interval(time)} over its rounds."
+        if len(time.rounds) < MIN_STABLE_ROUNDS:
+            rounds = f"{_number(len(time.rounds))} round{'s' if len(time.rounds) > 1 else ''}"
+            took = units.show_quantity(time.seconds, "seconds")
+            text = f"The latency of {view.name}, {took}, is of {rounds}: too few to see whether they agree."
         yield WeighedFinding(105, _finding(view, text, ("latency",)))
 
 
 def find_heavy_part(view: PageView) -> Iterator[WeighedFinding]:
     """A part of the model with most of the MACs, where an even share would be far less."""
-    if "macs" in view.bounds or "params" in view.bounds:
-        return
-    parts = [part for part in view.outer_parts if part.counts.macs]
-    for part in parts:
-        share = part.counts.macs / view.total.macs
-        if len(parts) >= MIN_PARTS and share >= max(HALF, UNEVEN * 1 / len(parts)):
-            text = f"{part.name} spends {_percent(part.counts.macs, view.total.macs)} of the MACs of {view.name}"
-            holds = f"holds {_percent(part.counts.params, view.total.params)} of its parameters"
-            makes = f"makes {_percent(part.counts.act_fp32, view.total.act_fp32)} of its activations"
-            whole = f"{text}, {holds} and {makes}{_blocks_of(view, part)}."
-            yield WeighedFinding(80, _finding(view, whole, ("macs", "params"), [part.name]))
+    for part in _list_heavy_parts(view):
+        text = f"{part.name} spends {_percent(part.counts.macs, view.total.macs)} of the MACs of {view.name}"
+        holds = f"holds {_percent(part.counts.params, view.total.params)} of its parameters"
+        makes = f"makes {_percent(part.counts.act_fp32, view.total.act_fp32)} of its activations"
+        whole = f"{text}, {holds} and {makes}{_blocks_of(view, part)}."
+        yield WeighedFinding(80, _finding(view, whole, ("macs", "params"), [part.name]))
+
+
+def _list_heavy_parts(view: PageView) -> list[OuterPart]:
+    if {"macs", "params"} & view.bounds:
+        return []
+    parts = [part for part in view.outer_parts if part.counts.macs or part.counts.params]
+    least = max(HALF, UNEVEN / max(len(parts), 1)) * view.total.macs
+    return [part for part in parts if len(parts) >= MIN_PARTS and part.counts.macs >= max(least, 1)]
 
 
 def _blocks_of(view: PageView, part: OuterPart) -> str:
     """ ", in its 36 Bottleneck blocks", where its parts are all of one kind."""
     inside = view.tree.children[part.row]
     kinds = {view.layer(row).kind for row in inside}
-    return f", in its {len(inside)} {kinds.pop()} blocks" if len(kinds) == 1 and len(inside) > 1 else ""
+    return f", in its {_number(len(inside))} {kinds.pop()} blocks" if len(kinds) == 1 and len(inside) > 1 else ""
 
 
 def find_param_part(view: PageView) -> Iterator[WeighedFinding]:
@@ -143,11 +153,17 @@ def find_equal_parts(view: PageView) -> Iterator[WeighedFinding]:
     spent, held = (sum(getattr(part.counts, key) for part in largest) for key in ("macs", "params"))
     if len(largest) >= MIN_PARTS and spent >= HALF * view.total.macs:
         each = f"{phrases.say_count(largest[0].counts.macs)} each"
-        text = f"{_capitalised(_number(len(largest)))} equal {view.layer(largest[0].row).kind} blocks spend"
+        text = f"{_capitalised(_number(len(largest)))} equal {_say_what_is_equal(view, largest[0].row)} spend"
         macs = f"{_percent(spent, view.total.macs)} of the MACs of {view.name}, {each}"
         params = f"and hold {_percent(held, view.total.params)} of its parameters" if view.total.params else ""
         whole = f"{text} {macs}, {params}".rstrip(", ")
         yield WeighedFinding(60, _finding(view, f"{whole}.", ("macs", "params"), [part.name for part in largest]))
+
+
+def _say_what_is_equal(view: PageView, row: int) -> str:
+    """ "Bottleneck blocks", or "calls of update_block"."""
+    layer = view.layer(row)
+    return f"calls of {layer.path}" if layer.path in view.repeated_paths else f"{layer.kind} blocks"
 
 
 def _percent(part: float, whole: float) -> str:
@@ -155,13 +171,16 @@ def _percent(part: float, whole: float) -> str:
 
 
 def find_mac_hotspots(view: PageView) -> Iterator[WeighedFinding]:
-    """A few layers of many that spend half of the MACs."""
+    """A few layers of many that spend half of the MACs, beyond one part that is named for it."""
     macs = {row: counts.macs for row, counts in enumerate(view.own_counts) if counts.macs}
     if not macs or "macs" in view.bounds:
         return
     hot, share = _fewest_with_half(macs, view.total.macs)
+    if any(view.list_inside(part.row).issuperset(hot) for part in _list_heavy_parts(view)):
+        return
     few, rows = len(hot), list(map(view.table_row_name, hot))
-    where = f"{_number(few)} of its {_number(len(macs))} layers with MACs"
+    calls = "calls of layers" if any(view.layer(row).call for row in macs) else "layers"
+    where = f"{_number(few)} of its {_number(len(macs))} {calls} with MACs"
     text = f"{_capitalised(share)} of the MACs of {view.name} are spent in {where}."
     if len(macs) == 1:
         text = f"All MACs of {view.name} are spent in {_say_row(view, hot[0])}."
@@ -186,7 +205,7 @@ def find_time_hotspots(view: PageView) -> Iterator[WeighedFinding]:
         row: one.latency.seconds for row, one in enumerate(own) if one.latency and not one.latency.below_resolution
     }
     hot, share = _fewest_with_half(times, whole.seconds)
-    if not hot:
+    if not hot or sum(times[row] for row in hot) > whole.seconds:  # of rounds that are not those of the whole
         return
     few, rows, called = len(hot), map(view.table_row_name, hot), sum(one.calls for one in own)
     if few * UNEVEN > HALF * called or not whole.stable:

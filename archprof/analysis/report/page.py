@@ -22,6 +22,7 @@ from archprof.analysis.report.tiles import Tile
 from archprof.analysis.report.treemap import TreemapNode
 from archprof.analysis.report.view import PageView
 from archprof.analysis.table import Table
+from archprof.collector import shorten_collections
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.predicting.roofline import validate_roof
@@ -87,6 +88,7 @@ class Report:
     probe_charts: tuple[LineChart, ...] = ()
 
 
+@shorten_collections()
 def build_report(
     profiles: Sequence[Profile],
     *,
@@ -167,7 +169,9 @@ def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPag
 
 
 def _filled(comparison: Comparison, pages: Sequence[ModelPage]) -> Comparison:
-    """Where the models differ in little, what there is to say of each alone, under its letter."""
+    """Where different models differ in little, what there is to say of each alone, under its letter."""
+    if comparison.changes:
+        return comparison
     said, known = list(comparison.findings), {finding.text for finding in comparison.findings}
     for i, (letter, page) in enumerate(zip(ascii_uppercase, pages, strict=False)):
         alone = page.findings if page.profile.totals.complete else ()

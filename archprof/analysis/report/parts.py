@@ -12,6 +12,9 @@ from archprof.analysis.view import ProfileView
 MIN_PARTS = 3
 """With fewer parts that have MACs, the heaviest is opened."""
 
+OWNED_SUMS = ("params", "trainable", "buffers", "param_bytes")
+"""What counts at the first call of a module alone, so that its calls are equal but for that."""
+
 WHOLE_SHARE = 0.95
 """A part with so much of the MACs and of the parameters is no part but the model itself."""
 
@@ -48,7 +51,7 @@ def _find_whole(view: ProfileView, rows: Sequence[int]) -> int | None:
 
 def _name(view: ProfileView, row: int) -> str:
     layer = view.layer(row)
-    return (layer.path or "the model itself") + (f" #{layer.call + 1}" if layer.call else "")
+    return (layer.path or "the model itself") + layer.repeat_mark
 
 
 def find_equal_blocks(view: ProfileView) -> list[list[int]]:
@@ -58,15 +61,21 @@ def find_equal_blocks(view: ProfileView) -> list[list[int]]:
         layer, counts = view.layer(row), view.tree.totals[row]
         same = layer.outputs and layer.inputs and layer.inputs[0].shape == layer.outputs[0].shape
         if parent is not None and counts.macs and same:
-            costs = tuple(getattr(counts, key) for key in COUNTED_SUMS)
-            groups.setdefault((parent, layer.kind, costs), []).append(row)
+            groups.setdefault((parent, *_find_equality(view, row)), []).append(row)
     return list(groups.values())
+
+
+def _find_equality(view: ProfileView, row: int) -> tuple[Hashable, ...]:
+    """What equal calls have in common: the module, if it is called again, and else the kind, and the costs."""
+    layer, counts = view.layer(row), view.tree.totals[row]
+    keys = [key for key in COUNTED_SUMS if layer.path not in view.repeated_paths or key not in OWNED_SUMS]
+    again = layer.path if layer.path in view.repeated_paths else None
+    return (again, layer.kind, *(getattr(counts, key) for key in keys))
 
 
 def group_equal_parts(view: ProfileView, parts: Sequence[OuterPart]) -> list[list[OuterPart]]:
     """Parts of one kind that cost the same, the largest group first."""
     groups: dict[Hashable, list[OuterPart]] = {}
     for part in parts:
-        costs = tuple(getattr(part.counts, key) for key in COUNTED_SUMS)
-        groups.setdefault((view.layer(part.row).kind, costs), []).append(part)
+        groups.setdefault(_find_equality(view, part.row), []).append(part)
     return sorted(groups.values(), key=lambda group: -sum_counts(part.counts for part in group).macs)

@@ -11,6 +11,7 @@ from archprof.analysis import phrases
 from archprof.analysis.report.view import PageView
 from archprof.facts.liveness import compute_peak_bytes
 from archprof.facts.records import Profile
+from archprof.wording import say_many
 
 MAX_SAVINGS = 3
 
@@ -70,7 +71,7 @@ def _judge(tried: TriedRewrite) -> Saving:
     told = [_say_change(macs, before.macs, "MACs"), _say_change(params, before.params, "parameters")]
     memory = f"peak memory {phrases.tenths_of_percent(Fraction(peak, peaks[0]), signed=True)}" if peak else ""
     changes = ", ".join(filter(None, [*told, memory]))
-    where = f"{tried.layers} layer{'s' if tried.layers > 1 else ''}"
+    where = say_many(tried.layers, "layer")
     text = f"{REWRITE_WORDS[tried.option]} ({where}): {changes}."
     return Saving(text, tried.option, macs, params, peak)
 
@@ -90,8 +91,17 @@ def _drop_block(view: PageView) -> Iterator[Saving]:
     heaviest = max(groups, key=lambda group: len(group) * view.tree.totals[group[0]].macs, default=None)
     if heaviest is None:
         return
-    block, (first, last) = view.tree.totals[heaviest[0]], (view.layer(heaviest[i]).path for i in (0, -1))
+    block, paths = view.tree.totals[heaviest[-1]], [view.layer(row).path for row in heaviest]
     macs = _say_change(-block.macs, view.total.macs, "MACs")
     told = [macs, _say_change(-block.params, view.total.params, "parameters")]
-    text = f"One block less of the {len(heaviest)} equal ones from {first} to {last}: {', '.join(filter(None, told))}."
+    text = f"{_say_less(view.layer(heaviest[0]).kind, paths)}: {', '.join(filter(None, told))}."
     yield Saving(text, "", -block.macs, -block.params)
+
+
+def _say_less(kind: str, paths: Sequence[str]) -> str:
+    """ "One Bottleneck less of the 35 equal ones from layer3.1 to layer3.35"; all names where others stand between."""
+    if len(set(paths)) == 1:
+        return f"One call less of the {len(paths)} equal ones of {paths[0]}"
+    if len(paths) == MIN_EQUAL_BLOCKS:
+        return f"One {kind} less of the equal {phrases.join_words(paths)}"
+    return f"One {kind} less of the {len(paths)} equal ones from {paths[0]} to {paths[-1]}"

@@ -15,6 +15,7 @@ from archprof.facts.predicted import LatencyPrediction
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import judge
 from archprof.predicting.workspaces import choose_workspaces
+from archprof.wording import say_many
 
 NAMES_OF_TILES = {"activation": "Activation memory", "fits": "Memory used", "bound": "Time, at least",
     "top5_error": "Top-5 error"}  # fmt: skip
@@ -72,7 +73,8 @@ def _remember(view: PageView) -> Iterator[Tile]:
         there = (profile.storages[index] for index in liveness.find_live_at_peak(profile))
         fixed = sum(one.nbytes for one in there if one.role in ("parameter", "buffer"))
         weights = f", {phrases.say_percent(fixed / most)} weights" if fixed else ""
-        where = f"at {view.table_row_name(row)}{weights}, in {profile.dtype}"
+        name = view.table_row_name(row) if view.layer(row).path else "the model itself"
+        where = f"at {name}{weights}, in {profile.dtype}"
         yield Tile("peak", most, "bytes", None, "act_fp32" in view.bounds, where)
     made = measure_model(METRIC_BY_KEY["activation_bytes"], view)
     yield Tile("activation", made, "bytes", None, "act_fp32" in view.bounds, f"made by a forward, in {profile.dtype}")
@@ -82,7 +84,8 @@ def _time(view: PageView) -> Iterator[Tile]:
     """Measured of the whole model without marks, with its interval and where it was measured."""
     measurement, time = view.profile.measurement, view.time
     if measurement is not None and time is not None:
-        words = f"{elapsed.show_interval(time)}; {'' if time.stable else 'unstable; '}{measurement.device_title}"
+        interval = elapsed.show_interval(time) if len(time.rounds) > 1 else "one round"
+        words = f"{interval}; {'' if time.stable else 'unstable; '}{measurement.device_title}"
         yield Tile("latency", time.seconds, "seconds", None, False, words, time.half_interval)
     elif view.profile.prediction is not None:
         yield _predicted_latency(view.profile.prediction)
@@ -103,8 +106,7 @@ def _hold(view: PageView) -> Iterator[Tile]:
         return
     if "mem_gb" in device.figures:
         found = predict_memory(profile, choose_workspaces(device.name))
-        needed = found.needed_bytes
-        verdict = judge(needed, device, found.refusal)
+        needed, verdict = found.needed_bytes, judge(found, device)
         words = f"{verdict.word} on {device.name}, predicted"
         yield Tile("fits", needed.value, "bytes", None, needed.high is None, words)
     peak = device.peak(profile.product_dtype) or device.peak(profile.dtype)
@@ -124,10 +126,9 @@ def build_details(view: PageView) -> tuple[str, ...]:
     """What is known and leads no page: depth; what a position of a convolutional net sees."""
     said = []
     if view.depth and "depth" not in view.bounds:
-        said.append(f"{view.depth:,} weight layer{'s' if view.depth > 1 else ''} deep")
-    local = max((max(field.local) for field in view.fields if field.local), default=0)
-    field = max(local, view.field or 0)
-    if view.is_convolutional and field > 1 and "field" not in view.bounds:
+        said.append(f"{say_many(view.depth, 'weight layer')} deep")
+    field = view.reach or 0
+    if view.is_convolutional and field > 1 != view.image_positions and "field" not in view.bounds:
         said.append(f"receptive field {field:,} px")
     if view.profile.ran.device != "meta":
         said.append("counted on values: its numbers depend on what goes in")

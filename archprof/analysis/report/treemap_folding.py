@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
+from itertools import groupby
 
 from archprof.analysis.report.treemap import AREA_METRICS, TreemapNode
 
@@ -23,10 +24,9 @@ def fold_equal_nodes(nodes: Sequence[TreemapNode]) -> tuple[TreemapNode, ...]:
         same, label = waiting.pop()
         folded.append(_add_up(same, label))
         rows = [parts[node.id] for node in same]
-        runs = list(_find_runs([alike[part.id] for part in rows[0]]))
-        waiting += [
-            ([part for row in rows for part in row[start:end]], _label(rows[0][start:end])) for start, end in runs[::-1]
-        ]
+        places = groupby(range(len(rows[0])), key=lambda at: alike[rows[0][at].id])
+        runs = [slice(run[0], run[-1] + 1) for run in ([*group] for _, group in places)]
+        waiting += [([part for row in rows for part in row[run]], _label(rows[0][run])) for run in runs[::-1]]
     return tuple(folded)
 
 
@@ -48,15 +48,6 @@ def _number_alike(nodes: Sequence[TreemapNode]) -> dict[str, int]:
         found[node.id] = numbers.setdefault(key, len(numbers))
         inside[node.parent].append(found[node.id])
     return found
-
-
-def _find_runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Where each run of the same number starts and ends."""
-    start = 0
-    for at in range(1, len(numbers) + 1):
-        if at == len(numbers) or numbers[at] != numbers[start]:
-            yield start, at
-            start = at
 
 
 def _label(run: Sequence[TreemapNode]) -> str:

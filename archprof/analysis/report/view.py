@@ -47,14 +47,6 @@ class PageView(ProfileView):
         return layers.outline_layers(self, [key for key in keys if key not in hidden])
 
     @cached_property
-    def is_convolutional(self) -> bool:
-        """Windows slide over its input, and nothing attends: a receptive field says what a position sees."""
-        profile = self.profile
-        works = [op for op in profile.forward_ops if op.macs]
-        attends = any(not any(profile.role_of(i) == "parameter" for i in op.inputs) for op in works)
-        return not attends and any(op.window and max(op.window.kernel) > 1 for op in works)
-
-    @cached_property
     def outer_parts(self) -> list[OuterPart]:
         """What findings speak of first."""
         return find_outer_parts(self)

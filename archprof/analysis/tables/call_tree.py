@@ -126,7 +126,7 @@ def _ancestry(parents: list[int | None], index: int | None) -> frozenset[int]:
 
 
 def _name(layer: Layer, path: str) -> str:
-    return (path or ROOT_LABEL) + (f" #{layer.call + 1}" if layer.call else "")
+    return (path or ROOT_LABEL) + layer.repeat_mark
 
 
 def _below(path: str, parent: str) -> str:

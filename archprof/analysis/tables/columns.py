@@ -63,10 +63,8 @@ class CountedLine:
 
 def build_outside_lines(profile: Profile, key: str) -> list[CountedLine]:
     """What was measured or predicted, took time and belongs to no layer, a line each, named in the column `key`."""
-    found, kernels = (
-        [elapsed.collect_outside_times(profile, method) for method in COLUMN_OF_METHOD],
-        elapsed.count_kernels(profile),
-    )
+    found = [elapsed.collect_outside_times(profile, method) for method in COLUMN_OF_METHOD]
+    kernels = elapsed.count_kernels(profile)
     predicted = collect_outside_predictions(profile)
     taking = [one for rows in found for one, time in rows.items() if time]
     taking += [one for one, time in predicted.items() if time]

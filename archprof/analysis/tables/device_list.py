@@ -64,7 +64,7 @@ def tabulate_matches(pattern: str) -> Table:
 
 
 def tabulate_devices(devices: Sequence[Device]) -> Table:
-    """One row a device, in the order of the catalogue; what it does not know is left out."""
+    """One row per device, in the order of the catalogue; what it does not know is left out."""
     notes = (STANDINGS,) if devices else ("No device is called so: archprof devices lists all.",)
     return Table("Devices", COLUMNS, tuple(map(_row, devices)), notes=notes)
 

@@ -7,6 +7,9 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from archprof.analysis.repeats import find_repeat
+from archprof.wording import say_many
+
 T = TypeVar("T")
 
 MAX_SHOWN_ROWS = 25
@@ -117,7 +120,7 @@ def keep_largest(rows: Sequence[T], rules: RowRules[T], most: int = MAX_SHOWN_RO
 
 
 def name_others(count: int) -> str:
-    return f"({count:,} other row{'s' if count > 1 else ''})"
+    return f"({say_many(count, 'other row')})"
 
 
 class _Folding(Generic[T]):
@@ -154,7 +157,7 @@ class _Folding(Generic[T]):
         """The siblings, those that repeat in one."""
         alike, grouped, at = [one.branches[0].alike for one in siblings], list[_Fold[T]](), 0
         while at < len(siblings):
-            period, times = _find_repeat(alike, at)
+            period, times = find_repeat(alike, at, MAX_PERIOD, MIN_REPEATS)
             found = siblings[at : at + period * times]
             grouped.append(self._put_together(found, above, period, times) if times > 1 else found[0])
             at += period * times
@@ -285,19 +288,6 @@ class _Task(NamedTuple, Generic[T]):
     depth: int
     hidden: bool
     small: bool
-
-
-def _find_repeat(alike: Sequence[int], at: int) -> tuple[int, int]:
-    """The pattern from here on that covers most siblings: its length and how often it stands there."""
-    best = (1, 1)
-    for period in range(1, MAX_PERIOD + 1):
-        pattern, times = alike[at : at + period], 1
-        while len(pattern) == period and alike[at + times * period : at + (times + 1) * period] == pattern:
-            times += 1
-        enough = times >= (MIN_REPEATS if period > 1 else 2)
-        if enough and period * times > best[0] * best[1]:
-            best = (period, times)
-    return best
 
 
 def _name_span(first: str, last: str) -> str:

@@ -96,7 +96,7 @@ def guess_labels(shape: Shape, dtype: str) -> Labelled:
 
 
 def _finish(dims: tuple[Dim, ...] | None, shape: Shape, read: Sequence[Labelled], sure: bool) -> Labelled:
-    """The tensor with its size: that of the named axes; else none for one row a sample; else that of what was read."""
+    """The tensor with its size: that of the named axes; else none for one row per sample; else what was read."""
     dims = dims or tuple((Part(n),) for n in shape)
     size = _size_of_axes(dims)
     if size is None and sum(_extent(dim) > 1 for dim in dims) < 2:
@@ -224,7 +224,9 @@ def _view(op: Op, read: Sequence[Labelled], shapes: Sequence[Shape]) -> Iterator
 
 
 def deal_parts(parts: Sequence[Part], shape: Shape) -> tuple[Dim, ...] | None:
-    """The parts of all dimensions dealt out anew; `None` where one cannot be cut so."""
+    """The parts of all dimensions dealt out anew; `None` where one cannot be cut so, as nothing at all."""
+    if 0 in shape:
+        return None
     queue = list(reversed(parts))
     dims = []
     for place, wanted in enumerate(shape):

@@ -23,18 +23,18 @@ MESH_COLUMNS = (
     Column("samples", "Samples", "whole", "of a step, on all ranks", 1),
     Column("reason", "Reason", "text", "why it is refused", 9),
 )
-WORDS = {"fits": "yes", "too close to say": "near", "does not fit": "no", None: "-"}
+WORDS = {"fits": "yes", "too close to say": "near", "does not fit": "no", "does not run": "no", None: "-"}
 
 
 def tabulate_meshes(found: MeshFit) -> Table:
-    """A row a mesh."""
+    """One row per mesh."""
     rows = tuple(_make_row(one) for one in found.tries)
     size = units.show_quantity(found.capacity, "bytes")
     title = f"{found.model} over {found.gpus} x {found.device}, {size} each"
     best = found.tries[0]
     cost = "time per sample" if found.least == "time" else "memory"
     lines = [f"Best by least {cost}: --mesh {best.mesh}." if best.word == "fits" else "No mesh surely fits."]
-    refused = Counter(one.reason for one in found.tries if one.word is None)
+    refused = Counter(one.reason for one in found.tries if one.word in (None, "does not run"))
     lines += [f"{count} refused: {reason}" for reason, count in refused.items()]
     lines.append("Times are bounds: links at their datasheet's rate, and all that can overlap does.")
     lines.append("Batches are of each data-parallel rank, so that meshes differ in samples of a step.")

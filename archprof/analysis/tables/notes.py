@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from archprof.analysis import elapsed
 from archprof.analysis.predicted import describe_prediction
 from archprof.analysis.tables import decoding
 from archprof.facts.probed import LossKind
 from archprof.facts.records import Layer, Op, Profile, TensorSpec
+from archprof.wording import name_few, say_many, show_shape
 
 CONVENTION_NOTE = "1 MAC = 2 FLOPs; FLOPs also count bias, normalisation, activation, pooling."
 UNCOUNTED_NOTE = (
@@ -116,9 +117,8 @@ def _unknown(profile: Profile) -> list[str]:
     lines = []
     for name, ops in groups.items():
         made = [profile.tensors[i].spec for i in ops[0].outputs]
-        calls = f"{len(ops)} call{'s' if len(ops) > 1 else ''}"
         first = profile.layer_of(ops[0])
-        lines.append(f"Not counted: {name}, {calls}, first in {_named(first)} -> {_shapes(made)}.")
+        lines.append(f"Not counted: {name}, {say_many(len(ops), 'call')}, first in {_named(first)} -> {_shapes(made)}.")
     return [*lines, UNCOUNTED_NOTE]
 
 
@@ -131,21 +131,17 @@ def _unread(profile: Profile) -> str:
         for one in profile.unread_parameters
     )
     count = sum(one.spec.numel for one in profile.unread_parameters)
-    return f"Weights not read in this pass, parameters counted ({count:,}): {_name_few(list(names))}."
+    return f"Weights not read in this pass, parameters counted ({count:,}): {name_few(list(names))}."
 
 
 def _unreached(profile: Profile) -> list[str]:
     layers = [layer for layer in profile.layers if layer.call is None and layer.params]
-    count, named = sum(layer.params for layer in layers), _name_few([layer.path for layer in layers])
+    count, named = sum(layer.params for layer in layers), name_few([layer.path for layer in layers])
     return [f"Not reached, parameters counted ({count:,}): {named}."] if layers else []
 
 
 def _unsized(names: tuple[str, ...]) -> str:
-    return f"Without a shape until their modules run, so that sizes of parameters are lower bounds: {_name_few(names)}."
-
-
-def _name_few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"Without a shape until their modules run, so that sizes of parameters are lower bounds: {name_few(names)}."
 
 
 def _named(layer: Layer) -> str:
@@ -153,4 +149,4 @@ def _named(layer: Layer) -> str:
 
 
 def _shapes(specs: tuple[TensorSpec, ...] | list[TensorSpec]) -> str:
-    return ", ".join("x".join(map(str, spec.shape)) or "a scalar" for spec in specs) or "no tensor"
+    return ", ".join(show_shape(spec.shape) for spec in specs) or "no tensor"

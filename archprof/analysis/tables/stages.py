@@ -17,6 +17,7 @@ from archprof.analysis.counts import Counts, sum_counts
 from archprof.analysis.tables.call_tree import ROOT_LABEL
 from archprof.analysis.tables.columns import CountedLine
 from archprof.facts.records import Profile
+from archprof.wording import show_shape
 
 if TYPE_CHECKING:
     from archprof.analysis.tables.map_sizes import Size
@@ -133,4 +134,4 @@ def _named(size: Size | None) -> str:
         return "no tensor"
     if len(size) == 1:
         return f"length {size[0]}"
-    return "x".join(map(str, size)) or "vector"
+    return show_shape(size, "vector")

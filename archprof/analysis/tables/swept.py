@@ -8,6 +8,7 @@ from typing import Any
 from archprof.analysis.metrics import METRIC_BY_KEY
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.facts.swept import SweptRow, count_statuses
+from archprof.wording import say_many
 
 COUNTS = {"params": "params", "macs": "macs", "flops": "flops", "activation_bytes": "activation_bytes"}
 """Columns that are metrics of a whole model, by their keys there."""
@@ -48,7 +49,7 @@ CELL_COLUMNS = (
     Column("measured_peak_bytes", "Measured peak", "bytes", "above what there was before the pass", 4, "memory"),
     Column("measured_on", "On", "text", "what the device calls itself", 5),
     Column("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent", 3),
-    Column("status", "Status", "text", "ok, time limit, out of memory or error", 0),
+    Column("status", "Status", "text", "ok, time limit, out of memory, does not run or error", 0),
     Column("tries", "Tries", "whole", "how often it was begun", 5),
     Column("why", "Why", "text", "there is no number", 2),
     Column("note", "Note", "text", "what else must be known", 3),
@@ -69,7 +70,7 @@ def describe_size(rows: Sequence[SweptRow]) -> str:
     """ "4 passes of 2 models"."""
     models = len({row.model for row in rows})
     passes = f"{len(rows):,} pass{'es' if len(rows) != 1 else ''}"
-    return f"{passes} of {models:,} model{'s' if models != 1 else ''}"
+    return f"{passes} of {say_many(models, 'model')}"
 
 
 def _says_something(key: str, rows: Sequence[SweptRow]) -> bool:

@@ -66,9 +66,8 @@ class WorkAttribution:
         outer = next((span for span in self.trace.find_enclosing(place) if _decides_row(span)), None)
         mark = self._find_last_mark(place)
         if mark is not None and (outer is None or mark[0] >= outer.start):
-            return (
-                self.mark_rows[mark[1]] or Outside.OUTSIDE_MODULES
-            )  # a module that runs inside a node: checkpointing does that
+            # A module that runs inside a node: checkpointing does that.
+            return self.mark_rows[mark[1]] or Outside.OUTSIDE_MODULES
         if outer is None:
             return Outside.OUTSIDE_MODULES if place[0] in self._marks else Outside.UNATTRIBUTED
         return Outside.GRADIENT_ACCUMULATION if ACCUMULATE_NAME in outer.name else self._find_maker_row(outer)

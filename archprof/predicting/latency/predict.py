@@ -12,13 +12,12 @@ from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.kernels import Setting, is_converted
-from archprof.predicting.latency.launches import LAUNCH_KINDS, classify_launch, join_host
-from archprof.predicting.latency.passes import Pass, list_steady_ops, read_pass
+from archprof.predicting.latency.launches import join_host
+from archprof.predicting.latency.passes import Pass, read_pass
 from archprof.predicting.latency.rates import Rates, find_rates
 from archprof.predicting.latency.refine import find_correction
 from archprof.predicting.latency.spread import Doubt, find_half_width, spread_row, spread_whole
 from archprof.predicting.latency.times import Time, time_sums
-from archprof.predicting.latency.works import Work, list_works
 
 TORCH_TF32 = (False, True)
 """What torch does unless told otherwise: matrix products keep float32, convolutions round to TF32."""
@@ -147,17 +146,3 @@ def _spread_time(
     seconds = kernel + waiting
     interval = spread_row(seconds, least, kind, waiting / seconds if seconds else 0.0, half, spread, is_bound)
     return interval, arithmetic, memory, start + waiting, kernel
-
-
-def list_counts(profile: Profile) -> tuple[dict[Work, int], list[int]]:
-    """How often a pass runs each kernel, and how many ops of each kind the host launches: what scores are made of."""
-    works: dict[Work, int] = {}
-    launches = [0] * len(LAUNCH_KINDS)
-    for index in list_steady_ops(profile):
-        signature, _, phase, _, _ = profile.ops[index]
-        found = list_works(signature)
-        launches[classify_launch(signature, phase, found)] += 1
-        for work in found:
-            if work.kind != "view":
-                works[work] = works.get(work, 0) + 1
-    return works, launches

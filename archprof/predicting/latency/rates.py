@@ -26,8 +26,6 @@ USUAL_LAUNCH_SECONDS = 6e-6
 
 Maker = Literal["nvidia", "amd", "intel", "apple", "other"]
 
-PEAK_DTYPES = ("float64", "float32", "tf32", "float16", "bfloat16")
-
 TYPICAL_L2_BYTES, TYPICAL_SM = 6e6, 80
 """Of a device whose datasheet does not say."""
 

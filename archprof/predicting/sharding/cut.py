@@ -131,7 +131,7 @@ def _compact(profile: Profile, ops: list[tuple[int, Op]], held: set[int]) -> Par
         profile,
         ops=tuple(made),
         tensors=tuple([Tensor(profile.tensors[at].spec, place_of[profile.tensors[at].storage]) for at in used]),
-        storages=tuple([_place_life(profile.storages[at], order) for at in storages]),
+        storages=tuple([place_life(profile.storages[at], order) for at in storages]),
         parameters=tuple([
             one._replace(storage=None if one.storage is None else place_of[one.storage])
             for one in profile.parameters if one.storage is None or one.storage in place_of
@@ -142,7 +142,7 @@ def _compact(profile: Profile, ops: list[tuple[int, Op]], held: set[int]) -> Par
     return Part(part, tuple(order), tuple(storages))
 
 
-def _place_life(storage: Storage, order: Sequence[int]) -> Storage:
+def place_life(storage: Storage, order: Sequence[int]) -> Storage:
     """A storage that an op elsewhere makes is there from the next op on; one that dies elsewhere, to the last here."""
     born, died = storage.born, storage.died
     last = max(len(order) - 1, 0)

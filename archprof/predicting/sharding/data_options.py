@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 DataLevel = Literal["ddp", "zero1", "zero2", "zero3"]
 """What is dealt out along `fsdp`: nothing; the optimizer's state; gradients too; parameters too.
@@ -12,8 +12,6 @@ DataLevel = Literal["ddp", "zero1", "zero2", "zero3"]
 not DeepSpeed's, which cuts one flat buffer. `zero2` is `fully_shard(reshard_after_forward=False)`: parameters lie
 sharded between steps, and are whole from the forward to the backward. `zero3` is `fully_shard`.
 """
-
-LEVELS: tuple[DataLevel, ...] = get_args(DataLevel)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from archprof.facts.records import Op, Signature
 from archprof.predicting.sharding.exchange import Exchange, Spot
 from archprof.predicting.sharding.layout import WHOLE, Cut, Layout, Ranks, is_plain
 from archprof.predicting.sharding.local_ops import localize_signature
-from archprof.predicting.sharding.mesh import Axis
 from archprof.predicting.sharding.plan import Plan
 from archprof.predicting.sharding.ranks import RankStep
 from archprof.predicting.sharding.regions import Regions
@@ -92,10 +91,8 @@ class _ExpertRegions(Regions):
 class _ExpertWalk(Walk):
     """The step while its experts are dealt out."""
 
+    kind_of_regions = _ExpertRegions
     regions: _ExpertRegions
-
-    def make_regions(self, styles: Mapping[int, Style], axis: Axis) -> Regions:
-        return _ExpertRegions(self.editor, self.lives, self.layouts, self.ranks, styles, axis)
 
     def find_group(self, op: Op) -> int:
         """The module of experts that an op is in, counted from 1."""
@@ -117,7 +114,7 @@ class _ExpertWalk(Walk):
         return super().find_layouts(op, ins)
 
     def _find_known(self, op: Op, shape: tuple[int, ...]) -> Layout | None:
-        """By the shape of what an op makes: a row a token, or a number an expert."""
+        """By the shape of what an op makes: a row per token, or a number per expert."""
         region = self.regions.stacks[op.call][-1]
         tokens = self.profile.calls[region].inputs[0]
         if shape == tokens.shape:

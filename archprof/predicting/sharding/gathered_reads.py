@@ -60,7 +60,7 @@ def _find_whole(editor: StepEditor, home: _Home, position: int, place: int) -> i
 
 def _make_error(profile: Profile, op: Op, place: int) -> ArchprofError:
     name = next(one.name for one in profile.parameters if one.storage == place)
-    reader = profile.modules[profile.calls[op.call].module].path or "the model"
+    reader = profile.path_of(op) or "the model"
     return ArchprofError(
         f"{reader} reads {name} while that is not gathered.",
         "torch fails there: a unit gathers its parameters for the calls of its own module.",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from functools import cache
-from importlib.resources import files
 from math import ceil, log2
 from typing import NamedTuple
 
 from archprof.errors import UnknownName, UsageError
+from archprof.files import read_data_table
 from archprof.predicting.devices import Device
 from archprof.predicting.sharding.mesh import Axis, Mesh
 from archprof.predicting.sharding.ranks import Collective
@@ -58,14 +57,13 @@ class Fabric(NamedTuple):
 @cache
 def load_links() -> dict[str, Link]:
     """Every link of links.csv."""
-    with files("archprof.data").joinpath("links.csv").open(encoding="utf-8") as file:
-        return {
-            row["link"]: Link(
-                row["link"], row["place"], float(row["value"]) * 1e9, float(row["latency_us"]) * 1e-6, row["status"],
-                row["source"],
-            )
-            for row in csv.DictReader(file)
-        }  # fmt: skip
+    return {
+        row["link"]: Link(
+            row["link"], row["place"], float(row["value"]) * 1e9, float(row["latency_us"]) * 1e-6, row["status"],
+            row["source"],
+        )
+        for row in read_data_table("links.csv")
+    }  # fmt: skip
 
 
 def find_fabric(

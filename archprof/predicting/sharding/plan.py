@@ -18,7 +18,7 @@ from archprof.predicting.sharding.styles import Style, make_style
 
 LARGEST_PLAN_BYTES = 2**20
 
-RULES_WORDS = 'A plan says "layers.*.mlp.up_proj" = "colwise", a line a rule.'
+RULES_WORDS = 'A plan says "layers.*.mlp.up_proj" = "colwise", one line per rule.'
 
 
 @dataclass(frozen=True)

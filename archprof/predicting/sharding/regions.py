@@ -177,9 +177,8 @@ class Regions:
             common += 1
         at = self.maker.get(tensor, position)
         for region in reversed(home[common:]):
-            late = (
-                tensor in self.gradients
-            )  # a backward comes to where a module was entered when all else in it is done
+            # A backward comes to where a module was entered when all else in it is done.
+            late = tensor in self.gradients
             tensor = self._leave(tensor, region, self.latest.get(region, at) if late else at)
         for region in stack[common:]:
             tensor = self._enter(tensor, region, position)

@@ -144,8 +144,7 @@ class Sharded:
     @cached_property
     def verdict(self) -> Verdict | None:
         """Whether the largest rank fits on the device."""
-        memory = self.largest.memory
-        return None if self.device is None else judge(memory.needed_bytes, self.device, memory.refusal)
+        return None if self.device is None else judge(self.largest.memory, self.device)
 
 
 def shard_profile(
@@ -244,7 +243,7 @@ def find_plan(profile: Profile, axis: Literal["tp", "ep"] = "tp") -> Plan:
         what = "layers are cut over tp" if axis == "tp" else "experts are dealt out over ep"
         raise UsageError(
             f"{profile.model} says no plan of how its {what}.",
-            "A file of patterns of paths and styles, a line a rule.",
+            "A file of patterns of paths and styles, one line per rule.",
             "Try: --plan plan.toml",
         )
     return plan

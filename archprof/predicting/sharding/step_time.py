@@ -10,6 +10,7 @@ from typing import NamedTuple
 from archprof.facts.records import Profile
 from archprof.predicting.devices import Device
 from archprof.predicting.latency import predict_latency
+from archprof.predicting.sharding.cut import place_life
 from archprof.predicting.sharding.links import Fabric, bound_seconds, find_path
 from archprof.predicting.sharding.ranks import Collective, RankStep
 
@@ -95,14 +96,14 @@ def is_once(collective: Collective) -> bool:
 
 def drop_collectives(profile: Profile, collectives: Sequence[Collective]) -> Profile:
     """The profile without the ops that stand for what is sent, which take no time of the device itself."""
-    sent = sorted({one.op for one in collectives})
-    dropped = set(sent)
+    dropped = {one.op for one in collectives}
+    order = [at for at in range(len(profile.ops)) if at not in dropped]
     training = profile.training
     if training is not None:
-        first, steady = (at - bisect_left(sent, at) for at in (training.first, training.steady))
+        first, steady = (bisect_left(order, at) for at in (training.first, training.steady))
         training = training._replace(first=first, steady=steady)
-    ops = tuple([op for at, op in enumerate(profile.ops) if at not in dropped])
-    return replace(profile, ops=ops, training=training)
+    storages = tuple([place_life(one, order) for one in profile.storages])
+    return replace(profile, ops=tuple([profile.ops[at] for at in order]), storages=storages, training=training)
 
 
 def join_ranks(times: Sequence[RankTime], by_stage: Sequence[RankTime], microbatches: int, chunks: int) -> StepTime:

@@ -45,6 +45,8 @@ def shard_tensors(step: RankStep, plan: Plan) -> RankStep:
 class Walk:
     """The step while its layers are cut over an axis."""
 
+    kind_of_regions: type[Regions] = Regions
+
     def __init__(self, step: RankStep, styles: Mapping[str, Style], ranks: Ranks, axis: Axis = "tp") -> None:
         self.step, self.profile, self.ranks = step, step.profile, ranks
         self.editor = StepEditor(step)
@@ -52,7 +54,7 @@ class Walk:
         self.layouts: dict[int, Layout] = {}
         self.lives = Lives(self.editor)
         by_module = list_region_styles(self.profile, styles)
-        self.regions = self.make_regions(by_module, axis)
+        self.regions = self.kind_of_regions(self.editor, self.lives, self.layouts, ranks, by_module, axis)
         self.by_storage = {
             one.storage: (one.spec.shape, layout)
             for one, layout in zip(self.profile.parameters, self.parameters, strict=True)
@@ -64,9 +66,6 @@ class Walk:
         self.untold = {path for path, one in styles.items() if one.name in UNFOLLOWED}
         self.summed = self._find_summed(styles)
         self.sized: set[int] = set()
-
-    def make_regions(self, styles: Mapping[int, Style], axis: Axis) -> Regions:
-        return Regions(self.editor, self.lives, self.layouts, self.ranks, styles, axis)
 
     def find_group(self, op: Op) -> int:
         """Ops of one signature are followed alike within one of these; 0: the plain rules."""
@@ -204,7 +203,7 @@ class Walk:
         try:
             return tuple(follow(op.signature, ins))
         except Indivisible as error:
-            path = self.profile.modules[self.profile.calls[op.call].module].path
+            path = self.profile.path_of(op)
             raise ArchprofError(
                 f"{path}: rank {self.ranks.rank} of tp={self.ranks.number} cannot run {op.name}: {error}.",
                 "A number of ranks that divides the heads, and those of keys and values.",
@@ -216,7 +215,7 @@ class Walk:
 
     def _is_untold(self, op: Op) -> bool:
         """Whether it is of a module of which not all is followed that its style asks for."""
-        return self.profile.modules[self.profile.calls[op.call].module].path in self.untold
+        return self.profile.path_of(op) in self.untold
 
     def skips_copy(self, op: Op, outs: tuple[Layout, ...], signature: Signature) -> bool:
         """A copy that only lays out row by row is not made where the part lies so already."""

@@ -6,11 +6,12 @@ A unit owns the parameters of its module that no unit inside it owns. The model 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName
+from archprof.facts.modules import find_holder, list_holders
 from archprof.facts.records import Module, Profile
 
 LISTS = frozenset(("ModuleList", "ModuleDict", "Sequential"))
@@ -56,7 +57,7 @@ def find_units(profile: Profile, patterns: Sequence[str] = ()) -> tuple[Unit, ..
 
 def _find_owner(profile: Profile, index: int, by_path: dict[str, int]) -> int:
     parameter = profile.parameters[index]
-    owners = {_find_unit_at(name, by_path): name for name in (parameter.name, *parameter.aliases)}
+    owners = {find_holder(name, by_path) or 0: name for name in (parameter.name, *parameter.aliases)}
     if len(owners) > 1:
         places = " and ".join(repr(profile.modules[at].path or "the model") for at in owners)
         raise ArchprofError(
@@ -65,14 +66,6 @@ def _find_owner(profile: Profile, index: int, by_path: dict[str, int]) -> int:
             "Put both places in one unit, with --units.",
         )
     return next(iter(owners))
-
-
-def _find_unit_at(name: str, by_path: dict[str, int]) -> int:
-    """The innermost unit around a parameter of that name."""
-    path = name.rpartition(".")[0]
-    while path and path not in by_path:
-        path = path.rpartition(".")[0]
-    return by_path.get(path, 0)
 
 
 def match_units(profile: Profile, patterns: Iterable[str]) -> set[int]:
@@ -89,13 +82,8 @@ def match_units(profile: Profile, patterns: Iterable[str]) -> set[int]:
             known = {name for one in modules[1:] if one.kind not in UNCALLED for name in (one.path, one.kind)}
             raise UnknownName(f"unit of {profile.model}", pattern, known)
         paths = set(hits.values())
-        found.update(at for at, path in hits.items() if not any(outer in paths for outer in _list_holders(path)))
+        found.update(at for at, path in hits.items() if not any(outer in paths for outer in list_holders(path)))
     return found
-
-
-def _list_holders(path: str) -> Iterator[str]:
-    while path := path.rpartition(".")[0]:
-        yield path
 
 
 def choose_units(modules: Sequence[Module]) -> set[int]:

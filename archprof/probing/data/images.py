@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import torch
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home
 from archprof.probing.data.batches import Batch, DividedData, ImageShape, IndexedSamples, TensorSamples
+from archprof.wording import show_shape
 
 DATA_ALLOWED = "digits, cifar10:PATH, folder:PATH, random, or in Python a loader."
 
@@ -51,14 +54,14 @@ def _open_digits(_: str, shape: ImageShape) -> DividedData:
     learned, asked = (
         TensorSamples(images[part], labels[part], mean.float(), std.float(), shape) for part in (train, held_out)
     )
-    note = f"1,797 digits of 8x8 pixels, scaled to {_say(shape)}; {len(held_out)} are held out."
+    note = f"1,797 digits of 8x8 pixels, scaled to {show_shape(shape)}; {len(held_out)} are held out."
     return DividedData("digits", learned, asked, classes=10, notes=(note,))
 
 
 def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
     from torchvision.datasets import CIFAR10
 
-    folder = Path(path).expanduser()
+    folder = expand_home(path)
     root = folder.parent if folder.name == CIFAR10.base_folder else folder
     try:
         train, test = (CIFAR10(root, train=part) for part in (True, False))
@@ -79,8 +82,8 @@ def _open_cifar10(path: str, shape: ImageShape) -> DividedData:
 
 
 def _open_folder(path: str, shape: ImageShape) -> DividedData:
-    root = Path(path).expanduser()
-    if not root.is_dir():
+    root = expand_home(path)
+    if not os.path.isdir(root):  # also where the name is longer than names can be
         raise UsageError(f"There is no folder {path}.", "A folder with a folder of images for each class.")
     _check_colours(f"folder:{path}", shape)
     held = next((root / name for name in ("val", "test") if (root / name).is_dir()), None)
@@ -92,7 +95,7 @@ def _open_folder(path: str, shape: ImageShape) -> DividedData:
     else:
         sets = [_read_folder(root)]
         learned, asked = (FolderSamples(sets[0], part, shape) for part in _split(len(sets[0])))
-    note = f"Images scaled to {_say(shape)}, with torchvision's usual mean and deviation of each channel."
+    note = f"Images scaled to {show_shape(shape)}, with torchvision's usual mean and deviation of each channel."
     return DividedData(f"folder:{path}", learned, asked, classes=len(sets[0].classes), notes=(note,))
 
 
@@ -150,10 +153,6 @@ def _check_colours(name: str, shape: ImageShape) -> None:
             f"{name} has images of 3 channels, and the model takes {shape[0]}.",
             "A model that takes 3 channels; the digits fit any number.",
         )
-
-
-def _say(shape: ImageShape) -> str:
-    return "x".join(map(str, shape))
 
 
 READERS: dict[str, Callable[[str, ImageShape], DividedData]] = {

@@ -13,7 +13,7 @@ from torch import nn
 from archprof.probing.data.batches import Batch
 from archprof.probing.live import move_batch
 from archprof.probing.loss import LossFunction, find_loss, find_scores
-from archprof.probing.statistics import keep_finite
+from archprof.units import keep_finite
 
 
 class Learner(NamedTuple):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
 from torch import nn
 
 from archprof.facts.trained import Flow, FlowPoint
 from archprof.probing.data.batches import Batch
+from archprof.probing.gradients import measure_norm
 from archprof.probing.loss import LossFunction
 from archprof.probing.run import ProbedStep
-from archprof.probing.statistics import keep_finite
 
 MAX_FILTERS = 64
 """An 8x8 grid of them."""
@@ -31,14 +30,13 @@ def measure_flow(model: nn.Module, batch: Batch, epoch: int, loss: LossFunction 
         order.setdefault(path, len(order))
     named = [(name, one) for name, one in twin.named_parameters() if one.dim() > 1 and one.requires_grad]
     named.sort(key=lambda item: order.get(item[0].rpartition(".")[0], -1))
-    points = tuple(FlowPoint(name, _norm(one.grad), _norm(one.detach())) for name, one in named)
+    points = tuple(
+        FlowPoint(name, None if one.grad is None else measure_norm(one.grad), measure_norm(one.detach()))
+        for name, one in named
+    )
     rows = [(path, found.record(0).std) for (path, number), found in step.watch.by_call.items() if not number]
     leaves = {path for path, module in twin.named_modules() if not any(module.children())}
     return Flow(epoch, points, tuple((path, std) for path, std in rows if std is not None and path in leaves))
-
-
-def _norm(tensor: torch.Tensor | None) -> float | None:
-    return None if tensor is None else keep_finite(float(torch.linalg.vector_norm(tensor, dtype=torch.float64)))
 
 
 def find_first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d] | None:

@@ -85,7 +85,7 @@ def order_categories(series: ChartData) -> list[str]:
 
 @dataclass(frozen=True)
 class PlotAxis:
-    """`low` is drawn at the pixel `start`, `high` at `end`; a `whole` axis counts things."""
+    """`low` is drawn at the pixel `start`, `high` at `end`; an axis of `whole_numbers` counts things."""
 
     low: float
     high: float

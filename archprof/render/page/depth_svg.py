@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from archprof.analysis.depth_charts import LineChart, LinePoint
 from archprof.render.page.axes import PlotAxis, fit_axis
 from archprof.render.page.markup import coord, cut_text, escape_text, tag
+from archprof.render.page.svg import draw_frame
 
 WIDTH, HEIGHT = 580.0, 300.0
 LEFT, RIGHT, TOP, BOTTOM = 68.0, 16.0, 10.0, 44.0
@@ -33,10 +35,11 @@ def draw_line_chart(chart: LineChart) -> str:
     key = _draw_key(chart.names)
     top = TOP + KEY_ROW * -(-len(chart.names) // KEY_COLUMNS)
     values = [_value(chart, point) for point in points]
-    x = fit_axis([point.x for point in points], LEFT, WIDTH - RIGHT)
+    x = replace(fit_axis([point.x for point in points], LEFT, WIDTH - RIGHT), whole_numbers=True)
     y = fit_axis(values, HEIGHT - BOTTOM, top, log=chart.log, zero=not chart.log)
     lines = "".join(_draw_line(chart, i, line, x, y) for i, line in enumerate(chart.lines) if line)
-    inner = key + _draw_frame(chart, x, y) + lines
+    frame = draw_frame(x, y, chart.x_label, f"{chart.y_label} [%]" if chart.percent else chart.y_label, HEIGHT)
+    inner = key + frame + lines
     said = (
         f"{chart.title}: {chart.y_label} by {chart.x_label}, for {', '.join(chart.names)}. The table has the numbers."
     )
@@ -57,26 +60,6 @@ def _draw_line(chart: LineChart, index: int, line: Sequence[LinePoint], x: PlotA
 
 def _dash(index: int) -> str | None:
     return DASHES[(index // COLOURS + index) % len(DASHES)]
-
-
-def _draw_frame(chart: LineChart, x: PlotAxis, y: PlotAxis) -> str:
-    """Grid lines, numbers, and what the axes are."""
-    ups, alongs = y.ticks(5), [tick for tick in x.ticks(8) if float(tick).is_integer()]
-    grid = "".join(f"M{coord(x.start)} {coord(y.pixel_of(tick))}H{coord(x.end)}" for tick in ups)
-    base = f"M{coord(x.start)} {coord(y.start)}H{coord(x.end)}"
-    base += "".join(f"M{coord(x.pixel_of(tick))} {coord(y.start)}v4" for tick in alongs)
-    lefts = [tag("text", f"{tick:.4g}", x=x.start - 8, y=y.pixel_of(tick) + 4) for tick in ups]
-    lows = [tag("text", f"{tick:.0f}", x=x.pixel_of(tick), y=y.start + 18) for tick in alongs]
-    lows.append(tag("text", escape_text(chart.x_label), x=(x.start + x.end) / 2, y=HEIGHT - 6, class_="name"))
-    turn = f"translate(13 {coord((y.start + y.end) / 2)}) rotate(-90)"
-    unit = " [%]" if chart.percent else ""
-    lows.append(tag("text", escape_text(f"{chart.y_label}{unit}"), transform=turn, class_="name"))
-    return (
-        tag("path", d=grid, class_="grid")
-        + tag("path", d=base, class_="axis")
-        + tag("g", "".join(lefts), text_anchor="end")
-        + tag("g", "".join(lows), text_anchor="middle")
-    )
 
 
 def _draw_key(names: Sequence[str]) -> str:

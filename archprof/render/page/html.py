@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
 from string import Template, ascii_uppercase
 from typing import Literal
 
@@ -20,12 +18,14 @@ from archprof.analysis.report.charts import ChartData
 from archprof.analysis.report.page import ModelPage, Report
 from archprof.analysis.table import Table
 from archprof.budgets.verdicts import Verdict
+from archprof.collector import shorten_collections
 from archprof.render.page import figures, memory_svg, treemap_svg
+from archprof.render.page.assets import join_scripts, join_styles, read_asset, write_policy
 from archprof.render.page.budget_section import render_budget_line, render_budget_section
 from archprof.render.page.contest_section import render_contest, write_switch_style
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.html_table import render_html_table
-from archprof.render.page.markup import embed_json, escape_text, tag
+from archprof.render.page.markup import embed_json, escape_sentence, escape_text, tag
 from archprof.render.page.metric_switch import render_metric_switch, write_metric_style
 from archprof.render.page.strip_section import RenderedStrips, render_strips
 from archprof.render.page.tile_section import render_tiles
@@ -43,6 +43,7 @@ MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
 
+@shorten_collections()
 def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budgets: Sequence[Verdict] = ()) -> str:
     """The whole file.
 
@@ -54,18 +55,18 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
     if isinstance(plotly, bool):
         plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
-    script = "".join(_squeeze(_file(name)) for name in names)
-    style = _file("page.css") + _file("strip.css") + _bar_styles() + write_switch_style()
+    script = join_scripts(names)
+    style = join_styles(["page.css", "strip.css"]) + write_switch_style()
     style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report))
     pictures, strips, contest = dict(_pictures(report)), _strips(report), render_contest(_scatters(report))
     library = "" if plotly == "none" else _plotly()
-    return Template(_file("page.html")).substitute(
-        policy=_policy([script, library] if library else [script], style, library != ""),
+    return Template(read_asset("page.html")).substitute(
+        policy=write_policy([script, library], None) if library else write_policy([script], style),
         version=escape_text(__version__),
         title=escape_text(report.title),
         style=style,
         badge=escape_text(report.badge),
-        asked=escape_text(" · ".join(report.subtitle)),
+        asked=escape_sentence(" · ".join(report.subtitle)),
         nav=_nav(report),
         tiles=render_tiles(report.models) + render_budget_line(budgets),
         findings=_findings(report),
@@ -79,38 +80,11 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
     )
 
 
-def _file(name: str) -> str:
-    return files("archprof.render.page").joinpath(name).read_text("utf-8")
-
-
-def _squeeze(script: str) -> str:
-    """Without the lines that are comments, and without indentation."""
-    lines = (line.strip() for line in script.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
-
-
-def _bar_styles() -> str:
-    """The lengths of the bars in cells as classes, for the policy allows no style in an element."""
-    return "".join(f".b{percent}{{--b:{percent}%}}" for percent in range(1, 101))
-
-
 @cache
 def _plotly() -> str:
     from plotly.offline import get_plotlyjs
 
     return str(get_plotlyjs())
-
-
-def _policy(scripts: Sequence[str], style: str, plotly: bool) -> str:
-    """Scripts run that have one of these hashes, and no others; plotly writes styles of its own, so it needs leave."""
-    hashes = " ".join(map(_hash, scripts))
-    styles = "'unsafe-inline'" if plotly else _hash(style)
-    rules = ("default-src 'none'", f"script-src {hashes}", f"style-src {styles}", "img-src data:")
-    return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _payload(pictures: dict[str, ChartData], library: str, plotly: PlotlyEmbedding) -> str:
@@ -190,10 +164,10 @@ class _RowAnchors:
 def _findings(report: Report) -> str:
     rows = _RowAnchors(report)
     said = report.comparison.findings if report.comparison else report.models[0].findings
-    items = [
-        tag("li", f"{escape_text(finding.text)} {tag('span', _links(rows.find_finding_rows(finding)), class_='rows')}")
-        for finding in said
-    ]
+    items = []
+    for finding in said:
+        links = tag("span", _links(rows.find_finding_rows(finding)), class_="rows")
+        items.append(tag("li", f"{escape_sentence(finding.text)} {links}"))
     return tag("ol", "".join(items)) if items else tag("p", "Nothing stands out.")
 
 
@@ -205,7 +179,7 @@ def _savings(report: Report) -> str:
     items = []
     for saving in report.models[0].savings:
         how = f" {tag('code', escape_text(f'archprof whatif {name} {saving.option}'))}" if saving.option else ""
-        items.append(tag("li", escape_text(saving.text) + how))
+        items.append(tag("li", escape_sentence(saving.text) + how))
     return tag("div", tag("h2", "Where to save") + tag("ol", "".join(items)), class_="findings")
 
 
@@ -309,6 +283,6 @@ def _appendix(report: Report) -> str:
         if isinstance(text, str):
             content = tag("pre", escape_text(text))
         else:
-            content = tag("ul", "".join(tag("li", escape_text(line)) for line in text))
+            content = tag("ul", "".join(tag("li", escape_sentence(line)) for line in text))
         parts.append(tag("div", tag("h3", escape_text(head)) + content))
     return "".join(parts)

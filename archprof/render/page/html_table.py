@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from archprof.analysis.table import OutlinedRow, Row, Table
-from archprof.render.page.markup import escape_text, tag, void_tag
+from archprof.render.page.markup import escape_sentence, escape_text, tag, void_tag
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 
 MANY_ROWS = 1000
@@ -38,9 +38,10 @@ def render_html_table(table: Table, id: str, title: str = "", switch: str = "", 
     )
     foot = "" if table.total is None else tag("tfoot", tag("tr", "".join(map(_total, columns))))
     caption = tag("caption", escape_text(title or table.title))
-    head = tag("tr", "".join(map(_head, columns, wholes, [drawn.scales()[i] for i in cells])))
+    scales = drawn.scales()
+    head = tag("tr", "".join(map(_head, columns, wholes, [scales[i] for i in cells])))
     inner = tag("table", caption + tag("thead", head) + tag("tbody", body) + foot)
-    notes = "".join(tag("li", escape_text(note)) for note in table.notes)
+    notes = "".join(tag("li", escape_sentence(note)) for note in table.notes)
     return tag(
         "div",
         _tools(drawn, outline, filter_help)

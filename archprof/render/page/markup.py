@@ -21,7 +21,18 @@ _BARE = re.compile(r"[A-Za-z0-9_.#-]+")
 
 def escape_text(text: object) -> str:
     """A text as it may stand between tags or inside a quoted attribute."""
-    return html.escape(make_visible(str(text)))
+    text = str(text)
+    return text if _BARE.fullmatch(text) else html.escape(make_visible(text))  # a page has thousands of plain numbers
+
+
+_BEFORE_UNIT = r"(?<=[\d\]]) (?=(?:[kMGTP]|[KMGTP]?i?B|[nu]?s|ms|px|%)(?!\w))"
+_IN_INTERVAL = r"(?<=\d) (?=\[)|(?<=,) (?=[\d.,]+\])|(?<=batch) (?=\d)"
+_KEPT = re.compile(f"{_BEFORE_UNIT}|{_IN_INTERVAL}")
+
+
+def escape_sentence(text: object) -> str:
+    """A text of words and quantities, of which no line ends between a number and its unit or inside an interval."""
+    return _KEPT.sub("\u00a0", escape_text(text))
 
 
 def tag(name: str, content: str = "", /, **attributes: object) -> str:
@@ -52,8 +63,8 @@ def _attributes(attributes: dict[str, object]) -> str:
 
 
 def _value(value: object) -> str:
-    text = coord(value) if isinstance(value, float) else escape_text(value)
-    return text if _BARE.fullmatch(text) else f'"{text}"'
+    text = coord(value) if isinstance(value, float) else str(value)
+    return text if _BARE.fullmatch(text) else f'"{escape_text(text)}"'
 
 
 _TAG = re.compile(r"<[a-zA-Z][^<>]*>")

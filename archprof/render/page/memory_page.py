@@ -7,6 +7,7 @@ from archprof.analysis.report.memory_areas import MemoryAreas, build_memory_area
 from archprof.errors import ArchprofError
 from archprof.facts.records import Profile
 from archprof.render.page import svg
+from archprof.render.page.assets import read_asset
 from archprof.render.page.html_table import render_html_table
 from archprof.render.page.markup import coord, escape_text, tag, to_xml
 from archprof.render.page.memory_svg import (
@@ -18,7 +19,6 @@ from archprof.render.page.memory_svg import (
     render_memory_figure,
 )
 from archprof.render.page.run_page import fill_page
-from archprof.render.page.strip_svg import read_style
 from archprof.render.page.text_width import fit_text
 
 PAD, HEAD_HEIGHT, LINE_HEIGHT = 16.0, 30.0, 18.0
@@ -39,7 +39,7 @@ def draw_memory_alone(profile: Profile) -> str:
     inner = tag("text", escape_text(words), x=0, y=15, class_="head")
     inner += tag("g", draw_inside(areas), transform=f"translate(0 {coord(HEAD_HEIGHT)})") + _draw_key(areas)
     width, height = svg.CHART_WIDTH + 2 * PAD, height + 2 * PAD
-    style = tag("style", read_style("page.css").partition("*{")[0] + read_style("memory_alone.css"))
+    style = tag("style", read_asset("page.css").partition("*{")[0] + read_asset("memory_alone.css"))
     said = tag("title", escape_text(describe_areas(areas)))
     ground = tag("rect", width=width, height=height, class_="paper")
     moved = tag("g", inner, transform=f"translate({coord(PAD)} {coord(PAD)})")
@@ -51,7 +51,7 @@ def draw_memory_alone(profile: Profile) -> str:
 
 
 def _draw_key(areas: MemoryAreas) -> str:
-    """A line a category under the picture, in the order of the areas from the top down."""
+    """One line per category under the picture, in the order of the areas from the top down."""
     lines = []
     for place, index in enumerate(reversed(range(len(areas.names)))):
         y = HEAD_HEIGHT + svg.CHART_HEIGHT + LINE_HEIGHT * place

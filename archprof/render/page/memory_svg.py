@@ -26,7 +26,7 @@ def render_memory_figure(profile: Profile, id: str) -> str:
 
 
 def draw_memory_areas(areas: MemoryAreas) -> str:
-    """One area a category, on top of one another, and a line at the peak."""
+    """One area per category, on top of one another, and a line at the peak."""
     box = f"0 0 {coord(svg.CHART_WIDTH)} {coord(svg.CHART_HEIGHT)}"
     return tag("svg", draw_inside(areas), viewBox=box, class_="chart", role="img", aria_label=describe_areas(areas))
 

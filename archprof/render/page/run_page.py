@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from archprof.analysis.depth_charts import build_run_charts
 from archprof.analysis.tables.run import describe_run, tabulate_run
 from archprof.facts.trained import TrainingRun, load_run
+from archprof.render.page.assets import join_styles, read_asset, write_policy
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.filter_png import render_filters
 from archprof.render.page.html_table import render_html_table
-from archprof.render.page.markup import escape_text, tag
+from archprof.render.page.markup import escape_sentence, escape_text, tag
 from archprof.version import __version__
 
 FILTER_STYLE = (
@@ -37,29 +35,17 @@ def render_run_page(run: TrainingRun, title: str | None = None) -> str:
 
 def fill_page(title: str, badge: str, asked: str, table: str, sections: str, more_style: str = "") -> str:
     """A page without a script: title and question in words, the first table, and sections, both as markup."""
-    style = _read("page.css") + "".join(f".b{n}{{--b:{n}%}}" for n in range(1, 101)) + more_style
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    rules = (
-        "default-src 'none'",
-        f"style-src 'sha256-{digest}'",
-        "img-src data:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    )
-    return Template(_read("run.html")).substitute(
-        policy="; ".join(rules),
+    style = join_styles(["page.css"]) + more_style
+    return Template(read_asset("run.html")).substitute(
+        policy=write_policy([], style),
         version=escape_text(__version__),
         title=escape_text(title),
         style=style,
         badge=escape_text(badge),
-        asked=escape_text(asked),
+        asked=escape_sentence(asked),
         table=table,
         sections=sections,
     )
-
-
-def _read(name: str) -> str:
-    return files("archprof.render.page").joinpath(name).read_text("utf-8")
 
 
 def _render_sections(run: TrainingRun) -> str:

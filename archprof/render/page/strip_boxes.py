@@ -55,10 +55,11 @@ def _write_lines(block: Block, width: float, y: float, lines: int) -> Iterator[s
 
 
 def _break_label(text: str, room: float) -> tuple[str, str]:
-    """The label on two lines: the longest end that has room, from behind a dot, a dash or an underscore on."""
-    for at, sign in enumerate(text):
-        if sign in "._– " and measure_text(text[at + 1 :], NAME_SIZE, bold=True) <= room:
-            return text[: at + (sign != ".")].rstrip(), text[at + 1 :]
+    """The label on two lines: the longest end that has room, from behind a dot on, or else a dash or an underscore."""
+    for signs in (".", "_– "):
+        for at, sign in enumerate(text):
+            if sign in signs and measure_text(text[at + 1 :], NAME_SIZE, bold=True) <= room:
+                return text[: at + (sign != ".")].rstrip(), text[at + 1 :]
     above, _, last = text.rpartition(".")
     return above, last
 

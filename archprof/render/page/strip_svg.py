@@ -6,12 +6,11 @@ It needs no script: each column of a page is a link to what is inside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from archprof.analysis.network.strip import Lane, Network
 from archprof.render.page import strip_boxes, strip_lanes, strip_layout
+from archprof.render.page.assets import read_asset
 from archprof.render.page.markup import coord, escape_text, tag, to_xml
 from archprof.render.page.strip_layout import ENTRY_WIDTH, SHEET_OFFSET, TRACK_HEIGHT, ColumnPlace
 from archprof.render.page.text_width import fit_text, measure_text
@@ -84,7 +83,7 @@ def draw_alone(network: Network) -> str:
 
 
 def _write_file(network: Network, body: str, width: float, height: float) -> str:
-    style = tag("style", read_style("strip.css") + read_style("strip_alone.css"))
+    style = tag("style", read_asset("strip.css") + read_asset("strip_alone.css"))
     said = tag("title", escape_text(network.describe()))
     ground = tag("rect", width=width, height=height, class_="paper")
     moved = tag("g", body, transform=f"translate({coord(PAD_ALONE)} {coord(PAD_ALONE)})")
@@ -118,11 +117,6 @@ def _draw_zoom(network: Network, zoom: int, strip: DrawnStrip, inside: DrawnStri
 
 def say_inside(name: str, count: int) -> str:
     return f"Inside {name}" + (f": one of {count} equal" if count > 1 else "")
-
-
-@cache
-def read_style(name: str) -> str:
-    return files("archprof.render.page").joinpath(name).read_text("utf-8")
 
 
 def _draw(network: Network, id: str, link: LinkColumn, most: Mapping[str, float] | None) -> DrawnStrip:

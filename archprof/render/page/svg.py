@@ -100,8 +100,8 @@ def _plot(series: ChartData, sets: list[list[PlotPoint]], behind: list[PlotPoint
     return tag("svg", inner, viewBox=f"0 0 {coord(CHART_WIDTH)} {coord(CHART_HEIGHT)}", class_="chart")
 
 
-def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
-    """Grid lines, numbers and the names of the axes."""
+def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str, height: float = CHART_HEIGHT) -> str:
+    """Grid lines, numbers and the names of the axes, in a picture of that height."""
     across, upwards = [x.pixel_of(tick) for tick in x.ticks(7)], [y.pixel_of(tick) for tick in y.ticks(5)]
     grid = "".join(f"M{coord(x.start)} {coord(at)}H{coord(x.end)}" for at in upwards)
     base = f"M{coord(x.start)} {coord(y.start)}H{coord(x.end)}"
@@ -110,7 +110,7 @@ def draw_frame(x: PlotAxis, y: PlotAxis, x_label: str, y_label: str) -> str:
     lefts = [tag("text", text, x=x.start - 8, y=at + 4) for text, at in zip(beside, upwards, strict=True)]
     lows = [tag("text", text, x=at, y=y.start + 18) for text, at in zip(below, across, strict=True)]
     turn = f"translate(13 {coord((y.start + y.end) / 2)}) rotate(-90)"
-    lows.append(tag("text", escape_text(x_label), x=(x.start + x.end) / 2, y=CHART_HEIGHT - 6, class_="name"))
+    lows.append(tag("text", escape_text(x_label), x=(x.start + x.end) / 2, y=height - 6, class_="name"))
     lows.append(tag("text", escape_text(y_label), transform=turn, class_="name"))
     return (
         tag("path", d=grid, class_="grid")
@@ -131,10 +131,8 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         several = len(places) > 1
         path = "".join(f"M{coord(a)} {coord(b)}{'h0' if several else MARKER_PATHS[index % 4]}" for a, b in places)
         return tag("path", d=path, class_=f"{colour} {'dots' if several else 'bar'}")
-    line, dash = (
-        " ".join(f"{coord(a)} {coord(b)}" for a, b in places),
-        SVG_DASHES[index % len(SVG_DASHES)],
-    )
+    line = " ".join(f"{coord(a)} {coord(b)}" for a, b in places)
+    dash = SVG_DASHES[index % len(SVG_DASHES)]
     few = len(places) <= MAX_DRAWN_POINTS and not series.is_joined(index)
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)

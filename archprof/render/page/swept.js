@@ -19,8 +19,9 @@
 
   // The same places as those that are drawn without a script.
 
-  function placer(axis, key, start, end) {
-    const { low, high, log } = svg.querySelector(`[data-${axis}="${key}"]`).dataset;
+  const axisOf = (axis, key, other) => svg.querySelector(`[data-${axis}="${key}"][data-with~="${other}"]`);
+
+  function placer({ dataset: { low, high, log } }, start, end) {
     const on = log === undefined ? Number : Math.log10, from = on(low), to = on(high);
     return (value) => to > from ? start + (on(value) - from) / (to - from) * (end - start) : start;
   }
@@ -42,10 +43,9 @@
 
   function draw() {
     const x = chosen("x"), y = chosen("y");
-    for (const [axis, key] of [["x", x], ["y", y]]) {
-      for (const one of all(`g[data-${axis}]`, svg)) one.toggleAttribute("hidden", one.dataset[axis] !== key);
-    }
-    const across = placer("x", x, LEFT, RIGHT), upwards = placer("y", y, BOTTOM, TOP);
+    const axes = [axisOf("x", x, y), axisOf("y", y, x)];
+    for (const one of all("g[data-with]", svg)) one.toggleAttribute("hidden", !axes.includes(one));
+    const across = placer(axes[0], LEFT, RIGHT), upwards = placer(axes[1], BOTTOM, TOP);
     shown = [];
     for (const row of rows) {
       if (row.tr.hidden) continue;

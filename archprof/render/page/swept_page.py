@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
@@ -14,11 +11,13 @@ from archprof.analysis.tables.swept import describe_size, tabulate_swept
 from archprof.errors import ArchprofError
 from archprof.facts.swept import SweptRow, count_statuses
 from archprof.facts.swept_files import read_swept
+from archprof.render.page.assets import join_scripts, join_styles, read_asset, write_policy
 from archprof.render.page.html_table import render_html_table
-from archprof.render.page.markup import embed_json, escape_text, tag, void_tag
+from archprof.render.page.markup import embed_json, escape_sentence, escape_text, tag, void_tag
 from archprof.render.page.svg import COLOUR_COUNT
 from archprof.render.page.swept_svg import draw_swept_scatter
 from archprof.version import __version__
+from archprof.wording import name_few
 
 TABLE = "runs"
 FILTER_HELP = "Filter: resnet batch:8 status:ok"
@@ -38,40 +37,21 @@ def render_swept(path: str | Path, title: str | None = None, command: str = "") 
 
 def render_swept_page(rows: Sequence[SweptRow], title: str, command: str = "") -> str:
     """The whole file; equal rows give equal bytes."""
-    script = "".join(_squeeze(_read(name)) for name in SCRIPTS)
-    style = _read("page.css") + _read("swept.css") + "".join(f".b{n}{{--b:{n}%}}" for n in range(1, 101))
+    script, style = join_scripts(SCRIPTS), join_styles(["page.css", "swept.css"])
     scatter = build_swept_scatter(rows)
     table = tabulate_swept(rows, title)
-    return Template(_read("swept.html")).substitute(
-        policy=_write_policy(script, style),
+    return Template(read_asset("swept.html")).substitute(
+        policy=write_policy([script], style),
         version=escape_text(__version__),
         title=escape_text(title),
         style=style,
-        asked=escape_text(" · ".join(_describe(rows))),
+        asked=escape_sentence(" · ".join(_describe(rows))),
         tiles=_render_tiles(rows),
         picture=_render_picture(rows, scatter) if scatter else "",
         table=render_html_table(table, TABLE, filter_help=FILTER_HELP),
         method=_render_method(rows, command),
         payload=_render_payload(scatter),
         script=script,
-    )
-
-
-def _read(name: str) -> str:
-    return files("archprof.render.page").joinpath(name).read_text("utf-8")
-
-
-def _squeeze(script: str) -> str:
-    lines = (line.strip() for line in script.splitlines())
-    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
-
-
-def _write_policy(script: str, style: str) -> str:
-    """The script and the style that are here, and no others."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (script, style)]
-    return (
-        f"default-src 'none'; script-src 'sha256-{hashes[0]}'; style-src 'sha256-{hashes[1]}'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
     )
 
 
@@ -87,8 +67,7 @@ def _describe(rows: Sequence[SweptRow]) -> list[str]:
     ):
         values = list(dict.fromkeys(str(value) for row in rows if (value := getattr(row, name)) is not None))
         if values and values != ["forward"]:
-            shown = ", ".join(values[:6]) + (f" and {len(values) - 6} more" if len(values) > 6 else "")
-            said.append(f"{word} {shown}".strip())
+            said.append(f"{word} {name_few(values, 6)}".strip())
     return said
 
 

@@ -17,8 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 68.0, 700.0, 12.0, 336.0
 
 def draw_swept_scatter(rows: Sequence[SweptRow], scatter: SweptScatter, said: str) -> str:
     """The picture, with `said` as what it shows in words."""
-    drawn = "".join(_draw_axis(rows, one, shown=one == scatter.upwards, upright=True) for one in scatter.measures)
-    drawn += "".join(_draw_axis(rows, one, shown=one == scatter.across, upright=False) for one in scatter.measures)
+    drawn = _draw_axes(rows, scatter, upright=True) + _draw_axes(rows, scatter, upright=False)
     drawn += "".join(_draw_setting(rows, scatter, number) for number in range(len(scatter.settings)))
     view = f"0 0 {coord(WIDTH)} {coord(HEIGHT)}"
     return tag("svg", drawn, viewBox=view, class_="chart swept", role="img", aria_label=said)
@@ -27,7 +26,7 @@ def draw_swept_scatter(rows: Sequence[SweptRow], scatter: SweptScatter, said: st
 def _draw_setting(rows: Sequence[SweptRow], scatter: SweptScatter, number: int) -> str:
     """The points of a setting, and its front."""
     across, upwards = scatter.across, scatter.upwards
-    x, y = fit_measure(rows, across, upright=False), fit_measure(rows, upwards, upright=True)
+    x, y = fit_measure(rows, across, upwards, upright=False), fit_measure(rows, upwards, across, upright=True)
     places = [place for place, setting in enumerate(scatter.setting_of) if setting == number]
 
     def point(place: int) -> str:
@@ -47,22 +46,40 @@ def _draw_setting(rows: Sequence[SweptRow], scatter: SweptScatter, number: int) 
     )
 
 
-def list_values(rows: Sequence[SweptRow], measure: Measure) -> list[float]:
-    """Of the rows that have it."""
-    return [float(value) for row in rows if (value := getattr(row, measure.key)) is not None]
+def list_values(rows: Sequence[SweptRow], measure: Measure, other: Measure) -> list[float]:
+    """Of the rows that have both, which are drawn; of all that have the measure, where none are."""
+    held = [row for row in rows if getattr(row, measure.key) is not None]
+    both = [row for row in held if getattr(row, other.key) is not None]
+    return [float(getattr(row, measure.key)) for row in both or held]
 
 
-def fit_measure(rows: Sequence[SweptRow], measure: Measure, *, upright: bool) -> PlotAxis:
-    """The axis of a measure over all rows that have it; logarithmic where its span is wide."""
-    values = list_values(rows, measure)
+def fit_measure(rows: Sequence[SweptRow], measure: Measure, other: Measure, *, upright: bool) -> PlotAxis:
+    """The axis of a measure over the points that are drawn against another; logarithmic where its span is wide."""
+    values = list_values(rows, measure, other)
     log = min(values) > 0 and max(values) / min(values) >= LOG_SPAN
     return axes.fit_axis(values, *((BOTTOM, TOP) if upright else (LEFT, RIGHT)), log=log)
 
 
-def _draw_axis(rows: Sequence[SweptRow], measure: Measure, *, shown: bool, upright: bool) -> str:
+def _draw_axes(rows: Sequence[SweptRow], scatter: SweptScatter, *, upright: bool) -> str:
+    """Of every measure an axis for those others with which it has the same ends."""
+    shown = (scatter.upwards, scatter.across) if upright else (scatter.across, scatter.upwards)
+    drawn = ""
+    for one in scatter.measures:
+        alike: dict[tuple[float, float], list[Measure]] = {}
+        for other in scatter.measures:
+            values = list_values(rows, one, other)
+            alike.setdefault((min(values), max(values)), []).append(other)
+        for others in alike.values():
+            drawn += _draw_axis(rows, one, others, shown=shown[0] == one and shown[1] in others, upright=upright)
+    return drawn
+
+
+def _draw_axis(
+    rows: Sequence[SweptRow], measure: Measure, others: Sequence[Measure], *, shown: bool, upright: bool
+) -> str:
     """Lines, numbers and the name of an axis; the script reads its ends to place points."""
-    axis = fit_measure(rows, measure, upright=upright)
-    scale = axes.choose_scale(measure.unit, list_values(rows, measure))
+    axis = fit_measure(rows, measure, others[0], upright=upright)
+    scale = axes.choose_scale(measure.unit, list_values(rows, measure, others[0]))
     name = escape_text(axes.label_with_unit(measure.label, scale))
     ticks = [(axis.pixel_of(tick * scale.factor), f"{tick:,.4g}") for tick in _scaled(axis, scale.factor)]
     if upright:
@@ -79,7 +96,8 @@ def _draw_axis(rows: Sequence[SweptRow], measure: Measure, *, shown: bool, uprig
         middle = (LEFT + RIGHT) / 2
         drawn += tag("text", name, x=middle, y=HEIGHT - 6, class_="name", text_anchor="middle")
     ends = {"data_low": repr(axis.low), "data_high": repr(axis.high), "data_log": axis.log, "hidden": not shown}
-    return tag("g", drawn, **{"data_y" if upright else "data_x": measure.key}, **ends)
+    against = " ".join(one.key for one in others)
+    return tag("g", drawn, **{"data_y" if upright else "data_x": measure.key}, data_with=against, **ends)
 
 
 def _scaled(axis: PlotAxis, factor: float) -> list[float]:

@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from archprof import units
 from archprof.analysis.report.page import ModelPage
 from archprof.analysis.report.tiles import Tile
-from archprof.render.page.markup import escape_text, tag
+from archprof.render.page.markup import escape_sentence, escape_text, tag
 
 MAX_WORDS = 80
 """Characters under a number that have room; the style cuts the rest, and it stands in the title."""
@@ -24,7 +24,7 @@ def render_tiles(models: Sequence[ModelPage]) -> str:
         values = _values(same, models) if len(same) > 1 else _value(shown)
         tiles.append(tag("div", tag("dt", escape_text(shown.label)) + values, class_="tile", id=f"tile-{key}"))
     said = " · ".join(models[0].details) if len(models) == 1 else ""
-    line = tag("p", escape_text(said), class_="details") if said else ""
+    line = tag("p", escape_sentence(said), class_="details") if said else ""
     return tag("dl", "".join(tiles), class_="tiles many" if len(models) > 1 else "tiles") + line
 
 
@@ -33,9 +33,8 @@ def _value(tile: Tile) -> str:
     words = tile.note
     if tile.second:
         words = f"{words}; {units.show_quantity(tile.second[0], tile.unit)} {tile.second[1]}".lstrip("; ")
-    return main + (
-        tag("dd", escape_text(words), class_="beside", title=words if len(words) > MAX_WORDS else None) if words else ""
-    )
+    whole = words if len(words) > MAX_WORDS else None
+    return main + (tag("dd", escape_sentence(words), class_="beside", title=whole) if words else "")
 
 
 def _values(tiles: Sequence[Tile | None], models: Sequence[ModelPage]) -> str:

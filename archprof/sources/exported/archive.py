@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.files import expand_home
 from archprof.sources.build import MAX_READABLE_ELEMENTS
+from archprof.torchside.free_memory import refuse_without_room
 
 PT2_SCHEMA = 8
 """The major version of the JSON that is read here, in use since torch 2.5 (torch/_export/serde/schema.py)."""
@@ -55,6 +57,10 @@ class ProgramTensor:
     payload_path: str | None = None
 
 
+LARGEST_MEMBER_BYTES = 2**28
+"""Of a graph, which has some 2**10 an op."""
+
+
 class Pt2Archive:
     """An open `.pt2` file.
 
@@ -64,15 +70,15 @@ class Pt2Archive:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path, file = path, expand_home(path)
+        if not os.path.isfile(file):  # a device may have no end
+            raise UsageError(f"There is no file {path}.")
         try:
-            with zipfile.ZipFile(Path(path).expanduser()) as self.zip:
+            with zipfile.ZipFile(file) as self.zip:
                 self.program: Any = self._read_graph_module()
                 self.stored_tensors: dict[str, ProgramTensor] = {}
                 for folder in ("weights", "constants"):
                     self.stored_tensors |= self._read_stored_tensors(folder)
-        except FileNotFoundError:
-            raise UsageError(f"There is no file {path}.") from None
         except (OSError, *MALFORMED_FILE_ERRORS) as error:
             raise self.make_unreadable_error(error) from error
 
@@ -91,9 +97,9 @@ class Pt2Archive:
             raise ValueError(what)
         self.folder = models[0].partition("/")[0]
         self.name = models[0].rpartition("/")[2].removesuffix(".json")
-        if self.zip.read(f"{self.folder}/byteorder") != b"little":
+        if self._read_member(f"{self.folder}/byteorder") != b"little":
             raise ValueError("its bytes are in another order")
-        saved = json.loads(self.zip.read(models[0]))
+        saved = json.loads(self._read_member(models[0]))
         if saved["schema_version"]["major"] != PT2_SCHEMA:
             raise ValueError(f"its schema is {saved['schema_version']['major']}, and {PT2_SCHEMA} is known here")
         return saved["graph_module"]
@@ -103,7 +109,7 @@ class Pt2Archive:
         config = f"{self.folder}/data/{kind}/{self.name}_{kind}_config.json"
         if config not in self.zip.namelist():
             return {}
-        entries = json.loads(self.zip.read(config))["config"]
+        entries = json.loads(self._read_member(config))["config"]
         return {
             name: read_tensor_meta(
                 entry["tensor_meta"], None if entry["use_pickle"] else self._find_payload(kind, entry["path_name"])
@@ -111,6 +117,21 @@ class Pt2Archive:
             for name, entry in entries.items()
             if entry.get("tensor_meta")
         }
+
+    def _read_payload(self, tensor: ProgramTensor, member: str) -> bytearray:
+        """The bytes of a stored tensor, as far as it reaches into its storage."""
+        last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
+        with zipfile.ZipFile(expand_home(self.path)) as archive:
+            needed = min((tensor.offset + last + 1) * tensor.dtype.itemsize, archive.getinfo(member).file_size)
+            refuse_without_room(f"{member} of {self.path}", needed)
+            with archive.open(member) as file:
+                return bytearray(file.read(needed))
+
+    def _read_member(self, name: str) -> bytes:
+        """What is no tensor: a few bytes may stand for more than the memory holds."""
+        if (size := self.zip.getinfo(name).file_size) > LARGEST_MEMBER_BYTES:
+            raise ValueError(f"{name} has {size:,} bytes")
+        return self.zip.read(name)
 
     def _find_payload(self, kind: str, name: str) -> str | None:
         """Where the bytes of a tensor are; a model on meta was saved without any."""
@@ -126,8 +147,7 @@ class Pt2Archive:
         if not real or known.payload_path is None or not math.prod(known.shape):
             device = "cpu" if real else "meta"
             return torch.empty_strided(known.shape, known.strides, dtype=known.dtype, device=device).zero_()
-        with zipfile.ZipFile(Path(self.path).expanduser()) as archive:
-            content = bytearray(archive.read(known.payload_path))
+        content = self._read_payload(known, known.payload_path)
         return torch.frombuffer(content, dtype=known.dtype).as_strided(known.shape, known.strides, known.offset)
 
 

@@ -7,7 +7,6 @@ No code of a repository is ever run and nothing is downloaded: a configuration i
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -15,11 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof.errors import ArchprofError, UnknownName, UsageError
-from archprof.files import read_text
+from archprof.files import expand_home, read_data_table, read_text
 from archprof.sources.hf import library
 from archprof.sources.recipe import make_unknown_keyword_error
-
-READY_FILE = Path(__file__).parents[2] / "data" / "transformers.csv"
 
 LARGEST_FILE_BYTES = 2**24
 
@@ -54,11 +51,9 @@ class ReadyConfig(NamedTuple):
 @cache
 def load_ready_configs() -> dict[str, ReadyConfig]:
     """The ready names."""
-    with READY_FILE.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     return {
         row["name"]: ReadyConfig(row["name"], row["architecture"], json.loads(row["arguments"]), row["source"])
-        for row in rows
+        for row in read_data_table("transformers.csv")
     }
 
 
@@ -83,7 +78,7 @@ def choose_config(name: str, kwargs: Mapping[str, Any]) -> ConfigChoice:
     if name in library.list_public_names():
         return _choose_from_class(name, library.import_public(name), kwargs)
     if "/" in name or "\\" in name or name.endswith(".json") or Path(name).is_dir():
-        return _choose_from_file(Path(name).expanduser(), kwargs)
+        return _choose_from_file(expand_home(name), kwargs)
     known = [
         *list_hf_names(),
         *(public for public in library.list_public_names() if public.endswith(("Config", "Model", "LM"))),

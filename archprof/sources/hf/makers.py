@@ -126,10 +126,8 @@ def _image_size(wanted: InputRequest) -> tuple[int, int]:
 
 def make_patches(wanted: InputRequest) -> InputSpec:
     """The patches of all images below one another, each flattened, over the time that a patch spans."""
-    side, time = (
-        wanted.find_number("patch_size", default=14),
-        wanted.find_number("temporal_patch_size", "patch_temporal", default=1),
-    )
+    side = wanted.find_number("patch_size", default=14)
+    time = wanted.find_number("temporal_patch_size", "patch_temporal", default=1)
     return InputSpec((wanted.batch * DEFAULT_GRID * DEFAULT_GRID, _image_channels(wanted) * time * side * side))
 
 
@@ -210,10 +208,8 @@ def _upright_frames(wanted: InputRequest) -> int:
 
 def make_series(wanted: InputRequest) -> InputSpec:
     """A time series: [steps, channels]."""
-    steps, channels = (
-        wanted.find_number("context_length", default=512),
-        wanted.find_number("num_input_channels", default=1),
-    )
+    steps = wanted.find_number("context_length", default=512)
+    channels = wanted.find_number("num_input_channels", default=1)
     return InputSpec((steps, channels), batched=True)
 
 

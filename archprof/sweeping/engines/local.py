@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
+from archprof.measuring.host_state import count_cpus
 from archprof.sweeping.engine import Engine
 from archprof.sweeping.process_pool import PROCESSES
 
 
 def open_local(jobs: int | None, *, measure: str = "") -> Engine:
     """All processors at once, or one cell at a time where it is timed."""
-    slots = 1 if measure else jobs or count_processors()
+    slots = 1 if measure else jobs or count_cpus()
     threads = ThreadPoolExecutor(slots, thread_name_prefix="archprof-sweep")
 
     def close(at_once: bool) -> None:
@@ -19,8 +19,3 @@ def open_local(jobs: int | None, *, measure: str = "") -> Engine:
         PROCESSES.close()
 
     return Engine("local", threads, slots, close=close)
-
-
-def count_processors() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from archprof.errors import ArchprofError, UsageError
+from archprof.measuring.host_state import count_cpus
 from archprof.sweeping.engine import Engine, explain_missing
-from archprof.sweeping.engines.local import count_processors
 
 SLURM_JOBS = 16
 """At once, where nobody says how many."""
@@ -36,7 +36,7 @@ def open_slurm(cluster: str, options: str, jobs: int | None, *, measure: str = "
             "Try it on a login node; --engine submitit runs such jobs on this machine.",
         )  # fmt: skip
     folder = tempfile.mkdtemp(prefix=".archprof-jobs-", dir=Path.cwd())
-    slots = jobs or (SLURM_JOBS if cluster == "slurm" else count_processors())
+    slots = jobs or (SLURM_JOBS if cluster == "slurm" else count_cpus())
     executor = AutoExecutor(folder, cluster="slurm" if cluster == "slurm" else "local")
     executor.update_parameters(
         name="archprof",

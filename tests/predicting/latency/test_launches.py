@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import torch
+from prediction.latency_counts import list_counts
 from torch import nn
 
 import archprof
 from archprof.predicting.latency.constants import load_constants
 from archprof.predicting.latency.launches import LAUNCH_KINDS, list_launch_seconds
-from archprof.predicting.latency.predict import list_counts
 
 
 class Twice(nn.Module):

@@ -12,7 +12,7 @@ from torch import nn
 import archprof
 from archprof.errors import ArchprofError, TraceError, UnknownName
 from archprof.facts.records import Profile
-from archprof.predicting.memory_events import NO_WORKSPACES, list_changes
+from archprof.predicting.memory_events import Workspaces, list_changes
 from archprof.predicting.sharding.data import shard_data
 from archprof.predicting.sharding.data_options import DataLevel, DataOptions
 from archprof.predicting.sharding.mesh import Mesh
@@ -129,7 +129,7 @@ def test_what_a_step_makes_is_gone_before_the_next(options: DataOptions, inferen
     profile = trace_model("tied", not inference, None if inference else "adamw", 1, None, ())
     left = [0, 0, 0]
     sizes: dict[int, int] = {}
-    for change in list_changes(shard(profile, options).profile, NO_WORKSPACES, 3):
+    for change in list_changes(shard(profile, options).profile, Workspaces(), 3):
         size = sizes.setdefault(change.block, change.nbytes or 0)
         if change.position >= 0:
             left[change.step] += size if change.nbytes is not None else -size

@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
+from torch.nn.attention import SDPBackend
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+import archprof
 from archprof.tracing.ops.costs import attention, attention_kernels, find_cost_rule
 
 FORWARD = sorted(attention.FORWARD_OPS)
@@ -72,8 +74,9 @@ side = st.integers(1, 8)
 @pytest.mark.usefixtures("grouped_queries")
 @given(b=side, kv=side, group=side, queries=side, keys=side, size=side, wide=side)
 def test_the_function_and_its_backward_are_torchs_count(meta, b, kv, group, queries, keys, size, wide):
+    """In half precision, where a fused kernel takes heads of any size: torch's formula is that of such a kernel."""
     q, k, v = (b, kv * group, queries, size), (b, kv, keys, size), (b, kv, keys, wide)
-    tensors = [meta(*shape) for shape in (q, k, v)]
+    tensors = [meta(*shape, dtype=torch.bfloat16) for shape in (q, k, v)]
     forward = find_cost_rule("aten.scaled_dot_product_attention")(None, *tensors, enable_gqa=True)
     assert forward.macs == sdpa_flop_count(q, k, v) // 2
     backward = find_cost_rule("aten.scaled_dot_product_attention_backward")(None, *tensors, enable_gqa=True)
@@ -132,3 +135,22 @@ def test_the_overload_for_8_bit_inputs_is_unknown(meta):
     rule = find_cost_rule("aten._scaled_dot_product_flash_attention")
     assert rule(None, tensor, tensor, tensor, scale, scale, scale, 0.0, True) is None
     assert rule(None, tensor, tensor, tensor, None, None, None, 0.0, True) is None
+
+
+class Plain(torch.nn.Module):
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+
+
+@pytest.mark.parametrize("make", [lambda x: x[0], lambda x: x.double(), lambda x: x[..., :6]])
+def test_gradients_of_attention_that_no_fused_kernel_takes_are_four_products(make) -> None:
+    """Three dimensions, float64, heads of 6: torch keeps the scores. Its own counter counts what it takes apart."""
+    inputs = [make(torch.zeros(shape, device="meta")).requires_grad_() for shape in (Q, Q, Q)]
+    with FlopCounterMode(display=False) as forward, torch.nn.attention.sdpa_kernel(SDPBackend.MATH):
+        result = Plain()(*inputs)
+    with FlopCounterMode(display=False) as backward:
+        result.sum().backward()
+    totals = archprof.profile(
+        Plain(), tuple(torch.zeros_like(x, device="cpu").requires_grad_() for x in inputs), train=True
+    ).totals
+    assert (totals.macs, totals.backward_macs) == (forward.get_total_flops() // 2, backward.get_total_flops() // 2)

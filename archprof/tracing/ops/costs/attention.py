@@ -7,7 +7,8 @@ dropout when there is any.
 
 Backward: five matrix products, since the fused kernels compute the scores anew (Dao et al., FlashAttention, 2022):
 scores × (3 × head size of the keys + 2 × that of the values). FLOPs: 2 × MACs, the forward's per score again, and
-for each score 4 for the gradient of the softmax, 1 for the scale and 2 for dropout.
+for each score 4 for the gradient of the softmax, 1 for the scale and 2 for dropout. Torch's plain attention kept the
+scores, and needs neither their product nor the forward's per score.
 
 Until then the kernels keep queries, keys, values, the mask, the result and one number per query: the logarithm of its
 sum of exponentials, in float32 or wider.
@@ -27,6 +28,7 @@ from archprof.facts.records import TensorSpec
 from archprof.predicting.attention_backends import HALVES, choose_attention_backend
 from archprof.tracing.ops.costs.reduction import SOFTMAX_BACKWARD_FLOPS, SOFTMAX_FLOPS
 from archprof.tracing.ops.costs.registry import CostRule, KeptForBackward, OpCost, cost_rule
+from archprof.tracing.ops.costs.tensors import take_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +88,15 @@ def count_attention_backward(
     return OpCost(macs, 2 * macs + scores * (_flops_per_score(mask, dropout_p) + GRADIENT_FLOPS + dropout))
 
 
+def count_plain_backward(
+    query: AttentionShape, key: AttentionShape, value: AttentionShape, mask: object, dropout_p: float, skip_masked: bool
+) -> OpCost:
+    """The cost of its gradients where the scores were kept: four matrix products."""
+    scores = _count_scores(query, key, value, skip_masked)
+    macs = scores * 2 * (query[-1] + value[-1])
+    return OpCost(macs, 2 * macs + scores * (GRADIENT_FLOPS + (DROPOUT_FLOPS if dropout_p else 0)))
+
+
 def _flops_per_score(mask: object, dropout_p: float) -> int:
     return SCALE_FLOPS + SOFTMAX_FLOPS + (MASK_FLOPS if mask is not None else 0) + (DROPOUT_FLOPS if dropout_p else 0)
 
@@ -102,8 +113,11 @@ def count_unmasked_scores(queries: int, keys: int) -> int:
     return rising * (rising + 1) // 2 + (queries - rising) * keys
 
 
-def _rule_of_function(cost: CostRule) -> CostRule:
-    """The rule of torch's function, recorded as one op with the arguments of its call; also of its backward."""
+def _rule_of_function(fused: CostRule, plain: CostRule) -> CostRule:
+    """The rule of torch's function, recorded as one op with the arguments of its call; also of its backward.
+
+    Which of both holds is a matter of the kernel that runs it.
+    """
 
     def count(
         result: object,
@@ -118,9 +132,20 @@ def _rule_of_function(cost: CostRule) -> CostRule:
         half: bool = False,
         **__: Any,
     ) -> OpCost | None:
+        cost = plain if _runs_plain(query, attn_mask) else fused
         return cost(query.shape, key.shape, value.shape, attn_mask, dropout_p, half and is_causal)
 
     return count
+
+
+def _runs_plain(query: Tensor, mask: object) -> bool:
+    """Whether no fused kernel takes these."""
+    chosen = choose_attention_backend(query.dim(), _name_dtype(query), query.shape[-1], masked=mask is not None)
+    return chosen == "math"
+
+
+def _name_dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def keep_attention(
@@ -131,8 +156,8 @@ def keep_attention(
     Without a kernel that does so, torch keeps the scores, and the scaled queries and keys; of tensors in half
     precision all of it in float32, and the values, too.
     """
-    dtype = str(query.dtype).removeprefix("torch.")
-    if choose_attention_backend(query.dim(), dtype, query.shape[-1], masked=attn_mask is not None) == "math":
+    dtype = _name_dtype(query)
+    if _runs_plain(query, attn_mask):
         kept = [(*result.shape[:-1], key.shape[-2]), query.shape, key.shape]
         if dtype in HALVES:
             dtype, kept = "float32", [*kept, value.shape]
@@ -174,11 +199,9 @@ def _rule_of_op(cost: CostRule, places: AttentionArgPlaces) -> CostRule:
         **_: Any,
     ) -> OpCost | None:
         q = places.query
-        mask = _take_argument(args, places.mask, attn_mask)
-        dropped, masked = (
-            _take_argument(args, places.dropout, dropout_p),
-            _take_argument(args, places.causal, is_causal),
-        )
+        mask = take_argument(args, places.mask, attn_mask)
+        dropped = take_argument(args, places.dropout, dropout_p)
+        masked = take_argument(args, places.causal, is_causal)
         if not isinstance(dropped, (int, float)):
             return None  # the overload for 8-bit inputs takes its scales here
         return cost(args[q].shape, args[q + 1].shape, args[q + 2].shape, mask, dropped, half and masked)
@@ -190,8 +213,12 @@ def _take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> An
     return args[place] if place is not None and place < len(args) else otherwise
 
 
-cost_rule("aten.scaled_dot_product_attention", causal=True, keeps=keep_attention)(_rule_of_function(count_attention))
-cost_rule("aten.scaled_dot_product_attention_backward", causal=True)(_rule_of_function(count_attention_backward))
+cost_rule("aten.scaled_dot_product_attention", causal=True, keeps=keep_attention)(
+    _rule_of_function(count_attention, count_attention)
+)
+cost_rule("aten.scaled_dot_product_attention_backward", causal=True)(
+    _rule_of_function(count_attention_backward, count_plain_backward)
+)
 for _name, _places in FORWARD_OPS.items():
     cost_rule(f"aten.{_name}", causal=True)(_rule_of_op(count_attention, _places))
 for _name, _places in BACKWARD_OPS.items():

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archprof.facts.records import Window
 from archprof.tracing.ops.costs.registry import CostRule, OpCost, aten_names, cost_rule
-from archprof.tracing.ops.costs.tensors import numel, spread_over_dims
+from archprof.tracing.ops.costs.tensors import numel, spread_over_dims, take_argument
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,18 +78,14 @@ def _rule_of_backend(places: ConvolutionArgPlaces) -> CostRule:
 
     def count(result: Tensor, /, *args: Any, **_: Any) -> OpCost:
         x, weight = args[:2]
-        bias = _take_argument(args, places.bias, None)
-        stride, padding = _take_argument(args, places.stride, 1), _take_argument(args, places.padding, 0)
-        dilation = _take_argument(args, places.dilation, 1)
+        bias = take_argument(args, places.bias, None)
+        stride, padding = take_argument(args, places.stride, 1), take_argument(args, places.padding, 0)
+        dilation = take_argument(args, places.dilation, 1)
         groups = (result if places.transposed else x).shape[1] // weight.shape[1]
         cost = _count_from_geometry(result, x, weight, bias, stride, padding, dilation, groups, places.transposed)
         return cost._replace(flops=cost.flops + places.extra_flops * numel(result))
 
     return count
-
-
-def _take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
-    return args[place] if place is not None and place < len(args) else otherwise
 
 
 for _names, _places in BACKEND_CONVOLUTIONS.items():

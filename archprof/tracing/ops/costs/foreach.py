@@ -1,4 +1,4 @@
-"""Ops of optimizers that do to each tensor of a list what others do to one: 1 FLOP an element of the first list."""
+"""Ops of optimizers that do to each tensor of a list what others do to one: 1 FLOP per element of the first list."""
 
 from __future__ import annotations
 

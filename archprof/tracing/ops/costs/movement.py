@@ -33,9 +33,9 @@ COPY_OPS = """
 CREATION_OPS = """
     empty empty_strided empty_permuted new_empty new_empty_strided zeros zeros_like new_zeros zero ones ones_like
     new_ones full full_like new_full fill scalar_tensor arange range linspace logspace eye tril_indices triu_indices
-    hann_window hamming_window blackman_window bartlett_window kaiser_window _efficientzerotensor
-    _new_zeros_with_same_feature_meta rand rand_like randn randn_like randint randint_like randperm random normal
-    normal_functional uniform bernoulli multinomial exponential geometric log_normal cauchy poisson
+    hann_window hamming_window blackman_window bartlett_window kaiser_window _efficientzerotensor fft_fftfreq
+    fft_rfftfreq _new_zeros_with_same_feature_meta rand rand_like randn randn_like randint randint_like randperm random
+    normal normal_functional uniform bernoulli multinomial exponential geometric log_normal cauchy poisson
     """
 SELECTION_OPS = """
     where masked_fill masked_select masked_scatter _unsafe_index take take_along_dim index_copy index_fill one_hot

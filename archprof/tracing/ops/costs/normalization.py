@@ -36,9 +36,7 @@ def norm_flops_per_element(weight: Tensor | None, bias: Tensor | None) -> int:
     )
 )
 def batch_norm(result: Any, /, x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any, **_: Any) -> OpCost:
-    training = rest[
-        -3
-    ]  # the two numbers after it are the momentum and eps; before it the running statistics may be left out
+    training = rest[-3]  # momentum and eps follow it; the running statistics before it may be left out
     return OpCost(0, numel(x) * (norm_flops_per_element(weight, bias) if training else FOLDED_FLOPS))
 
 

@@ -37,3 +37,8 @@ def spread_over_dims(values: int | Sequence[int], dims: int) -> tuple[int, ...]:
     """One number per spatial dimension, where torch lets one number stand for all."""
     numbers = (values,) if isinstance(values, int) else tuple(values)
     return numbers * dims if len(numbers) == 1 else numbers
+
+
+def take_argument(args: Sequence[Any], place: int | None, otherwise: Any) -> Any:
+    """The argument at a place; `otherwise` where the op has none there, or it was left out."""
+    return args[place] if place is not None and place < len(args) else otherwise

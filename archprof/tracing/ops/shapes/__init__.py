@@ -16,6 +16,7 @@ from archprof.tracing.ops.shapes import (
     pooling,
     products,
     reductions,
+    roomy,
 )
 from archprof.tracing.ops.shapes.registry import ShapeRule, find_shape_rule, list_covered_overloads
 
@@ -32,4 +33,5 @@ __all__ = [
     "pooling",
     "products",
     "reductions",
+    "roomy",
 ]

@@ -24,7 +24,7 @@ def _is_meta(device: Any) -> bool:
 
 @shape_rule("clone.default")
 def _clone(x: Any, *, memory_format: Any = None) -> Any:
-    if x.dtype not in REALS or 0 in x.shape:
+    if x.dtype not in REALS or 0 in x.shape or x.layout is not torch.strided:
         return None
     if memory_format is None or memory_format is torch.preserve_format:
         return make_strided(x.shape, strides_of_copy(x.shape, x.stride()), x.dtype)

@@ -23,7 +23,7 @@ def _computed_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def _are_channel_vectors(size: int, *tensors: Any) -> bool:
-    """Whether each tensor that is given has one element a channel."""
+    """Whether each tensor that is given has one element per channel."""
     return all(tensor is None or tensor.shape == (size,) for tensor in tensors)
 
 
@@ -51,7 +51,8 @@ def _batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, sa
         return None
     needed = (saved_mean, saved_invstd) if train else (mean, var)
     usual = grad.shape == x.shape and all(t is not None for t in needed)
-    if not usual or (weight is not None and weight.dtype is not x.dtype):
+    kind = x.dtype if weight is None else weight.dtype
+    if not usual or kind not in (x.dtype, torch.float32):  # as under autocast
         return None
     result = make_stepwise(x.dtype, grad, x)
     if result is None:
@@ -59,8 +60,8 @@ def _batch_norm_backward(grad: Any, x: Any, weight: Any, mean: Any, var: Any, sa
     channels = x.shape[1:2]
     return (
         result if mask[0] else None,  # as its kernels do; that of meta makes it for nobody
-        make_contiguous(channels, x.dtype) if mask[1] else None,
-        make_contiguous(channels, x.dtype) if mask[2] else None,
+        make_contiguous(channels, kind) if mask[1] else None,
+        make_contiguous(channels, kind) if mask[2] else None,
     )
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, shape_rule
-from archprof.tracing.ops.shapes.strides import has_plain_strides
+from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, make_cut_from, shape_rule
+from archprof.tracing.ops.shapes.strides import has_plain_strides, per_dimension
 
 
 def _is_plain_image(x: Any) -> bool:
@@ -54,7 +54,7 @@ def _avg_pool(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), ceil_m
 @shape_rule("avg_pool3d.default")
 def _avg_pool_3d(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), ceil_mode: bool = False,
                  count_include_pad: bool = True, divisor_override: Any = None) -> Any:  # fmt: skip
-    if not _is_plain_volume(x) or any(size < k for size, k in zip(x.shape[2:], _per_dimension(kernel, 3), strict=True)):
+    if not _is_plain_volume(x) or any(size < k for size, k in zip(x.shape[2:], per_dimension(kernel, 3), strict=True)):
         return None
     sizes = _pooled_sizes(x, kernel, stride, padding, (1,), ceil_mode)
     return None if sizes is None or divisor_override == 0 else make_contiguous((*x.shape[:2], *sizes), x.dtype)
@@ -63,12 +63,10 @@ def _avg_pool_3d(x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), cei
 def _pooled_sizes(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> list[int] | None:
     """Output sizes of an N x C x … operand, or `None` for a call that torch must answer or refuse."""
     dims = x.dim() - 2
-    kernel, padding, dilation = (
-        _per_dimension(kernel, dims),
-        _per_dimension(padding, dims),
-        _per_dimension(dilation, dims),
-    )
-    stride = _per_dimension(stride, dims) if stride else kernel
+    kernel = per_dimension(kernel, dims)
+    padding = per_dimension(padding, dims)
+    dilation = per_dimension(dilation, dims)
+    stride = per_dimension(stride, dims) if stride else kernel
     if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
         return None
     sizes = []
@@ -77,10 +75,6 @@ def _pooled_sizes(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any,
             return None
         sizes.append(_count_windows(size + 2 * p - d * (k - 1) - 1, s, ceil_mode, size + p))
     return sizes if min(sizes) > 0 else None
-
-
-def _per_dimension(values: Any, dims: int) -> Any:
-    return values if len(values) == dims else list(values) * dims
 
 
 def _count_windows(span: int, stride: int, ceil_mode: bool, limit: int) -> int:
@@ -159,4 +153,4 @@ def _im2col(x: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> An
     )
     if min(height, width) < 1:
         return None
-    return make_contiguous((x.shape[0], x.shape[1] * kernel[0] * kernel[1], height * width), x.dtype)
+    return make_cut_from(x, (x.shape[0], x.shape[1] * kernel[0] * kernel[1], height * width))

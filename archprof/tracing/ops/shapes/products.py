@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from archprof.tracing.ops.shapes.registry import FLOATS, make_contiguous, make_strided, shape_rule
-from archprof.tracing.ops.shapes.strides import contiguous_strides, has_plain_strides, lies_channels_last
+from archprof.tracing.ops.shapes.strides import contiguous_strides, has_plain_strides, lies_channels_last, per_dimension
 
 GROUPED_DTYPES = frozenset((torch.bfloat16, torch.float16, torch.float32))
 """The dtypes of grouped products."""
@@ -25,16 +25,14 @@ def _convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dila
     channels, out = (kernels[0], kernels[1] * groups) if transposed else (kernels[1] * groups, kernels[0])
     if given[1] != channels or (bias is not None and (bias.shape != (out,) or bias.dtype is not dtype)):
         return None
-    stride, padding, dilation = (
-        _per_dimension(stride, dims),
-        _per_dimension(padding, dims),
-        _per_dimension(dilation, dims),
-    )
+    stride = per_dimension(stride, dims)
+    padding = per_dimension(padding, dims)
+    dilation = per_dimension(dilation, dims)
     if min(stride) < 1 or min(padding) < 0 or min(dilation) < 1:
         return None
     sizes = []
     if transposed:
-        extra = _per_dimension(output_padding, dims)
+        extra = per_dimension(output_padding, dims)
         for size, kernel, s, p, d, e in zip(given[2:], kernels[2:], stride, padding, dilation, extra, strict=True):
             if e < 0 or (e >= s and e >= d):
                 return None
@@ -55,10 +53,6 @@ def _make_image(shape: Any, x: Any, weight: Any) -> Any:
         return make_contiguous(shape, x.dtype)
     order = (0, *range(2, len(shape)), 1)
     return make_strided(shape, contiguous_strides(shape, order), x.dtype)
-
-
-def _per_dimension(values: Any, dims: int) -> Any:
-    return values if len(values) == dims else list(values) * dims
 
 
 @shape_rule("convolution_backward.default")

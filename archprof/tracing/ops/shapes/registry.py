@@ -61,6 +61,11 @@ def make_contiguous(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, device=META_DEVICE)
 
 
+def make_cut_from(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """A contiguous meta tensor in a storage that was made for a contiguous `x`, or for itself where it is larger."""
+    return make_contiguous(x.shape, x.dtype).resize_(shape)
+
+
 def make_strided(shape: Sequence[int], strides: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     """A meta tensor with these strides."""
     return torch.empty_strided(shape, strides, dtype=dtype, device=META_DEVICE)

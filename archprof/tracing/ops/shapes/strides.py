@@ -82,6 +82,11 @@ def lies_channels_last(shape: Sequence[int], strides: Sequence[int]) -> bool:
     return True
 
 
+def per_dimension(values: Sequence[int], dims: int) -> Sequence[int]:
+    """One number per spatial dimension, where an op may be given one for all."""
+    return values if len(values) == dims else list(values) * dims
+
+
 def overlaps_itself(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Whether an expanded dimension makes several elements share one place."""
     return any(stride == 0 and size > 1 for stride, size in zip(strides, shape, strict=True))

@@ -1,4 +1,4 @@
-"""The garbage collector while a pass runs."""
+"""The garbage collector while a pass runs or a page is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MIN_COLLECTION_THRESHOLD = 10_000
 
 @contextmanager
 def shorten_collections() -> Iterator[None]:
-    """The garbage collector stays on, and for the length of a pass walks only what the pass makes.
+    """The garbage collector stays on, and for the length of a pass (or a page) walks only what that makes.
 
     A pass makes so many objects that the collector would go through all there are, which are some
     hundreds of thousands once torch is imported, and take as long over it as the pass itself; nor need
