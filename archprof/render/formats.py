@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from archprof.analysis.compare.comparison import Comparison
@@ -33,9 +34,13 @@ def table_as(form: str, table: Table) -> str:
     return RENDERERS[form](table)
 
 
-def escape_markdown(text: str) -> str:
-    """Text that GitHub prints as it is."""
-    return plain.escape_markdown(text)
+def comparison_markdown(comparison: Comparison) -> str:
+    """The findings as a list, the totals, what changed or the stages; the layers of different nets."""
+    said = "".join(f"* {plain.escape_markdown(str(finding))}\n" for finding in comparison.findings)
+    totals = replace(comparison.summary, title="Totals")
+    tables = [totals, comparison.parts, None if comparison.changes else comparison.layers]
+    title = f"### {plain.escape_markdown(comparison.summary.title)}\n"
+    return "\n".join([title, said, *(plain.render_markdown(table) for table in tables if table is not None)])
 
 
 def comparison_latex(comparison: Comparison) -> str:

@@ -176,8 +176,7 @@ def say_change(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> It
     if a.total == b.total and not causes and not a.bounds | b.bounds:
         yield WeighedFinding(95, Finding(f"Nothing changed: {a.name} and {b.name} cost the same.", (0, 1), ("macs",)))
     elif causes and (a.total.macs, a.total.params) == (b.total.macs, b.total.params) and not a.bounds | b.bounds:
-        more = f" and {len(causes) - MAX_CAUSES:,} more" if len(causes) > MAX_CAUSES else ""
-        text = f"MACs and parameters stay: {', '.join(one.text for one in causes[:MAX_CAUSES])}{more}."
+        text = f"MACs and parameters stay: {name_few([one.text for one in causes], MAX_CAUSES)}."
         yield WeighedFinding(95, Finding(text, (0, 1), ("macs", "params")))
     for weight, key in ((95, "macs"), (90, "params")):
         before, after = getattr(a.total, key), getattr(b.total, key)
@@ -265,9 +264,7 @@ def _fold(causes: Sequence[Cause], rest: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[object, ...], list[Cause]] = {}
     for one in causes:
         groups.setdefault((one.what, one.macs, one.params), []).append(one)
-    told = [
-        _sum_up(own, f"{own[0].part} and {len(own) - 1:,} more" if own[1:] else own[0].part) for own in groups.values()
-    ]
+    told = [_sum_up(own, name_few([one.part for one in own], 1)) for own in groups.values()]
     if len(told) + len(rest) > MAX_SHOWN_ROWS:
         most = MAX_SHOWN_ROWS - len(rest) - 1
         small = [one for own in list(groups.values())[most:] for one in own]

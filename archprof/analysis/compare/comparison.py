@@ -117,11 +117,7 @@ class Comparison:
         """
         from archprof.analysis.printing import formats
 
-        said = "".join(f"* {formats.escape_markdown(str(finding))}\n" for finding in self.findings)
-        parts = [self.parts.to_markdown()] if self.parts else []
-        layers = [] if self.changes else [self.layers.to_markdown()]
-        summary = replace(self.summary, title="Totals").to_markdown()
-        return "\n".join([f"### {formats.escape_markdown(self.summary.title)}\n", said, summary, *parts, *layers])
+        return formats.comparison_markdown(self)
 
     def to_latex(self) -> str:
         """The summary, the findings as a list, the stages and the layers."""

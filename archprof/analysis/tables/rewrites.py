@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.analysis.tables.fold import MAX_SHOWN_ROWS
+from archprof.wording import name_few
 
 COLUMNS = (
     Column("rewrite", "Rewrite", "text", "which rewrite", 0),
@@ -33,10 +34,6 @@ def _fold(rows: list[Row]) -> list[Row]:
     for row in rows:
         groups.setdefault((row.cells[0], *row.cells[2:]), []).append(row)
     return [
-        replace(own[0], cells=(own[0].cells[0], _name_layers([str(row.cells[1]) for row in own]), *own[0].cells[2:]))
+        replace(own[0], cells=(own[0].cells[0], name_few([str(row.cells[1]) for row in own], 1), *own[0].cells[2:]))
         for own in groups.values()
     ]
-
-
-def _name_layers(paths: list[str]) -> str:
-    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
