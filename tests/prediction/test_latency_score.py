@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,15 @@ def test_the_order_of_families_that_were_left_out() -> None:
     assert read_score("timm, families left out", "rank") >= 0.99
     assert read_score("timm, families left out", "p90") <= 25
     assert 85 <= read_score("timm, families left out", "in interval") <= 95
+
+
+def test_the_order_on_a_device_that_was_left_out() -> None:
+    assert read_score("timm, RTX 3090 left out", "rank") >= 0.99
+
+
+@pytest.mark.parametrize(("what", "most"), [("float32 train", 13), ("float16 forward", 18), ("float16 train", 18)])
+def test_the_median_and_the_worst_of_the_gpus_that_were_left_out(what: str, most: float) -> None:
+    (line,) = (line for line in SCORES.read_text("utf-8").splitlines() if line.startswith(f"torchvision {what}:"))
+    median, worst = map(float, re.findall(r"([0-9.]+) %", line))
+    assert median <= most
+    assert worst <= 30
