@@ -171,7 +171,8 @@ def say_verdict(verdict: Verdict, found: MemoryPrediction) -> str:
     if verdict.word == "does not run" and found.refusal is not None:
         return say_refusal(found.refusal, f"the {verdict.device}")
     size, needs = (units.show_quantity(nbytes, "bytes") for nbytes in (verdict.capacity, found.needed_bytes.value))
-    return f"{VERDICT_WORDS[verdict.word]} the {verdict.device}, of whose memory {size} can be used: it needs {needs}."
+    rest = f"{needs} are enough" if verdict.word == "fits" else f"it needs {needs}"  # with room, it takes more
+    return f"{VERDICT_WORDS[verdict.word]} the {verdict.device}, of whose memory {size} can be used: {rest}."
 
 
 def tabulate_categories(answer: MemoryAnswer) -> Table:

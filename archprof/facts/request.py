@@ -92,8 +92,11 @@ class PassRequest:
         if type(self.train) is not bool:
             raise UsageError(f"Training cannot be {self.train!r}.", _allow(("True", "False")))
         if not self.train and (self.optimizer, self.accumulate, self.set_to_none) != (None, 1, True):
-            what = "An optimizer is" if self.optimizer else "What becomes of gradients is"
+            what = "An optimizer is" if self.optimizer is not None else "What becomes of gradients is"
             raise UsageError(f"{what} asked for, and no training.", "", "Add --train.")
+        for pattern in self.checkpoint:
+            if not isinstance(pattern, str):
+                raise UsageError(f"A pattern of blocks cannot be {pattern!r}.", "Paths such as layer1.0, or layer?.*.")
         if not self.train and self.checkpoint:
             raise UsageError("A checkpoint is for the backward pass, which is not asked for.", "", "Add --train.")
         if type(self.accumulate) is not int or self.accumulate < 1:

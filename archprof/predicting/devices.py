@@ -89,6 +89,8 @@ def resolve_device(name: str) -> Device:
         UsageError: for a device that is not in the catalogue, or words that name several.
         ArchprofError: for a file that is no calibration.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"A device cannot be {name!r}.", "It is a name: h100, 4090, a100-40.")
     if name.endswith(".json"):
         return load_calibration(Path(name))
     found = find_devices_called(name)

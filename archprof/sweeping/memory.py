@@ -33,7 +33,7 @@ def predict_run(
 ) -> MemoryRun:
     """Trace a pass and predict its memory; `device` is one of the catalogue, or `ALL_DEVICES`."""
     every = device == ALL_DEVICES
-    found = resolve_device(device) if device and not every else None
+    found = resolve_device(device) if device is not None and not every else None
     profile = profile_model(model, inputs, request)
     workspaces = choose_workspaces(found and found.name)
     prediction = predict_memory(profile, workspaces)

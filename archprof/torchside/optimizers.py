@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,21 +45,27 @@ def make_optimizer(kind: type[Optimizer], parameters: Iterable[torch.Tensor], op
 
 def run_optimizer_step(optimizer: Optimizer) -> None:
     """One step as torch runs it on CUDA, without the hooks and the compiler's marks around it."""
-    with torch.no_grad(), _kernels_of_cuda():
+    with torch.set_grad_enabled(optimizer.defaults.get("differentiable") is True), _kernels_of_cuda(type(optimizer)):
         inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 @contextmanager
-def _kernels_of_cuda() -> Iterator[None]:
-    """Where torch asks whether a device has kernels for many tensors at once, those that are traced have them."""
-    place = sys.modules[Optimizer.__module__]
-    asked = {name: getattr(place, name, None) for name in OPTIMIZER_DEVICES}
-    for name, ask in asked.items():
-        if ask is None:
+def _kernels_of_cuda(kind: type[Optimizer]) -> Iterator[None]:
+    """Where torch asks whether a device can do what CUDA can, those that are traced can."""
+    shared = vars(sys.modules[Optimizer.__module__])
+    for name in OPTIMIZER_DEVICES:
+        if name not in shared:
             raise MissingName(f"optim.optimizer.{name}", "trace an optimizer")
-        setattr(place, name, lambda devices=ask: [*devices(), *TRACED_DEVICES])
+    places = {module: vars(sys.modules[module]) for module in {base.__module__ for base in kind.__mro__}}
+    asked = [(place, name, place[name]) for place in places.values() for name in OPTIMIZER_DEVICES if name in place]
+    for place, name, ask in asked:
+        place[name] = partial(_add_traced_devices, ask)
     try:
         yield
     finally:
-        for name, ask in asked.items():
-            setattr(place, name, ask)
+        for place, name, ask in asked:
+            place[name] = ask
+
+
+def _add_traced_devices(ask: Callable[..., list[str]], *args: Any, **kwargs: Any) -> list[str]:
+    return [*ask(*args, **kwargs), *TRACED_DEVICES]

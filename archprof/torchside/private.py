@@ -343,8 +343,8 @@ def tree_leaves(tree: Any) -> list[Any]:
 
 # Optimizers.
 
-OPTIMIZER_DEVICES = ("_get_foreach_kernels_supported_devices", "_get_fused_kernels_supported_devices")
-"""The functions of torch.optim.optimizer that list the devices with kernels for many tensors at once."""
+OPTIMIZER_DEVICES = [f"_get_{kind}_supported_devices" for kind in ("foreach_kernels", "fused_kernels", "capturable")]
+"""Functions of torch.optim that list devices: with kernels for many tensors at once, or with steps to be captured."""
 
 COMPILER_ENTRY = "__dynamo_disable"
 """What a method of an optimizer keeps that torch calls in its place; without it, torch imports its compiler first."""

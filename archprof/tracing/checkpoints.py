@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from archprof.errors import UnknownName
+from archprof.errors import UnknownName, UsageError
 from archprof.torchside.private import COMPILER_ENTRY
 from archprof.tracing.calls import Calls
 from archprof.wording import name_few
@@ -39,9 +39,11 @@ def checkpoint_blocks(model: nn.Module, patterns: Iterable[str], name: str) -> N
         name: of the model, in an error.
 
     Raises:
-        UnknownName: a pattern matches nothing that is called.
+        UsageError: there is no block, or a pattern matches nothing that is called.
     """
     blocks = dict(_list_blocks(model))
+    if not blocks:
+        raise UsageError(f"{name} has no block to checkpoint.", "It is one layer itself.")
     found: dict[str, nn.Module] = {}
     for pattern in patterns:
         matching = [path for path in blocks if fnmatchcase(path, pattern)]

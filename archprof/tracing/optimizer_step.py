@@ -49,16 +49,25 @@ class OptimizerMode(DispatchMode):
         for tensor in tensors_in(args):  # what a step makes of a number is its own, and no constant of the model
             if recorder.find_place(tensor)[1] is None:
                 recorder.add_tensor(tensor, "temporary", born=len(recorder.recorded_ops))
-        if not name.startswith(LIST_OPS) or name.startswith(OTHER_RESULTS) or not _is_list_on_meta(args[0]):
+        of = args[isinstance(args[0], float | int)] if name.startswith(LIST_OPS) else None  # behind a number
+        if name.startswith(OTHER_RESULTS) or not _is_list_on_meta(of):
             return func(*args, **kwargs)
         with recorder.paused():
-            result = None if name.partition(".")[0].endswith("_") else list(map(_make_like, args[0]))
+            result = None if name.partition(".")[0].endswith("_") else _make_results(args)
         self.op_mode.record_answer(func, result, args, kwargs)
         return result
 
 
 def _is_list_on_meta(tensors: Any) -> bool:
-    return isinstance(tensors, list | tuple) and bool(tensors) and all(tensor.is_meta for tensor in tensors)
+    """Numbers, and lists of them, are none."""
+    kinds = isinstance(tensors, list | tuple) and bool(tensors)
+    return kinds and all(isinstance(tensor, torch.Tensor) and tensor.is_meta for tensor in tensors)
+
+
+def _make_results(args: Any) -> list[torch.Tensor]:
+    """Of each place in the lists one like the largest tensor there: the others are as large, or single numbers."""
+    lists = [arg for arg in args if _is_list_on_meta(arg)]
+    return [_make_like(max(tensors, key=torch.numel)) for tensors in zip(*lists, strict=True)]
 
 
 def _make_like(tensor: torch.Tensor) -> torch.Tensor:
@@ -81,7 +90,7 @@ class OptimizerSteps:
         try:
             self.optimizer = make_optimizer(kind, self.trainable, options)
         except (TypeError, ValueError, RuntimeError) as error:
-            raise OptimizerFailed(f"{request.optimizer} cannot train {name}: {error}.") from error
+            raise OptimizerFailed(f"{request.optimizer} cannot train {name}: {str(error).rstrip('.')}.") from error
 
     def make_earlier_gradients(self, recorder: Recorder) -> None:
         """What passes before this one left: where several are accumulated, or gradients are set to zero and kept."""

@@ -164,7 +164,7 @@ class _TracedPass:
         self.autocast = pass_setup.open_autocast(request, way.device)
         causal = cast("Causal", request.causal)
         self.op_mode = OpMode(self.recorder, self.calls, causal, values=way.values, parts=way.parts, draw=way.draw)
-        self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer else None
+        self.optimizer = OptimizerSteps(model, request, target.name) if request.optimizer is not None else None
         self.training: Training | None = None
         self.chance = self.op_mode.chance
 

@@ -81,12 +81,11 @@ def check_contest(profiles: list[archprof.Profile]) -> list[str]:
     assert comparison is not None
     assert comparison.findings
     for finding in comparison.findings:
-        if comparison.changes:
-            check_change(profiles, finding.text)
-            continue
         letter, _, rest = finding.text.partition(": ")
         if len(letter) == 1:
             check_alone(profiles[finding.models[0]], rest, finding.rows)
+        elif comparison.changes:
+            check_change(profiles, finding.text)
         else:
             check_pair(profiles, finding.text)
     return [finding.text for finding in comparison.findings]

@@ -103,7 +103,8 @@ def test_what_rows_and_ops_say_of_one_sum_is_equal(metric):
 
 def test_what_an_unknown_op_and_a_stop_make_a_lower_bound():
     unknown, stopped = find_lower_bounds(unknown=True, stopped=False), find_lower_bounds(unknown=False, stopped=True)
-    assert unknown == {"macs", "flops", "backward_macs", "backward_flops", "depth", "memory"}
+    predicted = {"predicted", "predicted_low", "predicted_high"}
+    assert unknown == {"macs", "flops", "backward_macs", "backward_flops", "depth", "memory", *predicted}
     assert stopped == unknown | {
         "activation", "activation_bytes", "act_fp32", "act_fp16", "act_bf16", "ops", "bytes_moved", "field", "peak",
     }  # fmt: skip

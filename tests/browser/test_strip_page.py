@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from opened_pages import Opened, until
+from page_nets import trace
 from torch import nn
 
 import archprof
@@ -54,45 +53,9 @@ INSIDE_BOXES = """() => {
 """Texts of a box that reach over its border."""
 
 
-class Twice(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-class UNet(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (3, 8, 16, 32)
-        self.encoders = nn.ModuleList(Twice(a, b) for a, b in pairwise(widths))
-        self.pool, self.bottom = nn.MaxPool2d(2), Twice(32, 64)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, a // 2, 2, 2) for a in (64, 32, 16))
-        self.decoders = nn.ModuleList(Twice(a, a // 2) for a in (64, 32, 16))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        kept = []
-        for encoder in self.encoders:
-            x = encoder(x)
-            kept.append(x)
-            x = self.pool(x)
-        x = self.bottom(x)
-        for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(torch.cat([up(x), kept.pop()], 1))
-        return x
-
-
-def built(name: str) -> archprof.Profile:
-    """Nets that no zoo has."""
-    if name == "unet":
-        return archprof.profile(UNet(), (1, 3, 64, 64))
-    if name == "deep":
-        layers = (nn.Linear(8 + i % 97, 8 + (i + 1) % 97) for i in range(3000))
-        return archprof.profile(nn.Sequential(*layers), (1, 8))
-    return archprof.profile(nn.ReLU(), (1, 16))
-
-
 @pytest.fixture
 def report_of(made: Callable[..., Report]) -> Callable[[str], Report]:
-    return lambda name: made(name) if name in NETS else build_report([built(name)])
+    return lambda name: made(name) if name in NETS else build_report([trace(name)])
 
 
 def check_texts(page: Any) -> None:
@@ -102,7 +65,7 @@ def check_texts(page: Any) -> None:
         assert page.evaluate(INSIDE_BOXES) == [], width
 
 
-@pytest.mark.parametrize("name", [*NETS, "unet", "deep", "one"])
+@pytest.mark.parametrize("name", [*NETS, "unet", "deep", "one op"])
 def test_every_net_along_its_length(
     opened: Callable[..., Opened],
     report_of: Callable[[str], Report],

@@ -21,7 +21,6 @@ import timm
 import torch
 from timm.layers import set_fused_attn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
-from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -83,6 +82,8 @@ def ask_fake_tensor(name: str, shape: str) -> int:
 
 
 def ask_mem_tracker(name: str, shape: str) -> int:
+    from torch.distributed._tools.mem_tracker import MemTracker  # which wakes torch's compiler
+
     with FakeTensorMode(allow_non_fake_inputs=True):
         net, images, optimizer = make_net(name, shape)
         tracker: Any = MemTracker()

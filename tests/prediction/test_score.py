@@ -12,7 +12,7 @@ from archprof.predicting.workspaces import choose_workspaces
 
 pytest.importorskip("timm")
 
-from prediction import brackets, language_models, score, scored
+from prediction import brackets, language_models, peers, score, scored
 from prediction.brackets import Need
 from prediction.halves import halves
 from prediction.scored import Scored
@@ -82,6 +82,23 @@ def test_the_guide_and_its_picture_are_made_of_the_rows() -> None:
     assert scored.tabulate(rows) in text
     assert scored.tabulate_fits(rows) in text
     assert scored.PICTURE.read_text() == scored.draw(rows)
+
+
+def test_the_guide_has_the_peers_as_they_answered() -> None:
+    """Those that say what is live agree with each other to the byte, wherever both were asked."""
+    answers = peers.read_answers()
+    assert peers.tabulate(answers) in GUIDE.read_text()
+    said = {one[:3]: one.predicted for one in answers}
+    tracked = [(model, shape) for tool, model, shape in said if tool == "MemTracker"]
+    assert len(tracked) >= 6
+    assert all(said[("MemTracker", *row)] == said[("FakeTensor", *row)] for row in tracked)
+
+
+@pytest.mark.parametrize("tool", ["archprof", "FakeTensor"])
+def test_peers_answer_as_they_did(tool: str) -> None:
+    known = {one[:3]: one.predicted for one in peers.read_answers()}
+    model, shape = "timm:vgg13(num_classes=7)", "3x256x256"
+    assert peers.TOOLS[tool](model, shape) == known[tool, model, shape]
 
 
 def test_halves_split_families_and_not_models() -> None:

@@ -174,7 +174,7 @@ def test_tiles_hold_the_totals(four: list[Profile]) -> None:
         totals.params, totals.macs, totals.activation_bytes["float32"],
     )  # fmt: skip
     assert "138.36" in text
-    assert "30.97 G FLOPs" in text
+    assert "30.97\xa0G FLOPs" in text  # a number and its unit stay in one line
     assert "not measured" not in text
 
 

@@ -133,7 +133,7 @@ def test_json_has_the_numbers_in_base_units():
     assert read["verdicts"][0]["checks"][0] == {
         "metric": "params", "unit": "count", "value": 2860, "low": None, "high": None, "complete": True,
         "limit": 2000, "baseline": None,
-        "over": 860, "source": "max-params 2k", "status": "broken", "passes": False,
+        "over": 860, "source": "max-params 2k", "status": "broken", "passes": False, "refused": None,
         "largest": [
             {"path": "fc", "value": 2570}, {"path": "block.conv2", "value": 148}, {"path": "block.conv1", "value": 112},
         ],

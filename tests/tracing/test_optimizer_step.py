@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any
 
@@ -96,6 +97,25 @@ def test_every_way_of_training(net: str, options: dict[str, Any]) -> None:
     assert_equal_to_real(net, "Adam", **options)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "adamw(foreach=False)"])
+def test_a_step_that_can_be_captured(optimizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On CUDA it computes with the number of steps on the device; torch is told that the CPU can, too."""
+    for name in ("adam", "nadam"):
+        place = sys.modules[f"torch.optim.{name}"]
+        listed = place._get_capturable_supported_devices
+        monkeypatch.setattr(
+            place, "_get_capturable_supported_devices", lambda *a, ask=listed, **k: [*ask(*a, **k), "cpu"]
+        )
+    name, _, rest = optimizer.removesuffix(")").partition("(")
+    options = [*([rest] if rest else []), "capturable=True"]
+    make = partial(OPTIMIZERS.get(optimizer) or OPTIMIZERS["Adam"], capturable=True)
+    real = train_for_real(make_frozen(), (torch.randn(WORDS),), make)
+    profile = archprof.profile(make_frozen(), WORDS, train=True, optimizer=f"{name}({', '.join(options)})")
+    assert [max(live_bytes(profile, kind)) for kind in ("first", "steady")] == [max(real[0]), max(real[2])]
+    if "foreach=False" in optimizer:  # many at once, the CPU makes a tensor of the number one
+        assert live_bytes(profile, "steady") == real[1] == real[2]
+
+
 def test_the_facts_of_a_step() -> None:
     """One 3 x 2 weight: Adam keeps two of its size and a counter; its step lends itself one more for the root."""
     profile = archprof.profile(nn.Linear(3, 2, bias=False), (1, 3), train=True, optimizer="adam")
@@ -131,6 +151,10 @@ def test_a_step_is_saved_and_read_again(tmp_path: Any) -> None:
         ({"optimizer": "adam("}, "cannot be read"),
         ({"optimizer": "net.py:Mine"}, "none of torch.optim"),
         ({"optimizer": "lbfgs"}, "cannot make a step here: .*closure"),
+        ({"optimizer": "adam(differentiable=True)"}, "cannot make a step here: a leaf Variable that requires grad"),
+        ({"optimizer": "adam(fused=True, foreach=True)"}, "cannot be `True` together.$"),
+        ({"optimizer": ""}, "The optimizer '' cannot be read"),
+        ({"checkpoint": [3]}, "A pattern of blocks cannot be 3"),
         ({"optimizer": "muon"}, "only supports 2D parameters"),
         ({"optimizer": "sgd", "accumulate": 0}, "cannot be accumulated"),
         ({"optimizer": "sgd", "train": False}, "An optimizer is asked for, and no training"),
@@ -148,12 +172,23 @@ def test_a_model_that_cannot_be_trained_is_refused() -> None:
         archprof.profile(frozen, (1, 3), train=True, optimizer="sgd")
 
 
+def test_a_layer_has_no_block_to_checkpoint() -> None:
+    with pytest.raises(archprof.UsageError, match="Linear has no block to checkpoint"):
+        archprof.profile(nn.Linear(3, 2), (1, 3), train=True, checkpoint="0")
+
+
+@pytest.mark.parametrize(("device", "said"), [("", "no device in the catalogue called ''"), (3, "cannot be 3")])
+def test_what_is_no_device(device: Any, said: str) -> None:
+    with pytest.raises(archprof.UsageError, match=said):
+        archprof.predict_memory("lenet5", device=device)
+
+
 def test_torch_is_afterwards_what_it_was() -> None:
-    place = __import__("sys").modules[torch.optim.Optimizer.__module__]
-    before = vars(place).copy()
+    places = [sys.modules[name] for name in (torch.optim.Optimizer.__module__, torch.optim.Adam.__module__)]
+    before = [vars(place).copy() for place in places]
     own = vars(torch.optim.Optimizer.add_param_group.__wrapped__).copy()
-    archprof.profile("lenet5", train=True, optimizer="adam")
-    assert vars(place) == before
+    archprof.profile("lenet5", train=True, optimizer="adam(capturable=True)")
+    assert [vars(place) for place in places] == before
     assert vars(torch.optim.Optimizer.add_param_group.__wrapped__) == own
 
 

@@ -169,14 +169,18 @@ def _page(view: PageView, inner: int, tried: Sequence[TriedRewrite]) -> ModelPag
 
 
 def _filled(comparison: Comparison, pages: Sequence[ModelPage]) -> Comparison:
-    """Where different models differ in little, what there is to say of each alone, under its letter."""
-    if comparison.changes:
-        return comparison
+    """Where the models differ in little, what there is to say of each alone, under its letter.
+
+    Of two versions, what is said of one would be said of the other: the older speaks where none costs more.
+    """
     said, known = list(comparison.findings), {finding.text for finding in comparison.findings}
-    for i, (letter, page) in enumerate(zip(ascii_uppercase, pages, strict=False)):
-        alone = page.findings if page.profile.totals.complete else ()
-        more = [replace(one, models=(i,), text=f"{letter}: {one.text}") for one in alone if one.text not in known]
-        said += more[: max(MIN_FINDINGS - len(said), 0)]
+    speakers = range(len(pages))
+    if comparison.changes:
+        speakers = range(1) if pages[0].profile.totals == pages[1].profile.totals else range(1, 2)
+    for i in speakers:
+        alone = pages[i].findings if pages[i].profile.totals.complete else ()
+        more = [replace(one, models=(i,), text=f"{ascii_uppercase[i]}: {one.text}") for one in alone]
+        said += [one for one in more if one.text[3:] not in known][: max(MIN_FINDINGS - len(said), 0)]
     return replace(comparison, findings=tuple(said))
 
 

@@ -39,6 +39,9 @@ MIN_PLACES = 3
 DETAIL_CHARTS = ("intensity",)
 """Pictures, by their keys, that a model has only on a page of its own."""
 
+SWITCHED_TABLES = ("stages", "layers")
+"""Tables of several models that show one metric at a time; what changed is shown whole."""
+
 MAX_LINK_CHARACTERS, MAX_LINKS_CHARACTERS = 30, 44
 """Characters of a link to a row, and of all links of a finding."""
 
@@ -57,7 +60,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = join_scripts(names)
     style = join_styles(["page.css", "strip.css"]) + write_switch_style()
-    style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report))
+    style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report) if id in SWITCHED_TABLES)
     pictures, strips, contest = dict(_pictures(report)), _strips(report), render_contest(_scatters(report))
     library = "" if plotly == "none" else _plotly()
     return Template(read_asset("page.html")).substitute(
@@ -242,9 +245,13 @@ def _joint_section(report: Report) -> str:
         tag("h2", "Side by side"),
         render_html_table(tables.summary, "summary"),
         _gallery(_figures([series for series in report.charts if series.kind != "scatter"], "fig")),
-        *(render_html_table(table, id, switch=render_metric_switch(table, id)) for id, table in _joint_tables(report)),
+        *(render_html_table(table, id, switch=_switch(table, id)) for id, table in _joint_tables(report)),
     ]
     return tag("section", "".join(parts), id="together")
+
+
+def _switch(table: Table, id: str) -> str:
+    return render_metric_switch(table, id) if id in SWITCHED_TABLES else ""
 
 
 def _joint_tables(report: Report) -> list[tuple[str, Table]]:

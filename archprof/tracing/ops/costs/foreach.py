@@ -14,7 +14,8 @@ LIST_OPS = """
 
 
 @cost_rule(*(f"aten._foreach_{name}" for name in LIST_OPS.split()))
-def count_list(result: Any, tensors: Any, *args: Any, **_: Any) -> OpCost:
+def count_list(result: Any, *args: Any, **_: Any) -> OpCost:
+    tensors = next(each for each in args if isinstance(each, list | tuple))  # a number may stand before it
     return OpCost(0, sum([tensor.numel() for tensor in tensors]))
 
 
