@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -203,3 +204,18 @@ def test_a_profile_shows_itself_in_one_line():
     assert repr(builders.profile()).count("\n") == 0
     net = archprof.profile(torch.nn.Linear(3, 2), (4, 3))
     assert repr(net) == "<Profile of Linear: [4,3]; batch 1; forward pass in float32; 8 params, 24 MACs>"
+
+
+def test_reading_leaves_the_collector_as_it_was() -> None:
+    """What others froze, as before a fork, stays so; what was read is collected like anything else."""
+    text = archprof.profile("lenet5").to_json()
+    assert gc.get_freeze_count() == 0
+    store.from_json(text)
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    try:
+        store.from_json(text)
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

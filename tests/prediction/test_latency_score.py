@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from archprof.predicting.devices import resolve_device
 from archprof.predicting.latency import predict_latency
 from archprof.predicting.latency.constants import load_constants
+from prediction.kept_gradients import list_counts_with_kept_gradients
 from prediction.latency_batch import Batch
 from prediction.latency_counts import list_counts
 from prediction.latency_fit import fit, minimize, thin
@@ -63,6 +66,19 @@ def test_the_listed_kernels_are_those_of_a_trace_and_the_arrays_say_what_the_pac
     assert alone.whole.p50 == pytest.approx(together, rel=1e-9)
 
 
+def test_the_listed_kernels_of_a_step_set_gradients_to_zero_and_add_to_them() -> None:
+    """ResNet-18 has 62 parameters."""
+    pytest.importorskip("torchvision")
+    import archprof
+
+    profile = archprof.profile("torchvision:resnet18", ["3x224x224"], batch=12, dtype="float16", train=True)
+    works, passes = read_passes()
+    listed, launches = passes["torchvision:resnet18|float16|train"]
+    counts = {works[one]: count for one, count in zip(listed[::2], listed[1::2], strict=True)}
+    assert (counts, launches) == list_counts_with_kept_gradients(profile)
+    assert sum(launches) == sum(list_counts(profile)[1]) + 2 * 62
+
+
 def test_families_and_not_models_are_left_out(rows: list[Row]) -> None:
     assert find_family("timm:tf_efficientnet_b0") == find_family("timm:efficientnet_b4") == "efficientnet"
     folds = {row.family: {find_fold(other) for other in rows if other.family == row.family} for row in rows[:400]}
@@ -110,3 +126,15 @@ def test_the_order_of_families_that_were_left_out() -> None:
     assert read_score("timm, families left out", "rank") >= 0.99
     assert read_score("timm, families left out", "p90") <= 25
     assert 85 <= read_score("timm, families left out", "in interval") <= 95
+
+
+def test_the_order_on_a_device_that_was_left_out() -> None:
+    assert read_score("timm, RTX 3090 left out", "rank") >= 0.99
+
+
+@pytest.mark.parametrize(("what", "most"), [("float32 train", 13), ("float16 forward", 18), ("float16 train", 18)])
+def test_the_median_and_the_worst_of_the_gpus_that_were_left_out(what: str, most: float) -> None:
+    (line,) = (line for line in SCORES.read_text("utf-8").splitlines() if line.startswith(f"torchvision {what}:"))
+    median, worst = map(float, re.findall(r"([0-9.]+) %", line))
+    assert median <= most
+    assert worst <= 30

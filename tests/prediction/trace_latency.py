@@ -38,6 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import archprof
 from archprof.facts.records import Profile
 from archprof.predicting.latency.works import Work
+from prediction.kept_gradients import list_counts_with_kept_gradients
 from prediction.latency_counts import list_counts
 from prediction.latency_language_model import LanguageModel
 from prediction.latency_rows import DATA, read_csv, read_passes
@@ -169,19 +170,9 @@ def _flatten(works: dict[Work, int], index: dict[Work, int]) -> list[int]:
 
 
 def _list_counts(key: str, profile: Profile) -> tuple[dict[Work, int], list[int]]:
-    """Of a step of torchvision's nets, and timm's, gradients were kept: zeroed, and added to (before torch 2.0)."""
-    works, launches = list_counts(profile)
-    if key.startswith(("torchvision:", "timm:")) and profile.mode == "train":
-        for one in profile.parameters:
-            if one.role == "parameter" and one.trainable:
-                dtype, nbytes = one.spec.dtype, one.nbytes
-                for work in (
-                    Work("copy", dtype, written=nbytes),
-                    Work("pointwise", dtype, flops=one.spec.numel, read=2 * nbytes, written=nbytes),
-                ):
-                    works[work] = works.get(work, 0) + 1
-                    launches[3] += 1
-    return works, launches
+    """Steps of torchvision's nets and of timm's ran before torch 2.0."""
+    kept = profile.mode == "train" and key.startswith(("torchvision:", "timm:"))
+    return list_counts_with_kept_gradients(profile) if kept else list_counts(profile)
 
 
 def write_works(passes: dict[str, tuple[dict[Work, int], list[int]]]) -> None:

@@ -176,6 +176,8 @@ def _time_product(work: Work, precision: str, rates: Rates, setting: Setting, co
 
 def _feed_element(item_bytes: int, rates: Rates, constants: Mapping[str, float]) -> float:
     """Seconds in which the cache hands one element to one multiprocessor, however many FLOP/s that has."""
+    if rates.is_cpu:  # each of its cores has a cache of its own
+        return 0.0
     return item_bytes / (constants["feed"] * (rates.clock or TYPICAL_CLOCK))
 
 

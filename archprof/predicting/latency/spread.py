@@ -41,11 +41,8 @@ def find_half_width(doubt: Doubt, spread: Mapping[str, Any]) -> float:
     if is_converted(doubt.dtype, doubt.rates):
         group = "converted"
     guessed = doubt.rates.maker != "nvidia"  # its rates may be measured: how its kernels use them was never fitted
-    kernel = spread["unseen" if guessed or standing == "unseen" else "seen"][f"{group} {doubt.mode}"]
-    if guessed:
-        kernel *= 1.0 if standing == "refined" else spread["shrinks"]["bound"]
-    else:
-        kernel *= spread["shrinks"].get(standing, 1.0)
+    known = "unseen" if guessed or standing == "unseen" else "seen"
+    kernel = spread[known][f"{group} {doubt.mode}"] * spread["shrinks"].get("bound" if guessed else standing, 1.0)
     own = math.hypot(kernel * (1.0 - doubt.waiting), spread["host"] * doubt.waiting)
     far = spread["far"] * _find_distance(doubt.rates, spread)
     return math.sqrt(own**2 + far**2 + (spread["compiled"] ** 2 if doubt.compiled else 0.0))

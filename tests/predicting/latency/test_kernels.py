@@ -136,3 +136,28 @@ def test_arrays_say_what_numbers_say() -> None:
     together = time_kernel(group, rates, Setting(), CONSTANTS).seconds  # type: ignore[arg-type]
     apart = [float(time_kernel(work, rates, Setting(), CONSTANTS).seconds) for work in works]
     assert [together[i] for i in (0, 2, 3)] == pytest.approx([apart[i] for i in (0, 2, 3)])
+
+
+def test_a_batch_norm_of_few_channels_leaves_most_of_a_gpu_idle() -> None:
+    """A block of 512 threads for each: 216 of them run at once on 108 multiprocessors, so that 217 take two rounds."""
+
+    def arithmetic(elements: int, channels: int, own: int, last: bool = False) -> float:
+        work = Work("norm", "float16", read=1, written=1, sizes=(elements, channels, 0, own))
+        rates = find_rates(resolve_device("a100 sxm4 40gb"))
+        return float(time_kernel(work, rates, Setting(channels_last=last), CONSTANTS).arithmetic)
+
+    assert arithmetic(512 * 100, 64, 1) == pytest.approx(100 * CONSTANTS["channel_half"])
+    assert arithmetic(512 * 100, 64, 0) == pytest.approx(100 * CONSTANTS["channel"])
+    assert arithmetic(512 * 100, 216, 0) == arithmetic(512 * 100 - 511, 1, 0)
+    assert arithmetic(512 * 100, 217, 0) == pytest.approx(2 * arithmetic(512 * 100, 216, 0))
+    assert arithmetic(512 * 100, 64, 0, last=True) == 0.0
+
+
+def test_a_processor_has_no_tiles_to_wait_for_and_no_slow_depthwise_kernel() -> None:
+    """One image's last layers make one tile, which one multiprocessor of many works on; cores share it out."""
+    rates = find_rates(resolve_device("EPYC 7763"))
+    small = Work("conv1x1", "float32", 49 * 64 * 64, sizes=(1, 49, 64, 64))
+    depthwise = Work("depthwise", "float32", 10**6, sizes=(64, 49, 1, 9), area=9)
+    for work, most_of_peak in ((small, 4.0), (depthwise, 2.0)):
+        found = time_kernel(work, rates, Setting(), CONSTANTS)
+        assert 0.8 * found.least < found.arithmetic < most_of_peak * found.least

@@ -89,6 +89,16 @@ def calibrated(share: float) -> Device:
     return A100._replace(figures={name: Figure(value, "measured", "here") for name, value in figures.items()})
 
 
+def test_a_calibration_of_what_was_never_measured_tells_nothing_of_its_kernels(alexnet: Profile) -> None:
+    """Its rates are known; how its kernels use them is a guess, as of the datasheet's."""
+    figures = {name: Figure(value, "measured", "") for name, value in {"fp32": 1e11, "mem_bw": 4e10}.items()}
+    found = predict_latency(alexnet, Device("Some CPU", "cpu", "Some CPU", figures), eager=False)
+    plain = predict_latency(alexnet, A100, eager=False)
+    assert found.standing == "calibrated"
+    assert found.whole.high / found.whole.p50 > plain.whole.high / plain.whole.p50
+    assert found.whole.low < found.whole.p50
+
+
 def test_a_calibration_replaces_the_datasheet_and_narrows_the_interval(alexnet: Profile) -> None:
     half, plain = (predict_latency(alexnet, device, eager=False) for device in (calibrated(0.4), A100))
     assert half.standing == "calibrated"

@@ -74,6 +74,19 @@ def test_batch_norm_reads_its_input_twice_in_training() -> None:
     assert ran[1].read >= 2 * 4 * 2 * 8 * 16 > ran[0].read
 
 
+@pytest.mark.parametrize(("dtype", "own"), [("float32", 0), ("float16", 1)])
+def test_a_batch_norm_in_training_goes_over_each_channel(dtype: str, own: int) -> None:
+    """2 x 4 x 4 elements of each of 8 channels; cuDNN takes no weights in half precision, as under no autocast."""
+    profile = trace(nn.Sequential(nn.Identity(), nn.BatchNorm2d(8)), 2, 8, 4, 4, train=True, dtype=dtype)
+    works = [work for phase in ("forward", "backward") for work in works_of(profile, phase) if work.kind == "norm"]
+    assert [work.sizes for work in works] == [(32, 8, 0, own)] * 2
+    (norm,) = works_of(trace(nn.BatchNorm2d(8), 2, 8, 4, 4))
+    assert norm.sizes == (0, 0, 0, 0)
+    mixed = trace(nn.Sequential(nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)), 2, 8, 4, 4, train=True, amp="float16")
+    (norm,) = (work for work in works_of(mixed) if work.kind == "norm")
+    assert (norm.dtype, norm.sizes[3]) == ("float16", 0)
+
+
 def test_attention_has_its_heads_queries_and_keys() -> None:
     class Attention(nn.Module):
         def forward(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
