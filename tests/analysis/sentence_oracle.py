@@ -333,10 +333,15 @@ def made_at(facts: Facts, place: str, key: str) -> float:
 
 
 def check_inputs(named: Named, groups: str) -> None:
+    """What is not alike in all of them is said of each, and nothing else."""
+    facts = {name: one.profile for name, one in named.items()}
+    passes = {name: (", ".join(one.inputs), f"batch {one.batch}", one.dtype, one.mode) for name, one in facts.items()}
+    different = [at for at, parts in enumerate(zip(*passes.values(), strict=True)) if len(set(parts)) > 1]
+    assert different
     for group in groups.split("; "):
         words, _, names = group.rpartition(" for ")
         for name in re.split(r", | and ", names):
-            assert all(one in words for one in named[name].profile.inputs) or not named[name].profile.inputs
+            assert all(one in words for at, one in enumerate(passes[name]) if at in different)
 
 
 def middle_of(facts: Facts) -> float:

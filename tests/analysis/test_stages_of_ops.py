@@ -177,6 +177,52 @@ def test_the_stages_of(forward: Forward, layers: dict[str, nn.Module], expected:
     assert names(Net(forward, **layers), 1, 3, 8, 8) == expected
 
 
+class Level(nn.Module):
+    """A level of a U-net that holds the next one, as pix2pix and MONAI nest them."""
+
+    def __init__(self, channels: int, inner: nn.Module | None = None) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.down, self.inner = nn.Conv2d(channels, wide, 4, 2, 1), inner or nn.Identity()
+        self.up = nn.ConvTranspose2d(wide * (2 if inner else 1), channels, 4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.up(self.inner(self.down(x)))], 1)
+
+
+def pyramid(net: Net, x: Tensor) -> Tensor:
+    """A pyramid of features: what was made small is added to the map that it came from."""
+    large = net.a(x)
+    small = net.b(large)
+    return net.out(net.side(large) + functional.interpolate(net.c(small), scale_factor=2.0))
+
+
+def build_pyramid() -> Net:
+    body = {"a": conv(3, 4), "b": conv(stride=2), "c": conv(), "side": nn.Conv2d(4, 4, 1), "out": conv()}
+    return Net(pyramid, **body)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_what_holds_a_net_does_not_change_its_stages(depth: int) -> None:
+    """A net that is part of another works where it did alone: MACs by hand."""
+    nested, unet_alone, pyramid_alone = (
+        nn.Sequential(conv(3, 4), Level(4, Level(8))),
+        Net(unet, a=conv(3, 4), b=conv(), c=conv(8, 4)),
+        build_pyramid(),
+    )
+    expected = {
+        nested: [("16x16", 256 * 4 * 27), ("8x8", 64 * 8 * 4 * 16), ("4x4", 16 * 16 * 8 * 16),
+                 ("8x8", 16 * 16 * 8 * 16), ("16x16", 64 * 16 * 4 * 16)],
+        unet_alone: [("16x16", 256 * 4 * 27), ("8x8", 64 * 4 * 36), ("16x16", 256 * 8 * 36)],
+        pyramid_alone: [("16x16", 256 * (4 * 27 + 16)), ("8x8", 2 * 64 * 4 * 36), ("16x16", 256 * 4 * 36)],
+    }  # fmt: skip
+    for net, stages in expected.items():
+        held: nn.Module = net
+        for _ in range(depth):
+            held = nn.Sequential(held)
+        assert [(row["stage"], row["macs"]) for row in records(held, 1, 3, 16, 16)] == stages
+
+
 def test_one_and_three_dimensions() -> None:
     line = Net(lambda net, x: functional.max_pool1d(functional.relu(net.c(x)), 2), c=nn.Conv1d(3, 4, 3, padding=1))
     assert names(line, 1, 3, 16) == ["length 16", "length 8"]

@@ -142,7 +142,7 @@ def where_macs_differ(views: Sequence[ProfileView], stages: Sequence[AlignedRow]
             continue
         if _list_axes(a).isdisjoint(_list_axes(b)):  # most of one is on maps, and most of the other on tokens
             continue
-        gaps = [gap for gap in _gaps(large, small, models if large is a else models[::-1], stages) if gap.names]
+        gaps = _list_gaps(large, small, models if large is a else models[::-1], stages)
         most = max(gaps, key=lambda gap: gap.more)
         if len(gaps) > 1 and most.more >= NOTABLE_STAGE_SHARE * more:
             yield WeighedFinding(65, Finding(_said(large, small, most, more), models, ("macs",), most.names))
@@ -154,13 +154,20 @@ def _list_axes(view: ProfileView) -> set[int]:
     return {axes for share, axes in shares if share * len(shares) >= 1}
 
 
-def _gaps(large: ProfileView, small: ProfileView, at: tuple[int, int], stages: Sequence[AlignedRow]) -> Iterator[_Gap]:
-    """What each row of stages adds; `at` says which model is which."""
+def _list_gaps(large: ProfileView, small: ProfileView, at: tuple[int, int], stages: Sequence[AlignedRow]) -> list[_Gap]:
+    """What each place adds, all of its stages together: a net may come back to a size. `at` says which is which."""
+    found: list[_Gap] = []
     for row in stages:
         pair = (large.stages, row[at[0]]), (small.stages, row[at[1]])
         here, there = (None if i is None else own[i] for own, i in pair)
         names = dict.fromkeys(stage.name for stage in (here, there) if stage)
-        yield _Gap(here.counts.macs if here else 0, there.counts.macs if there else 0, tuple(names))
+        gap = _Gap(here.counts.macs if here else 0, there.counts.macs if there else 0, tuple(names))
+        for one in [one for one in found if not names.keys().isdisjoint(one.names)]:
+            found.remove(one)
+            every = tuple(dict.fromkeys((*one.names, *gap.names)))
+            gap = _Gap(one.large + gap.large, one.small + gap.small, every)
+        found += [gap] if names else []
+    return found
 
 
 def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:

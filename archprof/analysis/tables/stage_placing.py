@@ -135,7 +135,7 @@ class Placing:
     def _settle(self, index: int, run: Run) -> None:
         op = self.profile.ops[index]
         self.runs[index] = run
-        run.add(index, self._blocks[op.call])
+        run.add(index, op, self._blocks[op.call])
         self._needs.update({one: [run] for one in self._storages(op.outputs)})
 
     def _size_of_row(self, row: int) -> tuple[int, ...] | None:

@@ -6,10 +6,16 @@ size wherever nothing that it waits for comes after that run; only where somethi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
+from itertools import takewhile
 
 from archprof.analysis.tables.map_sizes import Size, is_spatial
+from archprof.facts.records import Op
+
+Block = tuple[int, ...]
+"""The calls that an op ran in, from the model's own to the innermost."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,23 +27,24 @@ class Run:
         ops: indices into `Profile.ops`.
         before: the runs whose results it needs, near or far.
         block: the path of calls that all of its ops ran in, from the model's own.
+        macs: of its ops.
     """
 
     size: Size | None
     ops: list[int] = field(default_factory=list)
     before: set[Run] = field(default_factory=set)
-    block: tuple[int, ...] | None = None
+    block: Block | None = None
+    macs: int = 0
 
-    def add(self, op: int, block: tuple[int, ...]) -> None:
-        self.ops.append(op)
-        self.block = block if self.block is None else tuple(_common(self.block, block))
+    def add(self, index: int, op: Op, block: Block) -> None:
+        self.ops.append(index)
+        self.macs += op.macs or 0
+        self.block = block if self.block is None else _share_block(self.block, block)
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> Iterator[int]:
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            return
-        yield a
+def _share_block(one: Block, other: Block) -> Block:
+    """The path of the innermost call that both are in."""
+    return tuple([a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))])
 
 
 class RunGraph:
@@ -53,7 +60,7 @@ class RunGraph:
             run = self.merged[run]
         return run
 
-    def join(self, size: Size | None, needed: Iterable[Run], block: tuple[int, ...]) -> Run:
+    def join(self, size: Size | None, needed: Iterable[Run], block: Block) -> Run:
         """The run for an op that makes something of this size from what those runs made; they may be merged for it."""
         need = {self.find(run) for run in needed}
         ahead = need.union(*(run.before for run in need))
@@ -79,7 +86,9 @@ class RunGraph:
     def _merge(self, gone: set[Run], into: Run) -> None:
         for run in gone:
             into.ops += run.ops
+            into.macs += run.macs
             into.before |= run.before
+            into.block = _share_block(into.block or (), run.block or ())
             self.merged[run] = into
             self.runs.remove(run)
         into.before -= gone | {into}
@@ -97,13 +106,18 @@ class RunGraph:
         return done
 
 
-def _is_side_branch(run: Run, between: set[Run], block: tuple[int, ...]) -> bool:
+def _is_side_branch(run: Run, between: set[Run], block: Block) -> bool:
     """What leaves the map and comes back to be read beside it is no stage: one vector for the whole map, as the gates
-    of squeeze-and-excitation, or a smaller map or longer cache within one module, as the keys of some attention."""
-    if is_spatial(run.size) and not any(is_spatial(one.size) for one in between):
+    of squeeze-and-excitation, or a smaller map or longer cache within one module, as the keys of some attention.
+
+    A smaller map that was made large again is the way up of a U-net; and a module in which the run began and that works
+    at other sizes holds stages, as a backbone with its pyramid does.
+    """
+    others = [one for one in between if one.size != run.size]
+    if is_spatial(run.size) and not any(is_spatial(one.size) for one in others):
         return True
-    blocks = [block, *(one.block or () for one in between)]
-    shared = blocks[0]
-    for other in blocks[1:]:
-        shared = tuple(_common(shared, other))
-    return len(shared) > 1
+    shared = reduce(_share_block, (one.block or () for one in between), block)
+    holds_stages = (
+        run.block is not None and _share_block(run.block, shared) == shared and any(one.macs for one in others)
+    )
+    return len(others) == len(between) and len(shared) > 1 and not holds_stages
