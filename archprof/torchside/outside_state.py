@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -58,13 +58,14 @@ class _OutsideState:
 
     def __init__(self, model: nn.Module) -> None:
         modules = list(walk_modules(model))
-        self.packages = {_name_package(type(module)) for _, module in modules} - LIBRARIES
-        self.values = KeptValues(self._is_own)
+        packages = {_name_package(type(module)) for _, module in modules} - LIBRARIES
+        self.is_own = partial(_is_of_packages, packages)
+        self.values = KeptValues(self.is_own)
         self.seen: set[int] = set()
         self.classes: list[tuple[type, frozenset[str]]] = []
         self.setters: list[tuple[Callable[[Any], None], Any]] = []
         for path, module in modules:
-            if self._is_own(type(module)):
+            if self.is_own(type(module)):
                 self._keep_uncopied(module, path)
                 self._keep_class(type(module))
 
@@ -82,13 +83,9 @@ class _OutsideState:
             if isinstance(value, UNCOPIED_KINDS):
                 self.values.keep(value, f"{path}.{name}" if path else name)
 
-    def _is_own(self, value: Any) -> bool:
-        """Whether a class or function is of the same package as a class of the model."""
-        return _name_package(value) in self.packages
-
     def _keep_class(self, kind: type) -> None:
         for base in kind.__mro__:
-            if id(base) in self.seen or not self._is_own(base):
+            if id(base) in self.seen or not self.is_own(base):
                 continue
             self.seen.add(id(base))
             self.classes.append((base, frozenset(vars(base))))
@@ -112,7 +109,7 @@ class _OutsideState:
             self.values.keep(value, name)
 
     def _keep_code(self, function: types.FunctionType) -> None:
-        if id(function) in self.seen or not self._is_own(function):
+        if id(function) in self.seen or not self.is_own(function):
             return
         self.seen.add(id(function))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -150,6 +147,11 @@ def _list_codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _list_codes(constant)
+
+
+def _is_of_packages(packages: Set[str], value: Any) -> bool:
+    """Whether a class or function is of the same package as a class of the model."""
+    return _name_package(value) in packages
 
 
 def _name_package(value: Any) -> str:

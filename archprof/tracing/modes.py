@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable
 from functools import cache
 from threading import get_ident
@@ -227,6 +228,12 @@ def _inspect_op(func: Any) -> tuple[bool, bool, shapes.ShapeRule | None]:
     return is_mutable(func), can_memoise(func), shapes.find_shape_rule(func)
 
 
+def _is_of_op(error: BaseException) -> bool:
+    """Whether an op that was dispatched raised it, or a check of its arguments."""
+    dispatch = OpMode.__torch_dispatch__.__code__
+    return any(frame.f_code is dispatch for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
     """What torch returns; an exception remembers whether it may be for want of values."""
     try:
@@ -306,7 +313,7 @@ class FunctionMode(TorchFunctionMode):
             try:
                 return func(*args, **kwargs)
             except RuntimeError as error:  # of a check of devices before any op, as a window of stft goes through
-                if mixes_devices([args, kwargs]):
+                if mixes_devices([args, kwargs]) and not _is_of_op(error):
                     mark_function_error(error)
                 raise
         name = whole_ops.WHOLE_OP_NAMES.get(func)

@@ -165,7 +165,7 @@ def test_a_report_says_that_it_is_measured(command: Callable, bench: Bench, here
     page = (here / "x.html").read_text()
     assert ">measured</span>" in page
     assert "id=area-latency" in page
-    assert "[39.0, 41.0] ms; Test CPU" in page
+    assert "[39.0,\xa041.0]\xa0ms; Test CPU" in page
 
 
 # An epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -36,7 +37,7 @@ WITHOUT = {
 
 def list_text_options() -> Iterator[tuple[str, str]]:
     """Each command with each of its parameters that takes text or a path."""
-    for command in COMMANDS:
+    for command in chain.from_iterable(COMMANDS.values()):
         for name, hint in get_type_hints(command).items():
             if name != "return" and _takes_text(hint):
                 yield command.__name__, name

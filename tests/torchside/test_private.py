@@ -28,7 +28,7 @@ FORWARD = [["", 0, 144, None], ["line", 0, 96, None], ["head", 0, 96, None], ["l
 ASKING = [["", 0, 0, None], ["line", 0, 192, None], ["head", 0, 192, None], ["lstm", 0, 768 + 2 * 768, None]]
 """With the gradients of the weights of the LSTM and of the line, which the forward asks for."""
 
-TRAINING = [["", 0, 144, 360], ["line", 0, 96, 96], ["head", 0, 96, 192], ["lstm", 0, 768, 1536]]
+TRAINING = [["", 0, 144, 288], ["line", 0, 96, 96], ["head", 0, 96, 192], ["lstm", 0, 768, 1536]]
 
 WITH_A_WAY_OUT = [
     "entry",
