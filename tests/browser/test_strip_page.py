@@ -24,6 +24,13 @@ NETS = (
     "torchvision:densenet121", "hf:gpt2", "hf:llama-2-7b", "hf:mixtral-8x7b",
 )  # fmt: skip
 
+QUICK = ("vgg16", "resnet152", "torchvision:swin_t", "torchvision:inception_v3", "hf:gpt2", "unet", "one op")
+"""Those that are tried each time."""
+
+EVERY = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in (*NETS, "unet", "deep", "one op")
+]
+
 OUTSIDE = """() => {
   const wrong = [];
   for (const text of document.querySelectorAll("svg text")) {
@@ -65,7 +72,7 @@ def check_texts(page: Any) -> None:
         assert page.evaluate(INSIDE_BOXES) == [], width
 
 
-@pytest.mark.parametrize("name", [*NETS, "unet", "deep", "one op"])
+@pytest.mark.parametrize("name", EVERY)
 def test_every_net_along_its_length(
     opened: Callable[..., Opened],
     report_of: Callable[[str], Report],

@@ -32,6 +32,7 @@ def rows() -> list[Row]:
     return list(list_rows())
 
 
+@pytest.mark.slow
 def test_a_chip_that_was_left_out(rows: list[Row]) -> None:
     """V100, from a sixteenth of the models of timm and few rounds: near what the whole score holds."""
     constants = fit([row for row in thin(rows, 16) if row.chip != "V100"], rounds=6)
