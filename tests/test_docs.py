@@ -35,7 +35,7 @@ RUN = ("sh", "text", "toml", "yaml", "py")
 
 SET_UP = (
     "python3 -m venv .venv && . .venv/bin/activate && pip install . && archprof table vgg16 --input 3x224x224",
-    "pip install -e '.[test]' && pytest -n 2",
+    "pip install -e '.[test]' && pytest -n 2 --dist loadfile",
 )
 """What .ci/run does on a machine without archprof; see `test_set_up_is_what_ci_runs`."""
 
@@ -220,7 +220,7 @@ def test_set_up_is_what_ci_runs() -> None:
     assert (install, tests) == SET_UP
     assert "archprof table vgg16 --input 3x224x224" in script
     assert ".[test]" in script
-    assert "pytest -n 2" in script
+    assert "pytest -n 2 --dist loadfile" in script
     workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert "run: .ci/run\n" in workflow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -89,13 +89,21 @@ def on_device(device: str) -> Iterator[None]:
     if device == "cuda" and not torch.cuda.is_available():
         raise ArchprofError("There is no CUDA device that torch can use.", "", "Leave --cuda out: the CPU is used.")
     generators = [torch.cuda.current_device()] if device == "cuda" else []
-    deterministic, benchmark = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    same_kernels = _keep_cudnn_kernels() if device == "cuda" else nullcontext()
+    with same_kernels, torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=generators):
+        yield
+
+
+@contextmanager
+def _keep_cudnn_kernels() -> Iterator[None]:
+    """cuDNN takes the same kernels each time, and tries none of them first."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
     try:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=generators):
-            yield
+        cudnn.deterministic, cudnn.benchmark = True, False
+        yield
     finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def describe_run(device: str, dtype: str, autocast: str | None = None) -> Ran:

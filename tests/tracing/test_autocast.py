@@ -6,6 +6,7 @@ kernels that torch registers for autocast; and the lists that torch tests itself
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -71,10 +72,17 @@ def test_every_op_by_the_rules_of_cuda(net: str, amp: str, train: bool) -> None:
 
 
 def load_torchs_lists() -> Any:
-    """What torch tests its autocast with, which asks for a package that it does not need for this."""
+    """What torch tests its autocast with, which asks for a package that it does not need for this.
+
+    It forbids to set flags of torch.backends, and sets variables: nothing of that may reach the tests after this one.
+    """
     stub = ModuleType("expecttest")
     stub.TestCase = object  # type: ignore[attr-defined]
-    with mock.patch.dict(sys.modules, {"expecttest": sys.modules.get("expecttest", stub)}):
+    with (
+        mock.patch.dict(sys.modules, {"expecttest": sys.modules.get("expecttest", stub)}),
+        mock.patch.dict(os.environ),
+        mock.patch.dict(torch.backends.disable_global_flags.__globals__),
+    ):
         from torch.testing._internal import autocast_test_lists
 
         return autocast_test_lists
