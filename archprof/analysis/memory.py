@@ -63,6 +63,11 @@ TIMELINE_BLOCKS = "▁▂▃▄▅▆▇█"
 TIMELINE_WIDTH = 60
 
 
+def peak(profile: Profile) -> int:
+    """The most bytes live at once: what scripts outside of the package ask for by this name."""
+    return compute_peak_bytes(profile)
+
+
 @dataclass(frozen=True)
 class MemoryAnswer:
     """What `archprof.predict_memory` returns. It prints as its tables; the four peaks are attributes of it.

@@ -184,3 +184,9 @@ def test_the_timeline_is_a_line_of_blocks() -> None:
 def test_the_kernels_of_attention_are_said() -> None:
     answer = archprof.predict_memory(nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), (2, 5, 32), train=True)
     assert "Attention is taken to run as: efficient (1)." in memory.tabulate_peaks(answer).notes
+
+
+def test_the_peak_has_a_name_of_its_own() -> None:
+    """Two layers of 4 x 4 weights in float32, a batch of 3: the weights, the input and both results."""
+    profile = archprof.profile(nn.Sequential(nn.Linear(4, 4, bias=False), nn.ReLU()), "4", batch=3)
+    assert memory.peak(profile) == 64 + 3 * 3 * 16
