@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
@@ -88,9 +89,8 @@ class _SleepingCompiler:
     disable = staticmethod(lambda function: function)
 
     def __getattr__(self, name: str) -> Any:
-        import torch._dynamo as compiler
-
-        return getattr(compiler, name)
+        # An import statement would look it up as an attribute of torch, which is this object.
+        return getattr(importlib.import_module("torch._dynamo"), name)
 
 
 @contextmanager

@@ -134,6 +134,17 @@ def test_the_compiler_is_not_woken() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_what_wakes_the_compiler_finds_it() -> None:
+    """A batch norm under autocast does; in a process in which nothing has imported it before, and then once more."""
+    code = (
+        "import sys, archprof; how = dict(train=True, amp='bfloat16', checkpoint='layer1.*', batch=4);"
+        "assert 'torch' not in sys.modules; asleep = archprof.profile('resnet18', **how);"
+        "import torch._dynamo; awake = archprof.profile('resnet18', **how);"
+        "assert asleep.totals == awake.totals; assert asleep.storages == awake.storages"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
