@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
@@ -89,8 +88,11 @@ class _SleepingCompiler:
     disable = staticmethod(lambda function: function)
 
     def __getattr__(self, name: str) -> Any:
-        # An import statement would look it up as an attribute of torch, which is this object.
-        return getattr(importlib.import_module("torch._dynamo"), name)
+        # The compiler's own files, too, look themselves up as an attribute of torch: it must not be this object.
+        vars(torch).pop("_dynamo", None)
+        import torch._dynamo as compiler
+
+        return getattr(compiler, name)
 
 
 @contextmanager
