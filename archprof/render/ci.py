@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from archprof.budgets.verdicts import LimitCheck, Verdict, describe_check
+from archprof.budgets.verdict_words import describe_check
+from archprof.budgets.verdicts import LimitCheck, Verdict
 from archprof.wording import make_visible
 
 

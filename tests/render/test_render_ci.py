@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archprof.budgets.limits import LIMITABLE_METRICS, MEMORY_KEY, Limit, parse_limit
-from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile, describe_check
+from archprof.budgets.verdict_words import describe_check
+from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile
 from archprof.render import ci
 from archprof.wording import make_visible
 
