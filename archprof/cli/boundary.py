@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from archprof import interrupts
 from archprof.errors import ArchprofError
-from archprof.visible import make_lines_visible, make_visible
+from archprof.wording import make_lines_visible, make_visible
 
 MOST_WORDS = 500
 """Letters of the message of an exception that are shown."""

@@ -10,6 +10,7 @@ import typer
 from archprof.cli import options
 from archprof.cli.boundary import write_message
 from archprof.cli.completion import complete_model, complete_words
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_progress
 from archprof.facts.swept_files import check_swept_path
@@ -99,3 +100,6 @@ def sweep(
             write_message(f"Wrote {output}\n" + "".join(f"{note}\n" for note in answer.notes))
         if answer.interrupted:
             raise KeyboardInterrupt
+
+
+QUESTIONS = (Question(sweep, Purpose.CHANGE, "archprof sweep 'resnet*' --batch 1,8 -o runs.csv"),)

@@ -11,7 +11,7 @@ from typing import Any
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.swept import COLUMNS, SweptFileError, SweptRow, column_types, read_row
-from archprof.visible import guard_formula, read_guarded
+from archprof.wording import guard_formula, read_guarded
 
 SWEPT_SUFFIXES = (".parquet", ".csv")
 

@@ -15,7 +15,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from archprof.analysis.table import Row, Table
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 from archprof.units import Unit
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 COLUMN_GAP = "  "
 BAR_CELLS, BAR_RANK = 8, 4

@@ -22,7 +22,7 @@ from archprof.errors import UsageError
 from archprof.sources.input_grammar import parse_argument, parse_input
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.optimizer_grammar import parse_optimizer
-from archprof.visible import make_lines_visible, make_visible
+from archprof.wording import make_lines_visible, make_visible
 
 
 def run(*words: str) -> Result:

@@ -14,7 +14,7 @@ from archprof.analysis import phrases
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import sum_counts
 from archprof.analysis.view import ProfileView
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 MAX_FINDINGS = 7
 """More sentences than this are not read."""
