@@ -67,20 +67,10 @@ def probe(
         shown = []
         for each in model:
             with show_waiting(f"Probing {each}"):
-                shown.append(
-                    archprof.probe(
-                        each,
-                        input or None,
-                        data=data,
-                        batch=batch,
-                        batches=batches,
-                        weights=weights,
-                        optimizer=optimizer,
-                        seed=seed,
-                        dtype=dtype,
-                        device="cuda" if cuda else "cpu",
-                    )
-                )
+                shown.append(archprof.probe(
+                    each, input or None, data=data, batch=batch, batches=batches, weights=weights,
+                    optimizer=optimizer, seed=seed, dtype=dtype, device="cuda" if cuda else "cpu",
+                ))  # fmt: skip
         write_probe(shown, keys or list(probe.LAYER_KEYS), form, output)
 
 

@@ -53,20 +53,10 @@ def whatif(
             files.check_writable(output)
         with show_waiting(f"Rewriting {model}"):
             rewritten = archprof.whatif(
-                model,
-                input or None,
-                batch=batch,
-                dtype=dtype,
-                amp=amp,
-                stack3x3=stack3x3,
-                middle=middle,
-                add_bn=add_bn,
-                residual=residual,
-                separable=separable,
-                no_fc=no_fc,
-                width=wider,
+                model, input or None, batch=batch, dtype=dtype, amp=amp, stack3x3=stack3x3, middle=middle,
+                add_bn=add_bn, residual=residual, separable=separable, no_fc=no_fc, width=wider,
                 num_classes=num_classes,
-            )
+            )  # fmt: skip
             from archprof.rewriting import write_module
 
             source = write_module(rewritten) if output else None
