@@ -169,7 +169,8 @@ def load_run(folder: str | Path) -> TrainingRun:
         }
         run = TrainingRun(**{**data, **read})
         fits.check_record(run)
-        _check_filters(run)
+        for model in run.models:
+            check_filters(model)
         return run
     except fits.Misfit as misfit:
         raise ArchprofError(f"{path} is no run of training: {misfit}.") from misfit
@@ -177,13 +178,12 @@ def load_run(folder: str | Path) -> TrainingRun:
         raise ArchprofError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error
 
 
-def _check_filters(run: TrainingRun) -> None:
+def check_filters(model: TrainedModel) -> None:
     """Raise `Misfit` for filters of several sizes, or of none: a picture has one."""
-    for model in run.models:
-        if model.filters is not None:
-            sizes = {_find_size(one) for one in (*model.filters.before, *model.filters.after)}
-            if len(sizes) != 1 or None in sizes or len(model.filters.before) != len(model.filters.after):
-                raise fits.Misfit("of filters of several sizes", f"the picture of {model.name}")
+    if model.filters is not None:
+        sizes = {_find_size(one) for one in (*model.filters.before, *model.filters.after)}
+        if len(sizes) != 1 or None in sizes or len(model.filters.before) != len(model.filters.after):
+            raise fits.Misfit("of filters of several sizes", f"the picture of {model.name}")
 
 
 def _find_size(one: Sequence[Sequence[Sequence[float]]]) -> tuple[int, int, int] | None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import tempfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -32,6 +33,7 @@ from archprof.predicting.runs import predict_on
 from archprof.render.page.html import render_page
 from archprof.render.page.run_page import render_run_page
 from archprof.render.page.swept_page import render_swept_page
+from archprof.sweeping.journal import HEAD, Outlet
 
 PLAN = {
     "features.*": "replicate", "classifier.0": "colwise", "classifier.2": {"style": "rowwise", "output": "replicate"},
@@ -84,6 +86,18 @@ def use_sweep(path: Path) -> None:
     render_swept_page(rows, "x")
     write_swept(path, rows)
     assert read_swept(path) == rows
+
+
+def use_journal(path: Path) -> None:
+    """Each line is a row, or is said to be none."""
+    with Outlet(path.with_suffix("")) as outlet:
+        rows, damaged = [*outlet.rows.values()], outlet.damaged
+    path.unlink()
+    if damaged:
+        raise ArchprofError(f"{damaged} lines are no rows")
+    write_swept(path.with_suffix(""), rows)
+    use_sweep(path.with_suffix(""))
+    path.with_suffix("").unlink()
 
 
 def use_run(path: Path) -> None:
@@ -178,6 +192,14 @@ def make_damaged_bytes(path: Path, seed: int) -> None:
     path.write_bytes(damage_bytes(whole.read_bytes(), Random(seed)))
 
 
+def make_journal(path: Path, seed: int) -> None:
+    """Rows on their way, of which one is damaged and its checksum is right."""
+    rng, text = Random(seed), json.dumps(make_rows()[1].to_record())
+    said = damage_json(text, list_places(json.loads(text)), rng) if seed % 2 else damage_text(text, rng)
+    line = said.encode("utf-8", "surrogatepass").replace(b"\n", b"")
+    path.write_bytes(HEAD + b"%08x %s\n" % (zlib.crc32(line), line))
+
+
 @cache
 def predicted_json() -> Any:
     return json.loads(predict_on(archprof.profile("conv3-4 relu flatten linear-2", "3x8x8"), "t4").to_json())
@@ -196,6 +218,7 @@ ATTACKS: dict[str, tuple[str, Callable[[], Make], Callable[[Path], None]]] = {
     "columns": ("x.parquet", lambda: make_columns, use_sweep),
     "csv": ("x.csv", lambda: make_damaged_bytes, use_sweep),
     "parquet": ("x.parquet", lambda: make_damaged_bytes, use_sweep),
+    "journal": ("x.csv.journal", lambda: make_journal, use_journal),
     "run": ("run.json", lambda: make_json(json.loads(RUN)), use_run),
     "prediction": ("x.json", lambda: make_json(predicted_json()), use_profile),
     "probe": ("x.json", lambda: make_json(probed_json()), use_profile),

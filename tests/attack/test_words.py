@@ -158,23 +158,21 @@ def run_in(folder: Path, *words: str, gone: bool = False) -> subprocess.Complete
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=120)
 
 
-NEED_A_FOLDER = [["check", "lenet5", "--max-params", "1M"], ["calibrate", "--cpu"], ["table", "lenet5", "-o", "x.csv"]]
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="a working folder can be removed")
-@pytest.mark.parametrize("words", [*NEED_A_FOLDER, ["check"], ["table", "net.py:Net"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["check", "lenet5", "--max-params", "1M"], ["check"], ["table", "net.py:Net"], ["table", "lenet5"]]
+)
 def test_a_folder_that_is_gone(words: list[str], tmp_path: Path) -> None:
+    """torch itself cannot be imported there: MKL would end the process."""
     folder = tmp_path / "gone"
     folder.mkdir()
     done = run_in(folder, *words, gone=True)
-    assert done.returncode in (0, 1, 2)
-    assert bool(done.stderr) == bool(done.returncode)
-    assert "Traceback" not in done.stderr
-    assert "not foreseen" not in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "archprof: The working folder does not exist any more.\nChange to one that does.\n"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="a folder in which nobody can write")
-@pytest.mark.parametrize("words", NEED_A_FOLDER[1:], ids=" ".join)
+@pytest.mark.parametrize("words", [["calibrate", "--cpu"], ["table", "lenet5", "-o", "x.csv"]], ids=" ".join)
 def test_a_folder_in_which_nobody_can_write(words: list[str]) -> None:
     done = run_in(Path("/proc"), *words)
     assert done.returncode == 1
