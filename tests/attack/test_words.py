@@ -16,9 +16,12 @@ import torch
 from attack.hostile_words import CASES, SIGNS, spell
 from typer.testing import CliRunner, Result
 
+from archprof.analysis.compare.findings import Finding, list_sentences
+from archprof.analysis.table import Table
 from archprof.cli import app
 from archprof.cli.boundary import describe_fault
 from archprof.errors import UsageError
+from archprof.render.text import render_text
 from archprof.sources.input_grammar import parse_argument, parse_input
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.optimizer_grammar import parse_optimizer
@@ -128,6 +131,17 @@ def test_a_name_in_a_table_is_visible_text(name: str) -> None:
     layers = (builders.LAYERS[0], *(layer._replace(path=name + layer.path) for layer in builders.LAYERS[1:]))
     text = builders.make_profile(name, (name,), 1, "forward", "float32", layers, (), (), (), notes=(name,)).table()
     assert_visible(text.to_text())
+
+
+@pytest.mark.parametrize("width", range(20, 60))
+def test_a_name_that_begins_a_line_is_no_command(width: int) -> None:
+    """Where a note is wrapped, and where a word is longer than the page."""
+    import builders
+
+    notes = ("it is made of ::error::x and of ::warning::y, and of nothing else", f"{'a' * 50}::error::z")
+    text = render_text(Table(notes[0], builders.profile().table().columns, (), notes=notes), width=width, color=False)
+    assert_visible(text)
+    assert_visible(list_sentences([Finding(note, ()) for note in notes], width))
 
 
 @pytest.mark.parametrize(
