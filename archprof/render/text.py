@@ -255,7 +255,11 @@ def _left_out(blocks: list[PageColumn]) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
-    """The text in lines of at most `width` cells, those after the first set in by two."""
+    """The text in lines of at most `width` cells, those after the first set in by two, of which none is a command."""
+    return map(make_visible, _wrap(text, width))
+
+
+def _wrap(text: str, width: int) -> Iterator[str]:
     line = ""
     for word in text.split():
         joined = f"{line} {word}" if line else word
