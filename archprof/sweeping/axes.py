@@ -150,11 +150,13 @@ class SweepAxis:
 def find_axis(over: str, model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     """The setting called `over`; `UsageError` where the model has it not, naming those that it has."""
     check_traceable(model)
+    request.check()
     try:
         return SWEEP_AXES[over](model, inputs, request)
     except _AbsentError as error:
         others = ", ".join(_list_present(model, inputs, request, but=over))
-        raise UsageError(error.given, error.allowed, f"This model can be searched over: {others}.") from None
+        hint = f"This model can be searched over: {others}." if others else ""
+        raise UsageError(error.given, error.allowed, hint) from None
 
 
 class _AbsentError(UsageError):

@@ -48,6 +48,14 @@ def test_the_length_of_a_transformers_model() -> None:
         archprof.fit("lenet5", over="seq", max_memory="2.5GiB")
 
 
+@pytest.mark.parametrize(("asked", "why"), [({"amp": "float32"}, "Autocast"), ({"dtype": "int8"}, "A pass cannot")])
+@pytest.mark.parametrize("over", ["resolution", "width", "depth", "batch", "seq"])
+def test_a_pass_that_cannot_be_is_what_is_refused(over: str, asked: dict[str, str], why: str) -> None:
+    """And not the setting, which no pass that fails at every size seems to have."""
+    with pytest.raises(archprof.UsageError, match=why):
+        archprof.fit("lenet5", over=over, max_macs="1G", **asked)
+
+
 @pytest.mark.parametrize(("most", "holds"), [("2GiB", 2.0), ("1TiB", 24 * 0.985), (3 * GIB, 3.0)])
 def test_of_a_device_and_an_amount_the_smaller_holds(most: str | int, holds: float) -> None:
     table = archprof.fit("lenet5", over="batch", max_memory=most, device="4090")
