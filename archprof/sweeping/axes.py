@@ -26,6 +26,7 @@ from archprof.sources.input_spec import InputSpec
 from archprof.sources.inputs import make_input_tensors
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.resolve import check_traceable, resolve
+from archprof.sources.source_identity import WEIGHT_SUFFIXES
 from archprof.sources.target import Target
 from archprof.tracing.trace import trace
 
@@ -219,7 +220,8 @@ def _make_depth_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis
 
 def _make_keyword_axis(over: str, names: tuple[str, ...], model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     """The first of `names` that the factory of `model` takes and that changes what the model costs."""
-    factory = not isinstance(model, nn.Module) and not is_block_spec(model)
+    made = isinstance(model, nn.Module) or str(model).lower().endswith(WEIGHT_SUFFIXES)  # and no factory makes it
+    factory = not made and not is_block_spec(model)
     taken = [name for name in names if factory and _takes_keyword(model, name, inputs)]
     for name in taken:
         at = partial(_trace_with_keyword, model, name, inputs, request)

@@ -21,8 +21,8 @@ from archprof.sources.recipe import UnavailableError
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.held_weights import fill_lazy_weights
 from archprof.torchside.stand_in import make_stand_in
-from archprof.torchside.tensors import LAZY_KINDS
 from archprof.tracing.oracles import fvcore_counts, torch_counts
 from archprof.tracing.trace import trace
 
@@ -87,9 +87,8 @@ def _count_by_torch(target: Target, profile: Profile) -> SourceCount:
     args, kwargs = _make_inputs(target, profile, "meta")
     try:
         model = target.model.eval() if target.owned else make_stand_in(target.model).eval()
-        if any(isinstance(parameter, LAZY_KINDS) for parameter in model.parameters()):
-            with torch.no_grad(), torch.device("meta"):
-                model(*args, **kwargs)  # gives lazy layers their shapes, without which they cannot be copied
+        with torch.device("meta"):
+            fill_lazy_weights(model, args, kwargs)
         by_op = torch_counts(model, args, kwargs, gradients=profile.ran.gradients == "on")
     except Exception as error:  # the model's own, or what torch says of an op without values
         return SourceCount(source, why=f"it cannot run on meta: {_shorten_error(error)}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 from torch import nn
 
 import archprof
@@ -125,3 +128,12 @@ def test_every_gpu_gets_a_verdict() -> None:
         )
         assert row["verdict"] == expected
     assert {"fits", "does not fit"} <= set(said.values())
+
+
+@pytest.mark.parametrize("over", ["width", "depth"])
+def test_a_saved_file_is_no_factory(tmp_path: Path, over: str) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file({"weight": torch.zeros(3)}, tmp_path / "net.safetensors")
+    with pytest.raises(archprof.UsageError, match=f"no setting for its {over}") as error:
+        archprof.fit(str(tmp_path / "net.safetensors"), over=over, max_macs="1G")
+    assert "can be searched over" not in error.value.hint
