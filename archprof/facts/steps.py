@@ -2,7 +2,8 @@
 
 A profile holds the forward, the backward and two steps of the optimizer, one after the other. The first step of a run
 is made of the first three; a later one, in the steady state, has the second in the place of the first, and finds the
-state there from the start. Without an optimizer there is one kind of step: the pass.
+state there from the start, as it does the parameters that the first forward made. Without an optimizer a step is the
+pass.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def build_step(profile: Profile, kind: StepKind = "steady") -> Step:
     """A step of that kind."""
     training, count = profile.training, len(profile.ops)
     if training is None:
-        lives = [_place(index, storage, 0, count) for index, storage in enumerate(profile.storages)]
+        storages = profile.storages if kind == "first" else map(_find_later, profile.storages)
+        lives = [_place(index, storage, 0, count) for index, storage in enumerate(storages)]
         return Step(tuple(range(count)), tuple(lives))
     if kind == "first":
         step = Step(tuple(range(training.steady)), tuple(_first_lives(profile, training.steady)))
@@ -58,6 +60,12 @@ def _place(index: int, storage: Storage, shift: int, count: int) -> Life:
     end, born, died = max(count - 1, 0), storage.born, storage.died
     first = 0 if born is None else min(born - shift, end)
     return Life(index, first, end if died is None else died - shift, born is not None, died is not None)
+
+
+def _find_later(storage: Storage) -> Storage:
+    """As a later step finds it: a lazy layer makes its parameters once."""
+    made_once = storage.role == "parameter" and storage.died is None
+    return storage._replace(born=None) if made_once else storage
 
 
 def _first_lives(profile: Profile, steady: int) -> Iterator[Life]:
@@ -98,7 +106,7 @@ def _without_earlier_gradients(profile: Profile, step: Step) -> Step:
 def _steady_lives(profile: Profile, first: int, steady: int) -> Iterator[Life]:
     """What the first step of the optimizer left is there from the start; what it dropped is in no later step."""
     gap, count = steady - first, len(profile.ops)
-    for index, storage in enumerate(profile.storages):
+    for index, storage in enumerate(map(_find_later, profile.storages)):
         born, died = storage.born, storage.died
         in_first = born is not None and first <= born < steady
         if in_first and died is not None and died < steady:
