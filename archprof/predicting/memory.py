@@ -30,7 +30,7 @@ Category = Literal[
 
 CATEGORY_OF_ROLE: Mapping[str, Category] = {
     "parameter": "weights", "buffer": "buffers", "constant": "constants", "input": "inputs", "gradient": "gradients",
-    "optimizer state": "optimizer state", "communication": "communication buffers",
+    "optimizer state": "optimizer state", "carried": "constants", "communication": "communication buffers",
     "gathered": "gathered parameters",
 }  # fmt: skip
 
@@ -235,7 +235,7 @@ class _Replay:
 
 def categorize(storage: Storage) -> Category:
     """What a storage is for, in the words of the answer."""
-    known = CATEGORY_OF_ROLE.get(storage.role)
+    known = "constants" if storage.lasts else CATEGORY_OF_ROLE.get(storage.role)
     if known is not None:
         return known
     return "activations kept for backward" if storage.saved else "activations and temporaries"
