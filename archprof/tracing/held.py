@@ -70,7 +70,7 @@ def find_held(
         return [Held(life.index, recorder.find_birth(life.index), is_remade=True) for life in lives]
     left = Counter(again.find_nbytes(life.index) for life in _list_alive(again))
     held = []
-    for life in lives:
+    for life in [one for one in lives if one.index in places]:
         size = recorder.find_nbytes(life.index)
         is_remade = left[size] > 0
         left[size] -= is_remade

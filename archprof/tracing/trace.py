@@ -130,13 +130,16 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest) -> None:
+    def __init__(
+        self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest, *, is_next: bool = False
+    ) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
         self.dtype = pass_setup.find_pass_dtype(model)
-        pass_setup.set_train_flags(model, self.train)
+        if not is_next:  # some class drops its cache as they are set
+            pass_setup.set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.threads: PassThreads | None = None
         self.unseen_ops: list[Op] = []
@@ -158,7 +161,7 @@ class _TracedPass:
     def run_again(self, watch: Callable[[Recorder], None]) -> Recorder | None:
         """What the next pass over the model writes down, whose recorder `watch` gets first; `None` where it fails."""
         request = replace(self.request, optimizer=None, accumulate=1, set_to_none=True)
-        run = _TracedPass(self.target, self.model, self.strategy, request)
+        run = _TracedPass(self.target, self.model, self.strategy, request, is_next=True)
         run.op_mode.watched = self.op_mode.watched
         run.chance.repeat(self.chance)
         watch(run.recorder)

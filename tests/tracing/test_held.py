@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from tracing.held_nets import CONSTANTS, HELD, MODULES, ROWS, Net, used_later
+from tracing.held_nets import CONSTANTS, HELD, MODULES, ROWS, Biased, Net, used_later
 from tracing.real_storages import StorageCounter, live_bytes, train_for_real
 
 import archprof
@@ -102,6 +102,12 @@ def test_what_is_made_once_is_there_from_then_on() -> None:
     names = [op.name for op in profile.ops if op.phase != "optimizer" and op.name != "aten.detach"]
     made = names.index("aten.arange")
     assert steady[made + 2 : len(later) + 2] == later[made:]  # two ops less: the range, and twice of it
+
+
+def test_what_goes_as_flags_are_set_is_held() -> None:
+    """8 weights, 4 x 8 rows in, as many out, and 8 of the table that the first forward made."""
+    profile = archprof.profile(Biased(), ROWS)
+    assert live_bytes(profile, "steady")[-1] == 4 * (8 + 32 + 32 + 8)
 
 
 def test_what_is_never_let_go_is_said_to_grow() -> None:
