@@ -111,8 +111,13 @@ class MemoryPrediction:
     @cached_property
     def needed_bytes(self) -> Estimate:
         """The least memory of a device in which the run goes through, with the context: whether it fits."""
+        return self.find_needed()
+
+    def find_needed(self, capacity: int | None = None) -> Estimate:
+        """The same, no more than `capacity` exactly where the run goes through in so many bytes."""
         peaks = self.live_peak_bytes.value, self.reserved_peak_bytes.value
-        room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
+        changes = list_changes(self.profile, self.workspaces, STEPS)
+        room = find_least_room(changes, *peaks, None if capacity is None else capacity - LAZY_CONTEXT_BYTES)
         low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
         return Estimate(room + LAZY_CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
 
