@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from archprof import units
@@ -146,9 +147,12 @@ def name_colour(series: ChartData, index: int) -> str:
 
 
 def _backdrop(dots: Sequence[PlotPoint], x: PlotAxis, y: PlotAxis) -> str:
-    """A grey dot for each, in one path; their names, which a script shows, stand beside it in the same order."""
-    places = "".join(f"M{coord(x.pixel_of(dot.x))} {coord(y.pixel_of(dot.y))}h0" for dot in dots)
-    return tag("path", d=places, class_="dots behind") if dots else ""
+    """A grey dot for each, in one path, each from the one before, in tenths of a pixel: there are many hundreds. Their
+    names, which a script shows, come in the same order."""
+    pieces, places = list[str](), [(round(10 * x.pixel_of(dot.x)), round(10 * y.pixel_of(dot.y))) for dot in dots]
+    for (left, top), (a, b) in pairwise([(0, 0), *places]):
+        pieces.append(f"m{a - left}{'' if b < top else ' '}{b - top}h0")
+    return tag("path", d="".join(pieces), class_="dots behind", transform="scale(.1)") if dots else ""
 
 
 def _upright(places: Sequence[tuple[float, float]], x: PlotAxis, y: PlotAxis, index: int, sets: int) -> str:
