@@ -113,10 +113,10 @@ def test_words_go_on_in_the_next_line_and_lose_nothing():
     rows = tuple(Row((f"layer{i}", words, 10 * i)) for i, words in enumerate(said))
     lines = page(Table("t", columns, rows), 40).splitlines()[4:]
     assert lines == [
-        "layer0  outputs 512 to 256            0",
-        "layer1  kernel_size 3 to 5, stride   10",
+        "layer0  outputs 512 to 256             0",
+        "layer1  kernel_size 3 to 5, stride    10",
         "          1 to 2, groups 1 to 4",
-        "layer2  –                            20",
+        "layer2  –                             20",
     ]
 
 
