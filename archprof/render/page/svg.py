@@ -29,6 +29,9 @@ COLOUR_COUNT = 9
 """How many colours the page has for series; `c0` is the first."""
 
 SVG_DASHES = (None, "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 4")
+FRONT_DASH = "2 3"
+"""Of the front among the models, in every picture."""
+
 MARKER_PATHS = ("m-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0", "m-5-5h10v10h-10z", "m0-6l6 11h-12z", "m0-7l6 7-6 7-6-7z")
 """A disc, a square, a triangle and a diamond, so that colour is not alone."""
 
@@ -133,7 +136,8 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         path = "".join(f"M{coord(a)} {coord(b)}{'h0' if several else MARKER_PATHS[index % 4]}" for a, b in places)
         return tag("path", d=path, class_=f"{colour} {'dots' if several else 'bar'}")
     line = " ".join(f"{coord(a)} {coord(b)}" for a, b in places)
-    dash = SVG_DASHES[index % len(SVG_DASHES)]
+    front = series.is_joined(index) and not needs_key(series)  # the one line, which no key explains
+    colour, dash = ("front", FRONT_DASH) if front else (colour, SVG_DASHES[index % len(SVG_DASHES)])
     few = len(places) <= MAX_DRAWN_POINTS and not series.is_joined(index)
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)
