@@ -97,7 +97,8 @@ def sweep(
         if output is None or format is not None:
             write_table(answer.table(), form, None)
         if output is not None:
-            write_message(f"Wrote {output}\n" + "".join(f"{note}\n" for note in answer.notes))
+            wrote = f"Wrote {output}\n" if output.exists() else ""  # not where the first cell was interrupted
+            write_message(wrote + "".join(f"{note}\n" for note in answer.notes))
         if answer.interrupted:
             raise KeyboardInterrupt
 

@@ -99,11 +99,11 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
             stored = pyarrow.parquet.ParquetFile(file)
             _check_size(path, stored.metadata)
             table = stored.read()
+        _check_columns(path, table.column_names)
+        return [dict(record) for record in table.to_pylist()]  # of which texts are decoded only now
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         words = str(error).partition("\n")[0]
         raise SweptFileError(f"{path} cannot be read as Parquet: {words.rstrip('.')}.") from error
-    _check_columns(path, table.column_names)
-    return [dict(record) for record in table.to_pylist()]
 
 
 def _check_size(path: Path, metadata: Any) -> None:

@@ -21,6 +21,7 @@ from archprof.models.block_grammar import (
 )
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.resolve import check_traceable, resolve
+from archprof.sources.source_identity import WEIGHT_SUFFIXES
 from archprof.sweeping.resizable_model import AbsentError, Attempt, ResizableModel, is_block_spec, try_trace
 
 WIDTH_KEYWORDS = ("width_mult", "width_multiplier", "width", "base_width", "width_per_group")
@@ -50,11 +51,13 @@ class SweepAxis:
 def find_axis(over: str, model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     """The setting called `over`; `UsageError` where the model has it not, naming those that it has."""
     check_traceable(model)
+    request.check()
     try:
         return SWEEP_AXES[over](model, inputs, request)
     except AbsentError as error:
         others = ", ".join(_list_present(model, inputs, request, but=over))
-        raise UsageError(error.given, error.allowed, f"This model can be searched over: {others}.") from None
+        hint = f"This model can be searched over: {others}." if others else ""
+        raise UsageError(error.given, error.allowed, hint) from None
 
 
 def _list_present(model: Any, inputs: Any, request: PassRequest, but: str) -> Iterator[str]:
@@ -113,7 +116,8 @@ def _make_depth_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis
 
 def _make_keyword_axis(over: str, names: tuple[str, ...], model: Any, inputs: Any, request: PassRequest) -> SweepAxis:
     """The first of `names` that the factory of `model` takes and that changes what the model costs."""
-    factory = not isinstance(model, nn.Module) and not is_block_spec(model)
+    made = isinstance(model, nn.Module) or str(model).lower().endswith(WEIGHT_SUFFIXES)  # and no factory makes it
+    factory = not made and not is_block_spec(model)
     taken = [name for name in names if factory and _takes_keyword(model, name, inputs)]
     for name in taken:
         at = partial(_trace_with_keyword, model, name, inputs, request)

@@ -92,6 +92,7 @@ class FunctionMode(TorchFunctionMode):
             return call_gradient_function(self.op_mode.calls, func, args, kwargs)
         if func == SET_DATA:
             self.op_mode.memo.forget()
+            self.op_mode.recorder.constants.forget(args[0])
             return func(*args, **kwargs)
         if func == READ_DEVICE:
             return answer_device(args[0])
