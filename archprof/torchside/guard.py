@@ -22,7 +22,7 @@ from archprof.errors import ArchprofError
 from archprof.torchside.autocast import AutocastState
 from archprof.torchside.foreign_modes import leave_foreign_modes
 from archprof.torchside.handed_over import HAND_OVERS
-from archprof.torchside.process_tables import CompilerStance, ImportTraces, ModeStacks, SkippedCode
+from archprof.torchside.process_tables import CompilerStance, ImportTraces, ModeStacks, SkippedCode, Switches
 from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
@@ -57,10 +57,11 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     Without `compiling`, what was given to torch's compiler, where that is imported, runs as it was written.
 
     These are: what an import of torch's compiler leaves in the environment, in Python's warnings and in torch; random
-    states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks of modes and of
-    hooks on saved tensors; autocast and its functions; what its compiler passes over, which meanwhile is archprof, too;
-    Python's methods that hand work to threads and processes, and how deep its calls may be nested, which meanwhile is
-    deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
+    states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device, and which kernels it may
+    choose; its stacks of modes and of hooks on saved tensors; autocast and its functions; what its compiler passes
+    over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes, and how deep its
+    calls may be nested, which meanwhile is deeper; whether the collector is on, its thresholds, and objects that it was
+    told to pass over. The caller's modes are off meanwhile.
     """
     _refuse_to_wait()
     with _hold_turn(), leave_foreign_modes():
@@ -179,7 +180,7 @@ class _ProcessState:
         self.skipped = SkippedCode() if knows_compiler() else None
         self.recursion_limit = sys.getrecursionlimit()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
-        self.imports = ImportTraces()
+        self.switches, self.imports = Switches(), ImportTraces()
 
     def change(self, compiling: bool) -> None:
         """As a pass needs it."""
@@ -195,6 +196,7 @@ class _ProcessState:
             return
         HAND_OVERS.restore()
         self.imports.restore()
+        self.switches.restore()
         self.modes.restore()
         if self.stance is not None:
             self.stance.restore()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from typing import Any
@@ -39,6 +40,40 @@ class ModeStacks:
         tell = mode_notes.get("set_is_in_mode_without_ignore_compile_internals")
         if tell is not None and MODE_FLAGS[-1] in self._flags:
             tell(self._flags[MODE_FLAGS[-1]])
+
+
+class Switches:
+    """What of torch and of Python is on or off, and a forward may switch."""
+
+    def __init__(self) -> None:
+        self._collects = gc.isenabled()
+        self._deterministic = _read_deterministic()
+        self._cudnn = _read_cudnn()
+        self._fast_path = torch.backends.mha.get_fastpath_enabled()
+
+    def restore(self) -> None:
+        """As they were; what nobody switched is not touched."""
+        if gc.isenabled() != self._collects:
+            (gc.enable if self._collects else gc.disable)()
+        if _read_deterministic() != self._deterministic:
+            on, warns_only = self._deterministic
+            torch.use_deterministic_algorithms(on, warn_only=warns_only)
+        for name, was in zip(CUDNN_SWITCHES, self._cudnn, strict=True):
+            if getattr(torch.backends.cudnn, name) != was:
+                setattr(torch.backends.cudnn, name, was)
+        if torch.backends.mha.get_fastpath_enabled() != self._fast_path:
+            torch.backends.mha.set_fastpath_enabled(self._fast_path)
+
+
+CUDNN_SWITCHES = ("enabled", "benchmark", "deterministic")
+
+
+def _read_cudnn() -> list[bool]:
+    return [getattr(torch.backends.cudnn, name) for name in CUDNN_SWITCHES]
+
+
+def _read_deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 CACHE_VARIABLES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")

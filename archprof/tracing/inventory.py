@@ -79,11 +79,13 @@ class Inventory:
         """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""
         late = [*self._list_made_in_forward(), *self._list_used_parameters()]
         known = {id(owned.tensor) for owned in self.owned_tensors} if late else set()
+        names = {owned.name for owned in self.owned_tensors} if late else set()
         for owned in late:
             if id(owned.tensor) not in known:
                 known.add(id(owned.tensor))
-                self.owned_tensors.append(owned)
                 self.recorder.set_role(cast("torch.Tensor", owned.tensor), owned.role)
+                if owned.name not in names:  # what takes the place of another is not one more of the model
+                    self.owned_tensors.append(owned)
 
     def _list_made_in_forward(self) -> Iterator[OwnedTensor]:
         """The tensors of modules that are new, each with the nearest module that was there before."""
