@@ -10,6 +10,7 @@ import typer
 import archprof
 from archprof import files
 from archprof.cli import options
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import error_boundary, render_for_terminal, terminal_width, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
@@ -76,3 +77,6 @@ def whatif(
         write_text("\n".join([*parts, *changes]), None)
         if source is not None:
             write_text(source, output)
+
+
+QUESTIONS = (Question(whatif, Purpose.CHANGE, "archprof whatif vgg16 --separable -o smaller.py"),)

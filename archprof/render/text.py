@@ -16,7 +16,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from archprof.analysis.table import Column, Row, Table, explain_shown
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 from archprof.units import Unit
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 COLUMN_GAP = "  "
 BAR_CELLS = 8
@@ -263,7 +263,11 @@ def _left_out(blocks: list[PageColumn]) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
-    """The text in lines of at most `width` cells, those after the first set in by two."""
+    """The text in lines of at most `width` cells, those after the first set in by two, of which none is a command."""
+    return map(make_visible, _wrap(text, width))
+
+
+def _wrap(text: str, width: int) -> Iterator[str]:
     line = ""
     for word in text.split():
         joined = f"{line} {word}" if line else word

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import torch
 from torch import nn
 
 import archprof
 from archprof.predicting.devices import match_devices, resolve_device
-from archprof.predicting.memory import LAZY_CONTEXT_BYTES
+from archprof.predicting.memory import LAZY_CONTEXT_BYTES, STEPS, predict_memory
 from archprof.predicting.memory_capacity import GIB
+from archprof.predicting.memory_events import list_changes
+from archprof.predicting.memory_room import goes_through
+from archprof.predicting.workspaces import choose_workspaces
 
 MIB = 1 << 20
 
@@ -46,6 +52,14 @@ def test_the_length_of_a_transformers_model() -> None:
     assert largest.startswith("seq ")
     with pytest.raises(archprof.UsageError, match="No length of its input"):
         archprof.fit("lenet5", over="seq", max_memory="2.5GiB")
+
+
+@pytest.mark.parametrize(("asked", "why"), [({"amp": "float32"}, "Autocast"), ({"dtype": "int8"}, "A pass cannot")])
+@pytest.mark.parametrize("over", ["resolution", "width", "depth", "batch", "seq"])
+def test_a_pass_that_cannot_be_is_what_is_refused(over: str, asked: dict[str, str], why: str) -> None:
+    """And not the setting, which no pass that fails at every size seems to have."""
+    with pytest.raises(archprof.UsageError, match=why):
+        archprof.fit("lenet5", over=over, max_macs="1G", **asked)
 
 
 @pytest.mark.parametrize(("most", "holds"), [("2GiB", 2.0), ("1TiB", 24 * 0.985), (3 * GIB, 3.0)])
@@ -117,3 +131,51 @@ def test_every_gpu_gets_a_verdict() -> None:
         )
         assert row["verdict"] == expected
     assert {"fits", "does not fit"} <= set(said.values())
+
+
+@pytest.mark.parametrize("over", ["width", "depth"])
+def test_a_saved_file_is_no_factory(tmp_path: Path, over: str) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file({"weight": torch.zeros(3)}, tmp_path / "net.safetensors")
+    with pytest.raises(archprof.UsageError, match=f"no setting for its {over}") as error:
+        archprof.fit(str(tmp_path / "net.safetensors"), over=over, max_macs="1G")
+    assert "can be searched over" not in error.value.hint
+
+
+class Uneven(nn.Module):
+    """At batches that `falls` names, what is kept of the first layer is of one sample."""
+
+    def __init__(self, falls: tuple[int, ...]) -> None:
+        super().__init__()
+        self.falls = falls
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = x[:1].relu() if x.shape[0] in self.falls else x.relu()
+        return made.neg()
+
+
+@pytest.mark.parametrize(
+    ("falls", "found", "gap"), [((), 22, None), ((25,), 25, 24), ((25, 27), 27, 26), ((24,), 24, None)]
+)
+def test_memory_that_falls_above_the_answer(falls: tuple[int, ...], found: int, gap: int | None) -> None:
+    """n x 1 MiB go in, come out and are once between: 3 n MiB for even n, and n where only one of them goes on."""
+    most = LAZY_CONTEXT_BYTES + 66 * MIB
+    table = archprof.fit(Uneven(falls), "262144", over="batch", max_memory=most)
+    rows = {row["setting"]: row["fits"] for row in table.records()}
+    assert (rows[f"batch {found}"], rows[f"batch {found + 1}"]) == ("yes", "no")
+    said = " ".join(table.notes)
+    assert f"The largest that fits: batch {found}." in said
+    assert (f"batch {gap} is smaller, and does not fit" in said) == (gap is not None)
+    assert ("another may fit" in said) == bool(falls)
+    assert table.records()[-1]["memory"] > most >= table.records()[-2]["memory"]
+
+
+def test_what_fits_goes_through_in_that_room() -> None:
+    """Each setting is replayed in the room of the budget itself, which its least room is only near to."""
+    most = 2 * GIB
+    rows = archprof.fit("alexnet", over="batch", max_memory=most, train=True).records()
+    for row in rows:
+        batch = int(row["setting"].split()[1])
+        answer = predict_memory(archprof.profile("alexnet", batch=batch, train=True), choose_workspaces(None))
+        changes = tuple(list_changes(answer.profile, answer.workspaces, STEPS))
+        assert goes_through(changes, most - LAZY_CONTEXT_BYTES) == (row["fits"] == "yes")
