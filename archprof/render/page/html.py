@@ -71,7 +71,7 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
         style=style,
         badge=escape_text(report.badge),
         asked=escape_sentence(" · ".join(report.subtitle)),
-        nav=_nav(report),
+        nav=_nav(report, "id=pictures" in sections),
         tiles=render_tiles(report.models) + render_budget_line(budgets),
         findings=_findings(report),
         strips="" if report.comparison else strips.shown,
@@ -212,10 +212,10 @@ def _pack_insides(packed: str) -> str:
     return f'<script type="application/gzip" id="insides">{_packed(packed)}</script>' if packed else ""
 
 
-def _nav(report: Report) -> str:
+def _nav(report: Report, pictured: bool) -> str:
     links = [("#summary", "Side by side")] if report.comparison else []
     links += [(f"#model-{i}", f"{_letter(report, i)}{page.profile.model}") for i, page in enumerate(report.models)]
-    links = links if report.comparison else [("#model-0", "Layers"), ("#pictures", "Pictures")]
+    links = links if report.comparison else [("#model-0", "Layers"), *([("#pictures", "Pictures")] if pictured else [])]
     links += [("#method", "Method")]
     return tag("nav", "".join(tag("a", escape_text(text), href=href) for href, text in links), aria_label="Sections")
 
