@@ -2,7 +2,8 @@
 
 A profile holds the forward, the backward and two steps of the optimizer, one after the other. The first step of a run
 is made of the first three; a later one, in the steady state, has the second in the place of the first, and finds the
-state there from the start. Without an optimizer a step is the pass.
+state there from the start, as it does the parameters that the first forward made. Without an optimizer a step is the
+pass.
 
 What a module holds of one step it lets go in the next, mostly as it takes what stands in its place there.
 """

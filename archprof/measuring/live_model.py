@@ -14,6 +14,7 @@ from archprof.errors import ArchprofError
 from archprof.facts.request import ON_CPU, MeasureRequest, PassRequest
 from archprof.sources.inputs import make_input_tensors, map_tensors
 from archprof.sources.target import Target
+from archprof.torchside.held_weights import fill_lazy_weights
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import find_own_loss, tensors_in
 
@@ -64,6 +65,7 @@ class LiveModel:
             )
             for tree in (target.args, target.kwargs)
         )
+        fill_lazy_weights(self.model, self.args, self.kwargs)
         if how.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.callable_model: Callable[..., Any] = torch.compile(self.model) if self.compiled else self.model

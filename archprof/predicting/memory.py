@@ -200,6 +200,8 @@ class _Replay:
                 self.left[max(change.position, 0)] = self.allocator.allocated
             if change.position < 0 or change.step < STEPS - 1:
                 self.before_step = self.allocator.allocated
+        if not self.peaks:  # a step that allocates nothing holds what was there before it
+            self._note_peak(0, self.allocator.allocated, 0)
         self._fill_timeline()
 
     def _fill_timeline(self) -> None:
@@ -215,7 +217,9 @@ class _Replay:
             self.first_step_peak = max(self.first_step_peak, allocated)
         if change.step < STEPS - 1:
             return
-        position = max(change.position, 0)
+        self._note_peak(max(change.position, 0), allocated, lent)
+
+    def _note_peak(self, position: int, allocated: int, lent: int) -> None:
         self.timeline[position] = max(self.timeline[position], allocated)
         phase = self._phase_of(position)
         if phase not in self.peaks or allocated > self.peaks[phase].allocated:

@@ -109,10 +109,11 @@ class _Run:
             self.blocks[found] = self.blocks.pop(left, 0)
         for index in step.before:
             yield self._allocate(index, storages[index], -1, number)
-        for position, index_of_op in enumerate(step.ops):
+        for position in range(max(len(step.ops), 1)):  # what a step without ops was given ends with it
             for index in step.made.get(position, ()):
                 yield self._allocate(index, storages[index], position, number)
-            yield from self._lend(index_of_op, position, number)
+            if step.ops:
+                yield from self._lend(step.ops[position], position, number)
             for index in step.ends.get(position, ()):
                 yield self._free(index, position, number)
 

@@ -20,7 +20,8 @@ from archprof.predicting.memory_room import PRECISION
 from archprof.predicting.runs import choose_one_device, predict_pass, validate_device
 from archprof.predicting.size_limits import find_refusal
 from archprof.predicting.workspaces import choose_workspaces
-from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
+from archprof.sweeping.axes import SWEEP_AXES, SweepAxis, find_axis
+from archprof.sweeping.resizable_model import Attempt
 
 LOOKED_ABOVE = 0.25
 """How many more settings are tried where memory may fall above the answer, as a share of those tried until then."""
@@ -71,14 +72,14 @@ class Fit:
     Attributes:
         model: as it was asked for.
         over: what was searched over.
-        budgets: the limits by key.
-        device: on which latency is predicted, where there is a budget of it.
+        budgets: the limits by key, in base units.
         dtype: of the pass, in which activation memory is given.
         found: the largest setting that runs and breaks no budget; `None` if there is none.
         above: the next larger setting that runs, or else the next larger; `None` where the search ended.
         below: the next smaller one.
         smallest: the smallest setting that runs, where none fits.
-        tried: settings that were traced.
+        tried: how many settings were traced.
+        device: on which latency is predicted; "" where there is no budget of it.
         larger: how many larger settings were tried, where memory is what lacks, and was seen not to grow evenly.
         gap: the largest smaller setting that was tried and has not the memory.
     """
@@ -135,22 +136,22 @@ def fit_to_budgets(
     budgets = _read_budgets({**counts, "memory": memory, "latency": max_latency})
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
-    knob = find_axis(over, model, inputs, request)
+    axis = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
 
-    def at(n: int) -> FitStep:
-        tried.append(knob.trace_at(n))
-        return _make_step(n, knob.label_step(n), tried[-1], budgets, chosen)
+    def try_at(n: int) -> FitStep:
+        tried.append(axis.trace_at(n))
+        return _make_step(n, axis.label_step(n), tried[-1], budgets, chosen)
 
-    steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
-    found, above, below, smallest = steps.search()
+    search = _FitSearch(axis, cache(try_at), budgets)
+    found, above, below, smallest = search.search()
     profile = next((attempt.profile for attempt in tried if attempt.profile), None)
     if profile is None:
         raise ArchprofError(f"No {over} could be built: {tried[0].problem}")
     name = model if isinstance(model, str) else profile.model
-    where = chosen.name if chosen and "latency" in budgets else ""
-    larger, gap = steps.describe_edge(found)
-    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried), where, larger, gap)
+    predicted_on = chosen.name if chosen and "latency" in budgets else ""
+    larger, gap = search.describe_edge(found)
+    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried), predicted_on, larger, gap)
 
 
 def _choose_device(name: str | None, max_latency: float | str | None) -> Device | None:
@@ -217,12 +218,11 @@ def _list_bounds(totals: Totals) -> frozenset[str]:
 
 
 class _FitSearch:
-    """The settings 1 to `most`, each tried when it is asked for."""
+    """The steps of an axis from 1 to its last, each tried by `try_at` when it is asked for."""
 
-    def __init__(
-        self, at: Callable[[int], FitStep], fails: Callable[[int], bool], most: int, budgets: dict[str, float]
-    ) -> None:
-        self.try_at, self.surely_fails, self.last_step, self.budgets = at, fails, most, budgets
+    def __init__(self, axis: SweepAxis, try_at: Callable[[int], FitStep], budgets: dict[str, float]) -> None:
+        self.surely_fails, self.last_step = axis.surely_fails, axis.last_step
+        self.try_at, self.budgets = try_at, budgets
         self.tried_steps: dict[int, FitStep] = {}
 
     def search(self) -> tuple[FitStep | None, FitStep | None, FitStep | None, FitStep | None]:

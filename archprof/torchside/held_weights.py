@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from archprof.torchside.tensors import PLAIN_TENSOR_KINDS
+from archprof.torchside.tensors import LAZY_KINDS, PLAIN_TENSOR_KINDS
 
 OwnedRole = Literal["parameter", "buffer"]
 
@@ -103,3 +103,10 @@ def _find_frozen_constants(module: torch.jit.ScriptModule) -> Iterator[torch.Ten
             tensor = node.t("value")
             if tensor.dim() > 0 and (tensor.is_quantized or tensor.is_floating_point()):
                 yield tensor
+
+
+def fill_lazy_weights(model: nn.Module, args: Any, kwargs: Any) -> None:
+    """One forward of a model in which a layer waits for it to know the shapes of its weights."""
+    if any(isinstance(one, LAZY_KINDS) for one in (*model.parameters(), *model.buffers())):
+        with torch.no_grad():
+            model(*args, **kwargs)

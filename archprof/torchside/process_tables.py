@@ -11,6 +11,7 @@ import torch
 from archprof.torchside.private import (
     MODE_FLAGS,
     SKIP_TABLES,
+    STANCE,
     find_module,
     mode_notes,
     mode_stacks,
@@ -66,19 +67,20 @@ class ImportTraces:
 
 
 class SkippedCode:
-    """Code that the compiler passes over, until `restore`: a compiled function in a model would compile our modes, too.
+    """Code that torch's compiler passes over, until `restore`: it would compile our modes with a compiled function."""
 
-    Args:
-        package: the name of the package that is passed over.
-    """
-
-    def __init__(self, package: str) -> None:
+    def __init__(self) -> None:
         self._rules: Any = find_module("_dynamo.trace_rules")
         known = self._rules is not None and vars(self._rules).keys() >= set(SKIP_TABLES)
         self._tables: Any = self._read() if known else None
+
+    def add(self, package: str) -> None:
+        """From now on the package of that name is passed over."""
+        if self._tables is None:
+            return
         if (package, self._tables) in _SKIPPING_TABLES:
             self._write(_SKIPPING_TABLES[package, self._tables])
-        elif known:  # torch works out a long pattern
+        else:  # torch works out a long pattern
             self._rules.add(package)
             _SKIPPING_TABLES[package, self._tables] = self._read()
 
@@ -92,6 +94,26 @@ class SkippedCode:
 
     def _write(self, tables: tuple[tuple[str, ...], Any]) -> None:
         self._rules.SKIP_DIRS[:], self._rules.SKIP_DIRS_RE = tables
+
+
+class CompilerStance:
+    """What torch's compiler does with what was given to it, until `restore`."""
+
+    def __init__(self) -> None:
+        self._frames: Any = find_module("_dynamo.eval_frame")
+        self._stance: Any = getattr(self._frames, STANCE, None)
+        self._way_back: Any = None
+
+    def force_eager(self) -> None:
+        """From now on it runs as it was written."""
+        self._way_back = torch.compiler.set_stance("force_eager")
+
+    def restore(self) -> None:
+        """The stance as it was, also where Ctrl-C came before there was a way back."""
+        if self._stance is not None:
+            setattr(self._frames, STANCE, self._stance)
+        elif self._way_back is not None:
+            self._way_back.__exit__(None, None, None)
 
 
 _SKIPPING_TABLES: dict[Any, Any] = {}

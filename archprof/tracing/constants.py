@@ -67,6 +67,11 @@ class Constants:
             return None
         return first if place in died or ops[first].signature.name == FRESH_OP else None
 
+    def forget(self, tensor: torch.Tensor) -> None:
+        """Its layout and storage are others from now on."""
+        self._by_id.pop(id(tensor), None)
+        self.parameters = [one for one in self.parameters if one[0] is not tensor]
+
     def close(self) -> None:
         """Nothing more comes: no tensor is kept alive."""
         self._by_id.clear()

@@ -52,6 +52,7 @@ class Inventory:
         self.model, self.nodes, self.rows, self.recorder = model, nodes, rows, recorder
         self.lazy_names: list[str] = []
         self.owned_tensors = self._collect_owned()
+        self.parameter_count = self._count_parameters()
 
     def register_owned(self) -> None:
         """Write down the parameters and buffers, as what is there before the pass."""
@@ -62,12 +63,17 @@ class Inventory:
                 self.owned_tensors[place] = owned._replace(tensor=index)
 
     def register_lazy(self) -> None:
-        """After the pass: a lazy parameter had no shape before it."""
-        if self.lazy_names:
+        """After the pass: a lazy parameter had no shape before it, and one that the forward made was not there."""
+        if self.lazy_names or self._count_parameters() != self.parameter_count:
             self.owned_tensors = self._collect_owned()
             for owned in self.owned_tensors:
                 self.recorder.set_role(cast("torch.Tensor", owned.tensor), owned.role)
         self._register_late()
+
+    def _count_parameters(self) -> int:
+        """Places of parameters in the modules that were there before the pass, which hold one."""
+        held = [node.module._parameters for node in self.nodes.values() if not node.runs_unwatched]
+        return sum([len(places) - sum([one is None for one in places.values()]) for places in held if places])
 
     def _register_late(self) -> None:
         """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""

@@ -17,7 +17,7 @@ from archprof.torchside.optimizers import make_optimizer, run_optimizer_step
 from archprof.torchside.tensors import tensors_in
 
 if TYPE_CHECKING:
-    from archprof.tracing.modes import OpMode
+    from archprof.tracing.op_mode import OpMode
     from archprof.tracing.recorder import Recorder
 
 LIST_OPS = ("_foreach_", "_fused_")

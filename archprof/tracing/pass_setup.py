@@ -14,7 +14,7 @@ from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
 from archprof.sources.target import Target
 from archprof.torchside.autocast import PassAutocast, prepare_rules
-from archprof.torchside.meta_kernels import whole_on_meta
+from archprof.torchside.meta_kernels import forget_kernels
 from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
@@ -51,8 +51,8 @@ def open_autocast(request: PassRequest, device: str) -> PassAutocast:
 
 @contextmanager
 def open_surroundings(request: PassRequest) -> Iterator[None]:
-    """Around a pass: ops are whole on meta, and torch's compiler is not woken where blocks are to be checkpointed."""
-    with whole_on_meta():
+    """Around a pass: kernels go with it, and torch's compiler is not woken where blocks are to be checkpointed."""
+    with forget_kernels():
         if not request.checkpoint:
             yield
             return

@@ -43,8 +43,11 @@ def promote_to_meta(name: str, args: Any, kwargs: Any, *, in_place: bool) -> tup
     """The arguments with every real tensor replaced by a meta one of the same shape.
 
     Raises:
-        NeedsValues: an op that writes to an argument, the first or `out`, would write to the one in its place.
+        NeedsValues: an op that writes to an argument, the first or `out`, would write to the one in its place; or the
+            gradient of a real tensor, such as a weight that the forward makes, would have none.
     """
+    if torch.is_grad_enabled() and any(one.requires_grad and not one.is_meta for one in tensors_in([args, kwargs])):
+        raise NeedsValues(f"{name} reads a tensor without values (meta) and one that has values and wants a gradient")
     if in_place and not all(tensor.is_meta for tensor in tensors_in([args[0], kwargs.get("out")])):
         raise NeedsValues(f"{name} writes a tensor without values (meta) into one that has values")
     args = [to_meta(value) for value in args]

@@ -40,8 +40,9 @@ from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.chance import Draw, choose_pass
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
+from archprof.tracing.function_mode import FunctionMode
 from archprof.tracing.held import Held, add_held, find_held, list_held_notes
-from archprof.tracing.modes import FunctionMode, OpMode
+from archprof.tracing.op_mode import OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
 from archprof.tracing.pass_notes import HIDDEN_OUTPUT_NOTE, NO_BACKWARD_NOTE, explain_fallback, list_call_notes

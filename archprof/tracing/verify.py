@@ -21,6 +21,7 @@ from archprof.sources.recipe import UnavailableError
 from archprof.sources.resolve import resolve
 from archprof.sources.target import Target
 from archprof.torchside.guard import run_untouched
+from archprof.torchside.held_weights import fill_lazy_weights
 from archprof.torchside.stand_in import make_stand_in
 from archprof.tracing.oracles import fvcore_counts, torch_counts
 from archprof.tracing.trace import trace
@@ -83,14 +84,15 @@ def _make_inputs(target: Target, profile: Profile, device: Any) -> tuple[Any, An
 
 def _count_by_torch(target: Target, profile: Profile) -> SourceCount:
     source = f"torch {torch.__version__.partition('+')[0]} FlopCounterMode on meta"
-    params = _count_params(target.model)
     args, kwargs = _make_inputs(target, profile, "meta")
     try:
         model = target.model.eval() if target.owned else make_stand_in(target.model).eval()
+        with torch.device("meta"):
+            fill_lazy_weights(model, args, kwargs)
         by_op = torch_counts(model, args, kwargs, gradients=profile.ran.gradients == "on")
     except Exception as error:  # the model's own, or what torch says of an op without values
         return SourceCount(source, why=f"it cannot run on meta: {_shorten_error(error)}")
-    return SourceCount(source, params, sum(by_op.values()), convention="torch")
+    return SourceCount(source, _count_params(model), sum(by_op.values()), convention="torch")
 
 
 def _count_by_fvcore(target: Target, profile: Profile) -> SourceCount:

@@ -46,8 +46,8 @@ def test_meshes(command: Callable) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("shard", "lenet5", "--mesh", ""), 1, ["axes are pp, dp, fsdp"]),
-        (("shard", "lenet5", "--mesh", "xx=2"), 1, ["xx=2", "dp=8,tp=4"]),
+        (("shard", "lenet5", "--mesh", ""), 2, ["axes are pp, dp, fsdp"]),
+        (("shard", "lenet5", "--mesh", "xx=2"), 2, ["xx=2", "dp=8,tp=4"]),
         (("shard", "lenet5", "--mesh", "pp=2"), 2, ["microbatches", "Try: --batch 2"]),
         (("shard", "lenet5", "--mesh", "pp=99", "--batch", "99"), 2, ["lenet5", "blocks", "Try: pp="]),
         (("shard", "lenet5", "--mesh", "tp=2"), 2, ["no plan", "--plan"]),

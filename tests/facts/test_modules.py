@@ -87,3 +87,7 @@ def test_a_lazy_parameter_has_the_shape_that_it_got() -> None:
     profile = archprof.profile(nn.Sequential(nn.LazyLinear(5), nn.ReLU()), (2, 3))
     profile.check()
     assert [(one.name, one.spec.shape) for one in profile.parameters] == [("0.weight", (5, 3)), ("0.bias", (5,))]
+    *_, product, _ = profile.ops
+    assert [profile.tensors[i].spec.shape for i in product.inputs] == [(5,), (2, 3), (3, 5)]  # 5 + 6 + 15 floats
+    assert (product.name, product.signature.bytes_read) == ("aten.addmm", 4 * 26)
+    assert profile.unread_parameters == ()

@@ -46,6 +46,16 @@ def test_a_step_goes_through_its_stages_and_moves_no_weight() -> None:
     assert all(parameter.grad is None for parameter in one.model.parameters())
 
 
+@pytest.mark.parametrize("train", [False, True])
+def test_a_lazy_layer_has_its_weights_before_the_first_pass(train: bool) -> None:
+    one = subject(
+        nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(5)), "3x8x8", channels_last=True, train=train
+    )
+    assert [parameter.numel() for parameter in one.model.parameters()] == [4 * 27, 4, 5 * 4 * 36, 5]
+    assert one.model[0].weight.is_contiguous(memory_format=torch.channels_last)
+    one.run_pass()
+
+
 def test_the_loss_is_the_sum_of_the_means_of_the_outputs() -> None:
     class Heads(nn.Module):
         def __init__(self) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+import torch
 from torch import nn
 
 import archprof
@@ -58,3 +62,44 @@ def test_what_a_run_needs_lies_between_what_is_live_and_what_is_reserved() -> No
     room = found.needed_bytes.value - LAZY_CONTEXT_BYTES
     assert found.live_peak_bytes.value <= room < found.reserved_peak_bytes.value
     assert found.needed_bytes.low < found.needed_bytes.value < (found.needed_bytes.high or 0)
+
+
+class Still(nn.Module):
+    """Holds 4,004,000 bytes of weights and allocates nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = nn.Linear(1000, 1000)
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor | None:
+        return given[0] if given else None
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(("inputs", "given"), [((), 0), ((torch.zeros(2, 12),), 96)])
+def test_a_step_that_allocates_nothing_holds_what_is_there(
+    inputs: tuple[torch.Tensor, ...], given: int, train: bool
+) -> None:
+    """The inputs of one step and not of all: in whole blocks of 512 bytes."""
+    found = archprof.predict_memory(Still(), inputs, train=train).prediction
+    blocks = 4_000_256 + 4_096 + (512 if given else 0)
+    assert (found.live_peak_bytes.value, found.allocated_peak_bytes.value) == (4_004_000 + given, blocks)
+    assert found.peak.categories["weights"] == 4_004_000
+    assert found.peak.categories.get("inputs", 0) == given
+
+
+def test_weights_alone_take_memory(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file({"a.weight": torch.zeros(1000, 1000)}, tmp_path / "net.safetensors")
+    found = archprof.predict_memory(str(tmp_path / "net.safetensors")).prediction
+    assert (found.live_peak_bytes.value, found.live_peak_bytes.high) == (4_000_000, None)
+
+
+@pytest.mark.parametrize("options", [{}, {"train": True}, {"train": True, "optimizer": "adam"}])
+def test_a_lazy_layer_makes_its_weights_once(options: dict[str, bool | str]) -> None:
+    lazy, plain = (
+        archprof.predict_memory(nn.Sequential(nn.ReLU(), layer), (8, 1024), **options).prediction
+        for layer in (nn.LazyLinear(1024), nn.Linear(1024, 1024))
+    )
+    assert lazy.live_peak_bytes == plain.live_peak_bytes
+    assert 0 <= lazy.allocated_peak_bytes.value - plain.allocated_peak_bytes.value <= 4 * 512  # tensors of no element

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -50,6 +52,14 @@ def test_the_length_of_a_transformers_model() -> None:
     assert largest.startswith("seq ")
     with pytest.raises(archprof.UsageError, match="No length of its input"):
         archprof.fit("lenet5", over="seq", max_memory="2.5GiB")
+
+
+@pytest.mark.parametrize(("asked", "why"), [({"amp": "float32"}, "Autocast"), ({"dtype": "int8"}, "A pass cannot")])
+@pytest.mark.parametrize("over", ["resolution", "width", "depth", "batch", "seq"])
+def test_a_pass_that_cannot_be_is_what_is_refused(over: str, asked: dict[str, str], why: str) -> None:
+    """And not the setting, which no pass that fails at every size seems to have."""
+    with pytest.raises(archprof.UsageError, match=why):
+        archprof.fit("lenet5", over=over, max_macs="1G", **asked)
 
 
 @pytest.mark.parametrize(("most", "holds"), [("2GiB", 2.0), ("1TiB", 24 * 0.985), (3 * GIB, 3.0)])
@@ -121,6 +131,15 @@ def test_every_gpu_gets_a_verdict() -> None:
         )
         assert row["verdict"] == expected
     assert {"fits", "does not fit"} <= set(said.values())
+
+
+@pytest.mark.parametrize("over", ["width", "depth"])
+def test_a_saved_file_is_no_factory(tmp_path: Path, over: str) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file({"weight": torch.zeros(3)}, tmp_path / "net.safetensors")
+    with pytest.raises(archprof.UsageError, match=f"no setting for its {over}") as error:
+        archprof.fit(str(tmp_path / "net.safetensors"), over=over, max_macs="1G")
+    assert "can be searched over" not in error.value.hint
 
 
 class Uneven(nn.Module):

@@ -93,6 +93,14 @@ def test_what_needs_values_is_not_run_on_meta_and_says_so() -> None:
     assert by_fvcore.macs == profile.totals.macs
 
 
+def test_a_lazy_model_is_counted_by_others_and_stays_lazy() -> None:
+    """4 x 27 x 30 x 30 and 5 x 3600 MACs; 4 x 27 + 4 and 5 x 3600 + 5 parameters."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(5))
+    _, counts = count_by_sources(net, (1, 3, 32, 32))
+    assert [(one.params, one.macs) for one in counts] == [(18_117, 115_200)] * 2
+    assert isinstance(net[2], nn.LazyLinear)
+
+
 def test_keywords_and_large_models_are_nothing_for_fvcore() -> None:
     _, (_, by_fvcore) = count_by_sources(nn.Linear(4, 4), {"input": torch.zeros(2, 4)})
     assert "positional" in by_fvcore.why

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Literal, NamedTuple, get_args
 
-from archprof.errors import ArchprofError
+from archprof.errors import UsageError
 
 Axis = Literal["pp", "dp", "fsdp", "ep", "tp"]
 """Stages of a pipeline; copies of the model; shards of the parameters; experts; parts of a layer."""
@@ -41,18 +41,18 @@ def parse_mesh(text: str) -> Mesh:
     """ "dp=8,fsdp=8,tp=4,pp=2" -> the mesh.
 
     Raises:
-        ArchprofError: an axis that there is not or that stands twice, a size that is no number from 1 on, more ranks
+        UsageError: an axis that there is not or that stands twice, a size that is no number from 1 on, more ranks
             than anyone has, or experts that do not divide the ranks of the data axes.
     """
     sizes: dict[str, int] = {}
     for part in text.split(","):
         axis, equals, size = (piece.strip() for piece in part.partition("="))
         if axis not in AXES or not equals:
-            raise ArchprofError(f"--mesh: {part!r} is no axis and its size; axes are {', '.join(AXES)}: dp=8,tp=4")
+            raise UsageError(f"--mesh: {part!r} is no axis and its size; axes are {', '.join(AXES)}: dp=8,tp=4")
         if axis in sizes:
-            raise ArchprofError(f"--mesh: {axis} stands there twice")
+            raise UsageError(f"--mesh: {axis} stands there twice")
         if not (size.isascii() and size.isdigit() and len(size) < 8 and int(size)):
-            raise ArchprofError(f"--mesh: {axis}={size} is no number of ranks; try {axis}=2")
+            raise UsageError(f"--mesh: {axis}={size} is no number of ranks; try {axis}=2")
         sizes[axis] = int(size)
     return check_mesh(Mesh(**sizes))
 
@@ -61,10 +61,10 @@ def check_mesh(mesh: Mesh) -> Mesh:
     """The mesh, where it can be laid out.
 
     Raises:
-        ArchprofError: as `parse_mesh`.
+        UsageError: as `parse_mesh`.
     """
     if prod(mesh) > MOST_RANKS:
-        raise ArchprofError(f"--mesh {mesh}: {mesh.ranks:,} ranks; at most {MOST_RANKS:,}")
+        raise UsageError(f"--mesh {mesh}: {mesh.ranks:,} ranks; at most {MOST_RANKS:,}")
     if (mesh.dp * mesh.fsdp) % mesh.ep:
-        raise ArchprofError(f"--mesh {mesh}: ep={mesh.ep} does not divide dp x fsdp = {mesh.dp * mesh.fsdp} ranks")
+        raise UsageError(f"--mesh {mesh}: ep={mesh.ep} does not divide dp x fsdp = {mesh.dp * mesh.fsdp} ranks")
     return mesh
