@@ -72,8 +72,8 @@ def _place(index: int, storage: Storage, shift: int, count: int) -> Life:
 
 
 def _first_lives(profile: Profile, steady: int) -> Iterator[Life]:
-    for index, storage in enumerate(profile.storages):
-        if storage.role != "carried" and (storage.born is None or storage.born < steady):
+    for index, storage in list_at_first(profile):
+        if storage.born is None or storage.born < steady:
             ends = storage.died is not None and storage.died < steady
             yield _place(index, storage if ends else storage._replace(died=None), 0, steady)
 
@@ -132,6 +132,13 @@ def pair_carried(storages: Sequence[Storage]) -> list[tuple[int, int]]:
             found[one.nbytes].append(index)
     left = (index for index, one in enumerate(storages) if one.lasts)
     return [(index, found[storages[index].nbytes].pop(0)) for index in left if found[storages[index].nbytes]]
+
+
+def list_at_first(profile: Profile) -> list[tuple[int, Storage]]:
+    """The storages of the first step, with their indices; a pass before the last of several left what it leaves."""
+    if profile.training is not None and profile.training.accumulate > 1:
+        return list(enumerate(_find_once(profile.storages)))
+    return [(index, one) for index, one in enumerate(profile.storages) if one.role != "carried"]
 
 
 def _find_once(storages: Sequence[Storage]) -> Sequence[Storage]:

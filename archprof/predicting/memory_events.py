@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from archprof.facts.records import Op, Profile, Role, Storage
-from archprof.facts.steps import Step, build_step, pair_carried
+from archprof.facts.steps import Step, build_step, list_at_first, pair_carried
 
 HOST_ROLES: frozenset[Role] = frozenset(("optimizer state", "temporary"))
 SCALAR_BYTES = 8
@@ -99,8 +99,8 @@ class _Run:
 
     def begin(self) -> Iterator[Change]:
         """What is there before the first step."""
-        for index, storage in enumerate(self.profile.storages):
-            if storage.born is None and storage.role not in ("input", "carried"):
+        for index, storage in list_at_first(self.profile):
+            if storage.born is None and storage.role != "input":
                 yield self._allocate(index, storage, -1, 0)
 
     def run_step(self, number: int, step: _Schedule) -> Iterator[Change]:

@@ -25,6 +25,16 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+@pytest.mark.parametrize("name", [*HELD, *MODULES])
+@pytest.mark.parametrize("way", [{"accumulate": 2}, {"set_to_none": False}], ids=["accumulated", "kept gradients"])
+def test_ways_to_train(name: str, way: dict[str, Any]) -> None:
+    """Of two accumulated passes the last is told, which finds what the first left."""
+    steps = train_for_real(NETS[name](), (torch.randn(ROWS),), partial(torch.optim.SGD, foreach=True), **way)
+    profile = archprof.profile(NETS[name](), ROWS, train=True, optimizer="sgd", **way)
+    assert [live_bytes(profile, "first"), *[live_bytes(profile, "steady")] * 2] == steps
+    assert len(set(count_left(profile))) == 1
+
+
 def infer_for_real(model: nn.Module, steps: int = 3) -> list[list[int]]:
     """Live bytes after each op of each forward."""
     counter, x = StorageCounter(), torch.randn(ROWS)

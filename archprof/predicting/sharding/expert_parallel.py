@@ -94,6 +94,31 @@ class _ExpertWalk(Walk):
     kind_of_regions = _ExpertRegions
     regions: _ExpertRegions
 
+    def run(self) -> RankStep:
+        ends: dict[int, int] = {}
+        for position, op in enumerate(self.profile.ops):
+            if op.phase == "forward" and self.find_group(op):
+                ends[self.regions.stacks[op.call][-1]] = position
+        for op in self.profile.ops:
+            if op.phase == "forward" and self.find_group(op) and op.name == "aten.mul":
+                self._let_weighted_rows_go(op, ends[self.regions.stacks[op.call][-1]])
+        return super().run()
+
+    def _let_weighted_rows_go(self, op: Op, end: int) -> None:
+        """Routing weights have their gradient where a token comes from: here they are ones, for which no row is kept.
+
+        Args:
+            op: rows times a weight each.
+            end: the last op of the module's forward.
+        """
+        rows, weights = op.signature.inputs[0].shape, op.signature.inputs[-1].shape
+        if len(rows) != 2 or weights != (rows[0], 1):
+            return
+        storage = self.profile.tensors[op.inputs[0]].storage
+        self.editor.storages[storage] = self.editor.storages[storage]._replace(saved=False)
+        self.lives.died[storage] = (end, 0, 0)
+        self.lives.changed.add(storage)
+
     def find_group(self, op: Op) -> int:
         """The module of experts that an op is in, counted from 1."""
         stack = self.regions.stacks[op.call] if op.phase != "optimizer" else ()
