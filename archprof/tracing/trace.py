@@ -34,7 +34,7 @@ from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing import failure_hints, pass_setup
-from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
+from archprof.tracing.backward_roots import find_backward_roots, hide_gradients, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.chance import Draw, choose_pass
@@ -149,6 +149,7 @@ class _TracedPass:
     def __init__(self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
+        self.outside_gradients: list[tuple[torch.Tensor, Any]] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
         self.dtype = pass_setup.find_pass_dtype(model)
@@ -222,6 +223,8 @@ class _TracedPass:
             self.calls.close()
             for parameter in self.model.parameters() if self.strategy.gradients else ():
                 parameter.grad = None
+            for tensor, gradient in self.outside_gradients:
+                tensor.grad = gradient
         return None
 
     def _find_threads(self) -> PassThreads:
@@ -261,6 +264,7 @@ class _TracedPass:
             seeds = list(map(make_seed, roots))
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
+        self.outside_gradients = hide_gradients(self.recorder.constants.values(), self.model)
         with self.calls.open_backward():
             run_backward(roots, seeds)
         for parameter in self.model.parameters():
