@@ -16,11 +16,12 @@ from archprof.facts.records import Profile
 from archprof.library.catalogue import list_devices, list_models
 from archprof.library.comparing import check, compare, report, whatif
 from archprof.library.counting import graph, load, measure, profile, register_cost, table, verify
+from archprof.library.epoch import epoch
 from archprof.library.predictions import predict, predict_memory
-from archprof.library.searching import calibrate, epoch, fit, inputs
+from archprof.library.probing import probe, train
+from archprof.library.searching import calibrate, fit, inputs
 from archprof.library.sharding import shard
 from archprof.library.sweeps import sweep
-from archprof.probing.ask import probe, train
 from archprof.version import __version__ as __version__
 
 __all__ = [

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from archprof import interrupts
-from archprof.visible import make_lines_visible
+from archprof.wording import make_lines_visible
 
 
 def main() -> None:

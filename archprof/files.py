@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from archprof.errors import ArchprofError
+from archprof.interrupts import remove_if_terminated
 
 RUN_FILE = "run.json"
 """What a folder holds that is one of a run of training."""
@@ -138,13 +139,14 @@ def replace_file(path: Path, data: bytes, *, survives_crash: bool = False) -> No
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".archprof-")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            if survives_crash:
-                file.flush()
-                os.fsync(file.fileno())
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else _default_mode())
-        os.replace(name, path)
+        with remove_if_terminated(name):
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                if survives_crash:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else _default_mode())
+            os.replace(name, path)
     except BaseException:
         os.unlink(name)
         raise

@@ -1,4 +1,4 @@
-"""Ctrl-C ends the command in words from its first moment on, also inside an import.
+"""Ctrl-C ends the command in words from its first moment on, also inside an import; SIGTERM leaves no half file.
 
 An exception that is raised while torch is imported is lost in it, or shown by whoever was being imported. There is
 nothing to put back then, so the process ends at once. From then on Ctrl-C is Python's own, which measuring catches to
@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -50,6 +52,30 @@ def watch() -> None:
 def set_started(is_started: bool) -> None:
     """Whether the command is at its work, which can be interrupted, and may want to put something back."""
     _State.is_started = is_started
+
+
+@contextmanager
+def remove_if_terminated(name: str) -> Iterator[None]:
+    """While a file is being written SIGTERM takes it away, and ends the process as it does by itself.
+
+    Only then, for a process at work in C answers no handler of Python's.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        with suppress(OSError):
+            os.unlink(name)
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

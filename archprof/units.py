@@ -14,10 +14,10 @@ from typing import Literal
 from archprof.errors import UsageError
 
 Unit = Literal[
-    "text", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
+    "text", "words", "path", "call", "shapes", "count", "bytes", "seconds", "duration", "share", "flops_per_byte",
     "flop_per_second", "bytes_per_second", "bits_per_second", "hertz", "watts", "money", "number", "whole",
 ]  # fmt: skip
-"""What values are: words, or numbers of one of `UNIT_LADDERS`."""
+"""What values are: a text, words that are never cut, or numbers of one of `UNIT_LADDERS`."""
 
 UNIT_LADDERS: dict[str, tuple[tuple[str, float], ...]] = {
     "count": (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9), ("T", 10**12), ("P", 10**15)),

@@ -20,11 +20,11 @@ from models.plain_torch import build
 from torch import nn
 
 import archprof
-from archprof.analysis.tables import epoch
 from archprof.facts.measured import Latency, Measurement, Timing
 from archprof.facts.overlays import Outside
 from archprof.facts.ran import Ran
 from archprof.facts.records import Cost, Layer, Profile
+from archprof.library import epoch
 
 NOT_YET = {
     "K8": "needs trained weights and pictures",

@@ -21,6 +21,7 @@ from archprof.facts.request import MeasureRequest, PassRequest
 from archprof.measuring import run
 
 COMMANDS = typer.main.get_command(cli.app).commands
+ASKED = {question.ask.__name__: question.ask for question in cli.QUESTIONS}
 
 OTHER_NAME = {"models": "list_models", "memory": "predict_memory", "devices": "list_devices"}
 """What a command's function is called, where that differs: `archprof.models` are the built-in definitions."""
@@ -59,7 +60,7 @@ def function_of(command: str) -> Callable[..., Any]:
 
 def keywords_of(command: str) -> dict[str, Any]:
     """The keyword for which each option and argument of a command stands, with its default."""
-    said = inspect.signature(getattr(cli, command)).parameters
+    said = inspect.signature(ASKED[command]).parameters
     options = {max(each.opts, key=len).lstrip("-").replace("-", "_"): each.name for each in COMMANDS[command].params}
     on_device = {("calibrate", "cpu"), ("probe", "cuda"), ("train", "cuda")}
     named = {"device" if (command, name) in on_device else name: own for name, own in options.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from archprof.analysis.probed import list_activation_spread, list_gradient_flow
@@ -27,7 +28,7 @@ class LineChart(NamedTuple):
     Attributes:
         key: fixed, and fit for an id.
         names: one for each line.
-        lines: their points; values of 0 are left out of a logarithmic picture.
+        lines: their points; in a logarithmic picture those that have a place there, above 0.
         log: the axis of the values is logarithmic.
         percent: the values are shares.
     """
@@ -48,8 +49,8 @@ def build_probe_charts(views: Sequence[ProfileView], names: Sequence[str]) -> tu
     if not probed:
         return ()
     said = tuple(name for _, name in probed)
-    gradients = tuple(tuple(_follow_gradients(view)) for view, _ in probed)
-    spreads = tuple(tuple(_follow_spread(view)) for view, _ in probed)
+    gradients = tuple(_keep_placeable(_follow_gradients(view)) for view, _ in probed)
+    spreads = tuple(_keep_placeable(_follow_spread(view)) for view, _ in probed)
     return (
         LineChart("gradients", "Gradient flow along the depth", WEIGHT_LABEL, GRADIENT_LABEL, said, gradients),
         LineChart("spread", "Spread of the activations along the depth", "call, in order", SPREAD_LABEL, said, spreads),
@@ -58,14 +59,19 @@ def build_probe_charts(views: Sequence[ProfileView], names: Sequence[str]) -> tu
 
 def _follow_gradients(view: ProfileView) -> Iterator[LinePoint]:
     for at, point in enumerate(list_gradient_flow(view.profile), 1):
-        if point.of_weight:
+        if point.of_weight is not None:
             yield LinePoint(at, point.of_weight, point.name)
 
 
 def _follow_spread(view: ProfileView) -> Iterator[LinePoint]:
     for at, point in enumerate(list_activation_spread(view.profile), 1):
-        if point.std:
+        if point.std is not None:
             yield LinePoint(at, point.std, view.row_name(point.row))
+
+
+def _keep_placeable(points: Iterable[LinePoint]) -> tuple[LinePoint, ...]:
+    """Those that have a place along a logarithmic axis."""
+    return tuple(point for point in points if 0 < point.y < math.inf)
 
 
 CURVES = (
@@ -97,11 +103,11 @@ def _follow_epochs(epochs: Sequence[Epoch], field: str) -> Iterator[LinePoint]:
 
 def _chart_flows(at: int, model: TrainedModel) -> LineChart:
     names = tuple(f"epoch {flow.epoch}" for flow in model.flows)
-    lines = tuple(tuple(_follow_flow(flow)) for flow in model.flows)
+    lines = tuple(_keep_placeable(_follow_flow(flow)) for flow in model.flows)
     return LineChart(f"flow{at}", f"Gradient flow of {model.name}", WEIGHT_LABEL, GRADIENT_LABEL, names, lines)
 
 
 def _follow_flow(flow: Flow) -> Iterator[LinePoint]:
     for at, point in enumerate(flow.gradients, 1):
-        if point.gradient and point.weight:
+        if point.gradient is not None and point.weight:
             yield LinePoint(at, point.gradient / point.weight, point.name)

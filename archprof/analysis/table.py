@@ -6,7 +6,7 @@ A table holds base units and `None`; how that is printed is the renderers' busin
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -82,6 +82,26 @@ class OutlinedRow(NamedTuple):
     hidden: bool = False
     small: bool = False
     times: int = 1
+
+
+class Legend(str):
+    """A note of sentences that each explain a column, by its key: one that has no room takes its sentence along."""
+
+    sentences: Mapping[str, str]
+
+    @classmethod
+    def of(cls, sentences: Mapping[str, str]) -> Legend:
+        """The sentences in one note."""
+        made = cls(" ".join(sentences.values()))
+        made.sentences = sentences
+        return made
+
+
+def explain_shown(note: str, dropped: Container[str]) -> str:
+    """What the note says where the columns with these keys are not shown."""
+    if not isinstance(note, Legend):
+        return note
+    return " ".join(text for key, text in note.sentences.items() if key not in dropped)
 
 
 @dataclass(frozen=True)

@@ -147,11 +147,6 @@ class ProfileView:
 
         return memory.predict_memory(self.profile, workspaces.choose_workspaces(device))
 
-    @property
-    def widest_row(self) -> int | None:
-        """The layer where most is seen before anything sees all; `None` when nothing has a field."""
-        return self.fields.widest_row
-
     def field_extent(self, row: int) -> int | None:
         """Input positions along the longer side that the layer sees; `None` where it has no field."""
         return max(self.fields[row].size or (), default=None)

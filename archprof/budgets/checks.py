@@ -56,19 +56,28 @@ def check_models(
     """
     options = {"input": inputs, **request.list_changes(), "measure": how and how.device}
     options = {key.replace("_", "-"): value for key, value in options.items()} | {"device": device}
-    said = _given({**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete})
-    jobs = _jobs(models, said | _limits(limits or {}), pyproject.read_settings(Path(folder)))
-    jobs = [replace(job, limits=limit_to_device(job.limits, job.device, predicts=_predicts(job))) for job in jobs]
+    said = _drop_missing(
+        {**options, "baseline": baseline, "tolerance": tolerance, "allow-incomplete": allow_incomplete}
+    )
+    jobs = _build_jobs(models, said | _read_limits(limits or {}), pyproject.read_settings(Path(folder)))
+    jobs = [
+        replace(job, limits=limit_to_device(job.limits, job.device, predicts=_predicts_latency(job))) for job in jobs
+    ]
     for job in jobs:
-        if not job.limits and job.baseline is None:
-            raise UsageError(f"There is nothing to check {_name(job)} against.", "Give a limit or a baseline.")
-        if _limits_latency(job) and "measure" not in job.options and not _saved(job) and not _predicts(job):
-            raise UsageError(
-                f"A limit of latency needs a measured profile, and {_name(job)} is only counted.",
-                "It can be measured on the CPU or on a GPU, or predicted on a device.",
-                "Add --measure cpu, --cuda or --device t4, or name a profile saved with it.",
-            )
-    return tuple([_verdict(job) for job in jobs])
+        _refuse_unanswerable(job)
+    return tuple([_reach_verdict(job) for job in jobs])
+
+
+def _refuse_unanswerable(job: CheckJob) -> None:
+    """`UsageError` where nothing is to be checked, or nothing says how long the model takes; before any work starts."""
+    if not job.limits and job.baseline is None:
+        raise UsageError(f"There is nothing to check {_name_model(job)} against.", "Give a limit or a baseline.")
+    if _limits_latency(job) and "measure" not in job.options and not _is_saved(job) and not _predicts_latency(job):
+        raise UsageError(
+            f"A limit of latency needs a measured profile, and {_name_model(job)} is only counted.",
+            "It can be measured on the CPU or on a GPU, or predicted on a device.",
+            "Add --measure cpu, --cuda or --device t4, or name a profile saved with it.",
+        )
 
 
 def hold_by_settings(profile: Profile, folder: str | Path = ".") -> tuple[Verdict, ...]:
@@ -83,27 +92,27 @@ def hold_by_settings(profile: Profile, folder: str | Path = ".") -> tuple[Verdic
     )
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_missing(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _name(job: CheckJob) -> str:
+def _name_model(job: CheckJob) -> str:
     return job.model if isinstance(job.model, str) else type(job.model).__name__
 
 
-def _limits(limits: Mapping[str, str | int | None]) -> dict[str, Any]:
+def _read_limits(limits: Mapping[str, str | int | None]) -> dict[str, Any]:
     """The limits that were given, by their keys in pyproject.toml."""
     keys = {name.replace("_", "-"): most for name, most in limits.items()}
     for key in keys:
         if key not in pyproject.LIMIT_KEYS:
             raise UnknownName("limit", key, pyproject.LIMIT_KEYS)
-    return _given(keys)
+    return _drop_missing(keys)
 
 
-def _jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings) -> list[CheckJob]:
+def _build_jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings) -> list[CheckJob]:
     """What to check; `UsageError` if that is nothing."""
     if not models:
-        return [pyproject.build_job(job.model, said, job) for job in _listed(said, found)]
+        return [pyproject.build_job(job.model, said, job) for job in _take_listed(said, found)]
     if "baseline" in said and len(models) > 1:
         raise UsageError(f"One baseline was given for {len(models)} models.", "A baseline is of one model.")
     jobs: list[CheckJob] = []
@@ -113,7 +122,7 @@ def _jobs(models: Sequence[Any], said: dict[str, Any], found: pyproject.Settings
     return jobs
 
 
-def _listed(said: dict[str, Any], found: pyproject.Settings) -> tuple[CheckJob, ...]:
+def _take_listed(said: dict[str, Any], found: pyproject.Settings) -> tuple[CheckJob, ...]:
     """The models of pyproject.toml; limits may go before theirs, but how they are traced stands there."""
     if not found.jobs:
         raise UsageError(
@@ -132,22 +141,22 @@ def _limits_latency(job: CheckJob) -> bool:
     return any(limit.metric == LATENCY_KEY for limit in job.limits)
 
 
-def _predicts(job: CheckJob) -> bool:
+def _predicts_latency(job: CheckJob) -> bool:
     """Its latency is that predicted on its device: one is named, and nothing is to be measured."""
     return _limits_latency(job) and job.device is not None and "measure" not in job.options
 
 
-def _saved(job: CheckJob) -> bool:
+def _is_saved(job: CheckJob) -> bool:
     return files.is_profile_path(job.model)
 
 
-def _verdict(job: CheckJob) -> Verdict:
+def _reach_verdict(job: CheckJob) -> Verdict:
     """One model, traced, measured if its latency has a limit, and held against its limits."""
     baseline = None if job.baseline is None else store.load(job.baseline)
     options = {"inputs": None, "measure": None, **job.options}
     inputs, device = options.pop("inputs"), options.pop("measure")
-    predicts = _predicts(job)
-    how = MeasureRequest(device) if _limits_latency(job) and not _saved(job) and not predicts else None
+    predicts = _predicts_latency(job)
+    how = MeasureRequest(device) if _limits_latency(job) and not _is_saved(job) and not predicts else None
     try:
         profile = count_or_measure(job.model, inputs, PassRequest(**options), how, job.device if predicts else None)
     except TraceError as error:

@@ -16,9 +16,8 @@ from archprof import units
 from archprof.analysis import elapsed
 from archprof.analysis.metric import Metric
 from archprof.analysis.metrics import METRIC_BY_KEY
-from archprof.analysis.phrases import tenths_of_percent
 from archprof.analysis.predicted import PredictedTime
-from archprof.analysis.table import Column, Row, Table
+from archprof.analysis.table import Table
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
 from archprof.budgets.limits import (
@@ -29,10 +28,10 @@ from archprof.budgets.limits import (
     measure_total,
     split_by_layer,
 )
+from archprof.budgets.verdict_words import tabulate_checks
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
 from archprof.predicting.size_limits import find_refusal, say_refusal
-from archprof.units import Unit
 
 Status = Literal["ok", "broken", "unknown: lower bound"]
 
@@ -126,27 +125,7 @@ class Verdict:
     @property
     def table(self) -> Table:
         """One row per limit; under it what is not kept and where that sits, and what a baseline could be lowered to."""
-        compared = any(check.change is not None for check in self.checks)
-        columns = [column for column in COLUMNS if compared or column.key != "change"]
-        said = [describe_check(check) for check in self.checks if check.status != "ok" or check.interval]
-        return Table(
-            title=f"{self.model} against its limits",
-            columns=tuple(columns),
-            rows=tuple(_row(check, [column.key for column in columns]) for check in self.checks),
-            notes=(*said, *_improved(self.checks), *self.notes),
-        )
-
-
-COLUMNS = (
-    Column("metric", "Metric", "text", "what is limited", 0),
-    Column("value", "Value", "text", "what the model has", 0),
-    Column("limit", "Limit", "text", "the most it may have", 0),
-    Column("over", "Over by", "text", "value - limit where the limit is broken, and as a share of the limit", 0),
-    Column("change", "Change", "text", "the value against the baseline, as a share of it", 1),
-    Column("source", "Set by", "text", "where the limit comes from", 2),
-    Column("verdict", "Verdict", "text", "ok, broken, unknown where the value is a lower bound; or does not run", 0),
-)
-"""Counts and sizes stand in one column here, so each cell has its own prefix; the raw numbers are in `LimitCheck`."""
+        return tabulate_checks(f"{self.model} against its limits", self.checks, self.notes)
 
 
 def check_profile(
@@ -171,16 +150,16 @@ def check_profile(
     """
     held = list(limits)
     if baseline is not None:
-        _same_pass(profile, baseline)
+        _refuse_other_pass(profile, baseline)
         held += limits_from_baseline(baseline, tolerance)
     if not held:
         raise UsageError(f"There is nothing to check {profile.model} against.", "Give a limit or a baseline.")
     view = ProfileView(profile)
-    checks = tuple(_checked(view, limit) for limit in held)
+    checks = tuple(_check_limit(view, limit) for limit in held)
     return Verdict(profile.model, checks, notes.collect_notes(profile), allow_incomplete)
 
 
-def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
+def _check_limit(view: ProfileView, limit: Limit) -> LimitCheck:
     metric, profile = LIMITABLE_METRICS[limit.metric], view.profile
     value, low, high = _read_total(view, limit)
     bound = metric.key in view.bounds or (metric.measured and profile.failure is not None)
@@ -192,7 +171,7 @@ def _checked(view: ProfileView, limit: Limit) -> LimitCheck:
     if value <= limit.most and not bound:
         return LimitCheck(limit, value, bound, "ok", (), between, low, high)
     status: Status = "broken" if value > limit.most else "unknown: lower bound"
-    largest = _largest(view, limit) if status == "broken" else ()
+    largest = _list_largest(view, limit) if status == "broken" else ()
     return LimitCheck(limit, value, bound, status, largest, between, low, high)
 
 
@@ -229,7 +208,7 @@ def _say_interval(view: ProfileView, limit: Limit, low: float | None, high: floa
     return f"[{scale.format(low)}, {scale.format(high)}] {scale.symbol}"
 
 
-def _largest(view: ProfileView, limit: Limit) -> tuple[tuple[str, float], ...]:
+def _list_largest(view: ProfileView, limit: Limit) -> tuple[tuple[str, float], ...]:
     """What contributes most: layers, or categories of memory, most of which may be no layer's."""
     is_memory = limit.metric == MEMORY_KEY
     sums = view.predict_memory(limit.device).needed_categories if is_memory else _sum_by_path(view, limit)
@@ -251,10 +230,10 @@ def _find_metric(limit: Limit) -> Metric:
     return METRIC_BY_KEY["predicted"] if limit.predicts_latency else LIMITABLE_METRICS[limit.metric]
 
 
-def _same_pass(profile: Profile, baseline: Profile) -> None:
+def _refuse_other_pass(profile: Profile, baseline: Profile) -> None:
     """`UsageError` if the two passes ran on other inputs, in another dtype or another mode."""
     names = ("input", "dtype", "mode")
-    pairs = zip(names, _asked(profile), _asked(baseline), strict=True)
+    pairs = zip(names, _describe_pass(profile), _describe_pass(baseline), strict=True)
     others = [f"{name} {ours} against {theirs}" for name, ours, theirs in pairs if ours != theirs]
     if others:
         raise UsageError(
@@ -264,75 +243,8 @@ def _same_pass(profile: Profile, baseline: Profile) -> None:
         )
 
 
-def _asked(profile: Profile) -> tuple[str, str, str]:
+def _describe_pass(profile: Profile) -> tuple[str, str, str]:
     """What went in, with the batch in the shapes however it was written; the dtype; the mode."""
     specs = profile.layers[0].inputs if profile.layers else ()
     shapes = ", ".join(f"{spec.dtype}[{','.join(map(str, spec.shape))}]" for spec in specs)
     return shapes or "none", profile.dtype_words, profile.mode
-
-
-def _row(check: LimitCheck, keys: list[str]) -> Row:
-    value, most = _amounts(check.value, check.limit.most, check.metric.unit)
-    cells = {
-        "metric": check.word,
-        "value": f"at least {value}" if check.is_lower_bound else value,
-        "limit": most,
-        "over": _over(check),
-        "change": None if check.change is None else tenths_of_percent(check.change, signed=True),
-        "source": check.limit.source,
-        "verdict": _say_status(check),
-    }
-    return Row(tuple(cells[key] for key in keys), bounds=frozenset({"value", "over"} if check.is_lower_bound else ()))
-
-
-def _say_status(check: LimitCheck) -> str:
-    if check.refusal:
-        return "does not run"
-    return f"{check.status}, too close to say" if check.is_close else check.status
-
-
-def _over(check: LimitCheck) -> str | None:
-    """By how much the limit is broken: `557.03 k (2.2%)`."""
-    if check.over is None:
-        return None
-    share = f" ({tenths_of_percent(check.over_share)})" if check.over_share is not None else ""
-    return units.show_quantity(check.over, check.metric.unit) + share
-
-
-def _improved(checks: Iterable[LimitCheck]) -> list[str]:
-    """A line for what is below its baseline."""
-    below = [(check.word, check.change) for check in checks if check.status == "ok" and check.change]
-    better = [f"{header} {tenths_of_percent(change)}" for header, change in below if change < 0]
-    return [f"Below the baseline: {', '.join(better)}: update the baseline?"] if better else []
-
-
-def describe_check(check: LimitCheck) -> str:
-    """How the value stands to its limit and, where that is broken, by how much and where it sits."""
-    value, most = _amounts(check.value, check.limit.most, check.metric.unit)
-    text = f"{check.word}: {'at least ' if check.is_lower_bound else ''}{value}, limit {most}"
-    if check.interval:
-        advice = "too close to say" if check.is_close else "measure again to be sure"
-        text += f" inside its interval {check.interval}: {advice}"
-    if check.refusal:
-        return f"{text}. {check.refusal}"
-    if check.status == "ok":
-        return f"{text}."
-    if check.over is None:
-        return f"{text}; the value is a lower bound, so it is not known whether the limit is kept."
-    largest = ", ".join(_part(check, *item) for item in check.largest_layers)
-    return f"{text}; over by {_over(check)}. Most of it: {largest}."
-
-
-def _part(check: LimitCheck, path: str, value: float) -> str:
-    share = tenths_of_percent(Fraction(value) / Fraction(check.value))
-    return f"{path} ({units.show_quantity(value, check.metric.unit)}, {share})"
-
-
-def _amounts(value: float, most: float, unit: Unit) -> tuple[str, str]:
-    """Both numbers, to the last digit where they would look alike and are not."""
-    first, second = units.show_quantity(value, unit), units.show_quantity(most, unit)
-    if value != most and first == second:
-        symbol, factor = units.UNIT_LADDERS[unit][0]
-        whole = (number if factor == 1 else round(number / factor, 3) for number in (value, most))
-        first, second = (f"{number:,} {symbol}".rstrip() for number in whole)
-    return first, second

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 import archprof
-from archprof.cli.calibrate import calibrate
-from archprof.cli.check import check
-from archprof.cli.compare import compare
-from archprof.cli.devices import devices
-from archprof.cli.epoch import epoch
-from archprof.cli.graph import graph
-from archprof.cli.guide import guide
-from archprof.cli.help import Command, GroupWithHelp
-from archprof.cli.memory import memory
-from archprof.cli.models import models
-from archprof.cli.options import CommandWithLimits
+from archprof.cli import (
+    calibrate,
+    catalogue,
+    check,
+    compare,
+    graph,
+    guide,
+    predictions,
+    probing,
+    report,
+    searching,
+    shard,
+    sweep,
+    table,
+    verify,
+    whatif,
+)
+from archprof.cli.help import GroupWithHelp, Purpose, Question
 from archprof.cli.output import write_text
-from archprof.cli.predict import predict
-from archprof.cli.probe import probe
-from archprof.cli.report import report
-from archprof.cli.search import fit, inputs
-from archprof.cli.shard import shard
-from archprof.cli.sweep import sweep
-from archprof.cli.table import table
-from archprof.cli.train import train
-from archprof.cli.verify import verify
-from archprof.cli.whatif import whatif
 
 app = typer.Typer(
     cls=GroupWithHelp,
@@ -38,20 +34,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     help="What a neural-network architecture costs, layer by layer: shapes, parameters, MACs, FLOPs, memory.",
 )
-COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Look at one model": (table, graph, memory, predict, shard, probe, report, verify),
-    "Compare and change": (compare, sweep, whatif, check),
-    "Ask backwards": (inputs, fit),
-    "Measure": (epoch, train, calibrate),
-    "Look up": (models, devices, guide),
-}
-"""The commands by what they are for, in the order of the help."""
+QUESTIONS: tuple[Question, ...] = (
+    *table.QUESTIONS, *graph.QUESTIONS, *predictions.QUESTIONS, *shard.QUESTIONS, *searching.QUESTIONS,
+    *probing.QUESTIONS, *report.QUESTIONS, *verify.QUESTIONS, *compare.QUESTIONS, *sweep.QUESTIONS, *whatif.QUESTIONS,
+    *check.QUESTIONS, *calibrate.QUESTIONS, *catalogue.QUESTIONS, *guide.QUESTIONS,
+)  # fmt: skip
+"""All commands; in the help those of one purpose stand in this order."""
 
-WITH_LIMITS = (fit, check)
-
-for _purpose, _commands in COMMANDS.items():
-    for _command in _commands:
-        app.command(cls=CommandWithLimits if _command in WITH_LIMITS else Command, rich_help_panel=_purpose)(_command)
+for _asked in (each for purpose in Purpose for each in QUESTIONS if each.purpose is purpose):
+    app.command(cls=_asked.kind, rich_help_panel=_asked.purpose.value, epilog=f"Example: {_asked.example}")(_asked.ask)
 
 
 @app.callback(invoke_without_command=True)

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from archprof import interrupts
 from archprof.errors import ArchprofError
-from archprof.visible import make_lines_visible, make_visible
+from archprof.wording import make_lines_visible, make_visible
 
 MOST_WORDS = 500
 """Letters of the message of an exception that are shown."""
@@ -30,6 +30,8 @@ def error_boundary(debug: bool) -> Iterator[None]:
     """Errors end the command with what was given, what is allowed and what to try, and with their exit code."""
     interrupts.set_started(True)
     try:
+        if not _is_folder_there():  # an import of torch would end the process: a library below it asks for the folder
+            raise ArchprofError("The working folder does not exist any more.", "", "Change to one that does.")
         yield
     except KeyboardInterrupt:
         write_message("archprof: interrupted.\n")
@@ -47,8 +49,6 @@ def describe_fault(error: Exception) -> str:
     """What nobody foresaw, in words; with `--debug` the traceback is shown instead."""
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # the words of torch's allocator
         return "The memory of this machine is not enough.\nTry less: a smaller batch, context or model."
-    if isinstance(error, FileNotFoundError) and not _is_folder_there():
-        return "The working folder does not exist any more.\nChange to one that does."
     if isinstance(error, OSError):
         return f"{error}."
     words = str(error).partition("\n")[0][:MOST_WORDS]  # torch adds where it was in C++

@@ -12,6 +12,7 @@ import typer
 
 from archprof import files
 from archprof.cli import options
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.units import show_quantity
@@ -71,3 +72,6 @@ def describe_calibration(found: Calibration) -> Iterator[str]:
 def _line(what: str, rate: Rate, unit: str, per: str = "") -> str:
     middle, low, high = (show_quantity(value, unit) + per for value in (rate.p50, rate.low, rate.high))
     return f"  {what:<18}{middle:>16}  [{low}, {high}]"
+
+
+QUESTIONS = (Question(calibrate, Purpose.MEASURE, "archprof calibrate -o here.json"),)

@@ -11,6 +11,8 @@ import typer
 import archprof
 from archprof.cli import options
 from archprof.cli.boundary import write_message
+from archprof.cli.help import Purpose, Question
+from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import choose_format, error_boundary, render_table, write_text
 from archprof.cli.progress import show_waiting
 
@@ -114,3 +116,8 @@ def append_step_summary(verdicts: tuple[Verdict, ...]) -> None:
             file.write(ci.render_step_summary(verdicts))
     except OSError as error:
         write_message(f"The step summary {path} cannot be written: {error.strerror}.\n")
+
+
+QUESTIONS = (
+    Question(check, Purpose.CHANGE, "archprof check net.py:Net --max-params 25M --max-macs 4.1G", CommandWithLimits),
+)

@@ -10,6 +10,7 @@ import typer
 import archprof
 from archprof.cli import options, other_tools, profiles
 from archprof.cli.completion import complete_model
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import (
     PAGE_SUFFIXES,
     choose_format,
@@ -103,3 +104,6 @@ def render_comparison(compared: Comparison, form: str, layers: bool, output: Pat
     tables = [compared.summary, *parts, *([compared.layers] if layers else [])]
     summary, *rest = (render_table(table, "text", output) for table in tables)
     return "\n".join([summary, compared.sentences(terminal_width() if output is None else None), *rest])
+
+
+QUESTIONS = (Question(compare, Purpose.CHANGE, "archprof compare net.py:Net@HEAD~1 net.py:Net --format md"),)

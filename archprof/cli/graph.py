@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from archprof.cli import options, profiles
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import TABLE_SUFFIXES, choose_format, error_boundary, write_table, write_text
 from archprof.facts.request import PassRequest
 from archprof.measuring.profiles import validate_device
@@ -55,3 +56,6 @@ def graph(
         else:
             write_table(network.table(), form, output)
         profiles.end_with(ended)
+
+
+QUESTIONS = (Question(graph, Purpose.LOOK, "archprof graph resnet50 -o resnet50.svg"),)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import error_boundary, terminal_width, wants_colour, write_text
 from archprof.errors import UnknownName
 
@@ -54,3 +55,6 @@ def read_topic(topic: str) -> str:
     from archprof.render.terminal_markdown import render_markdown
 
     return render_markdown(text, width=min(terminal_width() or WIDEST, WIDEST), color=wants_colour())
+
+
+QUESTIONS = (Question(guide, Purpose.LOOK_UP, "archprof guide tables"),)

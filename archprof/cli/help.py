@@ -1,9 +1,13 @@
-"""The help of a command: its options in groups, each with an example in its title, and no type behind a flag."""
+"""The help: commands by what they are for; the options of one in groups, each with an example in its title.
+
+A flag has no type behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from enum import Enum
+from typing import Any, NamedTuple
 
 from typer.core import TyperCommand, TyperOption
 
@@ -29,32 +33,9 @@ GROUPS = {
 
 OWN_GROUP = "Options"
 
-EXAMPLES = {
-    "table": "archprof table resnet50 --by stage",
-    "graph": "archprof graph resnet50 -o resnet50.svg",
-    "compare": "archprof compare net.py:Net@HEAD~1 net.py:Net --format md",
-    "sweep": "archprof sweep 'resnet*' --batch 1,8 -o runs.csv",
-    "whatif": "archprof whatif vgg16 --separable -o smaller.py",
-    "inputs": "archprof inputs alexnet_2012 --where features.0=55x55",
-    "fit": "archprof fit resnet50 --over batch --device 'NVIDIA L4'",
-    "memory": "archprof memory resnet50 --train --optimizer adamw",
-    "report": "archprof report resnet50 -o review.html",
-    "epoch": "archprof epoch resnet18 --images 1281167 --batch 64 --measure cpu",
-    "calibrate": "archprof calibrate -o here.json",
-    "check": "archprof check net.py:Net --max-params 25M --max-macs 4.1G",
-    "verify": "archprof verify resnet50",
-    "predict": "archprof predict resnet50 --device h100",
-    "shard": "archprof shard hf:llama-3.1-8b --mesh fsdp=8 --device h100",
-    "probe": "archprof probe resnet18 --batch 8",
-    "train": "archprof train cifar_resnet",
-    "models": "archprof models 'resnet*'",
-    "devices": "archprof devices a100",
-    "guide": "archprof guide tables",
-}
-
 
 class Command(TyperCommand):
-    """A command whose help is in groups and ends in an example."""
+    """A command whose help is in groups."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -63,8 +44,6 @@ class Command(TyperCommand):
             if isinstance(param, TyperOption):
                 param.rich_help_panel = groups.get(param.name or "", OWN_GROUP)
         hide_types(self.params)
-        if self.name in EXAMPLES:
-            self.epilog = f"Example: {EXAMPLES[self.name]}"
 
     def get_help_option(self, ctx: Any) -> Any:
         """Behind the others, without a type."""
@@ -73,6 +52,25 @@ class Command(TyperCommand):
             option.rich_help_panel = [*GROUPS][-1]
             hide_types([option])
         return option
+
+
+class Purpose(Enum):
+    """What a command is for, in the order of the help."""
+
+    LOOK = "Look at one model"
+    CHANGE = "Compare and change"
+    BACKWARDS = "Ask backwards"
+    MEASURE = "Measure"
+    LOOK_UP = "Look up"
+
+
+class Question(NamedTuple):
+    """A command: its function, which is called as the command is, what it is for, and the example of its help."""
+
+    ask: Callable[..., None]
+    purpose: Purpose
+    example: str
+    kind: type[Command] = Command
 
 
 class GroupWithHelp(CommandGroup):

@@ -15,7 +15,7 @@ from archprof import files
 from archprof.cli.boundary import error_boundary as error_boundary  # where commands look for it
 from archprof.cli.boundary import write_message
 from archprof.errors import ArchprofError, UsageError
-from archprof.visible import spell_commands_in_json
+from archprof.wording import spell_commands_in_json
 
 if TYPE_CHECKING:
     from archprof.analysis.table import Table

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 PATIENCE_SECONDS = 1.0
 """Seconds after which the wait is worth a word."""

@@ -12,6 +12,7 @@ import typer
 
 from archprof import files
 from archprof.cli import options, profiles
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import error_boundary, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
@@ -140,3 +141,6 @@ def render_report_page(
     facts = page.build_report(shown, command=command, title=title, device=device, tried=tried, date=date, sources=lines)
     changed = facts.comparison is not None and facts.comparison.changes is not None
     return str(html.render_page(facts, plotly=plotly, budgets=hold_by_settings(shown[-1]) if changed else ()))
+
+
+QUESTIONS = (Question(report, Purpose.LOOK, "archprof report resnet50 -o review.html"),)

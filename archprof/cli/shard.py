@@ -9,6 +9,7 @@ import typer
 import archprof
 from archprof.cli import options
 from archprof.cli.completion import complete_link, complete_words
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import choose_format, error_boundary, write_answer
 from archprof.cli.progress import show_waiting
 
@@ -69,3 +70,6 @@ def shard(
                 schedule=schedule, balance=balance, node=node, link=link, network=network,
             )  # fmt: skip
         write_answer(answer, form, output)
+
+
+QUESTIONS = (Question(shard, Purpose.LOOK, "archprof shard hf:llama-3.1-8b --mesh fsdp=8 --device h100"),)

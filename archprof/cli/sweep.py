@@ -10,6 +10,7 @@ import typer
 from archprof.cli import options
 from archprof.cli.boundary import write_message
 from archprof.cli.completion import complete_model, complete_words
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_progress
 from archprof.facts.swept_files import check_swept_path
@@ -96,6 +97,10 @@ def sweep(
         if output is None or format is not None:
             write_table(answer.table(), form, None)
         if output is not None:
-            write_message(f"Wrote {output}\n" + "".join(f"{note}\n" for note in answer.notes))
+            wrote = f"Wrote {output}\n" if output.exists() else ""  # not where the first cell was interrupted
+            write_message(wrote + "".join(f"{note}\n" for note in answer.notes))
         if answer.interrupted:
             raise KeyboardInterrupt
+
+
+QUESTIONS = (Question(sweep, Purpose.CHANGE, "archprof sweep 'resnet*' --batch 1,8 -o runs.csv"),)

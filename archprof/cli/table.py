@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from archprof.cli import options, other_tools, profiles
 from archprof.cli.boundary import write_message
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import (
     PAGE_SUFFIXES,
     TABLE_FORMATS,
@@ -147,3 +148,6 @@ def write_view(profile: Profile, view: dict[str, Any], form: str, output: Path |
     unused = [f"--{name}" for name, value in view.items() if name not in ("by", "all") and value is not None]
     if unused:
         write_message(f"{form.upper()} by layer is the whole profile; not used: {', '.join(unused)}.\n")
+
+
+QUESTIONS = (Question(table, Purpose.LOOK, "archprof table resnet50 --by stage"),)

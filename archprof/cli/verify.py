@@ -6,6 +6,7 @@ import typer
 
 import archprof
 from archprof.cli import options
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_waiting
 
@@ -30,3 +31,6 @@ def verify(
         write_table(compared, form, output)
     if not verify.all_agree(compared):
         raise typer.Exit(1)
+
+
+QUESTIONS = (Question(verify, Purpose.LOOK, "archprof verify resnet50"),)

@@ -10,6 +10,7 @@ import typer
 import archprof
 from archprof import files
 from archprof.cli import options
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import error_boundary, render_for_terminal, terminal_width, write_text
 from archprof.cli.progress import show_waiting
 from archprof.errors import UsageError
@@ -52,20 +53,10 @@ def whatif(
             files.check_writable(output)
         with show_waiting(f"Rewriting {model}"):
             rewritten = archprof.whatif(
-                model,
-                input or None,
-                batch=batch,
-                dtype=dtype,
-                amp=amp,
-                stack3x3=stack3x3,
-                middle=middle,
-                add_bn=add_bn,
-                residual=residual,
-                separable=separable,
-                no_fc=no_fc,
-                width=wider,
+                model, input or None, batch=batch, dtype=dtype, amp=amp, stack3x3=stack3x3, middle=middle,
+                add_bn=add_bn, residual=residual, separable=separable, no_fc=no_fc, width=wider,
                 num_classes=num_classes,
-            )
+            )  # fmt: skip
             from archprof.rewriting import write_module
 
             source = write_module(rewritten) if output else None
@@ -76,3 +67,6 @@ def whatif(
         write_text("\n".join([*parts, *changes]), None)
         if source is not None:
             write_text(source, output)
+
+
+QUESTIONS = (Question(whatif, Purpose.CHANGE, "archprof whatif vgg16 --separable -o smaller.py"),)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 
 from archprof.facts.records import Profile, Storage
-from archprof.facts.steps import build_step, sum_step_bytes
+from archprof.facts.steps import build_shown_step, sum_step_bytes
 
 
 def compute_peak_bytes(profile: Profile) -> int:
@@ -27,15 +27,10 @@ def find_live_at_peak(profile: Profile) -> tuple[int, ...]:
 
     Where an optimizer was traced, that is in a step that finds its state.
     """
-    if profile.training is not None:
-        step = build_step(profile)
-        live = sum_step_bytes(profile, step)
-        when = live.index(max(live))
-        return tuple(index for index, first, last, _, _ in step.lives if first <= when <= last)
-    live = sum_live_bytes(profile.storages, max(len(profile.ops), 1))
+    step = build_shown_step(profile)
+    live = sum_step_bytes(profile, step)
     when = live.index(max(live))
-    lives = (_life(storage, len(live) - 1) for storage in profile.storages)
-    return tuple(index for index, (first, last) in enumerate(lives) if first <= when <= last)
+    return tuple(index for index, first, last, _, _ in step.lives if first <= when <= last)
 
 
 def sum_live_bytes(storages: Iterable[Storage], ops: int) -> list[int]:

@@ -4,11 +4,14 @@ A profile holds the forward, the backward and two steps of the optimizer, one af
 is made of the first three; a later one, in the steady state, has the second in the place of the first, and finds the
 state there from the start, as it does the parameters that the first forward made. Without an optimizer a step is the
 pass.
+
+What a module holds of one step it lets go in the next, mostly as it takes what stands in its place there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
@@ -45,14 +48,20 @@ def build_step(profile: Profile, kind: StepKind = "steady") -> Step:
     """A step of that kind."""
     training, count = profile.training, len(profile.ops)
     if training is None:
-        storages = profile.storages if kind == "first" else map(_find_later, profile.storages)
-        lives = [_place(index, storage, 0, count) for index, storage in enumerate(storages)]
+        storages = _find_once(profile.storages) if kind == "steady" else profile.storages
+        places = [_place(index, storage, 0, count) for index, storage in enumerate(storages)]
+        lives = [one for one in places if kind == "steady" or storages[one.storage].role != "carried"]
         return Step(tuple(range(count)), tuple(lives))
     if kind == "first":
         step = Step(tuple(range(training.steady)), tuple(_first_lives(profile, training.steady)))
         return step if training.accumulate > 1 else _without_earlier_gradients(profile, step)
     later = (*range(training.first), *range(training.steady, count))
     return Step(later, tuple(_steady_lives(profile, training.first, training.steady)))
+
+
+def build_shown_step(profile: Profile) -> Step:
+    """What is shown beside the counts: one pass, or a step of the optimizer that finds its state."""
+    return build_step(profile, "first" if profile.training is None else "steady")
 
 
 def _place(index: int, storage: Storage, shift: int, count: int) -> Life:
@@ -62,15 +71,9 @@ def _place(index: int, storage: Storage, shift: int, count: int) -> Life:
     return Life(index, first, end if died is None else died - shift, born is not None, died is not None)
 
 
-def _find_later(storage: Storage) -> Storage:
-    """As a later step finds it: a lazy layer makes its parameters once."""
-    made_once = storage.role == "parameter" and storage.died is None
-    return storage._replace(born=None) if made_once else storage
-
-
 def _first_lives(profile: Profile, steady: int) -> Iterator[Life]:
     for index, storage in enumerate(profile.storages):
-        if storage.born is None or storage.born < steady:
+        if storage.role != "carried" and (storage.born is None or storage.born < steady):
             ends = storage.died is not None and storage.died < steady
             yield _place(index, storage if ends else storage._replace(died=None), 0, steady)
 
@@ -106,7 +109,7 @@ def _without_earlier_gradients(profile: Profile, step: Step) -> Step:
 def _steady_lives(profile: Profile, first: int, steady: int) -> Iterator[Life]:
     """What the first step of the optimizer left is there from the start; what it dropped is in no later step."""
     gap, count = steady - first, len(profile.ops)
-    for index, storage in enumerate(map(_find_later, profile.storages)):
+    for index, storage in enumerate(_find_once(profile.storages)):
         born, died = storage.born, storage.died
         in_first = born is not None and first <= born < steady
         if in_first and died is not None and died < steady:
@@ -120,10 +123,30 @@ def _steady_lives(profile: Profile, first: int, steady: int) -> Iterator[Life]:
         yield _place(index, storage, 0, count - gap)
 
 
+def pair_carried(storages: Sequence[Storage]) -> list[tuple[int, int]]:
+    """What a step leaves, and what the next finds in its place: indices of storages of one size."""
+    found = defaultdict[int, list[int]](list)
+    for index, one in enumerate(storages):
+        replaced = one.role == "buffer" and one.born is None and one.died is not None
+        if one.role == "carried" or replaced:
+            found[one.nbytes].append(index)
+    left = (index for index, one in enumerate(storages) if one.lasts)
+    return [(index, found[storages[index].nbytes].pop(0)) for index in left if found[storages[index].nbytes]]
+
+
+def _find_once(storages: Sequence[Storage]) -> Sequence[Storage]:
+    """The storages in a later step: what lasts and is not made anew is there from the start."""
+    once = {index for index, one in enumerate(storages) if one.lasts}
+    if not once:
+        return storages
+    once.difference_update([left for left, _ in pair_carried(storages)])
+    return [one._replace(born=None) if index in once else one for index, one in enumerate(storages)]
+
+
 def find_steady_storages(profile: Profile) -> tuple[Storage, ...]:
     """The storages, those of the optimizer's state as if they had been there from the start."""
     if profile.training is None:
-        return profile.storages
+        return tuple([one for one in profile.storages if one.role != "carried"])
     kept = [one.role == "optimizer state" and one.died is None for one in profile.storages]
     return tuple([one._replace(born=None) if stays else one for one, stays in zip(profile.storages, kept, strict=True)])
 

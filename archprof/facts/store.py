@@ -178,10 +178,18 @@ def _write_facts(profile: Profile) -> dict[str, Any]:
         "calls": write_table(Call, map(numbered, profile.calls)),
         "tensors": write_table(Tensor, ((specs.index(spec), storage) for spec, storage in profile.tensors)),
         "ops": write_table(Op, ((signatures.index(op.signature), *op[1:]) for op in profile.ops)),
-        "storages": write_table(Storage, profile.storages),
+        "storages": _write_storages(profile.storages),
         "signatures": write_table(Signature, map(numbered, signatures.found)),
     }
     return {"specs": write_table(TensorSpec, specs.found), **tables}
+
+
+def _write_storages(storages: Sequence[Storage]) -> dict[str, Any]:
+    """Most models hold nothing that a pass made: their table goes without the column."""
+    table = write_table(Storage, storages)
+    if any(one.lasts for one in storages):
+        return table
+    return {"columns": table["columns"][:-1], "rows": [one[:-1] for one in storages]}
 
 
 def _format_value(value: Any) -> str:

@@ -53,8 +53,9 @@ def read_table(record: type[Record], table: Mapping[str, Any], **named: Sequence
         if name in known
     }
     values = zip(*found.values(), strict=True)
-    if tuple(found) == known:
-        return list(map(partial(tuple.__new__, record), values))
+    if tuple(found) == known[: len(found)]:
+        rest = tuple(map(record._field_defaults.__getitem__, known[len(found) :]))
+        return list(map(partial(tuple.__new__, record), [(*row, *rest) for row in values] if rest else values))
     return [record(**dict(zip(found, row, strict=True))) for row in values]
 
 

@@ -106,7 +106,7 @@ def sum_activations(
         shown: bytes per element of the dtypes in which bytes are given.
     """
     elements, scaled, fixed = ([0] * count for _ in range(3))
-    for nbytes, own_dtype, role, born, _, _ in storages:
+    for nbytes, own_dtype, role, born, *_ in storages:
         if role == "activation" and born is not None:
             group = groups[born]
             numel = nbytes // item_bytes[own_dtype]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from archprof.errors import ArchprofError
+from archprof.facts.fits import MOST
 
 Status = Literal["ok", "time limit", "out of memory", "does not run", "error"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 KEY_DIGITS = 20
+
+Number = TypeVar("Number", int, float)
 
 
 class SweptFileError(ArchprofError):
@@ -210,16 +212,20 @@ def _read_value(name: str, value: Any) -> Any:
 def _read_whole(value: Any) -> int:
     """A whole number, also where pandas made a float or text of it."""
     if isinstance(value, str) and value.strip().lstrip("-").isdecimal():
-        return int(value)
+        return _check_range(int(value))
     number = float(value)
     if isinstance(value, bool) or not number.is_integer() or abs(number) > 2**53:
-        return _refuse() if isinstance(value, bool | str | float) else int(value)
+        return _refuse() if isinstance(value, bool | str | float) else _check_range(int(value))
     return int(number)
 
 
 def _read_number(value: Any) -> float:
-    number = float(value)
-    return number if math.isfinite(number) and not isinstance(value, bool) else _refuse()
+    return _refuse() if isinstance(value, bool) else _check_range(float(value))
+
+
+def _check_range(number: Number) -> Number:
+    """No count or time is as large, and sums and ratios of what is smaller stay within what a float can hold."""
+    return number if abs(number) < MOST else _refuse()
 
 
 def _read_truth(value: Any) -> bool:

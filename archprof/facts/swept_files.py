@@ -11,7 +11,7 @@ from typing import Any
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
 from archprof.facts.swept import COLUMNS, SweptFileError, SweptRow, column_types, read_row
-from archprof.visible import guard_formula, read_guarded
+from archprof.wording import guard_formula, read_guarded
 
 SWEPT_SUFFIXES = (".parquet", ".csv")
 
@@ -99,11 +99,11 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
             stored = pyarrow.parquet.ParquetFile(file)
             _check_size(path, stored.metadata)
             table = stored.read()
+        _check_columns(path, table.column_names)
+        return [dict(record) for record in table.to_pylist()]  # of which texts are decoded only now
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         words = str(error).partition("\n")[0]
         raise SweptFileError(f"{path} cannot be read as Parquet: {words.rstrip('.')}.") from error
-    _check_columns(path, table.column_names)
-    return [dict(record) for record in table.to_pylist()]
 
 
 def _check_size(path: Path, metadata: Any) -> None:

@@ -13,6 +13,7 @@ Role = Literal[
     "parameter",
     "buffer",
     "constant",  # a plain tensor that a module or its forward holds outside parameters and buffers
+    "carried",  # what the pass before left in the model: the first of a run does not find it
     "activation",  # a result of an op in the forward pass: the only role that activation memory sums
     "auxiliary",  # beside the result and seen by nobody: indices of a max pool, statistics of a norm
     "gradient",  # of a parameter, after the backward pass
@@ -83,6 +84,7 @@ class Storage(NamedTuple):
         born: index of the op that made it; `None` when it was there before the pass.
         died: index of the op after which it was gone; `None` when it outlived the pass.
         saved: autograd kept it for the backward pass (only known in train mode).
+        lasts: made in the pass, and held by a module behind it, so that the next pass finds it.
     """
 
     nbytes: int
@@ -91,3 +93,4 @@ class Storage(NamedTuple):
     born: int | None
     died: int | None
     saved: bool = False
+    lasts: bool = False

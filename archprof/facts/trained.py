@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from archprof import files
 from archprof.errors import ArchprofError, UsageError
+from archprof.facts import fits
 from archprof.facts.ran import Ran
 from archprof.facts.store_tables import read_ran, read_table, take_fields, to_tuples, write_ran, write_table
 
@@ -58,8 +59,8 @@ class Filters(NamedTuple):
     """The first convolution's filters as (filter, channel, row, column), before and after: at most 64 of them."""
 
     name: str
-    before: tuple[Any, ...]
-    after: tuple[Any, ...]
+    before: tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
+    after: tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,27 @@ def load_run(folder: str | Path) -> TrainingRun:
             "models": tuple(map(read_model, data["models"])),
             "notes": tuple(data["notes"]),
         }
-        return TrainingRun(**{**data, **read})
+        run = TrainingRun(**{**data, **read})
+        fits.check_record(run)
+        for model in run.models:
+            check_filters(model)
+        return run
+    except fits.Misfit as misfit:
+        raise ArchprofError(f"{path} is no run of training: {misfit}.") from misfit
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ArchprofError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error
+
+
+def check_filters(model: TrainedModel) -> None:
+    """Raise `Misfit` for filters of several sizes, or of none: a picture has one."""
+    if model.filters is not None:
+        sizes = {_find_size(one) for one in (*model.filters.before, *model.filters.after)}
+        if len(sizes) != 1 or None in sizes or len(model.filters.before) != len(model.filters.after):
+            raise fits.Misfit("of filters of several sizes", f"the picture of {model.name}")
+
+
+def _find_size(one: Sequence[Sequence[Sequence[float]]]) -> tuple[int, int, int] | None:
+    """Channels, height and width of a filter; `None` where its channels differ, or it has nothing."""
+    sizes = {(len(rows), len(row)) for rows in one for row in rows or ((),)}
+    high, wide = next(iter(sizes), (0, 0))
+    return (len(one), high, wide) if len(sizes) == 1 and high and wide else None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from archprof import files
 from archprof.facts.request import PassRequest, request_measurement
-from archprof.facts.swept_files import is_swept_path
 
 if TYPE_CHECKING:
     from archprof.analysis.compare.comparison import Comparison
@@ -60,6 +59,7 @@ def report(
         device: what they take and need there, as for `table`, and its roof.
     """
     from archprof.analysis.report import page
+    from archprof.facts.swept_files import is_swept_path
     from archprof.measuring.profiles import profile_several
     from archprof.render.page import html, run_page, swept_page
     from archprof.sources.provenance import trace_sources

@@ -1,4 +1,4 @@
-"""Settings that fit, sizes that come out, how long an epoch takes, and what a device can do."""
+"""Settings that fit, sizes that come out, and what a device can do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from archprof.errors import UsageError
 from archprof.facts.request import MeasureRequest, PassRequest
-from archprof.library.comparing import list_several
 
 if TYPE_CHECKING:
     from archprof.analysis.table import Table
@@ -67,24 +66,6 @@ def fit(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
         max_memory=max_memory, max_latency=max_latency, device=device, inputs=inputs, request=request,
     ))  # fmt: skip
-
-
-def epoch(
-    models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
-    measure: str = "cpu", channels_last: bool = False, compile: bool = False, amp: str | None = None,
-) -> Table:  # fmt: skip
-    """How long an epoch of so many `images` takes, from a measured training step; a row for each model.
-
-    `models` are profiles of measured training steps, or what `profile` takes; the rest is as for `table`. `UsageError`
-    where there are no images, or a profile is of no measured training step.
-    """
-    from archprof.analysis.tables import epoch as epochs
-    from archprof.measuring.profiles import profile_several
-
-    epochs.count_steps(images, batch)
-    how = MeasureRequest(measure, channels_last, compile)
-    request = PassRequest(batch, dtype, train=True, amp=amp)
-    return epochs.tabulate_epochs(profile_several(list_several(models), inputs, request, how), images)
 
 
 def calibrate(device: str = "cuda") -> Calibration:

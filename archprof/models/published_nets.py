@@ -12,11 +12,16 @@ PUBLISHED_BY = "torchvision 0.29.1"
 """Its `Weights.meta`, of the first weights of each name: data/torchvision.csv."""
 
 
+TIMM_RESULTS = "timm's results-imagenet.csv"
+"""https://github.com/huggingface/pytorch-image-models, results/: data/timm.csv, which tests/zoo/publish.py writes."""
+
+
 class PublishedNet(NamedTuple):
     """One net at the input size of its weights; errors on ImageNet in percent.
 
     Attributes:
-        macs: as published, in thousandths of 10^9: of convolutions and matrix products.
+        macs: as published, in thousandths of 10^9: of convolutions and matrix products. timm publishes none beside its
+            results: of a net of timm, as traced at the size of its result.
     """
 
     name: str
@@ -40,6 +45,22 @@ def load_published_nets() -> tuple[PublishedNet, ...]:
             top5_error=float(row["top5_error"]),
         )
         for row in read_data_table("torchvision.csv")
+    )
+
+
+@cache
+def load_timm_nets() -> tuple[PublishedNet, ...]:
+    """Of each architecture and input size the best weights, named as "timm:convnext_base at 288 px"."""
+    return tuple(
+        PublishedNet(
+            name=f"timm:{row['name'].partition('.')[0]} at {row['image']} px",
+            weights=row["name"].partition(".")[2],
+            params=int(row["params"]),
+            macs=int(row["macs"]),
+            top1_error=float(row["top1_error"]),
+            top5_error=float(row["top5_error"]),
+        )
+        for row in read_data_table("timm.csv")
     )
 
 

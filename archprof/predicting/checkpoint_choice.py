@@ -10,6 +10,9 @@ from typing import NamedTuple
 from archprof.facts.liveness import find_live_at_peak
 from archprof.facts.records import Profile
 
+MAX_PATTERNS = 2
+"""Of sets of blocks, and as many of single ones: each is traced."""
+
 MOST_OF_ALL = 0.9
 """A block that keeps more than this share of everything is the model itself: its repeat has the peak anew."""
 
@@ -21,8 +24,8 @@ class BlockChoice(NamedTuple):
     nbytes: int
 
 
-def choose_blocks(profile: Profile, most: int = 2) -> list[str]:
-    """Patterns for `--checkpoint`: the best sets of alike blocks, and the best of single ones, so many of each."""
+def choose_blocks(profile: Profile) -> list[str]:
+    """Patterns for `--checkpoint`: the best sets of alike blocks, and the best of single ones."""
     all_kept = _sum_kept(profile)
     inputs = _sum_inputs(profile)  # which stay, for the block to run again
     kept = {path: max(size - inputs[path], 0) for path, size in all_kept.items()}
@@ -33,7 +36,7 @@ def choose_blocks(profile: Profile, most: int = 2) -> list[str]:
     most_kept = MOST_OF_ALL * all_kept.get("", 0)
     single = [BlockChoice(path, size) for path, size in kept.items() if path and size <= most_kept]
     unlike = {(_make_pattern(choice.pattern), choice.nbytes): choice for choice in single}
-    chosen = [*_take_best(sets, most), *_take_best([*unlike.values()], most)]
+    chosen = [*_take_best(sets), *_take_best([*unlike.values()])]
     return list(dict.fromkeys(choice.pattern for choice in chosen))
 
 
@@ -65,12 +68,12 @@ def _make_pattern(path: str) -> str:
     return ".".join(parts)
 
 
-def _take_best(choices: list[BlockChoice], most: int) -> list[BlockChoice]:
-    """The best that are not inside one another."""
+def _take_best(choices: list[BlockChoice]) -> list[BlockChoice]:
+    """The best `MAX_PATTERNS` that are not inside one another."""
     taken: list[BlockChoice] = []
     for choice in sorted(choices, key=lambda one: -one.nbytes):
         inside = any(_holds(other.pattern, choice.pattern) or _holds(choice.pattern, other.pattern) for other in taken)
-        if choice.nbytes and not inside and len(taken) < most:
+        if choice.nbytes and not inside and len(taken) < MAX_PATTERNS:
             taken.append(choice)
     return taken
 

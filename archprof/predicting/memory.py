@@ -30,7 +30,7 @@ Category = Literal[
 
 CATEGORY_OF_ROLE: Mapping[str, Category] = {
     "parameter": "weights", "buffer": "buffers", "constant": "constants", "input": "inputs", "gradient": "gradients",
-    "optimizer state": "optimizer state", "communication": "communication buffers",
+    "optimizer state": "optimizer state", "carried": "constants", "communication": "communication buffers",
     "gathered": "gathered parameters",
 }  # fmt: skip
 
@@ -111,8 +111,13 @@ class MemoryPrediction:
     @cached_property
     def needed_bytes(self) -> Estimate:
         """The least memory of a device in which the run goes through, with the context: whether it fits."""
+        return self.find_needed()
+
+    def find_needed(self, capacity: int | None = None) -> Estimate:
+        """The same, no more than `capacity` exactly where the run goes through in so many bytes."""
         peaks = self.live_peak_bytes.value, self.reserved_peak_bytes.value
-        room = find_least_room(list_changes(self.profile, self.workspaces, STEPS), *peaks)
+        changes = list_changes(self.profile, self.workspaces, STEPS)
+        room = find_least_room(changes, *peaks, None if capacity is None else capacity - LAZY_CONTEXT_BYTES)
         low, high = (int(room * share) + size for share, size in zip(ROOM_SHARES, CONTEXT_RANGE, strict=True))
         return Estimate(room + LAZY_CONTEXT_BYTES, low, high if self.profile.totals.complete else None)
 
@@ -239,7 +244,7 @@ class _Replay:
 
 def categorize(storage: Storage) -> Category:
     """What a storage is for, in the words of the answer."""
-    known = CATEGORY_OF_ROLE.get(storage.role)
+    known = "constants" if storage.lasts else CATEGORY_OF_ROLE.get(storage.role)
     if known is not None:
         return known
     return "activations kept for backward" if storage.saved else "activations and temporaries"

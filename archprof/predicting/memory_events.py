@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from archprof.facts.records import Op, Profile, Role, Storage
-from archprof.facts.steps import Step, build_step
+from archprof.facts.steps import Step, build_step, pair_carried
 
 HOST_ROLES: frozenset[Role] = frozenset(("optimizer state", "temporary"))
 SCALAR_BYTES = 8
@@ -92,6 +92,7 @@ class _Run:
 
     def __init__(self, profile: Profile, workspaces: Workspaces) -> None:
         self.profile, self.workspaces = profile, workspaces
+        self.pairs = pair_carried(profile.storages)
         self.blocks: dict[int, int] = {}  # by storage
         self.count = 0
         self.threads: set[str] = set()  # that have multiplied: the backward has one of its own
@@ -99,11 +100,13 @@ class _Run:
     def begin(self) -> Iterator[Change]:
         """What is there before the first step."""
         for index, storage in enumerate(self.profile.storages):
-            if storage.born is None and storage.role != "input":
+            if storage.born is None and storage.role not in ("input", "carried"):
                 yield self._allocate(index, storage, -1, 0)
 
     def run_step(self, number: int, step: _Schedule) -> Iterator[Change]:
         storages = self.profile.storages
+        for left, found in self.pairs if number else ():
+            self.blocks[found] = self.blocks.pop(left, 0)
         for index in step.before:
             yield self._allocate(index, storages[index], -1, number)
         for position in range(max(len(step.ops), 1)):  # what a step without ops was given ends with it
@@ -148,4 +151,4 @@ def _outlives_step(storage: Storage, profile: Profile) -> bool:
         return training is not None and (training.accumulate > 1 or not training.set_to_none)
     if storage.role in ("gathered", "communication"):
         return storage.born is None
-    return storage.role in ("parameter", "buffer", "constant", "optimizer state")
+    return storage.lasts or storage.role in ("parameter", "buffer", "constant", "carried", "optimizer state")

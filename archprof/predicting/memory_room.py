@@ -16,10 +16,16 @@ PRECISION = 0.005
 """How near to the least room the answer is, as a share of it."""
 
 
-def find_least_room(changes: Iterable[Change], live: int, reserved: int) -> int:
-    """The bytes, between the most that tensors hold and what is reserved where there is plenty."""
+def find_least_room(changes: Iterable[Change], live: int, reserved: int, asked: int | None = None) -> int:
+    """The bytes, between the most that tensors hold and what is reserved where there is plenty.
+
+    Less may do where more does not, since segments then end elsewhere. So of the room that is `asked` it is looked
+    whether a run goes through in it: the answer is no more than that where it does, and more where it does not.
+    """
     changes = tuple(changes)
     low, high = live - 1, reserved
+    if asked is not None and low < asked < high:
+        low, high = (low, asked) if goes_through(changes, asked) else (asked, high)
     while high - low > high * PRECISION:
         middle = (low + high) // 2
         low, high = (low, middle) if goes_through(changes, middle) else (middle, high)

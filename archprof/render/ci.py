@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-from archprof.budgets.verdicts import LimitCheck, Verdict, describe_check
-from archprof.visible import make_visible
+from archprof.budgets.verdict_words import describe_check
+from archprof.budgets.verdicts import LimitCheck, Verdict
+from archprof.wording import make_visible
 
 
 def render_annotations(verdicts: Sequence[Verdict]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from archprof.analysis.compare.comparison import Comparison
 from archprof.analysis.table import Table
 from archprof.render.printed_columns import CellMarks, to_printed_columns
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 NEEDS = r"% Needs \usepackage{booktabs} in the preamble."
 

@@ -14,8 +14,7 @@ from collections.abc import Iterable
 
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
-from archprof.visible import guard_formula, make_visible
-from archprof.wording import show_shape
+from archprof.wording import guard_formula, make_visible, show_shape
 
 
 def render_csv(table: Table) -> str:

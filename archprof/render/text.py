@@ -1,26 +1,28 @@
 """Tables for the terminal: a tree by path, one unit per column, never wider than it may be.
 
 Where the page is too narrow, this gives way, in this order: long words, down to 24 cells in the first column, 20 in
-other paths (cut in the middle) and 14 in kinds (cut at the end); whole columns, by rank, which a line under the table
-then names, and the bars among them; the first column again.
+other paths (cut in the middle), 20 in words (which go on in the next line) and 14 in kinds (cut at the end); whole
+columns, by rank, which a line under the table then names, and the bars among them; the first column again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from archprof.analysis.table import Row, Table
+from archprof.analysis.table import Column, Row, Table, explain_shown
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
 from archprof.units import Unit
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 COLUMN_GAP = "  "
-BAR_CELLS, BAR_RANK = 8, 4
+BAR_CELLS = 8
+BARS = Column("", "", "share", "bars beside the first share", rank=4)
 MIN_FIRST_CELLS = 24
-MIN_CELLS: dict[Unit, int] = {"text": 14, "path": 20}
+MIN_CELLS: dict[Unit, int] = {"text": 14, "words": 20, "path": 20}
 
 Paint = Callable[[str, str], str]
 """Text and a style of rich, to text with or without ANSI codes."""
@@ -49,16 +51,15 @@ ASCII_GLYPHS = Glyphs(
 
 @dataclass(frozen=True, slots=True)
 class PageColumn:
-    """A column on the page: a cell that `keeps_both_ends` is cut in its middle."""
+    """A column on the page; its unit says how its cells give way."""
 
+    column: Column
     head: tuple[str, str]
     cells: list[str]
     total: str
     width: int
-    rank: int
     right_aligned: bool = True
     shrinks_to: int | None = None
-    keeps_both_ends: bool = False
     is_bar: bool = False
     guides: list[str] = field(default_factory=list)
 
@@ -79,7 +80,8 @@ def render_text(table: Table, *, width: int | None, color: bool, unicode: bool =
     lines += ["", *_heads(blocks, paint), rule, *_body(table.rows, blocks, paint, glyphs.marks)]
     if table.total is not None:
         lines += [rule, _line([paint(_placed(block, block.total), "bold") for block in blocks])]
-    notes = [glyphs.marks.escape(note) for note in [*table.notes, *_left_out(dropped)]]
+    shown = [explain_shown(note, {block.column.key for block in dropped}) for note in table.notes]
+    notes = [glyphs.marks.escape(note) for note in [*filter(None, shown), *_left_out(dropped)]]
     page = width or max(wide, 80)
     lines += ["", *(paint(line, "dim") for note in notes for line in _wrapped(note, page))] if notes else []
     return "\n".join(lines) + "\n"
@@ -108,8 +110,8 @@ def _block(printed: PrintedColumn) -> PageColumn:
     column, total = printed.column, printed.total or ""
     head = (printed.header, f"[{printed.symbol}]" if printed.symbol else "")
     width = max(map(cell_len, (*head, total, *printed.cells)))
-    least, is_path = MIN_CELLS.get(column.unit), column.unit == "path"
-    return PageColumn(head, printed.cells, total, width, column.rank, printed.right_aligned, least, is_path)
+    least, right = MIN_CELLS.get(column.unit), printed.right_aligned
+    return PageColumn(column, head, printed.cells, total, width, right, least)
 
 
 def _aligned(printed: PrintedColumn) -> PrintedColumn:
@@ -149,7 +151,7 @@ def _bars(table: Table, key: str, signs: str) -> PageColumn:
     at = [column.key for column in table.columns].index(key)
     shares = [min(max(float(row.cells[at] or 0), 0.0), 1.0) for row in table.rows]  # type: ignore[arg-type]
     cells = [_bar(BAR_CELLS * share, signs) for share in shares]
-    return PageColumn(("", ""), cells, "", BAR_CELLS, rank=BAR_RANK, right_aligned=False, is_bar=True)
+    return PageColumn(BARS, ("", ""), cells, "", BAR_CELLS, right_aligned=False, is_bar=True)
 
 
 def _bar(cells: float, signs: str) -> str:
@@ -164,7 +166,7 @@ def _fit(blocks: list[PageColumn], width: int | None) -> tuple[list[PageColumn],
     kept = list(blocks)
     dropped: list[PageColumn] = []
     while _least(kept) > width and len(kept) > 1:
-        out = max(kept[1:], key=lambda block: block.rank)
+        out = max(kept[1:], key=lambda block: block.column.rank)
         kept.remove(out)
         dropped.insert(0, out)
     spare = max(width - _least(kept), 0)
@@ -185,11 +187,12 @@ def _least(blocks: list[PageColumn]) -> int:
 
 
 def _narrowed(block: PageColumn, ellipsis: str) -> PageColumn:
-    """The block with every cell cut to its width."""
+    """The block with every cell cut to its width, but for words."""
     guides = [set_cell_size(g, block.width) if len(g) > block.width else g for g in block.guides]
     rooms = [block.width - len(guide) for guide in guides] or [block.width] * len(block.cells)
-    cut = _middle_out if block.keeps_both_ends else _end_off
+    cut = _middle_out if block.column.unit == "path" else _end_off
     cells = [cut(cell, room, ellipsis) for cell, room in zip(block.cells, rooms, strict=True)]
+    cells = block.cells if block.column.unit == "words" else cells
     head = (_end_off(block.head[0], block.width, ellipsis), block.head[1])
     return replace(block, cells=cells, guides=guides, head=head, total=_end_off(block.total, block.width, ellipsis))
 
@@ -219,7 +222,11 @@ def _heads(blocks: list[PageColumn], paint: Paint) -> Iterator[str]:
 def _body(rows: Iterable[Row], blocks: list[PageColumn], paint: Paint, marks: CellMarks) -> Iterator[str]:
     for i, row in enumerate(rows):
         named = _named(blocks[0], i, row, paint)
-        yield _line([named, *(_cell(block, block.cells[i], paint, marks) for block in blocks[1:])])
+        told = [list(_wrapped(block.cells[i], block.width)) if block.column.unit == "words" else [] for block in blocks]
+        texts = [own[0] if own else block.cells[i] for own, block in zip(told, blocks, strict=True)]
+        yield _line([named, *map(lambda block, text: _cell(block, text, paint, marks), blocks[1:], texts[1:])])
+        for rest in zip_longest(*(own[1:] for own in told), fillvalue=""):
+            yield _line([_placed(block, text) for block, text in zip(blocks, rest, strict=True)])
 
 
 def _named(block: PageColumn, i: int, row: Row, paint: Paint) -> str:
@@ -249,13 +256,18 @@ def _line(cells: list[str]) -> str:
 
 
 def _left_out(blocks: list[PageColumn]) -> list[str]:
-    told = (block.head[0] + (" share" if block.head[1] == "[%]" else "") for block in blocks if not block.is_bar)
-    names = ", ".join(dict.fromkeys(name for name in told if name != "x" and not name.startswith("+/-")))
+    """The columns that had no room, but those that only set others against each other."""
+    told = [block for block in blocks if not block.is_bar and not block.column.is_ratio]
+    names = ", ".join(dict.fromkeys(block.head[0] + " share" * (block.head[1] == "[%]") for block in told))
     return [f"Too narrow for: {names}."] if names else []
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:
-    """The text in lines of at most `width` cells, those after the first set in by two."""
+    """The text in lines of at most `width` cells, those after the first set in by two, of which none is a command."""
+    return map(make_visible, _wrap(text, width))
+
+
+def _wrap(text: str, width: int) -> Iterator[str]:
     line = ""
     for word in text.split():
         joined = f"{line} {word}" if line else word

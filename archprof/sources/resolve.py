@@ -53,12 +53,12 @@ def resolve(
     if isinstance(spec, str) and "\0" in spec:
         raise UsageError(f"{spec!r} names no model.", "No name and no path has a null byte in it.")
     batch = request.batch
-    if inputs is not None:
-        normalise_inputs(inputs)  # said before a model is built: it may take long
     if inputs is not None and request.dtype is not None:
         inputs = cast_float_inputs(inputs, request.dtype)
     if isinstance(spec, nn.Module):
         return _resolve_module(type(spec).__name__, spec, inputs, request)
+    if inputs is not None:
+        normalise_inputs(inputs)  # said before a model is built: it may take long
     if _is_exported_object(spec):
         return _resolve_exported_object(spec, inputs, batch)
     if isinstance(spec, str) and spec.endswith(".pt2"):
@@ -94,7 +94,7 @@ def _resolve_exported(path: str, inputs: Any, batch: int) -> Target:
     """The target of a saved program, whose values are read only where the pass needs them."""
     model = program.load_program(path)
     args, kwargs = normalise_inputs(inputs) if inputs is not None else program.default_inputs(model, batch)
-    if inputs is not None:
+    if batch != 1 and inputs is not None:
         _check_batch(path, (args, kwargs), batch)
     rebuild = partial(program.load_program, path, values=True)
     return Target(path, model, args, kwargs, owned=True, rebuild=rebuild)
@@ -207,8 +207,8 @@ def _try_zoo(
 
 
 def _check_batch(name: str, inputs: Any, batch: int) -> None:
-    """A batch other than 1 must reach the pass."""
-    if batch != 1 and not any(spec.batched for spec in find_input_specs(inputs)):
+    """A batch, other than 1, must reach the pass."""
+    if not any(spec.batched for spec in find_input_specs(inputs)):
         raise UsageError(
             f"A batch of {batch} was asked for, and every input of {name} has its exact shape.",
             "The batch is put in front of inputs written without it: 3x224x224.",
@@ -223,7 +223,7 @@ def _gives_tensors(inputs: Any) -> bool:
 def _resolve_module(name: str, model: nn.Module, inputs: Any, request: PassRequest) -> Target:
     """The target of the user's own module."""
     args, kwargs = _choose_inputs(name, model, inputs, zoo.make_inputs_if_hf(model, request.batch), request.dtype)
-    if _gives_tensors(inputs):  # a default is made for the batch
+    if request.batch != 1 and _gives_tensors(inputs):  # a default is made for the batch
         _check_batch(name, (args, kwargs), request.batch)
     return Target(name, model, args, kwargs, owned=False, rebuild=None)
 
@@ -240,7 +240,7 @@ def _resolve_recipe(name: str, offer: Recipe, inputs: Any, request: PassRequest)
     model, own = _split_made(name, made, request.dtype)
     default = own or offer.inputs(model, request.batch)
     args, kwargs = _choose_inputs(name, model, inputs, default, request.dtype)
-    if _gives_tensors(inputs) or own is not None:  # a default is made for the batch
+    if request.batch != 1 and (_gives_tensors(inputs) or own is not None):  # a default is made for the batch
         _check_batch(name, (args, kwargs), request.batch)
     return Target(name, model, args, kwargs, owned=True, rebuild=partial(_rebuild, name, offer))
 

@@ -1,4 +1,4 @@
-"""The same model at other settings: the size of its image, its batch, its width, its depth."""
+"""What of a model can be made larger step by step: the size of its image, its batch, its width, its depth."""
 
 from __future__ import annotations
 
@@ -6,129 +6,29 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import nn
 
-from archprof.errors import ArchprofError, TraceError, UsageError
-from archprof.facts.records import Profile
-from archprof.facts.request import PLAIN_PASS, PassRequest
+from archprof.errors import ArchprofError, UsageError
+from archprof.facts.request import PassRequest
 from archprof.models.block_grammar import (
     BlockItem,
     BlockSpec,
     LayerSpec,
     RepeatSpec,
-    looks_like_blocks,
     parse_blocks,
 )
-from archprof.sources.input_spec import InputSpec
-from archprof.sources.inputs import make_input_tensors
 from archprof.sources.model_grammar import parse_model
 from archprof.sources.resolve import check_traceable, resolve
 from archprof.sources.source_identity import WEIGHT_SUFFIXES
-from archprof.sources.target import Target
-from archprof.tracing.trace import trace
+from archprof.sweeping.resizable_model import AbsentError, Attempt, ResizableModel, is_block_spec, try_trace
 
 WIDTH_KEYWORDS = ("width_mult", "width_multiplier", "width", "base_width", "width_per_group")
 """Keywords that set how wide a model is; a multiplier is searched in hundredths, the others in whole numbers."""
 
 DEPTH_KEYWORDS = ("depth", "num_layers", "repeats")
 """Keywords that set how deep a model is."""
-
-
-class Attempt(NamedTuple):
-    """One try: what it cost, up to where it failed if it did; `problem` says how."""
-
-    profile: Profile | None
-    problem: str | None = None
-
-
-def try_trace(make: Callable[[], Target], request: PassRequest) -> Attempt:
-    """Make a target and trace it."""
-    try:
-        return Attempt(trace(make(), request))
-    except TraceError as error:
-        return Attempt(error.profile, " ".join(f"{error.given} {error.allowed}".split()))
-    except ArchprofError as error:
-        return Attempt(None, " ".join(error.given.split()))
-
-
-class ResizableModel:
-    """A model at other sizes of its one image input.
-
-    Attributes:
-        target: the model at the size it was asked for with, or its default.
-        height, width: that size.
-        can_run_bare: the bare forward runs at that size, so that it tells where the forward fails.
-    """
-
-    def __init__(self, model: Any, inputs: Any = None, request: PassRequest = PLAIN_PASS) -> None:
-        check_traceable(model)
-        self.model, self.request = model, request
-        self.target = resolve(model, inputs, request)
-        self.image_position, self.image = _find_image(self.target)
-        self.height, self.width = self.image.shape[-2:]
-        self.can_run_bare = (
-            self.target.owned
-            and request.dtype is None
-            and not is_block_spec(model)
-            and self._runs_bare(self.height, self.width)
-        )
-
-    def trace_at(self, height: int, width: int) -> Attempt:
-        """The model traced at this size."""
-        image = self.image.resize((*self.image.shape[:-2], height, width))
-        return try_trace(partial(self._make_target, image), self.request)
-
-    def surely_fails(self, height: int, width: int) -> bool:
-        """Whether the forward surely fails at this size; much quicker than a trace, which alone knows if it runs."""
-        return self.can_run_bare and not self._runs_bare(height, width)
-
-    def _runs_bare(self, height: int, width: int) -> bool:
-        """Whether the bare forward comes to its end, on tensors without values."""
-        target = self._make_target(self.image.resize((*self.image.shape[:-2], height, width)))
-        args, kwargs = (
-            make_input_tensors(tree, device="meta", batch=self.request.batch, dtype="float32")
-            for tree in (target.args, target.kwargs)
-        )
-        try:
-            with torch.no_grad():
-                target.model.eval()(*args, **kwargs)
-        except Exception:
-            return False
-        return True
-
-    def _make_target(self, image: InputSpec) -> Target:
-        if is_block_spec(self.model):  # such a net fits itself to its input
-            return resolve(self.model, image, self.request)
-        args, kwargs = list(self.target.args), dict(self.target.kwargs)
-        if isinstance(self.image_position, int):
-            args[self.image_position] = image
-        else:
-            kwargs[self.image_position] = image
-        return replace(self.target, args=tuple(args), kwargs=kwargs)
-
-
-def is_block_spec(model: Any) -> bool:
-    return isinstance(model, str) and looks_like_blocks(model)
-
-
-def _find_image(target: Target) -> tuple[int | str, InputSpec]:
-    """Where the image stands among the inputs (position or keyword), and its shape; there must be exactly one."""
-    places: list[tuple[int | str, Any]] = [*enumerate(target.args), *target.kwargs.items()]
-    images = [(place, leaf) for place, leaf in places if isinstance(leaf, InputSpec) and _is_image(leaf)]
-    if len(images) != 1:
-        raise _AbsentError(
-            f"{target.name} takes {len(images) or 'no'} image{'s' if len(images) > 1 else ''}.",
-            "The size of an input can be searched where exactly one input is an image, such as 3x224x224.",
-        )
-    return images[0]
-
-
-def _is_image(leaf: InputSpec) -> bool:
-    floating = leaf.dtype is None or "float" in leaf.dtype
-    return floating and len(leaf.shape) == (3 if leaf.batched else 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +54,10 @@ def find_axis(over: str, model: Any, inputs: Any, request: PassRequest) -> Sweep
     request.check()
     try:
         return SWEEP_AXES[over](model, inputs, request)
-    except _AbsentError as error:
+    except AbsentError as error:
         others = ", ".join(_list_present(model, inputs, request, but=over))
         hint = f"This model can be searched over: {others}." if others else ""
         raise UsageError(error.given, error.allowed, hint) from None
-
-
-class _AbsentError(UsageError):
-    """The model has no such setting."""
 
 
 def _list_present(model: Any, inputs: Any, request: PassRequest, but: str) -> Iterator[str]:
@@ -188,10 +84,10 @@ def _make_batch_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxis
     try:
         resolve(model, inputs, replace(request, batch=2))
     except UsageError as error:
-        raise _AbsentError(error.given, error.allowed) from None
+        raise AbsentError(error.given, error.allowed) from None
     one, two = at(1).profile, at(2).profile
     if one and two and one.totals == two.totals:
-        raise _AbsentError(f"The input of {one.model} is exact, so that a batch changes nothing.", "Try 3x224x224.")
+        raise AbsentError(f"The input of {one.model} is exact, so that a batch changes nothing.", "Try 3x224x224.")
     return SweepAxis(lambda n: f"batch {n}", at, 2**16)
 
 
@@ -204,7 +100,7 @@ def _make_length_axis(model: Any, inputs: Any, request: PassRequest) -> SweepAxi
         return try_trace(lambda: open_target(model, inputs, sized), sized)
 
     if inputs is not None or at(8).profile is None:
-        raise _AbsentError("No length of its input can be set.", "Those of hf: models can.")
+        raise AbsentError("No length of its input can be set.", "Those of hf: models can.")
     return SweepAxis(lambda n: f"seq {n}", at, 2**20)
 
 
@@ -231,7 +127,7 @@ def _make_keyword_axis(over: str, names: tuple[str, ...], model: Any, inputs: An
             return found
     what = f"{model if isinstance(model, str) else 'This model'} has no setting for its {over}"
     ignored = f"It takes {' and '.join(taken)}, which changes nothing. " if taken else ""
-    raise _AbsentError(f"{what}.", f"{ignored}It needs a factory that takes one of: {', '.join(names)}.")
+    raise AbsentError(f"{what}.", f"{ignored}It needs a factory that takes one of: {', '.join(names)}.")
 
 
 def _label_keyword(name: str, n: int) -> str:
@@ -278,7 +174,7 @@ def _make_repetition_axis(model: str, inputs: Any, request: PassRequest) -> Swee
     net = parse_blocks(model)
     found = _count_repeats(net.items)
     if found != 1:
-        raise _AbsentError(
+        raise AbsentError(
             f"{model} has {found or 'no'} repetition{'s' if found > 1 else ''}.",
             "The depth of a block spec is the number behind its only repetition, such as (conv3-64 relu)x2.",
         )

@@ -16,10 +16,18 @@ from archprof.facts.sums import Totals
 from archprof.predicting.devices import Device, resolve_device
 from archprof.predicting.memory import predict_memory
 from archprof.predicting.memory_capacity import find_capacity
+from archprof.predicting.memory_room import PRECISION
 from archprof.predicting.runs import choose_one_device, predict_pass, validate_device
 from archprof.predicting.size_limits import find_refusal
 from archprof.predicting.workspaces import choose_workspaces
-from archprof.sweeping.axes import SWEEP_AXES, Attempt, find_axis
+from archprof.sweeping.axes import SWEEP_AXES, SweepAxis, find_axis
+from archprof.sweeping.resizable_model import Attempt
+
+LOOKED_ABOVE = 0.25
+"""How many more settings are tried where memory may fall above the answer, as a share of those tried until then."""
+
+JUMPS = (2, 3, 5, 8, 13, 21, 34)
+"""By how much they are larger than the largest so far."""
 
 MAX_STEPS_ABOVE = 64
 """How far above the answer to look for the next setting that runs."""
@@ -64,14 +72,16 @@ class Fit:
     Attributes:
         model: as it was asked for.
         over: what was searched over.
-        budgets: the limits by key.
-        device: on which latency is predicted, where there is a budget of it.
+        budgets: the limits by key, in base units.
         dtype: of the pass, in which activation memory is given.
         found: the largest setting that runs and breaks no budget; `None` if there is none.
         above: the next larger setting that runs, or else the next larger; `None` where the search ended.
         below: the next smaller one.
         smallest: the smallest setting that runs, where none fits.
-        tried: settings that were traced.
+        tried: how many settings were traced.
+        device: on which latency is predicted; "" where there is no budget of it.
+        larger: how many larger settings were tried, where memory is what lacks, and was seen not to grow evenly.
+        gap: the largest smaller setting that was tried and has not the memory.
     """
 
     model: str
@@ -84,6 +94,8 @@ class Fit:
     smallest: FitStep | None
     tried: int
     device: str = ""
+    larger: int | None = None
+    gap: FitStep | None = None
 
 
 def fit_to_budgets(
@@ -124,21 +136,22 @@ def fit_to_budgets(
     budgets = _read_budgets({**counts, "memory": memory, "latency": max_latency})
     if over not in SWEEP_AXES:
         raise UnknownName("setting", over, SWEEP_AXES)
-    knob = find_axis(over, model, inputs, request)
+    axis = find_axis(over, model, inputs, request)
     tried: list[Attempt] = []
 
-    def at(n: int) -> FitStep:
-        tried.append(knob.trace_at(n))
-        return _make_step(n, knob.label_step(n), tried[-1], budgets, chosen)
+    def try_at(n: int) -> FitStep:
+        tried.append(axis.trace_at(n))
+        return _make_step(n, axis.label_step(n), tried[-1], budgets, chosen)
 
-    steps = _FitSearch(cache(at), knob.surely_fails, knob.last_step, budgets)
-    found, above, below, smallest = steps.search()
+    search = _FitSearch(axis, cache(try_at), budgets)
+    found, above, below, smallest = search.search()
     profile = next((attempt.profile for attempt in tried if attempt.profile), None)
     if profile is None:
         raise ArchprofError(f"No {over} could be built: {tried[0].problem}")
     name = model if isinstance(model, str) else profile.model
-    where = chosen.name if chosen and "latency" in budgets else ""
-    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried), where)
+    predicted_on = chosen.name if chosen and "latency" in budgets else ""
+    larger, gap = search.describe_edge(found)
+    return Fit(name, over, budgets, profile.dtype, found, above, below, smallest, len(tried), predicted_on, larger, gap)
 
 
 def _choose_device(name: str | None, max_latency: float | str | None) -> Device | None:
@@ -186,7 +199,7 @@ def _make_step(value: int, label: str, tried: Attempt, budgets: Mapping[str, flo
     costs["activation"] = totals.activation_bytes[tried.profile.dtype]
     if "memory" in budgets:
         workspaces = choose_workspaces(device and device.name)
-        costs["memory"] = predict_memory(tried.profile, workspaces).needed_bytes.value
+        costs["memory"] = predict_memory(tried.profile, workspaces).find_needed(int(budgets["memory"])).value
     refusal = find_refusal(tried.profile, device) if budgets.keys() & {"memory", "latency"} else None
     if refusal is not None:
         return FitStep(value, label, costs, totals.complete, str(refusal), None, True, _list_bounds(totals))
@@ -205,12 +218,11 @@ def _list_bounds(totals: Totals) -> frozenset[str]:
 
 
 class _FitSearch:
-    """The settings 1 to `most`, each tried when it is asked for."""
+    """The steps of an axis from 1 to its last, each tried by `try_at` when it is asked for."""
 
-    def __init__(
-        self, at: Callable[[int], FitStep], fails: Callable[[int], bool], most: int, budgets: dict[str, float]
-    ) -> None:
-        self.try_at, self.surely_fails, self.last_step, self.budgets = at, fails, most, budgets
+    def __init__(self, axis: SweepAxis, try_at: Callable[[int], FitStep], budgets: dict[str, float]) -> None:
+        self.surely_fails, self.last_step = axis.surely_fails, axis.last_step
+        self.try_at, self.budgets = try_at, budgets
         self.tried_steps: dict[int, FitStep] = {}
 
     def search(self) -> tuple[FitStep | None, FitStep | None, FitStep | None, FitStep | None]:
@@ -220,12 +232,40 @@ class _FitSearch:
             if beyond <= self.last_step:
                 self._try_step(beyond)
         found = next((n for n in range(top, 0, -1) if self._fits(n)), None)
+        if found is not None and "memory" in self.budgets:
+            found = self._look_above(found)
         if not self._costs_never_fall():
             found = max((n for n in range(1, self.last_step + 1) if self._fits(n)), default=None)
         if found is None:
             smallest = next((n for n in range(1, self.last_step + 1) if self._runs(n)), None)
             return None, None, None, self._try_step(smallest or 1)
         return self._try_step(found), self._find_above(found), self._try_step(found - 1) if found > 1 else None, None
+
+    def _look_above(self, found: int) -> int:
+        """The largest that fits of some above, too: memory falls where more ends just inside a segment."""
+        left, jumps = int(LOOKED_ABOVE * len(self.tried_steps)), iter(JUMPS)
+        while (
+            left > 0 and self._lacks_memory(found + 1) and (n := found + next(jumps, self.last_step)) < self.last_step
+        ):
+            left -= 1
+            if self._fits(n):
+                found, jumps = n, iter(JUMPS)
+        return next(n for n in range(found, self.last_step + 1) if n == self.last_step or not self._fits(n + 1))
+
+    def _lacks_memory(self, n: int) -> bool:
+        """Whether that is all there is against it."""
+        step = self._try_step(n)
+        return step.problem is None and step.find_overruns(self.budgets).keys() == {"memory"}
+
+    def describe_edge(self, found: FitStep | None) -> tuple[int | None, FitStep | None]:
+        """`larger` and `gap` of `Fit`."""
+        if found is None or found.value == self.last_step or not self._lacks_memory(found.value + 1):
+            return None, None
+        needed = [step.costs["memory"] for _, step in sorted(self.tried_steps.items()) if step.costs]
+        if all(one * (1 - PRECISION) <= other for one, other in pairwise(needed)):
+            return None, None
+        gaps = [n for n in self.tried_steps if n < found.value and self._lacks_memory(n)]
+        return sum(n > found.value for n in self.tried_steps), self._try_step(max(gaps)) if gaps else None
 
     def _find_top(self) -> int:
         """A setting that breaks no budget while the next one does; costs up to a failure count as lower bounds."""

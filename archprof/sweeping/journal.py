@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,9 @@ except ImportError:  # Windows: nobody else is kept from the journal
 
 SUFFIX = ".journal"
 HEAD = b"archprof sweep journal 1\n"
+
+MOST_BYTES = 2**30
+"""Of a journal, which is read whole: some 700,000 rows."""
 
 
 class Outlet:
@@ -48,6 +52,7 @@ class Outlet:
             self.rows: dict[str, SweptRow] = {row.key: row for row in read_swept(path)} if path.exists() else {}
             self.damaged = self._read_journal()
         except BaseException:
+            self._drop_if_empty()
             self._file.close()
             raise
 
@@ -74,9 +79,22 @@ class Outlet:
                     return file
             file.close()
 
+    def _drop_if_empty(self) -> None:
+        """Take the journal away where it holds no more than a part of its head."""
+        with suppress(OSError):
+            if self._is_file() and not self._file.seek(0) and HEAD.startswith(self._file.read(len(HEAD) + 1)):
+                self.journal.unlink()
+
+    def _is_file(self) -> bool:
+        """And no device or pipe, of which reading might never end, and none that is too large to be read."""
+        found = os.fstat(self._file.fileno())
+        return stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES
+
     def _read_journal(self) -> int:
-        self._file.seek(0)
-        text = self._file.read()
+        text = b"?"
+        if self._is_file():
+            self._file.seek(0)
+            text = self._file.read()
         head, _, body = text.partition(b"\n")
         if not HEAD.startswith(head) or (b"\n" in text and head + b"\n" != HEAD):
             raise ArchprofError(
@@ -139,5 +157,5 @@ def _read_line(line: bytes) -> SweptRow | None:
         return None
     try:
         return read_row(json.loads(said))
-    except (ValueError, SweptFileError):
+    except (ValueError, TypeError, AttributeError, RecursionError, SweptFileError):
         return None

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.records import Layer, Op, Profile, Window
 from archprof.facts.request import LARGEST_SIZE, PLAIN_PASS, PassRequest
-from archprof.sweeping.axes import Attempt, ResizableModel
+from archprof.sweeping.resizable_model import Attempt, ResizableModel
 from archprof.units import show_whole
 from archprof.wording import show_shape
 

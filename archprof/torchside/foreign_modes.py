@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -28,27 +30,35 @@ def leave_foreign_modes() -> Iterator[None]:
 
     So are transforms of `torch.func` and the tracing of TorchScript, inside of which somebody may ask for a profile.
     """
-    with ExitStack() as stack:
-        if leave_transforms and peek_transform() is not None:
-            stack.enter_context(leave_transforms())
-        stack.enter_context(_leave_jit_tracing())
-        if torch.is_inference_mode_enabled():  # a model that is built in it cannot be trained
-            stack.enter_context(torch.inference_mode(False))
-        if torch.is_anomaly_enabled():
-            stack.enter_context(torch.autograd.set_detect_anomaly(False))
-        if disable_dispatch_modes and any(map(_is_foreign, list_dispatch_modes())):
-            stack.enter_context(disable_dispatch_modes())
-        stack.enter_context(_leave_function_modes())
+    exits = list(_find_exits())
+    if not exits:
         yield
+        return
+    with ExitStack() as stack:
+        for leave in exits:
+            stack.enter_context(leave())
+        yield
+
+
+def _find_exits() -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """What leaves each of those that are on."""
+    if leave_transforms and peek_transform() is not None:
+        yield leave_transforms
+    get_state, set_state = jit_tracing
+    if get_state and set_state and (state := get_state()) is not None:
+        yield partial(_leave_jit_tracing, set_state, state)
+    if torch.is_inference_mode_enabled():  # a model that is built in it cannot be trained
+        yield partial(torch.inference_mode, False)
+    if torch.is_anomaly_enabled():
+        yield partial(torch.autograd.set_detect_anomaly, False)
+    if disable_dispatch_modes and any(map(_is_foreign, list_dispatch_modes())):
+        yield disable_dispatch_modes
+    if pop_function_mode is not None and any(map(_is_foreign, list_function_modes())):
+        yield partial(_leave_function_modes, list(list_function_modes()))
 
 
 @contextmanager
-def _leave_jit_tracing() -> Iterator[None]:
-    get_state, set_state = jit_tracing
-    state = get_state() if get_state and set_state else None
-    if state is None:
-        yield
-        return
+def _leave_jit_tracing(set_state: Callable[[Any], None], state: Any) -> Iterator[None]:
     set_state(None)
     try:
         yield
@@ -57,11 +67,7 @@ def _leave_jit_tracing() -> Iterator[None]:
 
 
 @contextmanager
-def _leave_function_modes() -> Iterator[None]:
-    modes = list(list_function_modes())
-    if pop_function_mode is None or not any(map(_is_foreign, modes)):
-        yield
-        return
+def _leave_function_modes(modes: list[Any]) -> Iterator[None]:
     for _ in modes:
         pop_function_mode()
     for mode in modes:

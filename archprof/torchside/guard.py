@@ -22,7 +22,7 @@ from archprof.errors import ArchprofError
 from archprof.torchside.autocast import AutocastState
 from archprof.torchside.foreign_modes import leave_foreign_modes
 from archprof.torchside.handed_over import HAND_OVERS
-from archprof.torchside.process_tables import ImportTraces, ModeStacks, SkippedCode
+from archprof.torchside.process_tables import CompilerStance, ImportTraces, ModeStacks, SkippedCode, Switches
 from archprof.torchside.random_states import NumpyState
 
 T = TypeVar("T")
@@ -57,18 +57,18 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
     Without `compiling`, what was given to torch's compiler, where that is imported, runs as it was written.
 
     These are: what an import of torch's compiler leaves in the environment, in Python's warnings and in torch; random
-    states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device; its stacks of modes and of
-    hooks on saved tensors; autocast and its functions; what its compiler passes over, which meanwhile is archprof, too;
-    Python's methods that hand work to threads and processes, and how deep its calls may be nested, which meanwhile is
-    deeper; the collector's thresholds, and objects that it was told to pass over. The caller's modes are off meanwhile.
+    states of Python, torch's CPU and numpy; torch's grad mode, default dtype and device, and which kernels it may
+    choose; its stacks of modes and of hooks on saved tensors; autocast and its functions; what its compiler passes
+    over, which meanwhile is archprof, too; Python's methods that hand work to threads and processes, and how deep its
+    calls may be nested, which meanwhile is deeper; whether the collector is on, its thresholds, and objects that it was
+    told to pass over. The caller's modes are off meanwhile.
     """
     _refuse_to_wait()
     with _hold_turn(), leave_foreign_modes():
-        state = _ProcessState(compiling)
+        state = _ProcessState()
         try:
             try:
-                if _has_deep_stack():
-                    sys.setrecursionlimit(DEEPER * state.recursion_limit)
+                state.change(compiling)
                 return run()
             finally:
                 state.restore()
@@ -166,10 +166,9 @@ def _has_deep_stack() -> bool:
 
 
 class _ProcessState:
-    """What there is before."""
+    """What there is before. Ctrl-C may come at the end of any call: what is changed here was noted before."""
 
-    def __init__(self, compiling: bool) -> None:
-        self.stance: Any = None if compiling or not knows_compiler() else torch.compiler.set_stance("force_eager")
+    def __init__(self) -> None:
         self.is_restored = False
         self.random: Any = torch.get_rng_state(), random.getstate()
         self.numpy = NumpyState()
@@ -177,19 +176,30 @@ class _ProcessState:
         self.device = torch.get_default_device()
         self.autocast = AutocastState()
         self.modes = ModeStacks()
-        self.skipped = SkippedCode("archprof") if knows_compiler() else None
+        self.stance = CompilerStance() if knows_compiler() else None
+        self.skipped = SkippedCode() if knows_compiler() else None
         self.recursion_limit = sys.getrecursionlimit()
         self.frozen, self.threshold = gc.get_freeze_count(), gc.get_threshold()
-        self.imports = ImportTraces()
+        self.switches, self.imports = Switches(), ImportTraces()
+
+    def change(self, compiling: bool) -> None:
+        """As a pass needs it."""
+        if self.stance is not None and not compiling:
+            self.stance.force_eager()
+        if self.skipped is not None:
+            self.skipped.add("archprof")
+        if _has_deep_stack():
+            sys.setrecursionlimit(DEEPER * self.recursion_limit)
 
     def restore(self) -> None:
         if self.is_restored:
             return
         HAND_OVERS.restore()
         self.imports.restore()
+        self.switches.restore()
         self.modes.restore()
         if self.stance is not None:
-            self.stance.__exit__(None, None, None)
+            self.stance.restore()
         if self.skipped is not None:
             self.skipped.restore()
         torch.set_grad_enabled(self.grad)

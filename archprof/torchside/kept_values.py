@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import operator
 import random
 import threading
 import types
@@ -57,7 +58,7 @@ class KeptValues:
                 self.keep(tensor, name)
         elif restore := _find_restore(value):
             self.restores.append(restore)
-            self._keep_items(value, name)
+            self._keep_parts(value, name)
         elif self._is_looked_into(value):
             self.restores.append(_keep_mapping(vars(value)))
             for item in list(vars(value).values()):
@@ -68,7 +69,7 @@ class KeptValues:
         kind = type(value)
         return hasattr(value, "__dict__") and self.is_own(kind) and not hasattr(kind, "__deepcopy__")
 
-    def _keep_items(self, value: Any, name: str) -> None:
+    def _keep_parts(self, value: Any, name: str) -> None:
         items = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list | deque) else ()
         for item in list(items)[: max(0, self.left)]:
             self.keep(item, name)
@@ -102,39 +103,29 @@ def _nothing() -> None:
     pass
 
 
-def _keep_list(value: Any) -> Restore:
-    held = list(value) if len(value) <= MOST_ITEMS else None
+def _keep_items(
+    copy: Callable[[Any], Any], is_same: Callable[[Any, Any], bool], refill: str
+) -> Callable[[Any], Restore]:
+    """For a kind of container: what it held goes in again, by that method, where it holds something else."""
 
-    def restore() -> None:
-        if held is not None and (len(value) != len(held) or any(a is not b for a, b in zip(value, held, strict=True))):
-            value.clear()
-            value.extend(held)
+    def keep(value: Any) -> Restore:
+        held = copy(value) if len(value) <= MOST_ITEMS else None
 
-    return restore
+        def restore() -> None:
+            if held is not None and not (len(value) == len(held) and is_same(value, held)):
+                value.clear()
+                getattr(value, refill)(held)
 
+        return restore
 
-def _keep_mapping(value: Any) -> Restore:
-    held = dict(value) if len(value) <= MOST_ITEMS else None
-
-    def restore() -> None:
-        if held is not None and (
-            len(value) != len(held) or any(value.get(key, value) is not item for key, item in held.items())
-        ):
-            value.clear()
-            value.update(held)
-
-    return restore
+    return keep
 
 
-def _keep_set(value: set[Any]) -> Restore:
-    held = set(value) if len(value) <= MOST_ITEMS else None
-
-    def restore() -> None:
-        if held is not None and value != held:
-            value.clear()
-            value.update(held)
-
-    return restore
+_keep_list = _keep_items(list, lambda value, held: all(map(operator.is_, value, held)), "extend")
+_keep_mapping = _keep_items(
+    dict, lambda value, held: all(value.get(key, value) is item for key, item in held.items()), "update"
+)
+_keep_set = _keep_items(set, operator.eq, "update")
 
 
 def _keep_bytes(value: Any) -> Restore:

@@ -222,10 +222,8 @@ def node_number(node: Any) -> int:
 
 # What the process keeps: put back by `guard`.
 
-MODE_FLAGS = (
-    "_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode",
-    "_is_in_any_mode_without_ignore_compile_internals",
-)  # fmt: skip
+_KINDS_OF_MODES = "torch_dispatch_mode", "non_infra_torch_dispatch_mode", "any_mode_without_ignore_compile_internals"
+MODE_FLAGS = tuple(f"_is_in_{kind}" for kind in _KINDS_OF_MODES)
 """Torch's notes, one per process, that some mode is on; some versions have fewer."""
 
 
@@ -264,16 +262,14 @@ def find_module(name: str) -> Any:
 
 def require_module(name: str) -> Any:
     """The same, or `MissingName`."""
-    found = find_module(name)
-    if found is None:
+    if (found := find_module(name)) is None:
         raise MissingName(name, "tell the kernels of compiled code apart")
     return found
 
 
 def require_part(module: str, name: str) -> Any:
     """Something in a module of torch's compiler, or `MissingName`."""
-    found = getattr(require_module(module), name, None)
-    if found is None:
+    if (found := getattr(require_module(module), name, None)) is None:
         raise MissingName(f"{module}.{name}", "tell the kernels of compiled code apart")
     return found
 
@@ -290,6 +286,9 @@ def unwrap_compiled_function(function: Any) -> Any:
 
 SKIP_TABLES = ("add", "SKIP_DIRS", "SKIP_DIRS_RE")
 """Of `_dynamo.trace_rules`: what adds a package that the compiler passes over, and where it is then written."""
+
+STANCE = "_stance"
+"""Of `_dynamo.eval_frame`: what the compiler does now; `torch.compiler.set_stance` sets it and does not tell it."""
 
 
 # Measuring.

@@ -15,6 +15,7 @@ from torch import nn
 
 from archprof.facts.records import Call, TensorSpec
 from archprof.torchside.call_entry import CallHooks
+from archprof.torchside.meta_kernels import keep_ops_whole
 from archprof.torchside.module_walk import walk_modules
 from archprof.torchside.private import (
     CALL_ENTRY,
@@ -200,9 +201,10 @@ class Calls:
             self.stack.clear()
 
     def watch_nodes(self) -> None:
-        """From here on autograd may make nodes: it is written down whose they are."""
+        """From here on autograd may make nodes: it is written down whose they are, and what they run stays whole."""
         if self.node_owners is None:
             check_autograd()
+            keep_ops_whole()
             self.node_owners = NodeOwners()
 
     @contextmanager

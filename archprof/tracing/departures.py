@@ -13,7 +13,7 @@ import torch
 
 from archprof.facts.records import Op, Phase, Signature, TensorSpec
 from archprof.sources.input_spec import is_floating_dtype
-from archprof.torchside.tensors import storage_of
+from archprof.tracing.constants import FRESH_OP
 from archprof.tracing.recorder import Recorder
 
 OP_NAMES: dict[Callable[..., Any], str] = {
@@ -29,9 +29,6 @@ ELEMENT_FUNCTIONS: dict[Callable[..., Any], str] = {
     torch.Tensor.map_: "python.map_.default",
 }
 """Functions that call Python for each element, which no dispatcher sees."""
-
-ENTRY_OP = "aten.lift_fresh.default"
-"""What torch calls as a tensor is made of data."""
 
 DEPARTURES_NOTE = (
     "Values of this pass left torch, and what Python or another library computes of them is not seen: it stands among "
@@ -95,18 +92,10 @@ def list_unseen_ops(departures: Sequence[Departure], recorder: Recorder, output:
 def _find_last_entry(recorder: Recorder) -> int:
     """The number of the last op by which several floating values came in; -1: none did."""
     ops = recorder.recorded_ops
-    if any(_is_of_library(tensor) for tensor, _ in recorder.constants.values()):
+    if recorder.constants.of_library:
         return len(ops)  # torch calls no op for memory that it is only shown
-    entries = (number for number, op in enumerate(ops) if op.signature.name == ENTRY_OP)
+    entries = (number for number, op in enumerate(ops) if op.signature.name == FRESH_OP)
     return max((number for number in entries if any(map(_is_many, ops[number].signature.outputs))), default=-1)
-
-
-def _is_of_library(tensor: torch.Tensor) -> bool:
-    """Whether a tensor holds several floating values in memory of another library."""
-    storage = storage_of(tensor)
-    if storage is None or tensor.is_meta or storage.resizable():
-        return False
-    return tensor.numel() > 1 and (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _is_many(spec: TensorSpec) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -27,11 +27,15 @@ new_module: Callable[[Iterable[Any]], Module] = partial(tuple.__new__, Module)
 
 
 class OwnedTensor(NamedTuple):
-    """A parameter or buffer: its name in `state_dict`, the number of its first owner and its further names."""
+    """A parameter or buffer: its name in `state_dict`, the number of its first owner and its further names.
+
+    Attributes:
+        tensor: of a plain buffer its index alone, since a forward may put another in its place: it then goes.
+    """
 
     name: str
     module: int
-    tensor: torch.Tensor
+    tensor: torch.Tensor | int
     role: OwnedRole
     aliases: tuple[str, ...] = ()
 
@@ -52,15 +56,18 @@ class Inventory:
 
     def register_owned(self) -> None:
         """Write down the parameters and buffers, as what is there before the pass."""
-        for owned in self.owned_tensors:
-            self.recorder.add_tensor(owned.tensor, owned.role)
+        for place, owned in enumerate(self.owned_tensors):
+            tensor: Any = owned.tensor
+            index = self.recorder.add_tensor(tensor, owned.role)
+            if owned.role == "buffer" and not (has_scales(tensor) or tensor.requires_grad):
+                self.owned_tensors[place] = owned._replace(tensor=index)
 
     def register_lazy(self) -> None:
         """After the pass: a lazy parameter had no shape before it, and one that the forward made was not there."""
         if self.lazy_names or self._count_parameters() != self.parameter_count:
             self.owned_tensors = self._collect_owned()
             for owned in self.owned_tensors:
-                self.recorder.set_role(owned.tensor, owned.role)
+                self.recorder.set_role(cast("torch.Tensor", owned.tensor), owned.role)
         self._register_late()
 
     def _count_parameters(self) -> int:
@@ -72,11 +79,13 @@ class Inventory:
         """Weights that no table held before the pass: of modules that the forward made, and of those in plain lists."""
         late = [*self._list_made_in_forward(), *self._list_used_parameters()]
         known = {id(owned.tensor) for owned in self.owned_tensors} if late else set()
+        names = {owned.name for owned in self.owned_tensors} if late else set()
         for owned in late:
             if id(owned.tensor) not in known:
                 known.add(id(owned.tensor))
-                self.owned_tensors.append(owned)
-                self.recorder.set_role(owned.tensor, owned.role)
+                self.recorder.set_role(cast("torch.Tensor", owned.tensor), owned.role)
+                if owned.name not in names:  # what takes the place of another is not one more of the model
+                    self.owned_tensors.append(owned)
 
     def _list_made_in_forward(self) -> Iterator[OwnedTensor]:
         """The tensors of modules that are new, each with the nearest module that was there before."""
@@ -93,7 +102,7 @@ class Inventory:
     def _list_used_parameters(self) -> Iterator[OwnedTensor]:
         """The parameters that ops read and no module has, each with the module that used it first."""
         numbers = {key: index for index, key in enumerate(self.nodes)}
-        for place, (tensor, row) in enumerate(self.recorder.find_first_uses(nn.Parameter)):
+        for place, (tensor, row) in enumerate(self.recorder.find_loose_parameters()):
             node = self.rows[row].node
             name = f"{node.path}.(unregistered {place})".lstrip(".")
             yield OwnedTensor(name, numbers[id(node.module)], tensor, "parameter")
@@ -165,15 +174,20 @@ class Inventory:
         further = {self.nodes[key].path: paths for key, paths in places.items()}
         return tuple(
             [
-                new_parameter(
-                    (name, module, shared.tensor_spec, tensor.requires_grad, role, nbytes, storage, other_names)
-                )
+                new_parameter((name, module, shared.tensor_spec, requires_grad, role, nbytes, storage, other_names))
                 for name, module, tensor, role, aliases in self.owned_tensors
                 for shared, storage in (place(tensor),)
-                for nbytes in (count_tensor_bytes(tensor) if has_scales(tensor) else shared.nbytes,)
+                for requires_grad, nbytes in (_describe_data(tensor, shared.nbytes),)
                 for other_names in (_name_everywhere(name, aliases, further) if further else aliases,)
             ]
         )
+
+
+def _describe_data(tensor: torch.Tensor | int, nbytes: int) -> tuple[bool, int]:
+    """Whether it has a gradient, and its bytes; `nbytes` by its layout."""
+    if isinstance(tensor, int):
+        return False, nbytes
+    return tensor.requires_grad, count_tensor_bytes(tensor) if has_scales(tensor) else nbytes
 
 
 def _name_everywhere(name: str, aliases: tuple[str, ...], places: dict[str, list[str]]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from archprof.torchside.optimizers import make_optimizer, run_optimizer_step
 from archprof.torchside.tensors import tensors_in
 
 if TYPE_CHECKING:
-    from archprof.tracing.modes import OpMode
+    from archprof.tracing.op_mode import OpMode
     from archprof.tracing.recorder import Recorder
 
 LIST_OPS = ("_foreach_", "_fused_")
@@ -88,7 +88,7 @@ class OptimizerSteps:
         if not self.trainable:
             raise OptimizerFailed(f"{name} has no trainable parameter: there is nothing to train.")
         try:
-            self.optimizer = make_optimizer(kind, self.trainable, options)
+            self.optimizer = make_optimizer(kind, model.parameters(), options)  # some make state of frozen ones, too
         except (TypeError, ValueError, RuntimeError) as error:
             raise OptimizerFailed(f"{request.optimizer} cannot train {name}: {str(error).rstrip('.')}.") from error
 

@@ -12,10 +12,13 @@ from torch import nn
 
 from archprof.errors import UsageError
 from archprof.facts.request import PassRequest
+from archprof.sources.target import Target
 from archprof.torchside.autocast import PassAutocast, prepare_rules
-from archprof.torchside.meta_kernels import whole_on_meta
+from archprof.torchside.meta_kernels import forget_kernels
 from archprof.torchside.module_walk import walk_modules
+from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import dtype_name, tensors_in
+from archprof.tracing.strategy import TraceStrategy
 
 
 def find_pass_dtype(model: nn.Module) -> str:
@@ -48,8 +51,8 @@ def open_autocast(request: PassRequest, device: str) -> PassAutocast:
 
 @contextmanager
 def open_surroundings(request: PassRequest) -> Iterator[None]:
-    """Around a pass: ops are whole on meta, and torch's compiler is not woken where blocks are to be checkpointed."""
-    with whole_on_meta():
+    """Around a pass: kernels go with it, and torch's compiler is not woken where blocks are to be checkpointed."""
+    with forget_kernels():
         if not request.checkpoint:
             yield
             return
@@ -69,3 +72,23 @@ def check_autocast(request: PassRequest, name: str, model: nn.Module, inputs: An
         raise UsageError(
             f"{name} has nothing for autocast to cast.", "It casts float32 and narrower.", "Leave out amp."
         )
+
+
+def make_traced_model(target: Target, way: TraceStrategy, request: PassRequest, notes: list[str]) -> nn.Module:
+    """What is run, with the blocks checkpointed that are to be."""
+    model = _make_plain_model(target, way, getattr(torch, request.dtype) if request.dtype else None, notes)
+    if request.checkpoint:
+        from archprof.tracing.checkpoints import checkpoint_blocks
+
+        checkpoint_blocks(model, request.checkpoint, target.name)
+    return model
+
+
+def _make_plain_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
+    """The target's model itself where it is ours, and a twin of it where it is not, or needs values."""
+    if way.device == "cpu":
+        source = target.rebuild() if target.rebuild else target.model
+        return make_stand_in(source, device="cpu", dtype=dtype, notes=notes)
+    if not target.owned:
+        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks, notes=notes)
+    return target.model if dtype is None else target.model.to(dtype)

@@ -1,8 +1,7 @@
 """Writes down ops, tensors and storages while a pass runs.
 
 A tensor is known again by an attribute on the tensor object, which torch keeps alive with the
-tensor itself, and a storage by its address, until a weak reference tells of its death: the
-interpreter frees the stand-ins at the same points of the program as it would free real tensors.
+tensor itself.
 
 What is noted of tensors and storages stands in lists side by side. A small object for each would be walked by
 every collection of the garbage collector, and a deep model has tens of thousands of them.
@@ -10,7 +9,6 @@ every collection of the garbage collector, and a deep model has tens of thousand
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,41 +18,26 @@ from typing import Any
 import torch
 
 from archprof.facts.ops import OpCounts, OpLabel
-from archprof.facts.records import Op, Phase, Role, Signature, Storage, Tensor, TensorSpec
+from archprof.facts.records import Op, Phase, Role, Signature, Tensor, TensorSpec
 from archprof.torchside.private import DisableTorchFunction, find_address, next_sequence_number
 from archprof.torchside.tensors import LAZY_KINDS, storage_of
 from archprof.tracing.kept import SavedTensor, add_kept, detach_unseen, new_op
 from archprof.tracing.shared_specs import SharedSpec, make_shared_spec, share_specs
-
-OWNED_ROLES: frozenset[Role] = frozenset(("parameter", "buffer"))
-"""What outlives every pass, so that nobody waits for its end."""
-
-NO_STORAGE = -1
-"""In the place of an index: nothing is freed."""
+from archprof.tracing.storages import NO_STORAGE, StorageBook, StorageLife
 
 _recorder_numbers = count()
 
 # What `_make` of each does, without a function of Python in between: they are made by the ten thousand.
 new_signature: Callable[[Iterable[Any]], Signature] = partial(tuple.__new__, Signature)
 new_tensor: Callable[[Iterable[Any]], Tensor] = partial(tuple.__new__, Tensor)
-new_storage: Callable[[Iterable[Any]], Storage] = partial(tuple.__new__, Storage)
 
 
-class _StorageLife(weakref.ref[Any]):
-    """A weak reference to a storage that knows where it is written down."""
-
-    __slots__ = ("address", "index")
-    address: int
-    index: int
-
-
-class Recorder:
+class Recorder(StorageBook):
     """The facts of one pass, growing. `on` is False outside the pass: nothing is written then."""
 
     def __init__(self) -> None:
-        self.recording = True
+        super().__init__()
         self.phase: Phase = "forward"
-        self.recorded_ops: list[Op] = []
         self.last_node_number = -1  # of autograd, when the last op was recorded
         self.specs = share_specs()
         self._signatures: dict[Any, Signature] = {}
@@ -62,16 +45,8 @@ class Recorder:
         self._tensor_specs: list[SharedSpec] = []  # of each tensor
         self._tensor_storages: list[int] = []  # of each tensor: the index of its storage
         self._index_attribute = f"_archprof_{next(_recorder_numbers)}"
-        self.constants: dict[int, tuple[Any, int]] = {}  # tensors from outside the model, and their index, by id
-        self._index_by_address: dict[int, int] = {}  # of the storages that are alive: their index, by address
-        self._kept_alive: list[Any] = []
-        self._storage_sizes: list[tuple[int, str]] = []  # bytes and dtype of each storage
-        self._roles: list[Role] = []
-        self._born: list[int | None] = []
-        self._died: dict[int, int] = {}
-        self._saved: set[int] = set()
         self._saved_tensors: list[SavedTensor] = []
-        self._auxiliary: set[int] = set()  # storages of further results that nobody has read yet
+        self.made_lives: list[StorageLife] = []  # of what was alive as the pass was over
 
     def find_specs(self, tensors: list[torch.Tensor]) -> tuple[TensorSpec, ...]:
         """The layout of each tensor, most of them known already."""
@@ -101,8 +76,9 @@ class Recorder:
     def close(self) -> None:
         """The pass is over: nothing more is written, and nothing is kept alive for it."""
         self.recording = False
+        self.made_lives = self.list_made()
         self._kept_alive.clear()
-        self.constants.clear()
+        self.constants.close()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -122,13 +98,12 @@ class Recorder:
             place = self._add_storage(storage, (nbytes, spec.tensor_spec.dtype), role, born)
         if role != "constant" and type(tensor) not in LAZY_KINDS:
             return self._index_in_storage(tensor, spec, place)
-        # A constant may be the user's own: our mark stays off it, and it is kept alive instead.
         # A lazy parameter will be another tensor under the same id.
         self._tensor_specs.append(spec)
         self._tensor_storages.append(place)
         index = len(self._tensor_specs) - 1
         if role == "constant":
-            self.constants[id(tensor)] = (tensor, index)
+            self.constants.add(tensor, index, place, len(self.recorded_ops))
         return index
 
     def _index_in_storage(self, tensor: torch.Tensor, spec: SharedSpec, place: int) -> int:
@@ -161,34 +136,6 @@ class Recorder:
         storage.archprof_source = source.untyped_storage()  # type: ignore[attr-defined]
         self._watch_storage(storage, self._tensor_storages[index], NO_STORAGE)
 
-    def _watch_storage(self, storage: torch.UntypedStorage, place: int, dies: int) -> None:
-        """Know a storage again as that at `place`, until it is freed; with it dies what is written down at `dies`."""
-        life = _StorageLife(storage, self._note_death)
-        life.address, life.index = find_address(storage), dies
-        self._index_by_address[life.address] = place
-        self._kept_alive.append(life)
-
-    def _add_storage(
-        self, storage: torch.UntypedStorage | None, size: tuple[int, str], role: Role, born: int | None
-    ) -> int:
-        """Write down a storage that was not there before."""
-        place = len(self._born)
-        if storage is not None and role in OWNED_ROLES:
-            self._index_by_address[find_address(storage)] = place
-            self._kept_alive.append(storage)
-        elif storage is not None:
-            self._watch_storage(storage, place, place)
-        self._storage_sizes.append(size)
-        self._roles.append(role)
-        self._born.append(born)
-        return place
-
-    def _note_death(self, life: _StorageLife) -> None:
-        self._index_by_address.pop(life.address, None)
-        if self.recording:
-            self._died[life.index] = len(self.recorded_ops) - 1
-            self._auxiliary.discard(life.index)
-
     def index_inputs(self, inputs: list[torch.Tensor]) -> tuple[int, ...]:
         """The indices of the tensors that an op reads."""
         mark = self._index_attribute
@@ -200,9 +147,8 @@ class Recorder:
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is not None:
             return known
-        if id(tensor) in self.constants:
-            return self.constants[id(tensor)][1]
-        return self.add_tensor(tensor, "constant")
+        known = self.constants.find(tensor, self._find_storage(tensor))
+        return self.add_tensor(tensor, "constant") if known is None else known
 
     def add_op(
         self, label: OpLabel, cost: OpCounts, call: int, inputs: list[torch.Tensor], outputs: list[torch.Tensor]
@@ -233,8 +179,10 @@ class Recorder:
     def index_result(self, tensor: torch.Tensor) -> int:
         """The index of a tensor that an op returns."""
         known: int | None = getattr(tensor, self._index_attribute, None)
-        if known is None and self.constants and id(tensor) in self.constants:
-            return self.constants[id(tensor)][1]
+        if known is None and self.constants:
+            constant = self.constants.find(tensor, self._find_storage(tensor))
+            if constant is not None:
+                return constant
         if known is None or self._tensor_specs[known] is not self.find_spec(tensor):
             # new, or changed in place, and of another shape than it was
             return self.add_tensor(tensor, self._result_role(), len(self.recorded_ops))
@@ -301,9 +249,9 @@ class Recorder:
         self._saved_tensors.append(SavedTensor(len(self.recorded_ops), of_next, known))
         return tensor if of_next else detach_unseen(tensor, self._index_attribute)
 
-    def find_first_uses(self, kind: type[torch.Tensor]) -> list[tuple[torch.Tensor, int]]:
-        """The constants of a class that were there before the pass, each with the row of the first op that read it."""
-        found = ((tensor, index) for tensor, index in self.constants.values() if isinstance(tensor, kind))
+    def find_loose_parameters(self) -> list[tuple[torch.Tensor, int]]:
+        """Those that no module has and that were there before, each with the row of the first op that read it."""
+        found = self.constants.parameters
         wanted = {index: tensor for tensor, index in found if self._born[self._tensor_storages[index]] is None}
         rows: dict[int, int] = {}
         for op in self.recorded_ops if wanted else ():
@@ -312,22 +260,14 @@ class Recorder:
                     rows.setdefault(index, op.call)
         return [(wanted[index], row) for index, row in rows.items()]
 
-    def find_place(self, tensor: torch.Tensor) -> tuple[SharedSpec, int | None]:
-        """The layout of a tensor and the index of the storage that it lies in; `None` where it was never seen."""
+    def find_place(self, tensor: torch.Tensor | int) -> tuple[SharedSpec, int | None]:
+        """The layout of a tensor, or of that index, and the index of its storage; `None` where it was never seen."""
+        if isinstance(tensor, int):
+            return self._tensor_specs[tensor], self._tensor_storages[tensor]
         known: int | None = getattr(tensor, self._index_attribute, None)
         if known is None:
             return self.find_spec(tensor), self._find_storage(tensor)
         return self._tensor_specs[known], self._tensor_storages[known]
-
-    def set_role(self, tensor: torch.Tensor, role: Role) -> None:
-        """Give the storage of a tensor its final role."""
-        index = self._find_storage(tensor)
-        if index is not None:
-            self._roles[index] = role
-
-    def _find_storage(self, tensor: torch.Tensor) -> int | None:
-        storage = storage_of(tensor)
-        return None if storage is None else self._index_by_address.get(find_address(storage))
 
     def build_ops(self, *, watched: bool) -> tuple[Op, ...]:
         """What was written down; `watched`: it was seen what autograd keeps, which is then part of each signature."""
@@ -337,14 +277,3 @@ class Recorder:
         """Every tensor, in the order in which they were first seen."""
         specs = [spec.tensor_spec for spec in self._tensor_specs]
         return tuple(map(new_tensor, zip(specs, self._tensor_storages, strict=True)))
-
-    def build_storages(self) -> tuple[Storage, ...]:
-        """Every allocation, in the order in which they were first seen."""
-        died, saved = self._died.get, self._saved
-        facts = zip(self._storage_sizes, self._roles, self._born, strict=True)
-        return tuple(
-            [
-                new_storage((nbytes, dtype, role, born, died(index), index in saved))
-                for index, ((nbytes, dtype), role, born) in enumerate(facts)
-            ]
-        )

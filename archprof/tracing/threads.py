@@ -17,7 +17,7 @@ import torch
 from archprof.torchside.dispatch import DispatchMode
 from archprof.torchside.private import count_dispatch_modes, find_running_node, next_sequence_number
 from archprof.tracing.calls import Calls
-from archprof.tracing.modes import OpMode
+from archprof.tracing.op_mode import OpMode
 from archprof.tracing.recorder import Recorder
 
 if TYPE_CHECKING:

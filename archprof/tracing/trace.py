@@ -8,6 +8,8 @@ the rows are the same and a note says so.
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +32,6 @@ from archprof.torchside.held_tensors import drain_generators
 from archprof.torchside.outside_state import keep_outside_state
 from archprof.torchside.private import check_autograd, grad_switch, has_call_entry, run_backward
 from archprof.torchside.sharding import list_split_rules
-from archprof.torchside.stand_in import make_stand_in
 from archprof.torchside.tensors import tensors_in
 from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing import failure_hints, pass_setup
@@ -39,7 +40,9 @@ from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.chance import Draw, choose_pass
 from archprof.tracing.departures import DEPARTURES_NOTE, list_unseen_ops
-from archprof.tracing.modes import FunctionMode, OpMode
+from archprof.tracing.function_mode import FunctionMode
+from archprof.tracing.held import Held, add_held, find_held, list_held_notes
+from archprof.tracing.op_mode import OpMode
 from archprof.tracing.ops.costs import Causal
 from archprof.tracing.optimizer_step import OptimizerFailed, OptimizerSteps
 from archprof.tracing.pass_notes import HIDDEN_OUTPUT_NOTE, NO_BACKWARD_NOTE, explain_fallback, list_call_notes
@@ -95,7 +98,7 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
         check_autograd()
     compiler_sleeps = knows_compiler()
     while True:
-        run = _TracedPass(target, _make_traced_model(target, way, request, notes), way, request)
+        run = _TracedPass(target, pass_setup.make_traced_model(target, way, request, notes), way, request)
         run.op_mode.watched = watched
         error = run.run_once()
         if error is not None and knows_compiler() and not compiler_sleeps:
@@ -111,9 +114,11 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
         way = other
     if error is None and run.chance.may_decide(way.device):
         run, chance_note = choose_pass(
-            run, lambda draw: run.run_with(_make_traced_model(target, way, request, []), draw)
+            run, lambda draw: run.run_with(pass_setup.make_traced_model(target, way, request, []), draw)
         )
         notes += [chance_note] if chance_note else []
+    if error is None:
+        run.held = find_held(run.model, run.recorder, run.run_again)
     run.notes[:0] = notes
     if error is not None:
         try:
@@ -123,40 +128,24 @@ def _trace_by_strategies(target: Target, request: PassRequest, watched: WatchedM
     return run.build_profile()
 
 
-def _make_traced_model(target: Target, way: TraceStrategy, request: PassRequest, notes: list[str]) -> nn.Module:
-    """What is run, with the blocks checkpointed that are to be."""
-    model = _make_plain_model(target, way, getattr(torch, request.dtype) if request.dtype else None, notes)
-    if request.checkpoint:
-        from archprof.tracing.checkpoints import checkpoint_blocks
-
-        checkpoint_blocks(model, request.checkpoint, target.name)
-    return model
-
-
-def _make_plain_model(target: Target, way: TraceStrategy, dtype: torch.dtype | None, notes: list[str]) -> nn.Module:
-    """The target's model itself where it is ours, and a twin of it where it is not, or needs values."""
-    if way.device == "cpu":
-        source = target.rebuild() if target.rebuild else target.model
-        return make_stand_in(source, device="cpu", dtype=dtype, notes=notes)
-    if not target.owned:
-        return make_stand_in(target.model, dtype=dtype, hooks=way.hooks, notes=notes)
-    return target.model if dtype is None else target.model.to(dtype)
-
-
 class _TracedPass:
     """One run of one model on one kind of tensors."""
 
-    def __init__(self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest) -> None:
+    def __init__(
+        self, target: Target, model: nn.Module, way: TraceStrategy, request: PassRequest, *, is_next: bool = False
+    ) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
         self.outside_gradients: list[tuple[torch.Tensor, Any]] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
         self.dtype = pass_setup.find_pass_dtype(model)
-        pass_setup.set_train_flags(model, self.train)
+        if not is_next:  # some class drops its cache as they are set
+            pass_setup.set_train_flags(model, self.train)
         self.recorder = Recorder()
         self.threads: PassThreads | None = None
         self.unseen_ops: list[Op] = []
+        self.held: list[Held] = []
         self.calls = Calls(model, self.recorder, self._find_threads)
         self.autocast = pass_setup.open_autocast(request, way.device)
         causal = cast("Causal", request.causal)
@@ -170,6 +159,15 @@ class _TracedPass:
         run = _TracedPass(self.target, model, self.strategy._replace(draw=draw), self.request)
         run.chance.repeat(self.chance)
         return run if run.run_once() is None else None
+
+    def run_again(self, watch: Callable[[Recorder], None]) -> Recorder | None:
+        """What the next pass over the model writes down, whose recorder `watch` gets first; `None` where it fails."""
+        request = replace(self.request, optimizer=None, accumulate=1, set_to_none=True)
+        run = _TracedPass(self.target, self.model, self.strategy, request, is_next=True)
+        run.op_mode.watched = self.op_mode.watched
+        run.chance.repeat(self.chance)
+        watch(run.recorder)
+        return run.recorder if run.run_once() is None else None
 
     def run_once(self) -> BaseException | None:
         """Run the pass; the exception that the model raised, if it did."""
@@ -283,6 +281,8 @@ class _TracedPass:
         recorded = self.recorder.build_ops(watched=self.train and self.strategy.watches_saved)
         ops = (*recorded, *self.unseen_ops, *unknown)
         self.notes += make_causal_notes(self.request.causal, ops)
+        storages = self.recorder.build_storages()
+        self.notes += list_held_notes(storages, self.held)
         return Profile(
             model=self.target.name,
             inputs=_describe_inputs(self.target),
@@ -294,7 +294,7 @@ class _TracedPass:
             calls=self.calls.build_calls(),
             ops=ops,
             tensors=self.recorder.build_tensors(),
-            storages=self.recorder.build_storages(),
+            storages=add_held(storages, self.held),
             ran=self._describe_run(),
             notes=tuple(self.notes),
             failure=self.failure,

@@ -27,6 +27,23 @@ def test_three_equal_blocks_and_one_that_is_not():
     assert found["3"].total["macs"] == 80
 
 
+def test_what_is_inside_of_equal_boxes_is_named_by_all_of_them():
+    """What stands in three blocks of one layer each, or of two equal ones, is 3 or 6 boxes."""
+
+    def block(layers):
+        return nn.Sequential(nn.Sequential(*(nn.Linear(4, 4) for _ in range(layers))), nn.ReLU())
+
+    profile = archprof.profile(nn.Sequential(block(1), block(1), block(1)), (1, 4))
+    nodes = {node.whole_name: node for node in fold_equal_nodes(treemap.build_treemap(PageView(profile)))}
+    assert [(name, node.times) for name, node in nodes.items() if name] == [
+        ("0–2", 3), ("0–2.0", 3), ("0–2.0.0", 3), ("0–2.1", 3),
+    ]  # fmt: skip
+    assert nodes["0–2.0.0"].total["macs"] == 3 * 4 * 4
+    profile = archprof.profile(nn.Sequential(block(2), block(2), block(2)), (1, 4))
+    inner = {node.whole_name: node.times for node in fold_equal_nodes(treemap.build_treemap(PageView(profile)))}
+    assert inner["0–2.0.0–1"] == 6
+
+
 def test_a_thousand_equal_layers_are_one_box():
     found = folded(nn.Sequential(*(nn.Linear(4, 4) for _ in range(1000))), 1, 4)
     assert [node.total["params"] for node in found.values()] == [20_000, 20_000]

@@ -1,4 +1,4 @@
-"""Files that were damaged at random: one value of JSON exchanged, lost, doubled or moved; letters of a text changed."""
+"""Files that were damaged at random: a value of JSON exchanged, lost, doubled or moved; letters or bytes changed."""
 
 from __future__ import annotations
 
@@ -59,3 +59,19 @@ def damage_text(text: str, rng: Random) -> str:
             rng.shuffle(lines)
             text = "".join(lines)
     return text
+
+
+def damage_bytes(data: bytes, rng: Random) -> bytes:
+    """The bytes with up to four of them, or runs of them, changed, lost or doubled, or cut off."""
+    for _ in range(rng.randint(1, 4)):
+        at, count, how = rng.randrange(len(data) + 1), rng.choice((1, 1, 2, 4, 8, 100)), rng.random()
+        if how < 0.5:
+            other = bytes(rng.choices((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)), k=count))
+            data = data[:at] + other + data[at + count :]
+        elif how < 0.7:
+            data = data[:at] + data[at + count :]
+        elif how < 0.9:
+            data = data[:at] + data[at : at + count] * 2 + data[at + count :]
+        else:
+            data = data[:at]
+    return data

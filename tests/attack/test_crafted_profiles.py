@@ -14,7 +14,9 @@ from torch import nn
 
 import archprof
 from archprof.analysis.contradictions import refuse_contradictions
+from archprof.budgets.limits import parse_limit
 from archprof.budgets.pyproject import read_settings
+from archprof.budgets.verdicts import check_profile
 from archprof.errors import ArchprofError, ProfileFileError
 from archprof.facts import store
 from archprof.facts.records import Profile
@@ -68,7 +70,8 @@ def use(profile: Profile, whole: Profile) -> None:
     comparison = archprof.compare(whole, profile)
     comparison.to_text(100)
     comparison.to_json()
-    archprof.check([profile], max_params="1M", max_macs="1G", max_flops="1", max_activation="1MiB", max_peak="1MiB")
+    most = {"params": "1M", "macs": "1G", "flops": "1", "activation": "1MiB", "peak": "1MiB"}
+    check_profile(profile, [parse_limit(metric, text, metric) for metric, text in most.items()]).table.to_text()
 
 
 def attack_profiles(kind: str, count: int) -> None:

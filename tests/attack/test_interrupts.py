@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -51,7 +52,7 @@ def interrupt(words: list[str], folder: Path, seconds: float) -> tuple[int, str]
         "import torch\nclass Net(torch.nn.Linear):\n    def __init__(self): super().__init__(4, 2)\n"
     )
     place = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
-    env = os.environ | {"PYTHONPATH": place}
+    env = os.environ | {"PYTHONPATH": place, "OF_THIS_COMMAND": str(folder)}
     process = subprocess.Popen(
         [sys.executable, "-m", "archprof", *words],
         cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -65,7 +66,17 @@ def interrupt(words: list[str], folder: Path, seconds: float) -> tuple[int, str]
         raise
     with pytest.raises(ProcessLookupError):  # of its session nothing is left
         os.killpg(process.pid, 0)
+    assert not list_processes(f"OF_THIS_COMMAND={folder}"), "a process in a session of its own goes on"
     return process.returncode, said
+
+
+def list_processes(setting: str) -> list[Path]:
+    """Of those that run those with this setting in their environment, which a process has from whoever started it."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            found += [each] if setting.encode() in each.read_bytes().split(b"\0") else []
+    return found
 
 
 def attack(name: str, folder: Path, seconds: float) -> str:
@@ -110,3 +121,25 @@ def test_random_moments(name: str, tmp_path: Path) -> None:
         folder.mkdir()
         found.append(attack(name, folder, rng.uniform(0.02, 1) if number % 3 else rng.uniform(1, 5)))
     assert "interrupted" in found
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from archprof import files
+files.write_whole(Path("out.json"), b"x" * 2**29)
+"""
+
+
+def test_a_file_that_is_being_written_when_the_process_is_terminated_is_not_left(tmp_path: Path) -> None:
+    """And what was there before it is there. The exit code is that of a signal."""
+    (tmp_path / "out.json").write_text("before")
+    env = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    process = subprocess.Popen([sys.executable, "-c", WRITES], cwd=tmp_path, env=env)
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.glob(".archprof-*")) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.terminate()
+    assert process.wait(60) == -signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+    assert (tmp_path / "out.json").read_text() == "before"

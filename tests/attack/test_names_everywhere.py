@@ -14,7 +14,7 @@ from attack.test_words import assert_visible, run, run_in
 from torch import nn
 
 import archprof
-from archprof.visible import guard_formula, read_guarded
+from archprof.wording import guard_formula, read_guarded
 
 FORMULA = '=HYPERLINK("http://x","y")'
 NAMES = [SIGNS, FORMULA, "@SUM(1)", "+1+1", "-2-2", "%0A::error::x", "</script><img src=x>", "a\rb", "\t=1", "$(x)`x`"]

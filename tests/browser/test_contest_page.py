@@ -18,7 +18,9 @@ NETS = ("alexnet", "vgg16", "resnet50")
 def test_axes_switch_by_mouse_and_keyboard(opened: Callable[..., Any], made: Callable[..., Any]) -> None:
     page = opened(made(*NETS)).page
     shown = page.locator(".contest .pair:visible")
-    assert shown.locator(".behind").get_attribute("d").count("h0") == 77
+    assert (
+        shown.locator(".behind").get_attribute("d").count("h0") == 77 + 767
+    )  # of timm two nets are vgg16 and resnet50
     page.locator(".contest label[for=x-params]").click()
     assert shown.locator("figure, .fig").get_attribute("id") == "fig-error_params"
     page.keyboard.press("ArrowRight")
@@ -31,6 +33,34 @@ def test_axes_switch_by_mouse_and_keyboard(opened: Callable[..., Any], made: Cal
     page.locator(".contest label[for=x-peak]").click()
     assert shown.locator("svg").get_attribute("aria-label").startswith("Peak memory against parameters")
     assert shown.count() == 1
+
+
+def place_dots(svg: Any) -> list[tuple[float, float]]:
+    """Where in the window the grey dots of a picture are: its path holds tenths of the picture's 580 pixels."""
+    box, path, places = svg.bounding_box(), svg.locator(".behind").get_attribute("d"), [(0.0, 0.0)]
+    for right, down in re.findall(r"m(-?\d+) ?(-?\d+)h0", path):
+        places.append((places[-1][0] + int(right), places[-1][1] + int(down)))
+    scale = box["width"] / 5800
+    return [(box["x"] + scale * x, box["y"] + scale * y) for x, y in places[1:]]
+
+
+@pytest.mark.parametrize(("x", "y"), [("macs", "error"), ("macs", "params"), ("params", "error")])
+def test_a_grey_dot_says_which_net_it_is(opened: Callable[..., Any], made: Callable[..., Any], x: str, y: str) -> None:
+    page = opened(made(*NETS)).page
+    page.locator(f".contest label[for=y-{y}]").click()
+    page.locator(f".contest label[for=x-{x}]").click()
+    svg = page.locator(f"#fig-{y}_{x} svg")
+    svg.scroll_into_view_if_needed()
+    places = place_dots(svg)
+    names = [name for _, _, name in next(one for one in made(*NETS).charts if one.key == f"{y}_{x}").backdrop]
+    assert len(places) == len(names) > 800
+    told = {}
+    for name in ("timm:tinynet_e at 106 px", "resnext101_32x8d", "timm:eva02_large_patch14_448 at 448 px"):
+        page.mouse.move(*places[names.index(name)])
+        told[name] = page.locator(".tip").inner_text()
+    assert {name: name for name in told} == told
+    page.mouse.move(places[0][0], svg.bounding_box()["y"] - 40)
+    assert page.locator(".tip").is_hidden()
 
 
 def test_without_a_script_the_first_axes_stand_and_no_switch(

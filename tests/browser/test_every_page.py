@@ -96,6 +96,8 @@ def check_print(page: Any, shown: Report) -> None:
 def check_without_script(page: Any, shown: Report) -> None:
     """Numbers, picture, sentences and tables are there, and nothing that would need the script."""
     assert page.locator("h1").inner_text() == page.title()
+    targets = page.eval_on_selector_all("nav a", "all => all.map(a => document.querySelectorAll(a.hash).length)")
+    assert set(targets) == {1}
     assert page.locator(".tile:visible").count() >= 3
     assert page.locator("#net0 .strip:visible").count() >= 1
     assert page.locator("table:visible").first.locator("tbody tr:visible").count() >= 1

@@ -67,7 +67,7 @@ def test_the_map_is_in_the_order_of_the_network_and_equal_blocks_are_one(
     macs = 35 * 14 * 14 * 256 * 256 * 9
     share = 100 * macs / made("resnet152").models[0].profile.totals.macs
     said = page.locator(".tip").inner_text().split("\n")
-    assert said == ["layer3.1.conv2", "Conv2d", f"{macs / 1e9:.2f} G ({share:.0f}%)"]
+    assert said == ["layer3.1–35.conv2 ×35", "Conv2d", f"{macs / 1e9:.2f} G ({share:.0f}%)"]
 
 
 def test_a_page_of_a_comparison_shows_the_contest_beside_its_findings(

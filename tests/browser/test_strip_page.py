@@ -235,7 +235,14 @@ def is_quick(taken: list[tuple[float, float]]) -> bool:
     return min(paint for paint, _ in taken) < 400 and min(ready for _, ready in taken) < 1500
 
 
-@pytest.mark.parametrize("names", [("vgg16", "resnet18", "torchvision:swin_t", "torchvision:vit_b_16")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("vgg16", "resnet18", "torchvision:swin_t", "torchvision:vit_b_16"),
+        ("alexnet", "vgg16", "resnet50", "resnet152"),
+        ("vgg16", "resnet18", "hf:gpt2", "torchvision:swin_t", "torchvision:vit_b_16"),
+    ],
+)
 def test_a_page_of_four_models_is_small(made: Callable[..., Report], names: tuple[str, ...]) -> None:
     assert len(html.render_page(made(*names)).encode()) < 400_000
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import archprof
 from archprof import cli
 from archprof.budgets.pyproject import SETTINGS_FILE
-from archprof.budgets.verdicts import describe_check
+from archprof.budgets.verdict_words import describe_check
 from archprof.cli.check import EXIT_BUDGET_BROKEN
 from archprof.predicting.memory import CONTEXT_RANGE, LAZY_CONTEXT_BYTES, ROOM_SHARES
 from archprof.predicting.memory_capacity import GIB

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from archprof.analysis.phrases import tenths_of_percent
 from archprof.budgets import limits as known
 from archprof.budgets.limits import Limit, limits_from_baseline, parse_limit, parse_tolerance
-from archprof.budgets.verdicts import check_profile, describe_check
+from archprof.budgets.verdict_words import describe_check
+from archprof.budgets.verdicts import check_profile
 from archprof.errors import UnknownName, UsageError
 from archprof.facts.records import Layer, Storage, TensorSpec
 

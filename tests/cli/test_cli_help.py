@@ -12,7 +12,7 @@ import typer
 
 from archprof import cli
 from archprof.analysis.tables import layers
-from archprof.cli.help import GROUPS
+from archprof.cli.help import GROUPS, Purpose
 from archprof.cli.options import CommandWithLimits
 
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -93,5 +93,5 @@ def test_every_option_is_in_a_group_that_exists() -> None:
 
 
 def test_the_commands_are_sorted_by_what_they_are_for(command: Callable) -> None:
-    assert sorted(one.__name__ for same in cli.COMMANDS.values() for one in same) == sorted(COMMANDS)
-    assert all(title in command("--help").stdout for title in cli.COMMANDS)
+    assert sorted(one.ask.__name__ for one in cli.QUESTIONS) == sorted(COMMANDS)
+    assert all(purpose.value in command("--help").stdout for purpose in Purpose)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from archprof.cli import COMMANDS
+from archprof.cli import QUESTIONS
 
 GRAMMARS = {
     "model": "model", "models": "model", "baseline": "model", "input": "input", "arg": "arg", "settings": "set",
@@ -37,10 +36,10 @@ WITHOUT = {
 
 def list_text_options() -> Iterator[tuple[str, str]]:
     """Each command with each of its parameters that takes text or a path."""
-    for command in chain.from_iterable(COMMANDS.values()):
-        for name, hint in get_type_hints(command).items():
+    for question in QUESTIONS:
+        for name, hint in get_type_hints(question.ask).items():
             if name != "return" and _takes_text(hint):
-                yield command.__name__, name
+                yield question.ask.__name__, name
 
 
 def _takes_text(hint: Any) -> bool:

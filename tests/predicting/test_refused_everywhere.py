@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import archprof
 from archprof import cli
-from archprof.budgets.verdicts import describe_check
+from archprof.budgets.verdict_words import describe_check
 from archprof.cli.check import EXIT_BUDGET_BROKEN
 from archprof.predicting.devices import Device, resolve_device
 from archprof.predicting.size_limits import find_refusal

@@ -32,15 +32,16 @@ PRIORS: dict[str, float] = {
     # tiles and waves; bytes that the cache hands to one multiprocessor in one clock
     "feed": 30,
     "simt_small": 0.12, "simt_whole": 0.02, "simt_depth": 30, "tensor_small": 0.1, "tensor_whole": 0.03,
-    "tensor_depth": 40, "split": 256, "quantum": 0.1, "winograd": 1.3,
+    "tensor_depth": 40, "split": 256, "deep": 4000, "winograd": 1.3,
     # by class
     "slow_matmul_simt": 1, "slow_matmul_tensor": 1, "slow_bmm_simt": 1.1, "slow_bmm_tensor": 1.1,
     "slow_conv_simt": 1.1, "slow_conv_tensor": 1.1, "slow_conv1x1_simt": 1.05, "slow_conv1x1_tensor": 1.05,
     "slow_grouped_simt": 1.5, "slow_grouped_tensor": 1.5, "slow_grouped_back_simt": 2, "slow_grouped_back_tensor": 2,
     "slow_dgrad_simt": 1.2, "slow_dgrad_tensor": 1.2, "slow_wgrad_simt": 1.3, "slow_wgrad_tensor": 1.3,
-    "attention_tensor": 1.4, "attention_simt": 1.4, "attention_depth": 16, "depthwise_first": 3, "depthwise_last": 3,
-    "depthwise_back_first": 4, "depthwise_back_last": 4, "converted_depthwise": 3, "grouped_last": 1.2,
-    "grouped_back_last": 8, "grouped_back_last_narrow": 4, "odd_groups_last": 1.5, "unaligned_matmul": 1.2,
+    "attention_tensor": 1.4, "attention_simt": 1.4, "attention_depth": 16, "depthwise_first": 2, "depthwise_last": 2,
+    "depthwise_back_first": 2, "depthwise_back_last": 2, "depthwise_pascal": 2, "converted_depthwise": 3,
+    "grouped_last": 1.2, "grouped_back_last": 8, "grouped_back_last_shared": 1, "odd_groups_last": 1.5,
+    "unaligned_matmul": 1.2,
     # bytes: the share of the bandwidth, and how many times those of an op
     "bandwidth": 0.88, "bandwidth_pascal": 0.81, "cache_share": 0.5, "cache_gain": 0.5, "row_cache": 0.2,
     "transposed": 1, "permuted": 1.3, "depthwise_last_bytes": 1, "bytes_matmul": 1, "bytes_bmm": 1, "bytes_conv": 1,
@@ -68,7 +69,8 @@ _PRODUCTS = ("matmul", "bmm", "conv", "conv1x1", "dgrad", "wgrad")
 _GROUPED = ("grouped", "grouped_back")
 _MOVERS = ("attention", *_PRODUCTS, *_GROUPED, "optimizer", "norm", "group_norm", "softmax", "copy", "reduce")
 TIGHT: dict[str, float] = {
-    "tensor": 0.2, "simt": 0.2, "tensor_early": 0.2, "tensor_whole": 0.4, "tensor_small": 0.3,
+    "tensor": 0.2, "simt": 0.2, "deep": 0.4, "tensor_early": 0.2, "tensor_whole": 0.4,
+    "tensor_small": 0.3,
     "round_trip": 0.3, "group_norm_last": 0.2, "transposed": 0.4, "attention_tensor": 0.3,
     "tf32": 0.2, "start": 0.1, "row_cache": 0.7, "boost": 0.05, "bandwidth_pascal": 0.04, "arithmetic_pascal": 0.15,
     "overlap": 0.3, "join": 0.15, "cache_share": 0.5, "cache_gain": 0.3, "tensor_power": 0.3,
@@ -87,7 +89,7 @@ MACHINE_FREEDOM = {"host": 0.4, "copy": 0.6, "kernel": 0.1}
 machine differs from another with the same GPU. They are fitted so that they do not bend what all devices share, and are
 1 in every prediction."""
 
-GROUP_WEIGHTS = {"timm": 50, "torchvision": 10, "NeuSight conv": 18, "large products": 3, "Lambda": 6,
+GROUP_WEIGHTS = {"timm": 50, "torchvision": 22, "NeuSight conv": 18, "large products": 3, "Lambda": 6,
                  "NeuSight models": 6, "language models": 5, "Llama 2": 3}  # fmt: skip
 OTHER_WEIGHT = 10
 
@@ -119,13 +121,18 @@ def _is_rare(row: Row) -> bool:
 
 
 def weigh(rows: Sequence[Row]) -> Array:
-    """The square root of each row's weight: rows of one source, machine and kind of pass share theirs."""
-    cells: dict[Any, list[int]] = defaultdict(list)
+    """The square root of each row's weight: rows of one source, device, release of torch and kind of pass share theirs,
+    and so do torchvision's machines with one device, of which one has three and another one.
+    """
+    cells: dict[Any, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, row in enumerate(rows):
-        cells[row.source, row.device, row.system, row.mode, row.dtype, row.setting.channels_last].append(index)
+        release = "" if row.machine == row.system else row.system
+        kind = row.source, row.device, release, row.mode, row.dtype, row.setting.channels_last
+        cells[kind][row.machine].append(index)
     weights = np.zeros(len(rows))
-    for (source, *_), indices in cells.items():
-        weights[indices] = math.sqrt(GROUP_WEIGHTS.get(source, OTHER_WEIGHT) / len(indices))
+    for (source, *_), machines in cells.items():
+        for indices in machines.values():
+            weights[indices] = math.sqrt(GROUP_WEIGHTS.get(source, OTHER_WEIGHT) / len(machines) / len(indices))
     return weights
 
 

@@ -85,6 +85,11 @@ class Row(NamedTuple):
         found = re.search(r"[APV]100|H[12]00|B200|1080 Ti|TITAN Xp|2080 Ti|3090", self.device)
         return found[0] if found else self.device
 
+    @property
+    def machine(self) -> str:
+        """Where it was measured, of the chip: others' machines differ in torchvision's rows alone."""
+        return self.system if self.source == "torchvision" else self.source
+
 
 def read_csv(name: str) -> list[dict[str, str]]:
     """The rows of a file of measurements."""
@@ -152,13 +157,13 @@ def _list_torchvision() -> Iterator[Row]:
 
 
 def _list_lambda() -> Iterator[Row]:
+    """NVIDIA's scripts as Lambda calls them: its logs and configurations give no --memory-format, so channels first."""
     for row in read_csv("lambda_train.csv"):
         half = not row["dtype"].startswith("float32")
         key = "|".join(("lambda", row["net"], row["batch"], "half" if half else "full"))
-        setting = Setting(BOTH_TF32, half and row["net"] == "resnet50")
         yield Row(
             "Lambda", key, None, DEVICES[row["device"]], row["gen"], row["net"], "train",
-            "float16" if half else "float32", setting, float(row["ms_step"]) / 1e3, int(row["batch"]),
+            "float16" if half else "float32", Setting(BOTH_TF32), float(row["ms_step"]) / 1e3, int(row["batch"]),
         )  # fmt: skip
 
 

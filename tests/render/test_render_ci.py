@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archprof.budgets.limits import LIMITABLE_METRICS, MEMORY_KEY, Limit, parse_limit
-from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile, describe_check
+from archprof.budgets.verdict_words import describe_check
+from archprof.budgets.verdicts import LimitCheck, Verdict, check_profile
 from archprof.render import ci
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 ROOT = Path(__file__).parents[2]
 UNMEASURED = [key for key, metric in LIMITABLE_METRICS.items() if not metric.measured]

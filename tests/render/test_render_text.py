@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from archprof.analysis.table import Column, Row, Table
+from archprof.analysis.table import Column, Legend, Row, Table
 from archprof.render.text import render_text
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -101,6 +101,32 @@ def test_bars_are_shares_of_the_whole_and_stay_longer_than_what_is_least_asked()
     narrow = page(builders.profile().table(), 60)
     assert "█" in narrow
     assert "Too narrow for: Act fp32, Output, FLOPs, Act fp16." in " ".join(narrow.split())
+
+
+def test_words_go_on_in_the_next_line_and_lose_nothing():
+    columns = (
+        Column("part", "Part", "path", "", 0),
+        Column("what", "Change", "words", "", 1),
+        Column("macs", "MACs", "count", "", 2),
+    )
+    said = ("outputs 512 to 256", "kernel_size 3 to 5, stride 1 to 2, groups 1 to 4", None)
+    rows = tuple(Row((f"layer{i}", words, 10 * i)) for i, words in enumerate(said))
+    lines = page(Table("t", columns, rows), 40).splitlines()[4:]
+    assert lines == [
+        "layer0  outputs 512 to 256             0",
+        "layer1  kernel_size 3 to 5, stride    10",
+        "          1 to 2, groups 1 to 4",
+        "layer2  –                             20",
+    ]
+
+
+def test_a_legend_explains_the_columns_that_are_shown():
+    columns = tuple(Column(key, key.title(), "count", "", rank) for rank, key in enumerate(("x", "depth", "field")))
+    legend = Legend.of({"x": "X is a ratio.", "depth": "Depth: in layers.", "field": "Field: in pixels."})
+    table = Table("t", columns, (Row((1, 2, 3)),), notes=(legend,))
+    assert "X is a ratio. Depth: in layers. Too narrow for: Field." in " ".join(page(table, 12).split())
+    assert "X is a ratio. Depth: in layers. Field: in pixels." in page(table, 60)
+    assert "X is a ratio. Depth: in layers. Field: in pixels." in table.notes
 
 
 def test_a_long_path_loses_its_middle():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from random import Random
 from xml.etree import ElementTree
 
 import builders
@@ -165,3 +167,22 @@ def test_columns_lead_to_their_rows_and_to_what_is_inside() -> None:
 
 def test_xml_wants_quotes() -> None:
     assert to_xml('<a b=c d="e f=g" /><t>x y=z</t>') == '<a b="c" d="e f=g" /><t>x y=z</t>'
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_text_that_is_fitted_is_the_longest_that_has_room(seed: int) -> None:
+    """Held against a search that tries every length."""
+    rng = Random(seed)
+    for _ in range(50):
+        text, room = "".join(rng.choices("iil.W ×", k=rng.randint(0, 40))), rng.uniform(0, 200)
+        starts = [text, *(text[:n] + text_width.ELLIPSIS for n in range(len(text) - 1, 0, -1))]
+        assert text_width.fit_text(text, room, 11) == next(
+            (one for one in starts if text_width.measure_text(one, 11) <= room), ""
+        )
+
+
+def test_a_name_of_very_many_letters_is_fitted_at_once() -> None:
+    start = time.perf_counter()
+    for fit in (text_width.fit_text, text_width.fit_path):
+        assert 0 < len(fit("i" * 50_000, 300, 11)) < 120
+    assert time.perf_counter() - start < 2

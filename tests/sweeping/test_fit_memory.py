@@ -10,8 +10,11 @@ from torch import nn
 
 import archprof
 from archprof.predicting.devices import match_devices, resolve_device
-from archprof.predicting.memory import LAZY_CONTEXT_BYTES
+from archprof.predicting.memory import LAZY_CONTEXT_BYTES, STEPS, predict_memory
 from archprof.predicting.memory_capacity import GIB
+from archprof.predicting.memory_events import list_changes
+from archprof.predicting.memory_room import goes_through
+from archprof.predicting.workspaces import choose_workspaces
 
 MIB = 1 << 20
 
@@ -137,3 +140,42 @@ def test_a_saved_file_is_no_factory(tmp_path: Path, over: str) -> None:
     with pytest.raises(archprof.UsageError, match=f"no setting for its {over}") as error:
         archprof.fit(str(tmp_path / "net.safetensors"), over=over, max_macs="1G")
     assert "can be searched over" not in error.value.hint
+
+
+class Uneven(nn.Module):
+    """At batches that `falls` names, what is kept of the first layer is of one sample."""
+
+    def __init__(self, falls: tuple[int, ...]) -> None:
+        super().__init__()
+        self.falls = falls
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made = x[:1].relu() if x.shape[0] in self.falls else x.relu()
+        return made.neg()
+
+
+@pytest.mark.parametrize(
+    ("falls", "found", "gap"), [((), 22, None), ((25,), 25, 24), ((25, 27), 27, 26), ((24,), 24, None)]
+)
+def test_memory_that_falls_above_the_answer(falls: tuple[int, ...], found: int, gap: int | None) -> None:
+    """n x 1 MiB go in, come out and are once between: 3 n MiB for even n, and n where only one of them goes on."""
+    most = LAZY_CONTEXT_BYTES + 66 * MIB
+    table = archprof.fit(Uneven(falls), "262144", over="batch", max_memory=most)
+    rows = {row["setting"]: row["fits"] for row in table.records()}
+    assert (rows[f"batch {found}"], rows[f"batch {found + 1}"]) == ("yes", "no")
+    said = " ".join(table.notes)
+    assert f"The largest that fits: batch {found}." in said
+    assert (f"batch {gap} is smaller, and does not fit" in said) == (gap is not None)
+    assert ("another may fit" in said) == bool(falls)
+    assert table.records()[-1]["memory"] > most >= table.records()[-2]["memory"]
+
+
+def test_what_fits_goes_through_in_that_room() -> None:
+    """Each setting is replayed in the room of the budget itself, which its least room is only near to."""
+    most = 2 * GIB
+    rows = archprof.fit("alexnet", over="batch", max_memory=most, train=True).records()
+    for row in rows:
+        batch = int(row["setting"].split()[1])
+        answer = predict_memory(archprof.profile("alexnet", batch=batch, train=True), choose_workspaces(None))
+        changes = tuple(list_changes(answer.profile, answer.workspaces, STEPS))
+        assert goes_through(changes, most - LAZY_CONTEXT_BYTES) == (row["fits"] == "yes")

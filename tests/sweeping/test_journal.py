@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,3 +129,40 @@ def test_a_full_disk_is_said(path: Path) -> None:
         outlet._file = open("/dev/full", "ab", buffering=0)  # noqa: SIM115
         with pytest.raises(ArchprofError, match="cannot be written: No space left"):
             outlet.add(row("a"))
+
+
+@pytest.mark.parametrize(
+    "said", [b"[" * 100_000, b"[]", b"5", b"null", b'{"model": [1], "batch": []}', b'{"key": 9%s}' % (b"9" * 5000)]
+)
+def test_a_whole_line_that_holds_no_row_is_none(path: Path, said: bytes) -> None:
+    whole = left_behind(path, "a")
+    journal(path).write_bytes(whole + b"%08x %s\n" % (zlib.crc32(said), said))
+    with Outlet(path) as outlet:
+        assert (list(outlet.rows), outlet.damaged) == (["a"], 1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="a file that never ends")
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo, lambda path: make_large(path)])
+def test_what_never_ends_is_no_journal(path: Path, make: Callable[[Path], object]) -> None:
+    make(journal(path))
+    with pytest.raises(ArchprofError, match="is no journal of a sweep"):
+        Outlet(path)
+    assert os.path.lexists(journal(path))
+
+
+def make_large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(10 * 2**30)
+
+
+def test_a_journal_of_which_not_even_the_head_was_written_is_not_left(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(outlet: Outlet, data: bytes) -> None:
+        outlet._file.write(data[:5])
+        raise ArchprofError("there is no room")
+
+    monkeypatch.setattr(Outlet, "_write", fill_up)
+    with pytest.raises(ArchprofError, match="no room"):
+        Outlet(path)
+    assert not journal(path).exists()

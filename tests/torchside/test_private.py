@@ -84,7 +84,7 @@ FOR_AUTOCAST = [
     "_C._dispatch_tls_set_dispatch_key_excluded",
     "_C._dispatch_tls_set_dispatch_key_included",
 ]
-FOR_COMPILED_CODE = ["_dynamo.trace_rules"]
+FOR_COMPILED_CODE = ["_dynamo.trace_rules", "_dynamo.eval_frame"]
 OF_ITS_OWN = ["_C._autograd._profiler_enabled"]
 """A question that is answered with "no" where it cannot be asked."""
 
@@ -170,8 +170,9 @@ def test_latency_goes_without(run_without: Asked, name: str) -> None:
     assert any(f"no torch.{name}," in note for note in measured["notes"])
 
 
-def test_a_compiled_function_goes_without(run_without: Asked) -> None:
-    *_, compiled, _ = run_without("compiling", "_dynamo.trace_rules")
+@pytest.mark.parametrize("name", FOR_COMPILED_CODE)
+def test_a_compiled_function_goes_without(run_without: Asked, name: str) -> None:
+    *_, compiled, _ = run_without("compiling", name)
     assert (compiled["rows"], compiled["complete"]) == (FORWARD, True)
 
 

@@ -17,6 +17,7 @@ from torch.func import functional_call, grad, hessian, jacrev, vjp, vmap
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 from tracing.odd import Runs
 
@@ -362,3 +363,30 @@ def test_what_is_saved_knows_it(tmp_path: Any) -> None:
     profile = archprof.profile(make("forces"), POINTS)
     profile.save(tmp_path / "forces.json")
     assert archprof.load(tmp_path / "forces.json") == profile
+
+
+class MishSlope(nn.Module):
+    """A gradient that the forward switches on for itself, through the op that torch takes apart on meta alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(functional.mish(x).sum(), x)[0]
+
+
+class DispatchedNames(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func.name().replace("::", ".").partition(".")[2].partition(".")[0])
+        return func(*args, **kwargs or {})
+
+
+def test_an_op_behind_a_gradient_of_the_forward_is_as_whole_as_on_a_cpu() -> None:
+    with DispatchedNames() as seen:
+        MishSlope()(POINTS)
+    assert [name for name in seen.names if "mish" in name] == ["mish", "mish_backward"]
+    profile = archprof.profile(MishSlope(), POINTS)
+    assert [op.name for op in profile.ops] == [f"aten.{name}" for name in seen.names]

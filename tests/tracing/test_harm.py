@@ -36,6 +36,12 @@ from archprof.sources.resolve import resolve
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+def of_compiler() -> Any:
+    """What torch's compiler does with what it was given, and what it passes over, where it is imported."""
+    frames, rules = sys.modules.get("torch._dynamo.eval_frame"), sys.modules.get("torch._dynamo.trace_rules")
+    return [frames and frames._stance, rules and [*rules.SKIP_DIRS, rules.SKIP_DIRS_RE.pattern]]
+
+
 def of_python() -> Any:
     """What a careless tool leaves in the interpreter, beside what `of_process` sees."""
     return [
@@ -45,7 +51,7 @@ def of_python() -> Any:
         sys.stdout, sys.stderr, sys.displayhook, sys.meta_path[:], threading.excepthook, sys.unraisablehook,
         [getattr(_python_dispatch, name) for name in vars(_python_dispatch) if name.startswith("_is_in_")],
         torch.get_num_interop_threads(), torch.get_float32_matmul_precision(), torch.backends.mkldnn.enabled,
-        torch._C._autograd._top_saved_tensors_default_hooks(True),
+        torch._C._autograd._top_saved_tensors_default_hooks(True), of_compiler(),
     ]  # fmt: skip
 
 

@@ -229,7 +229,7 @@ def _say_memory(a: ProfileView, b: ProfileView) -> Iterator[WeighedFinding]:
 
 CHANGE_COLUMNS = (
     Column("part", "Part", "path", "what changed", 0),
-    Column("what", "Change", "path", "how it changed", 1),
+    Column("what", "Change", "words", "how it changed", 1),
     Column("layers", "Layers", "count", "calls that it is about, of both models", 6),
     Column("macs_a", "A MACs", "count", "MACs there, before", 4, "macs", is_sum=True),
     Column("macs_b", "B MACs", "count", "MACs there, after", 3, "macs", is_sum=True),

@@ -16,7 +16,7 @@ from archprof.analysis.compare.predicted_times import are_alike_predicted, find_
 from archprof.analysis.metric import divide
 from archprof.analysis.metrics import METRIC_BY_KEY, measure_model
 from archprof.analysis.probe_findings import compare_probes
-from archprof.analysis.table import Column, Row, Table, Value
+from archprof.analysis.table import Column, Legend, Row, Table, Value
 from archprof.analysis.tables import notes
 from archprof.analysis.view import ProfileView
 from archprof.collector import shorten_collections
@@ -251,5 +251,5 @@ def _notes(views: Sequence[ProfileView], changed: bool, keys: Collection[str]) -
     lines = phrases.say_once([notes.collect_notes(view.profile) for view in views])
     timed = [view for view in views if view.time]
     apart = timed and not elapsed.are_comparable([view.profile for view in views])
-    said = " ".join(text for key, text in SUMMARY_LEGEND.items() if key == "model" or key in keys)
+    said = Legend.of({key: text for key, text in SUMMARY_LEGEND.items() if key == "model" or key in keys})
     return (CHANGE_LEGEND if changed else said, *lines, *([NO_LATENCY_RATIO] if apart else []))

@@ -14,7 +14,7 @@ from archprof.analysis import phrases
 from archprof.analysis.compare.sequences import AlignedRow
 from archprof.analysis.counts import sum_counts
 from archprof.analysis.view import ProfileView
-from archprof.visible import make_visible
+from archprof.wording import make_lines_visible, make_visible
 
 MAX_FINDINGS = 7
 """More sentences than this are not read."""
@@ -64,7 +64,8 @@ def list_sentences(findings: Sequence[Finding], width: int | None = None) -> str
     texts = [make_visible(str(finding)) for finding in findings]
     if width is None:
         return "".join(f"* {text}\n" for text in texts)
-    return "".join(f"{textwrap.fill(f'* {text}', width, subsequent_indent='  ')}\n" for text in texts)
+    wrapped = (textwrap.fill(f"* {text}", width, subsequent_indent="  ") for text in texts)
+    return "".join(f"{make_lines_visible(lines)}\n" for lines in wrapped)  # a line that begins anew may be a command
 
 
 ComparisonRule = Callable[[Sequence[ProfileView], Sequence[AlignedRow]], Iterator[WeighedFinding]]

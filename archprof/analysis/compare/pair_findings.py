@@ -46,7 +46,7 @@ def _is_better(one: ProfileView, other: ProfileView) -> bool:
 def _read_stakes(view: ProfileView) -> tuple[float, ...] | None:
     """MACs, parameters and error, of one published net whose counts are exact."""
     error = view.top5_error
-    if error is None or view.is_competition_entry or not _exact("macs", view) or not _exact("params", view):
+    if error is None or view.is_competition_entry or not _is_exact("macs", view) or not _is_exact("params", view):
         return None
     return view.total.macs, view.total.params, error
 
@@ -67,22 +67,22 @@ def compare_dominated(views: Sequence[ProfileView], stages: Sequence[AlignedRow]
 
 def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """MACs and parameters: the first thing that anybody asks."""
-    for models, a, b in _pairs_with_first(views):
-        large, small, times = _larger(a, b, "macs")
+    for models, a, b in _pair_with_first(views):
+        large, small, times = _order_by_total(a, b, "macs")
         if _is_better(a, b) or _is_better(b, a):  # which says as much
             continue
         if a.total == b.total and not a.bounds | b.bounds:
-            yield WeighedFinding(95, Finding(_equal(a, b), models, ("params", "macs", "act_fp32")))
-        elif times is None or phrases.are_alike(times, 1) or not _exact("macs", a, b):
-            yield from _params(models, a, b)
+            yield WeighedFinding(95, Finding(_say_equal(a, b), models, ("params", "macs", "act_fp32")))
+        elif times is None or phrases.are_alike(times, 1) or not _is_exact("macs", a, b):
+            yield from _compare_params(models, a, b)
         else:
             both = phrases.say_both(large.total.macs, small.total.macs)
             macs = f"{phrases.say_times(times)} the MACs of {small.name} ({both})"
-            text = f"{large.name} spends {macs}{_with_params(large, small)}."
+            text = f"{large.name} spends {macs}{_say_params(large, small)}."
             yield WeighedFinding(80 + min(times, 10) / 2, Finding(text, models, ("macs", "params")))
 
 
-def _equal(a: ProfileView, b: ProfileView) -> str:
+def _say_equal(a: ProfileView, b: ProfileView) -> str:
     params = phrases.say_count(a.total.params)
     macs = phrases.say_count(a.total.macs)
     size = phrases.say_bytes(a.total.act_fp32)
@@ -90,7 +90,7 @@ def _equal(a: ProfileView, b: ProfileView) -> str:
     return f"{b.name} costs exactly what {a.name} does: {cost}."
 
 
-def _with_params(large: ProfileView, small: ProfileView) -> str:
+def _say_params(large: ProfileView, small: ProfileView) -> str:
     """A clause about the parameters of the one with more MACs; nothing where one of them has none."""
     n, other = large.total.params, small.total.params
     if not n or not other:
@@ -102,12 +102,12 @@ def _with_params(large: ProfileView, small: ProfileView) -> str:
     return f" with {phrases.say_times(n / other)} its parameters ({phrases.say_both(n, other)})"
 
 
-def _params(models: tuple[int, int], a: ProfileView, b: ProfileView) -> Iterator[WeighedFinding]:
+def _compare_params(models: tuple[int, int], a: ProfileView, b: ProfileView) -> Iterator[WeighedFinding]:
     """Parameters alone: the MACs are about the same, or not known."""
-    large, small, times = _larger(a, b, "params")
+    large, small, times = _order_by_total(a, b, "params")
     numbers = f"({phrases.say_both(large.total.params, small.total.params)})"
     macs = ""
-    if _exact("macs", a, b) and a.total.macs and phrases.are_alike(a.total.macs, b.total.macs):
+    if _is_exact("macs", a, b) and a.total.macs and phrases.are_alike(a.total.macs, b.total.macs):
         macs = f" for {'' if a.total.macs == b.total.macs else 'about '}the same number of MACs"
     if times is not None and not phrases.are_alike(times, 1):
         text = f"{large.name} has {phrases.say_times(times)} the parameters of {small.name} {numbers}{macs}."
@@ -135,17 +135,17 @@ def where_macs_differ(views: Sequence[ProfileView], stages: Sequence[AlignedRow]
     """The stage that adds most to the difference in MACs."""
     if not stages:
         return
-    for models, a, b in _pairs_with_first(views):
-        large, small, _ = _larger(a, b, "macs")
+    for models, a, b in _pair_with_first(views):
+        large, small, _ = _order_by_total(a, b, "macs")
         more = large.total.macs - small.total.macs
-        if not _exact("macs", a, b) or phrases.are_alike(large.total.macs, small.total.macs):
+        if not _is_exact("macs", a, b) or phrases.are_alike(large.total.macs, small.total.macs):
             continue
         if _list_axes(a).isdisjoint(_list_axes(b)):  # most of one is on maps, and most of the other on tokens
             continue
         gaps = _list_gaps(large, small, models if large is a else models[::-1], stages)
         most = max(gaps, key=lambda gap: gap.more)
         if len(gaps) > 1 and most.more >= NOTABLE_STAGE_SHARE * more:
-            yield WeighedFinding(65, Finding(_said(large, small, most, more), models, ("macs",), most.names))
+            yield WeighedFinding(65, Finding(_say_gap(large, small, most, more), models, ("macs",), most.names))
 
 
 def _list_axes(view: ProfileView) -> set[int]:
@@ -170,7 +170,7 @@ def _list_gaps(large: ProfileView, small: ProfileView, at: tuple[int, int], stag
     return found
 
 
-def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
+def _say_gap(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
     place, rest = phrases.say_place(most.names), most.more - more
     if rest > 0:
         extra = f"{large.name} spends {phrases.say_count(most.more)} MACs more than {small.name} {place}"
@@ -183,9 +183,9 @@ def _said(large: ProfileView, small: ProfileView, most: _Gap, more: int) -> str:
 
 def compare_fields(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who sees more, or who sees as much with fewer parameters."""
-    for models, a, b in _pairs_with_first(views):
-        large, small, times = _larger(a, b, "params")
-        if not (_slides(a) and _slides(b) and a.reach and b.reach and _exact("field", a, b)):
+    for models, a, b in _pair_with_first(views):
+        large, small, times = _order_by_total(a, b, "params")
+        if not (_slides(a) and _slides(b) and a.reach and b.reach and _is_exact("field", a, b)):
             continue
         wide, narrow = (a, b) if a.reach > b.reach else (b, a)
         if max(a.reach, b.reach) >= NOTABLE_RATIO * min(a.reach, b.reach):
@@ -207,7 +207,7 @@ def _slides(view: ProfileView) -> bool:
 def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """What the published error costs; one net is not set against an entry that averages several."""
     step = _find_best_step(views)
-    pairs = [(models, a, b, 60) for models, a, b in _pairs_with_first(views)]
+    pairs = [(models, a, b, 60) for models, a, b in _pair_with_first(views)]
     if step and 0 not in step:
         pairs.append((step, views[step[0]], views[step[1]], STEP_WEIGHT))
     for models, a, b, weight in pairs:
@@ -220,7 +220,7 @@ def compare_errors(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -
             continue
         better, worse = (a, b) if a.top5_error < b.top5_error else (b, a)
         errors = f"a top-5 error of {better.top5_error:.2f}% against {worse.top5_error:.2f}% of {worse.name}"
-        text = f"{better.name} was published with {errors}{_for_macs(better, worse)}."
+        text = f"{better.name} was published with {errors}{_say_macs(better, worse)}."
         yield WeighedFinding(weight, Finding(text, models, ("top5_error", "macs")))
 
 
@@ -235,29 +235,29 @@ def _find_best_step(views: Sequence[ProfileView]) -> tuple[int, int] | None:
 
 def compare_depths(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Who is deeper; it weighs more where that costs less."""
-    for models, a, b in _pairs_with_first(views):
-        if not a.depth or not b.depth or not _exact("depth", a, b):
+    for models, a, b in _pair_with_first(views):
+        if not a.depth or not b.depth or not _is_exact("depth", a, b):
             continue
         deep, flat = (a, b) if a.depth > b.depth else (b, a)
         layers = say_many(deep.depth, "weight layer")
         if a.depth == b.depth:
             yield WeighedFinding(30, Finding(f"{b.name} is as deep as {a.name}: {layers}.", models, ("depth",)))
             continue
-        text = f"{deep.name} is {layers} deep against {flat.depth} of {flat.name}{_for_macs(deep, flat)}."
+        text = f"{deep.name} is {layers} deep against {flat.depth} of {flat.name}{_say_macs(deep, flat)}."
         surprising = deep.total.macs < flat.total.macs
         yield WeighedFinding(62 if surprising else 45, Finding(text, models, ("depth", "macs")))
 
 
 def compare_memory(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
     """Whose activations take more; it need not be the one that works more."""
-    for models, a, b in _pairs_with_first(views):
-        large, small, times = _larger(a, b, "activation_bytes")
-        if times is None or times < NOTABLE_RATIO or not _exact("act_fp32", a, b):
+    for models, a, b in _pair_with_first(views):
+        large, small, times = _order_by_total(a, b, "activation_bytes")
+        if times is None or times < NOTABLE_RATIO or not _is_exact("act_fp32", a, b):
             continue
         sizes = " against ".join(f"{phrases.say_bytes(one.total.activation_bytes)}" for one in (large, small))
         sizes += f" in {phrases.join_words(list(dict.fromkeys(one.profile.dtype for one in (large, small))))}"
         ratio = f"{phrases.say_times(times)} the memory of those of {small.name} ({sizes})"
-        fewer = _exact("macs", a, b) and large.total.macs < small.total.macs
+        fewer = _is_exact("macs", a, b) and large.total.macs < small.total.macs
         text = f"The activations of {large.name} take {ratio}{', though it spends fewer MACs' if fewer else ''}."
         yield WeighedFinding(50 + min(times, 10) / 2, Finding(text, models, ("act_fp32",)))
 
@@ -266,8 +266,8 @@ def compare_times(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
     """Who takes longer, beside what the MACs say; no more than the intervals allow."""
     if not elapsed.are_comparable([view.profile for view in views]):
         return
-    for models, a, b in _pairs_with_first(views):
-        slow, fast = (a, b) if _seconds(a) > _seconds(b) else (b, a)
+    for models, a, b in _pair_with_first(views):
+        slow, fast = (a, b) if _read_seconds(a) > _read_seconds(b) else (b, a)
         if not slow.time or not fast.time:
             continue
         if slow.time.low <= fast.time.high:
@@ -282,36 +282,36 @@ def compare_times(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) ->
             continue
         ratio = f"{phrases.say_times(slow.time.seconds / fast.time.seconds)} the time of {fast.name}"
         text = f"{slow.name} takes {ratio} ({both})"
-        yield WeighedFinding(82, Finding(f"{text}{_for_macs(slow, fast)}.", models, ("latency", "macs")))
+        yield WeighedFinding(82, Finding(f"{text}{_say_macs(slow, fast)}.", models, ("latency", "macs")))
 
 
-def _seconds(view: ProfileView) -> float:
+def _read_seconds(view: ProfileView) -> float:
     return view.time.seconds if view.time else 0.0
 
 
-def _for_macs(subject: ProfileView, other: ProfileView) -> str:
+def _say_macs(subject: ProfileView, other: ProfileView) -> str:
     """What the one pays in MACs beside the other: ", for 8.53x the MACs"; nothing where that is not known."""
     n, against = subject.total.macs, other.total.macs
-    if not _exact("macs", subject, other) or not n or not against:
+    if not _is_exact("macs", subject, other) or not n or not against:
         return ""
     if phrases.are_alike(n, against):
         return f", for {'' if n == against else 'about '}the same number of MACs"
     return f", for {phrases.say_times(n / against)} the MACs"
 
 
-def _pairs_with_first(views: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
+def _pair_with_first(views: Sequence[ProfileView]) -> Iterator[tuple[tuple[int, int], ProfileView, ProfileView]]:
     """The first model and each other that takes what it takes, pixels or none, with their positions."""
     for i, other in enumerate(views[1:], 1):
         if are_of_one_kind((views[0], other)):
             yield (0, i), views[0], other
 
 
-def _larger(a: ProfileView, b: ProfileView, key: str) -> tuple[ProfileView, ProfileView, float | None]:
+def _order_by_total(a: ProfileView, b: ProfileView, key: str) -> tuple[ProfileView, ProfileView, float | None]:
     """The one with the larger total, the other, and how many times as large; `None` where the smaller has nothing."""
     large, small = sorted((a, b), key=lambda view: -getattr(view.total, key))
     less = getattr(small.total, key)
     return large, small, getattr(large.total, key) / less if less else None
 
 
-def _exact(key: str, *views: ProfileView) -> bool:
+def _is_exact(key: str, *views: ProfileView) -> bool:
     return not any(key in view.bounds for view in views)

@@ -240,7 +240,7 @@ def _columns(header: str, letters: str, names: Sequence[str], measures: Sequence
             for i, (letter, name) in enumerate(zip(letters[1:], names[1:], strict=True))
         ]
     meaning = "what each model has there, once where all have the same"
-    return (*columns, Column("holds", "What is there", "text", meaning, HOLDS_RANK))
+    return (*columns, Column("holds", "What is there", "words", meaning, HOLDS_RANK))
 
 
 def _row(

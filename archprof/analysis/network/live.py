@@ -8,9 +8,8 @@ from typing import NamedTuple
 from archprof.analysis.network.columns import PieceColumn
 from archprof.analysis.network.strip import LiveLane
 from archprof.analysis.stretches import cut_stretches
-from archprof.facts.liveness import sum_live_bytes
 from archprof.facts.records import Op, Profile
-from archprof.facts.steps import build_step, sum_step_bytes
+from archprof.facts.steps import build_shown_step, sum_step_bytes
 
 CURVE_POINTS = 8
 """A column shows so many moments of its forward at most, the highest of each stretch."""
@@ -34,12 +33,8 @@ class LiveBytes(NamedTuple):
 
 def measure_live_bytes(profile: Profile) -> LiveBytes:
     """Of a step that finds its state, where an optimizer was traced."""
-    if profile.training is None:
-        ops: Sequence[int] = range(len(profile.ops))
-        live = sum_live_bytes(profile.storages, max(len(profile.ops), 1))
-    else:
-        step = build_step(profile)
-        ops, live = step.ops, sum_step_bytes(profile, step)
+    step = build_shown_step(profile)
+    ops, live = step.ops, sum_step_bytes(profile, step)
     roles = ("parameter", "buffer")
     weights = sum(one.nbytes for one in profile.storages if one.role in roles and one.born is None)
     peak = max(live, default=0)

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from math import prod
 
-from archprof.analysis.other_tools.recurrent import RECURRENT_KINDS as RECURRENT
-from archprof.analysis.other_tools.recurrent import read_recurrent_sizes
+from archprof.analysis.other_tools.recurrent import RECURRENT_KINDS, read_recurrent_sizes
 from archprof.analysis.other_tools.tool_count import CannotCount, Convention, WorkPart
 from archprof.analysis.other_tools.tool_view import (
     VECTOR_PRODUCT_OPS,
@@ -48,7 +47,7 @@ INTERPOLATING_KINDS = frozenset({"Upsample", "UpsamplingBilinear2d", "Upsampling
 
 KINDS_WITHOUT_REPLACED_CALLS = frozenset(
     {
-        *CONV_KINDS, *NORM_KINDS, *RECURRENT,
+        *CONV_KINDS, *NORM_KINDS, *RECURRENT_KINDS,
         "Linear", "NonDynamicallyQuantizableLinear", "Bilinear", "Embedding", "EmbeddingBag",
         "RMSNorm", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "Identity", "Flatten", "Unflatten",
         "Sequential", "LeakyReLU", "ReLU6", "Hardswish", "Hardsigmoid", "Hardtanh", "Sigmoid", "Tanh", "Mish", "GLU",
@@ -200,7 +199,7 @@ MODULE_RULES: dict[str, Callable[[ModuleCall], NamedAmounts]] = {
     **dict.fromkeys(ACTIVATION_KINDS, _activation),
     **dict.fromkeys(POOL_KINDS, _pool),
     **dict.fromkeys(NORM_KINDS, _norm),
-    **dict.fromkeys(RECURRENT, _recurrent),
+    **dict.fromkeys(RECURRENT_KINDS, _recurrent),
     "Linear": _linear,
     "Upsample": _upsample,
     "MultiheadAttention": _attention,

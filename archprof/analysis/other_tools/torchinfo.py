@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from archprof.analysis.other_tools.recurrent import RECURRENT_KINDS as RECURRENT
+from archprof.analysis.other_tools.recurrent import RECURRENT_KINDS
 from archprof.analysis.other_tools.tool_count import Convention, WorkPart
 from archprof.analysis.other_tools.tool_view import ModuleCall, ToolView, count_elements
 
@@ -44,7 +44,7 @@ def _count_leaf(row: ModuleCall) -> tuple[int, int] | None:
     whole = elements * count_elements(row.output_shape[:2])
     if row.kind in CONV_KINDS:
         amount = elements * count_elements(row.output_shape[:1] + row.output_shape[2:])
-    elif row.kind in RECURRENT:
+    elif row.kind in RECURRENT_KINDS:
         amount = whole
     elif row.kind in WEIGHT_AND_BIAS_KINDS:
         amount = elements * first

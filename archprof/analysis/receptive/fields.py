@@ -62,12 +62,10 @@ class LayerFields(tuple[ReceptiveField, ...]):
     """The field of each layer, in the order of `Profile.layers`.
 
     Attributes:
-        widest_row: the innermost layer that sees most before anything sees all, or in whose own forward an op sees more
-            than any layer returns, as a pool that the model itself calls does; `None` where nothing has a field.
-        widest: what is seen there.
+        widest: the most that is seen before anything sees all: by a layer, or by an op that a container's own forward
+            runs, as a pool that is no module; without a size where nothing has a field.
     """
 
-    widest_row: int | None = None
     widest: ReceptiveField = ReceptiveField()
 
 
@@ -76,14 +74,8 @@ def compute_fields(profile: Profile) -> LayerFields:
     """The field of the first output of every layer; the first is the model's own."""
     walk = FieldWalk(profile)
     found = LayerFields(walk.field(index) for index in range(len(profile.layers)))
-    seen = [row for row, field in enumerate(found) if field.size]
-    row = max(seen, key=lambda row: (_area(found[row]), profile.layers[row].depth), default=None)
-    widest = found[row] if row is not None else ReceptiveField()
-    for op, made in zip(profile.ops, walk.made_states, strict=True):
-        for field in map(walk.field_of_state, made[:1]):
-            if _area(field) > _area(widest):
-                row, widest = profile.call_rows[op.call], field
-    found.widest_row, found.widest = row, widest
+    of_ops = (walk.field_of_state(made[0]) for made in walk.made_states if made)
+    found.widest = max((*found, *of_ops), key=_area, default=ReceptiveField())
     return found
 
 

@@ -58,19 +58,19 @@ def find_incomplete_counts(view: PageView) -> Iterator[WeighedFinding]:
     """Some numbers are lower bounds; where the forward stopped, what had been counted by then."""
     for weight, finding in findings.find_incomplete_models([view], []):
         failure, totals = view.profile.failure, view.profile.totals
-        rows = [view.table_row_name(view.profile.stopped_row or 0)] if failure else _unknown(view)
-        yield WeighedFinding(weight, _finding(view, finding.text, ("macs", "flops"), rows))
+        rows = [view.table_row_name(view.profile.stopped_row or 0)] if failure else _list_unknown(view)
+        yield WeighedFinding(weight, _make_finding(view, finding.text, ("macs", "flops"), rows))
         if failure:
             made = phrases.say_bytes(totals.activation_bytes["float32"])
             counted = f"{phrases.say_count(totals.macs)} MACs and made {made}"
             text = f"Until it stopped, {view.name} spent {counted} of activations in float32."
-            yield WeighedFinding(weight - 1, _finding(view, text, ("macs", "act_fp32")))
+            yield WeighedFinding(weight - 1, _make_finding(view, text, ("macs", "act_fp32")))
             least = "at least " if "params" in view.bounds else ""
             text = f"{view.name} holds {least}{phrases.say_count(totals.params)} parameters, whatever runs."
-            yield WeighedFinding(weight - 2, _finding(view, text, ("params",)))
+            yield WeighedFinding(weight - 2, _make_finding(view, text, ("params",)))
 
 
-def _unknown(view: PageView) -> list[str]:
+def _list_unknown(view: PageView) -> list[str]:
     return [view.table_row_name(row) for row, counts in enumerate(view.own_counts) if counts.unknown]
 
 
@@ -83,8 +83,8 @@ def find_unread_params(view: PageView) -> Iterator[WeighedFinding]:
         whose = f"{phrases.say_count(held)} parameters of {view.name}, {share} of all,"
         owners = {profile.modules[one.module].path for one in profile.unread_parameters}
         rows = [row for row, layer in enumerate(profile.layers) if layer.path in owners and not layer.call]
-        text = f"{whose} are weights of {_layers(len(rows))} that no op of this pass reads."
-        yield WeighedFinding(90, _finding(view, text, ("params",), map(view.table_row_name, rows)))
+        text = f"{whose} are weights of {_say_layers(len(rows))} that no op of this pass reads."
+        yield WeighedFinding(90, _make_finding(view, text, ("params",), map(view.table_row_name, rows)))
 
 
 def find_unstable_times(view: PageView) -> Iterator[WeighedFinding]:
@@ -93,20 +93,20 @@ def find_unstable_times(view: PageView) -> Iterator[WeighedFinding]:
     if time and not time.stable:
         text = f"The latency of {view.name} is unstable: {elapsed.show_with_interval(time)} over its rounds."
         if len(time.rounds) < MIN_STABLE_ROUNDS:
-            rounds = f"{_number(len(time.rounds))} round{'s' if len(time.rounds) > 1 else ''}"
+            rounds = f"{_say_number(len(time.rounds))} round{'s' if len(time.rounds) > 1 else ''}"
             took = units.show_quantity(time.seconds, "seconds")
             text = f"The latency of {view.name}, {took}, is of {rounds}: too few to see whether they agree."
-        yield WeighedFinding(105, _finding(view, text, ("latency",)))
+        yield WeighedFinding(105, _make_finding(view, text, ("latency",)))
 
 
 def find_heavy_part(view: PageView) -> Iterator[WeighedFinding]:
     """A part of the model with most of the MACs, where an even share would be far less."""
     for part in _list_heavy_parts(view):
-        text = f"{part.name} spends {_percent(part.counts.macs, view.total.macs)} of the MACs of {view.name}"
-        holds = f"holds {_percent(part.counts.params, view.total.params)} of its parameters"
-        makes = f"makes {_percent(part.counts.act_fp32, view.total.act_fp32)} of its activations"
-        whole = f"{text}, {holds} and {makes}{_blocks_of(view, part)}."
-        yield WeighedFinding(80, _finding(view, whole, ("macs", "params"), [part.name]))
+        text = f"{part.name} spends {_say_share(part.counts.macs, view.total.macs)} of the MACs of {view.name}"
+        holds = f"holds {_say_share(part.counts.params, view.total.params)} of its parameters"
+        makes = f"makes {_say_share(part.counts.act_fp32, view.total.act_fp32)} of its activations"
+        whole = f"{text}, {holds} and {makes}{_say_blocks(view, part)}."
+        yield WeighedFinding(80, _make_finding(view, whole, ("macs", "params"), [part.name]))
 
 
 def _list_heavy_parts(view: PageView) -> list[OuterPart]:
@@ -117,11 +117,11 @@ def _list_heavy_parts(view: PageView) -> list[OuterPart]:
     return [part for part in parts if len(parts) >= MIN_PARTS and part.counts.macs >= max(least, 1)]
 
 
-def _blocks_of(view: PageView, part: OuterPart) -> str:
+def _say_blocks(view: PageView, part: OuterPart) -> str:
     """ ", in its 36 Bottleneck blocks", where its parts are all of one kind."""
     inside = view.tree.children[part.row]
     kinds = {view.layer(row).kind for row in inside}
-    return f", in its {_number(len(inside))} {kinds.pop()} blocks" if len(kinds) == 1 and len(inside) > 1 else ""
+    return f", in its {_say_number(len(inside))} {kinds.pop()} blocks" if len(kinds) == 1 and len(inside) > 1 else ""
 
 
 def find_param_part(view: PageView) -> Iterator[WeighedFinding]:
@@ -133,7 +133,7 @@ def find_param_part(view: PageView) -> Iterator[WeighedFinding]:
         if held - spent >= NOTABLE_GAP and not _lends_weights(view, part):
             text = f"{part.name} holds {phrases.say_percent(held)} of the parameters of {view.name} and spends"
             macs = f"{phrases.say_percent(spent)} of its MACs" if spent else "none of its MACs"
-            yield WeighedFinding(78, _finding(view, f"{text} {macs}.", ("params", "macs"), [part.name]))
+            yield WeighedFinding(78, _make_finding(view, f"{text} {macs}.", ("params", "macs"), [part.name]))
 
 
 def _lends_weights(view: PageView, part: OuterPart) -> bool:
@@ -153,11 +153,11 @@ def find_equal_parts(view: PageView) -> Iterator[WeighedFinding]:
     spent, held = (sum(getattr(part.counts, key) for part in largest) for key in ("macs", "params"))
     if len(largest) >= MIN_PARTS and spent >= HALF * view.total.macs:
         each = f"{phrases.say_count(largest[0].counts.macs)} each"
-        text = f"{_capitalised(_number(len(largest)))} equal {_say_what_is_equal(view, largest[0].row)} spend"
-        macs = f"{_percent(spent, view.total.macs)} of the MACs of {view.name}, {each}"
-        params = f"and hold {_percent(held, view.total.params)} of its parameters" if view.total.params else ""
+        text = f"{_capitalise(_say_number(len(largest)))} equal {_say_what_is_equal(view, largest[0].row)} spend"
+        macs = f"{_say_share(spent, view.total.macs)} of the MACs of {view.name}, {each}"
+        params = f"and hold {_say_share(held, view.total.params)} of its parameters" if view.total.params else ""
         whole = f"{text} {macs}, {params}".rstrip(", ")
-        yield WeighedFinding(60, _finding(view, f"{whole}.", ("macs", "params"), [part.name for part in largest]))
+        yield WeighedFinding(60, _make_finding(view, f"{whole}.", ("macs", "params"), [part.name for part in largest]))
 
 
 def _say_what_is_equal(view: PageView, row: int) -> str:
@@ -166,7 +166,7 @@ def _say_what_is_equal(view: PageView, row: int) -> str:
     return f"calls of {layer.path}" if layer.path in view.repeated_paths else f"{layer.kind} blocks"
 
 
-def _percent(part: float, whole: float) -> str:
+def _say_share(part: float, whole: float) -> str:
     return phrases.say_percent(part / whole) if part else "none"
 
 
@@ -175,20 +175,20 @@ def find_mac_hotspots(view: PageView) -> Iterator[WeighedFinding]:
     macs = {row: counts.macs for row, counts in enumerate(view.own_counts) if counts.macs}
     if not macs or "macs" in view.bounds:
         return
-    hot, share = _fewest_with_half(macs, view.total.macs)
+    hot, share = _find_fewest_with_half(macs, view.total.macs)
     if any(view.list_inside(part.row).issuperset(hot) for part in _list_heavy_parts(view)):
         return
     few, rows = len(hot), list(map(view.table_row_name, hot))
     calls = "calls of layers" if any(view.layer(row).call for row in macs) else "layers"
-    where = f"{_number(few)} of its {_number(len(macs))} {calls} with MACs"
-    text = f"{_capitalised(share)} of the MACs of {view.name} are spent in {where}."
+    where = f"{_say_number(few)} of its {_say_number(len(macs))} {calls} with MACs"
+    text = f"{_capitalise(share)} of the MACs of {view.name} are spent in {where}."
     if len(macs) == 1:
         text = f"All MACs of {view.name} are spent in {_say_row(view, hot[0])}."
     if len(macs) == 1 or (few <= MAX_HOT_ROWS and few * UNEVEN <= HALF * len(macs)):
-        yield WeighedFinding(75 - 30 * few / len(macs), _finding(view, text, ("macs", "share_macs"), rows))
+        yield WeighedFinding(75 - 30 * few / len(macs), _make_finding(view, text, ("macs", "share_macs"), rows))
 
 
-def _fewest_with_half(values: Mapping[int, float], whole: float) -> tuple[list[int], str]:
+def _find_fewest_with_half(values: Mapping[int, float], whole: float) -> tuple[list[int], str]:
     """The fewest rows that hold half of the whole, and the share they hold; none where all rows hold less."""
     ordered = sorted(values, key=lambda row: -values[row])
     sums = accumulate(values[row] for row in ordered)
@@ -204,14 +204,14 @@ def find_time_hotspots(view: PageView) -> Iterator[WeighedFinding]:
     times = {
         row: one.latency.seconds for row, one in enumerate(own) if one.latency and not one.latency.below_resolution
     }
-    hot, share = _fewest_with_half(times, whole.seconds)
+    hot, share = _find_fewest_with_half(times, whole.seconds)
     if not hot or sum(times[row] for row in hot) > whole.seconds:  # of rounds that are not those of the whole
         return
     few, rows, called = len(hot), map(view.table_row_name, hot), sum(one.calls for one in own)
     if few * UNEVEN > HALF * called or not whole.stable:
         return
-    text = f"{share} of the latency of {view.name} is spent in {_number(few)} of {_layers(called)}"
-    yield WeighedFinding(88 - 30 * few / called, _finding(view, f"{text}.", ("latency", "share_latency"), rows))
+    text = f"{share} of the latency of {view.name} is spent in {_say_number(few)} of {_say_layers(called)}"
+    yield WeighedFinding(88 - 30 * few / called, _make_finding(view, f"{text}.", ("latency", "share_latency"), rows))
 
 
 def find_slow_kind(view: PageView) -> Iterator[WeighedFinding]:
@@ -230,10 +230,10 @@ def find_slow_kind(view: PageView) -> Iterator[WeighedFinding]:
     if kind is None or shares[kind][0] - shares[kind][1] < NOTABLE_DIFFERENCE:
         return
     time, flops = (phrases.say_percent(share) for share in shares[kind])
-    which = _capitalised(_layers(len(kinds[kind]), KIND_WORDS.get(kind, kind)))
+    which = _capitalise(_say_layers(len(kinds[kind]), KIND_WORDS.get(kind, kind)))
     text = f"{which} take{'s' * (len(kinds[kind]) == 1)} {time} of the latency with {flops} of the FLOPs."
     rows = [view.table_row_name(row) for row in kinds[kind]]
-    yield WeighedFinding(72, _finding(view, text, ("latency", "flops"), rows))
+    yield WeighedFinding(72, _make_finding(view, text, ("latency", "flops"), rows))
 
 
 def find_gpu_waits(view: PageView) -> Iterator[WeighedFinding]:
@@ -242,7 +242,7 @@ def find_gpu_waits(view: PageView) -> Iterator[WeighedFinding]:
     if eager and kernel and 1 - kernel.seconds / eager.seconds >= NOTABLE_DIFFERENCE:
         share = phrases.say_percent(1 - kernel.seconds / eager.seconds)
         text = f"As users run it, no kernel of {view.name} runs {share} of the time: it waits for launches."
-        yield WeighedFinding(78, _finding(view, text, ("eager", "kernel")))
+        yield WeighedFinding(78, _make_finding(view, text, ("eager", "kernel")))
 
 
 def find_activation_makers(view: PageView) -> Iterator[WeighedFinding]:
@@ -256,7 +256,7 @@ def find_activation_makers(view: PageView) -> Iterator[WeighedFinding]:
         own = [(row, counts) for stage in stages for row, counts in stage.counts_by_row.items()]
         made = [row for row, counts in own if counts.act_fp32 or counts.params]
         rows = [view.table_row_name(row) for row in dict.fromkeys(made)]
-        yield WeighedFinding(weight + 15, _finding(view, _capitalised(finding.text), ("act_fp32", "params"), rows))
+        yield WeighedFinding(weight + 15, _make_finding(view, _capitalise(finding.text), ("act_fp32", "params"), rows))
 
 
 def find_low_intensity(view: PageView) -> Iterator[WeighedFinding]:
@@ -273,7 +273,9 @@ def find_low_intensity(view: PageView) -> Iterator[WeighedFinding]:
     share, work = phrases.say_percent(slow / moved), phrases.say_percent(spent)
     text = f"{share} of the bytes that {view.name} moves are moved by layers with {work} of its FLOPs"
     rows = [view.table_row_name(row) for row, _ in low]
-    yield WeighedFinding(44, _finding(view, f"{text}, which compute under {LOW_INTENSITY} a byte.", ("flops",), rows))
+    yield WeighedFinding(
+        44, _make_finding(view, f"{text}, which compute under {LOW_INTENSITY} a byte.", ("flops",), rows)
+    )
 
 
 def find_absences(view: PageView) -> Iterator[WeighedFinding]:
@@ -285,13 +287,13 @@ def find_absences(view: PageView) -> Iterator[WeighedFinding]:
         (total.macs or total.unknown, "multiplies no matrices and convolves nothing: it has no MACs"),
     ]
     for i, text in enumerate(text for count, text in absent if not count and not view.profile.failure):
-        yield WeighedFinding(30 - i, _finding(view, f"{name} {text}.", ()))
+        yield WeighedFinding(30 - i, _make_finding(view, f"{name} {text}.", ()))
 
 
 def find_probed(view: PageView) -> Iterator[WeighedFinding]:
     """What real batches showed."""
     for weight, text, columns, rows in observe_probe(view.profile, view.row_name):
-        yield WeighedFinding(weight, _finding(view, text, columns, map(view.table_row_name, rows)))
+        yield WeighedFinding(weight, _make_finding(view, text, columns, map(view.table_row_name, rows)))
 
 
 MODEL_RULES: tuple[ModelRule, ...] = (
@@ -312,12 +314,12 @@ MODEL_RULES: tuple[ModelRule, ...] = (
 )
 
 
-def _finding(view: PageView, text: str, columns: Sequence[str], rows: Iterable[str] = ()) -> Finding:
+def _make_finding(view: PageView, text: str, columns: Sequence[str], rows: Iterable[str] = ()) -> Finding:
     """About the only model; rows that its table leaves out, for nothing in them is shown, are no rows."""
     return Finding(text, (0,), tuple(columns), tuple(row for row in rows if row in view.listed_names))
 
 
-def _capitalised(text: str) -> str:
+def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -327,9 +329,9 @@ def _say_row(view: PageView, row: int) -> str:
     return f"layer {name}" if name.isdigit() else name if view.layer(row).path else "the model itself"
 
 
-def _number(count: int) -> str:
+def _say_number(count: int) -> str:
     return phrases.SMALL_NUMBERS[count] if count < len(phrases.SMALL_NUMBERS) else f"{count:,}"
 
 
-def _layers(count: int, kind: str = "") -> str:
-    return f"{_number(count)} {f'{kind} ' if kind else ''}layer{'s' if count > 1 else ''}"
+def _say_layers(count: int, kind: str = "") -> str:
+    return f"{_say_number(count)} {f'{kind} ' if kind else ''}layer{'s' if count > 1 else ''}"

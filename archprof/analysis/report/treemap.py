@@ -38,7 +38,8 @@ class TreemapNode(NamedTuple):
         depth: 0 for the first.
         name: what its row in the table of layers is called; the model's name for the first.
         own, total: by the keys of `AREA_METRICS`; for a measured model by those of `ALL_AREA_METRICS`.
-        whole_name: what several equal boxes are called that were made one; "" for one box.
+        whole_name: what several equal boxes are called that were made one, "layer3.1–35.conv1"; "" for one box.
+        times: how many boxes were made one, also by being in such a box.
     """
 
     id: str
@@ -51,6 +52,7 @@ class TreemapNode(NamedTuple):
     own: dict[str, float]
     total: dict[str, float]
     whole_name: str = ""
+    times: int = 1
 
 
 @dataclass(slots=True, eq=False)

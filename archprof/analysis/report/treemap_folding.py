@@ -19,14 +19,20 @@ def fold_equal_nodes(nodes: Sequence[TreemapNode]) -> tuple[TreemapNode, ...]:
         return ()
     parts, alike = _list_parts(nodes), _number_alike(nodes)
     folded: list[TreemapNode] = []
-    waiting = [([nodes[0]], nodes[0].label)]
+    waiting = [([nodes[0]], nodes[0].label, nodes[0].name)]
     while waiting:  # a model may be nested deeper than Python's calls
-        same, label = waiting.pop()
-        folded.append(_add_up(same, label))
+        same, label, whole = waiting.pop()
+        folded.append(_add_up(same, label, whole))
         rows = [parts[node.id] for node in same]
         places = groupby(range(len(rows[0])), key=lambda at: alike[rows[0][at].id])
         runs = [slice(run[0], run[-1] + 1) for run in ([*group] for _, group in places)]
-        waiting += [([part for row in rows for part in row[run]], _label(rows[0][run])) for run in runs[::-1]]
+        for run in runs[::-1]:
+            first, last = rows[0][run][0], rows[0][run][-1]
+            span = first.label if first is last else f"{first.label}–{last.label}"
+            times = "" if first is last else f" ×{len(rows[0][run]):,}"
+            path = first.name[: len(first.name) - len(first.label)]  # of what the box is in, as that is called alone
+            path = whole + path.removeprefix(same[0].name) if same[0] is not nodes[0] else path
+            waiting.append(([part for row in rows for part in row[run]], span + times, path + span))
     return tuple(folded)
 
 
@@ -50,16 +56,12 @@ def _number_alike(nodes: Sequence[TreemapNode]) -> dict[str, int]:
     return found
 
 
-def _label(run: Sequence[TreemapNode]) -> str:
-    return run[0].label if len(run) == 1 else f"{run[0].label}–{run[-1].label} ×{len(run):,}"
-
-
-def _add_up(same: Sequence[TreemapNode], label: str) -> TreemapNode:
+def _add_up(same: Sequence[TreemapNode], label: str, whole: str) -> TreemapNode:
     first, keys = same[0], same[0].total
-    path = first.name[: len(first.name) - len(first.label)]
     return first._replace(
         label=label,
-        whole_name=path + label if len(same) > 1 else "",
+        whole_name=whole if len(same) > 1 else "",
+        times=len(same),
         own={key: sum(node.own[key] for node in same) for key in keys},
         total={key: sum(node.total[key] for node in same) for key in keys},
     )

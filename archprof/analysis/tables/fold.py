@@ -109,11 +109,11 @@ def fold_rows(rows: Sequence[T], rules: RowRules[T], outlined: bool = False) -> 
     return Folded(list(folding.show()), list(folding.outline()) if outlined else [])
 
 
-def keep_largest(rows: Sequence[T], rules: RowRules[T], most: int = MAX_SHOWN_ROWS) -> list[T]:
-    """A flat list in its order, the smallest rows put together in a last one where there are more than `most`."""
-    if len(rows) <= most:
+def keep_largest(rows: Sequence[T], rules: RowRules[T]) -> list[T]:
+    """A flat list in its order; of more than `MAX_SHOWN_ROWS` the smallest are put together in a last one."""
+    if len(rows) <= MAX_SHOWN_ROWS:
         return list(rows)
-    kept = set(sorted(range(len(rows)), key=lambda i: -rules.weigh(rows[i]))[: most - 1])
+    kept = set(sorted(range(len(rows)), key=lambda i: -rules.weigh(rows[i]))[: MAX_SHOWN_ROWS - 1])
     rest = [row for i, row in enumerate(rows) if i not in kept]
     name = name_others(len(rest))
     return [*(rows[i] for i in sorted(kept)), rules.merge(rest, name, name)]

@@ -12,7 +12,7 @@ from archprof.wording import name_few
 COLUMNS = (
     Column("rewrite", "Rewrite", "text", "which rewrite", 0),
     Column("path", "Layer", "path", "path of the layer in the model as it was; none: the model as a whole", 0),
-    Column("what", "What", "text", "what was done there, or why it was not", 0),
+    Column("what", "What", "words", "what was done there, or why it was not", 0),
     Column("applied", "Done", "text", "yes, or no", 0),
 )
 

@@ -110,10 +110,20 @@ def _fit_notes(result: Fit) -> list[str]:
         lines.append("No budget breaks up to there, where the search ended.")
     else:
         lines += _why_not(beyond, result)
+    lines += _say_edge(result)
     lines += _say_bounds(result)
     lines += _say_intervals(result)
     activation = f"Activation memory in {result.dtype}. " if "activation" in result.budgets else ""
     return [*lines, f"{activation}1 MAC = 2 FLOPs. Settings traced: {result.tried:,}."]
+
+
+def _say_edge(result: Fit) -> list[str]:
+    """Where memory is what ends it: how far it was looked, for it does not grow evenly."""
+    if result.larger is None:
+        return []
+    gap = [] if result.gap is None else [f"{result.gap.label} is smaller, and does not fit."]
+    tried = f"Of the larger ones {result.larger:,} were tried"
+    return [*gap, f"{tried}: memory comes in segments and does not grow evenly, so that another may fit."]
 
 
 def _say_bounds(result: Fit) -> list[str]:

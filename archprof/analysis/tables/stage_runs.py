@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from itertools import takewhile
 
-from archprof.analysis.tables.map_sizes import Size, is_spatial
+from archprof.analysis.tables.map_sizes import is_spatial
+from archprof.analysis.tables.named_dims import Size
 from archprof.facts.records import Op
 
 Block = tuple[int, ...]

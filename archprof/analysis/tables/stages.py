@@ -20,7 +20,7 @@ from archprof.facts.records import Profile
 from archprof.wording import show_shape
 
 if TYPE_CHECKING:
-    from archprof.analysis.tables.map_sizes import Size
+    from archprof.analysis.tables.named_dims import Size
     from archprof.analysis.tables.stage_parts import WorkPart
 
 NOT_READ = "not read"

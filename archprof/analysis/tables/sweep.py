@@ -36,7 +36,7 @@ COLUMNS = (
         5, key="act", meaning="activation memory, counted, in the dtype of the pass"
     ),
     Column("gap", "Gap", "share", "sum of the rows above the whole, as a share of it", 4),
-    Column("note", "Note", "text", "why there is no number, or what to think of it", 1),
+    Column("note", "Note", "words", "why there is no number, or what to think of it", 1),
 )
 """A row per batch size and dtype."""
 

@@ -51,8 +51,8 @@ CELL_COLUMNS = (
     Column("top5_error", "Top-5 err %", "count", "published ImageNet top-5 error in percent", 3),
     Column("status", "Status", "text", "ok, time limit, out of memory, does not run or error", 0),
     Column("tries", "Tries", "whole", "how often it was begun", 5),
-    Column("why", "Why", "text", "there is no number", 2),
-    Column("note", "Note", "text", "what else must be known", 3),
+    Column("why", "Why", "words", "there is no number", 2),
+    Column("note", "Note", "words", "what else must be known", 3),
 )
 QUIET = {"mode": "forward", "status": "ok", "tries": 1}
 """What says nothing where all rows have it."""

@@ -29,6 +29,9 @@ from archprof.measuring.profiled.profiler_trace import parse_trace
 from archprof.measuring.protocols import RowKey, Unmeasurable
 from archprof.torchside.private import is_profiling
 
+ACTIVITIES = ProfilerActivity.CPU, ProfilerActivity.CUDA
+"""What the profiler watches: marks are of the CPU, kernels of the GPU."""
+
 PASSES_PER_SESSION = 8
 """Passes in one session. The first is thrown away: the GPU may have slowed down while the session began."""
 
@@ -89,7 +92,6 @@ def profile_passes(
     rows: Marking,
     synchronize: Callable[[], None],
     passes: int,
-    activities: Sequence[ProfilerActivity] = (ProfilerActivity.CPU, ProfilerActivity.CUDA),
 ) -> list[ChargedWork]:
     """Run passes under the profiler, and charge the work of the device to rows.
 
@@ -98,7 +100,7 @@ def profile_passes(
     """
     if is_profiling():
         raise Unmeasurable(PROFILER_BUSY)
-    text, owners = record_trace(subject, rows, synchronize, passes, activities)
+    text, owners = record_trace(subject, rows, synchronize, passes, ACTIVITIES)
     try:
         trace = parse_trace(text)
     except ValueError as error:

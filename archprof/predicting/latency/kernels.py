@@ -43,8 +43,9 @@ HALF_STEP = 8
 WINOGRAD_PRODUCTS = 16
 """Winograd's F(2x2, 3x3) (Lavin and Gray, 2015) makes a 3 x 3 convolution 16 products over patches of 2 x 2 results."""
 
-NARROW_GROUP, WIDEST_SHARED, WIDE_GROUP = 32, 48, 64
-"""Channels of a group: where the slowness of its backward is given, below and above the width where kernels change."""
+NARROW_GROUP, WIDE_GROUP = 32, 64
+"""Channels of a group: the narrowest tile that the model gives it, and up to where its backward takes as long for each
+multiplication; beyond, for each channel."""
 
 SOFTMAX_ROW = 1024
 """Up to so many elements, a softmax holds its row in registers."""
@@ -54,6 +55,9 @@ RESIDENT_THREADS = 1024
 
 BLOCK_THREADS, RESIDENT_BLOCKS = 512, 2
 """Of a batch norm: threads that go over one channel, and how many such one multiprocessor holds."""
+
+LOADING_THREADS = 32
+"""Threads of one multiprocessor that load from its cache in one clock."""
 
 RESIDENT_ROWS = 8
 """Rows that one multiprocessor works on at a time."""
@@ -120,7 +124,8 @@ def time_kernel(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
     power = constants["overlap"]
     both = most(arithmetic, memory) if work.thin else (arithmetic**power + memory**power) ** (1 / power)
     roofline = most(2.0 * work.macs / rates.peak(precision), (work.read + work.written) / rates.bandwidth)
-    return KernelTime(arithmetic, memory, both + constants["start"], roofline)
+    turning = _time_turning(work, memory, rates, setting, constants)
+    return KernelTime(arithmetic, memory, both + turning + constants["start"], roofline)
 
 
 def is_tensor(precision: str, rates: Rates) -> bool:
@@ -198,17 +203,19 @@ def _slow_layout(work: Work, setting: Setting, constants: Mapping[str, float]) -
     if not setting.channels_last:
         return 1.0
     if work.kind == "grouped_back":
-        return _slow_groups_back(work.sizes[2], constants)
+        return _slow_groups_back(work, constants)
     if work.kind == "grouped":
         return constants["grouped_last"] * (1.0 if work.aligned else constants["odd_groups_last"])
     return 1.0
 
 
-def _slow_groups_back(width: Number, constants: Mapping[str, float]) -> Number:
-    """Narrow groups share a tile, so that the model's own padding is not paid; wide ones run by the element."""
-    narrow = constants["grouped_back_last_narrow"] * width / NARROW_GROUP
-    wide = constants["grouped_back_last"] * WIDE_GROUP / width
-    return (width <= WIDEST_SHARED) * narrow + (width > WIDEST_SHARED) * wide
+def _slow_groups_back(work: Work, constants: Mapping[str, float]) -> Number:
+    """Groups that fill tiles together are fast, others slow by far; narrow ones do not pay for the model's padding."""
+    width = work.sizes[2]
+    padding = least(width / NARROW_GROUP, 1.0)
+    if work.aligned:
+        return constants["grouped_back_last_shared"] * padding
+    return constants["grouped_back_last"] * padding * WIDE_GROUP / most(width, WIDE_GROUP)
 
 
 def _is_winograd(work: Work) -> bool:
@@ -226,8 +233,9 @@ def _time_tiles(sizes: Sizes, rate: float, kind: str, sm: int, feed: float, cons
         size = rows * columns / WHOLE_TILE
         loss = constants[f"{kind}_small"] * (1.0 / size) ** 0.5 if size < 1 else constants[f"{kind}_whole"] / size
         units = batch * (-(-m // rows)) * (-(-n // columns))
-        share = most(units / sm, constants["split"] / (k + constants["split"]))
-        waves = share + constants["quantum"] * (-(-units // sm) - units / sm)
+        shared = most(units / sm, constants["split"] / (k + constants["split"]))
+        apart = constants["deep"] / (k + constants["deep"])  # a deep sum is split among multiprocessors
+        waves = apart * (-(-units // sm)) + (1.0 - apart) * shared
         step = math.hypot((rows * columns * 2.0) / rate * sm * (1.0 + loss), (rows + columns) * feed)
         time = waves * step * (k + constants[f"{kind}_depth"])
         best = time if best is None else least(best, time)
@@ -243,13 +251,15 @@ def _time_attention(work: Work, precision: str, rates: Rates, constants: Mapping
 
 
 def _time_depthwise(work: Work, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:
-    """A kernel of its own, which uses no tensor cores: so many positions of the window for each result."""
-    layout = "last" if setting.channels_last else "first"
-    rate = _sustained("float32", rates, constants)
-    slow = 1.0 if rates.is_cpu else constants[f"{work.kind}_{layout}"]
+    """A kernel of its own, without tensor cores: it waits for its loads, some for each position of the window."""
+    if rates.is_cpu:
+        return 2.0 * work.macs / _sustained("float32", rates, constants)
+    slow = constants[f"{work.kind}_{'last' if setting.channels_last else 'first'}"]
+    if rates.generation == "pascal":
+        slow *= constants["depthwise_pascal"]
     if is_converted(work.dtype, rates):
         slow *= constants["converted_depthwise"]
-    return 2.0 * work.macs / rate * slow
+    return work.macs / (rates.sm * LOADING_THREADS * (rates.clock or TYPICAL_CLOCK)) * slow
 
 
 def _time_planes(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:
@@ -278,14 +288,15 @@ def _time_bytes(work: Work, rates: Rates, setting: Setting, constants: Mapping[s
         slow *= constants["depthwise_last_bytes"]
     if work.kind == "group_norm" and setting.channels_last:  # its kernel wants channels first, and leaves them so
         slow *= constants["group_norm_last"]
-    if (
-        work.kind in CONVOLUTIONS
-        and work.dtype in HALVES
-        and not setting.channels_last
-        and is_tensor(work.dtype, rates)
-    ):
-        slow += constants["transposed"]
     return nbytes * slow * (1.0 - constants["cache_gain"] * hit) / bandwidth
+
+
+def _time_turning(work: Work, memory: Number, rates: Rates, setting: Setting, constants: Mapping[str, float]) -> Number:
+    """Convolutions in tensor cores want channels last, by eights: kernels of their own turn images, and widen them."""
+    if work.kind not in CONVOLUTIONS or work.dtype not in HALVES or not is_tensor(work.dtype, rates):
+        return 0.0
+    suits = setting.channels_last and (work.aligned or work.kind in GROUPED)
+    return 0.0 * memory if suits else memory * constants["transposed"]
 
 
 def _reread_rows(work: Work, rates: Rates, constants: Mapping[str, float]) -> Number:

@@ -95,7 +95,8 @@ def _put_together(
     kernel, host, least, gaps = _sum_rows(run, times)
     whole = float(join_host(kernel, host, load_constants()["kernels"])) if eager else kernel
     waiting = whole - kernel
-    doubt = Doubt(rates, profile.mode, profile.product_dtype, waiting / whole if whole else 0.0, compiled)
+    share = waiting / whole if whole else 0.0
+    doubt = Doubt(rates, profile.mode, profile.product_dtype, share, compiled, setting.channels_last)
     spread, is_bound = load_constants()["spread"], rates.standing == "bound"
     half = find_half_width(doubt, spread)
     shares = [time.gap / gaps if gaps else time.host / host if host else 0.0 for time in times]

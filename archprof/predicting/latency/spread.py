@@ -14,6 +14,9 @@ from archprof.facts.predicted import Seconds
 from archprof.predicting.latency.kernels import is_converted
 from archprof.predicting.latency.rates import Rates
 
+LAYOUTS = ("", " last")
+"""Channels first, and last: on a known device one of them is surer than the other."""
+
 _new_seconds: Callable[[Iterable[float]], Seconds] = partial(tuple.__new__, Seconds)
 
 
@@ -24,7 +27,7 @@ class Doubt(NamedTuple):
         rates: of the device, with its standing.
         mode, dtype: of the pass; the dtype is that of most of its products.
         waiting: share of the time that the device waits for the host, whose speed nobody knows.
-        compiled: see `archprof.facts.predicted.LatencyPrediction`.
+        compiled, channels_last: see `archprof.facts.predicted.LatencyPrediction`.
     """
 
     rates: Rates
@@ -32,6 +35,7 @@ class Doubt(NamedTuple):
     dtype: str
     waiting: float
     compiled: bool
+    channels_last: bool
 
 
 def find_half_width(doubt: Doubt, spread: Mapping[str, Any]) -> float:
@@ -41,8 +45,11 @@ def find_half_width(doubt: Doubt, spread: Mapping[str, Any]) -> float:
     if is_converted(doubt.dtype, doubt.rates):
         group = "converted"
     guessed = doubt.rates.maker != "nvidia"  # its rates may be measured: how its kernels use them was never fitted
-    known = "unseen" if guessed or standing == "unseen" else "seen"
-    kernel = spread[known][f"{group} {doubt.mode}"] * spread["shrinks"].get("bound" if guessed else standing, 1.0)
+    if guessed or standing == "unseen":
+        own_kind = spread["unseen"][f"{group} {doubt.mode}"]
+    else:
+        own_kind = spread["seen"][f"{group} {doubt.mode}{LAYOUTS[doubt.channels_last]}"]
+    kernel = own_kind * spread["shrinks"].get("bound" if guessed else standing, 1.0)
     own = math.hypot(kernel * (1.0 - doubt.waiting), spread["host"] * doubt.waiting)
     far = spread["far"] * _find_distance(doubt.rates, spread)
     return math.sqrt(own**2 + far**2 + (spread["compiled"] ** 2 if doubt.compiled else 0.0))

@@ -25,6 +25,9 @@ THIN_ROWS, THIN_ROWS_FULL = 64, 4
 """Rows of a product that cost next to nothing beside its weights: of one tile of tensor cores; without them, of few
 threads."""
 
+WIDEST_SHARED, SHARED_CHANNELS = 48, 128
+"""Channels of the widest group of which several share a tile in a backward with channels last, and of that tile."""
+
 
 class Work(NamedTuple):
     """One kernel of an op, or a view.
@@ -65,11 +68,17 @@ class Work(NamedTuple):
 
     @property
     def aligned(self) -> bool:
-        """Whether its channels suit tensor cores: multiples of 8, or an image's three; in a group, a power of two."""
-        _, _, n, k = self.sizes
-        if self.kind in ("grouped", "grouped_back"):
+        """Whether its channels suit tensor cores: multiples of 8, or an image's three; in a group, a power of two.
+
+        Of the backward of groups, whether several of them fill a tile together: narrow, as many channels in as out.
+        """
+        groups, m, n, k = self.sizes
+        if self.kind == "grouped":
             return n & (n - 1) == 0
-        channels = k // self.area
+        if self.kind == "grouped_back":
+            is_square = n * self.area in (m, k)
+            return is_square and n <= WIDEST_SHARED and not groups * n % SHARED_CHANNELS
+        channels = (m if self.kind == "wgrad" else k) // self.area
         return not n % 8 and (not channels % 8 or channels < 5)
 
 

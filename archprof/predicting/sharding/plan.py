@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class Plan:
 
     def find(self, path: str) -> Style | None:
         """The style of a module or parameter of that path."""
-        return next((style for pattern, style in self.rules if _compile(pattern).fullmatch(path)), None)
+        return next((style for pattern, style in self.rules if _fits(pattern, path)), None)
 
     def match(self, profile: Profile) -> dict[str, Style]:
         """The style of each module and parameter that a rule names, by path.
@@ -48,7 +49,7 @@ class Plan:
         """
         paths = _list_paths(profile)
         for pattern, _ in self.rules:
-            if not any(map(_compile(pattern).fullmatch, paths)):
+            if not any(_fits(pattern, path) for path in paths):
                 raise _make_unknown_error(pattern, paths)
         return self.find_styles(profile)
 
@@ -57,8 +58,9 @@ class Plan:
         found: dict[str, Style] = {}
         paths = _list_paths(profile)
         for pattern, style in self.rules:
-            for path in filter(_compile(pattern).fullmatch, paths):
-                found.setdefault(path, style)
+            for path in paths:
+                if _fits(pattern, path):
+                    found.setdefault(path, style)
         return found
 
 
@@ -100,14 +102,26 @@ def find_model_plan(profile: Profile, axis: str = "tp") -> Plan | None:
     rules = {
         one.pattern: one.style
         for one in profile.split_rules
-        if one.axis == axis and any(map(_compile(one.pattern).fullmatch, paths))
+        if one.axis == axis and any(_fits(one.pattern, path) for path in paths)
     }
     return make_plan(rules) if rules else None
 
 
+def _fits(pattern: str, path: str) -> bool:
+    """Part by part between dots, in a time that no number of stars makes long."""
+    parts, names = pattern.split("."), path.split(".")
+    return len(parts) == len(names) and all(map(_fits_part, parts, names))
+
+
+def _fits_part(part: str, name: str) -> bool:
+    """A star stands for one sign at least."""
+    return part == name or ("*" in part and len(part) <= len(name) and fnmatchcase(name, _escape_part(part)))
+
+
 @cache
-def _compile(pattern: str) -> re.Pattern[str]:
-    return re.compile(r"[^.]+".join(re.escape(part) for part in pattern.split("*")))
+def _escape_part(part: str) -> str:
+    """As a pattern of names of files, in which a star may stand for nothing, and other signs mean something, too."""
+    return re.sub(r"[?\[]", r"[\g<0>]", part).replace("*", "?*")
 
 
 def _make_unknown_error(pattern: str, paths: Iterable[str]) -> ArchprofError:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from archprof.errors import ArchprofError
-from archprof.facts.trained import TrainedModel, read_model, write_model
+from archprof.facts import fits
+from archprof.facts.trained import TrainedModel, check_filters, read_model, write_model
 from archprof.probing.tensor_files import read_tensors, write_tensors
 from archprof.probing.weights import MODEL_PREFIX, OPTIMIZER_PREFIX
 
@@ -48,8 +49,11 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
             index, _, key = place.partition(".")
             state.setdefault(int(index), {})[key] = value
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        return read_model(told["record"])
-    except (LookupError, ValueError, TypeError, RuntimeError) as error:
+        record = read_model(told["record"])
+        fits.check_record(record)
+        check_filters(record)
+        return record
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise ArchprofError(f"{path} is no checkpoint of this net: {error}.") from error
 
 

@@ -22,6 +22,8 @@ AXIS_NAMES = {
 """What can be chosen for an axis, by what a picture's key says of it."""
 
 
+FRONT_NOTE = "Dotted: the Pareto front, the models that no other beats in one measure without losing in the other."
+
 BOTH_WAYS = "{} both ways. Choose another measure for one of them."
 
 
@@ -44,10 +46,24 @@ def render_contest(scatters: Sequence[ChartData]) -> RenderedContest:
     )
     others += [tag("p", BOTH_WAYS.format(AXIS_NAMES[key]), **_classes(key, key)) for key in xs if key in ys]
     switches = _switch("Upwards", "y", ys, pairs[0][0]) + _switch("Across", "x", xs, pairs[0][1])
-    grey = any(series.backdrop for series in scatters)
-    note = tag("p", escape_text(BACKDROP_NOTE), class_="note") if grey else ""
+    said = [FRONT_NOTE] if any(len(series.points[-1]) > 1 for series in scatters) else []
+    said += [BACKDROP_NOTE] if any(series.backdrop for series in scatters) else []
+    note = tag("p", escape_text(" ".join(said)), class_="note") if said else ""
     inner = (switches if len(pairs) > 1 else "") + tag("div", first, id="pairs") + note
-    return RenderedContest(tag("div", inner, class_="contest"), "".join(others))
+    return RenderedContest(tag("div", inner, class_="contest"), "".join(others) + _name_dots(scatters))
+
+
+def _name_dots(scatters: Sequence[ChartData]) -> str:
+    """The names of the grey dots, a line each in the order of their paths, once for all pictures that have the same."""
+    pictures: dict[str, list[str]] = {}
+    for series in scatters:
+        names = "\n".join(escape_text(name) for _, _, name in series.backdrop)
+        pictures.setdefault(names, []).append(f"fig-{series.key}")
+    return "".join(
+        tag("p", names, hidden=True, data_of="pairs", data_dots=" ".join(ids))
+        for names, ids in pictures.items()
+        if names
+    )
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from archprof.render.page.assets import join_scripts, join_styles, read_asset, w
 from archprof.render.page.budget_section import render_budget_line, render_budget_section
 from archprof.render.page.contest_section import render_contest, write_switch_style
 from archprof.render.page.depth_svg import render_line_chart
-from archprof.render.page.html_table import render_html_table
+from archprof.render.page.html_table import render_html_table, write_column_style
 from archprof.render.page.markup import embed_json, escape_sentence, escape_text, tag
 from archprof.render.page.metric_switch import render_metric_switch, write_metric_style
 from archprof.render.page.strip_section import RenderedStrips, render_strips
@@ -59,9 +59,10 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
         plotly = "gzip" if plotly else "none"
     names = ("tables.js", "page.js", "pictures.js", *(() if plotly == "none" else ("plotly.js",)))
     script = join_scripts(names)
-    style = join_styles(["page.css", "strip.css"]) + write_switch_style()
-    style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report) if id in SWITCHED_TABLES)
     pictures, strips, contest = dict(_pictures(report)), _strips(report), render_contest(_scatters(report))
+    sections = render_budget_section(budgets) + (strips.shown if report.comparison else "") + _sections(report)
+    style = join_styles(["page.css", "strip.css"]) + write_switch_style() + write_column_style(sections)
+    style += "".join(write_metric_style(table, id) for id, table in _joint_tables(report) if id in SWITCHED_TABLES)
     library = "" if plotly == "none" else _plotly()
     return Template(read_asset("page.html")).substitute(
         policy=write_policy([script, library], None) if library else write_policy([script], style),
@@ -70,12 +71,12 @@ def render_page(report: Report, *, plotly: PlotlyEmbedding | bool = "none", budg
         style=style,
         badge=escape_text(report.badge),
         asked=escape_sentence(" · ".join(report.subtitle)),
-        nav=_nav(report),
+        nav=_nav(report, "id=pictures" in sections),
         tiles=render_tiles(report.models) + render_budget_line(budgets),
         findings=_findings(report),
         strips="" if report.comparison else strips.shown,
         beside=contest.shown or _savings(report),
-        sections=render_budget_section(budgets) + (strips.shown if report.comparison else "") + _sections(report),
+        sections=sections,
         appendix=_appendix(report),
         payload=_pack_insides(strips.packed + contest.packed)
         + _payload(pictures, library, plotly)
@@ -211,10 +212,10 @@ def _pack_insides(packed: str) -> str:
     return f'<script type="application/gzip" id="insides">{_packed(packed)}</script>' if packed else ""
 
 
-def _nav(report: Report) -> str:
+def _nav(report: Report, pictured: bool) -> str:
     links = [("#summary", "Side by side")] if report.comparison else []
     links += [(f"#model-{i}", f"{_letter(report, i)}{page.profile.model}") for i, page in enumerate(report.models)]
-    links = links if report.comparison else [("#model-0", "Layers"), ("#pictures", "Pictures")]
+    links = links if report.comparison else [("#model-0", "Layers"), *([("#pictures", "Pictures")] if pictured else [])]
     links += [("#method", "Method")]
     return tag("nav", "".join(tag("a", escape_text(text), href=href) for href, text in links), aria_label="Sections")
 

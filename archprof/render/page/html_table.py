@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from archprof.analysis.table import OutlinedRow, Row, Table
 from archprof.render.page.markup import escape_sentence, escape_text, tag, void_tag
 from archprof.render.printed_columns import CellMarks, PrintedColumn, to_printed_columns
+from archprof.units import MISSING_MARK
 
 MANY_ROWS = 1000
 """From so many rows on, the browser lays a table out only when it comes near the window."""
@@ -32,15 +34,19 @@ def render_html_table(table: Table, id: str, title: str = "", switch: str = "", 
     columns = to_printed_columns(drawn, CellMarks(escape_text))
     cells = [i for i, column in enumerate(table.columns) if column.unit != "call"]
     wholes = [_whole(drawn, i) for i in cells]
+    whole_names = _has_whole_names(drawn.rows)
+    parents = [None] * len(outline) if whole_names else _parents(drawn.rows)
     body = "".join(
         _row(n, one, parent, columns, cells, wholes, id)
-        for n, (one, parent) in enumerate(zip(outline, _parents(drawn.rows), strict=True))
+        for n, (one, parent) in enumerate(zip(outline, parents, strict=True))
     )
     foot = "" if table.total is None else tag("tfoot", tag("tr", "".join(map(_total, columns))))
     caption = tag("caption", escape_text(title or table.title))
     scales = drawn.scales()
     head = tag("tr", "".join(map(_head, columns, wholes, [scales[i] for i in cells])))
-    inner = tag("table", caption + tag("thead", head) + tag("tbody", body) + foot)
+    texts = " ".join(f"t{n}" for n, one in enumerate(columns, 1) if n > 1 and not one.right_aligned)
+    inner = caption + tag("thead", head) + tag("tbody", body) + foot
+    inner = tag("table", inner, class_=texts or None, data_n=whole_names)
     notes = "".join(tag("li", escape_sentence(note)) for note in table.notes)
     return tag(
         "div",
@@ -51,6 +57,13 @@ def render_html_table(table: Table, id: str, title: str = "", switch: str = "", 
         class_="sheet many" if len(outline) > MANY_ROWS else "sheet",
         id=id,
     )
+
+
+def write_column_style(markup: str) -> str:
+    """What sets columns of text to the left: a table says once which they are, for it has thousands of cells."""
+    classes = re.findall(r'<table class=(?:"([t\d ]+)"|(t\d+))', markup)
+    columns = sorted({int(word[1:]) for either in classes for word in "".join(either).split()})
+    return f"{','.join(f'.t{n} td:nth-child({n})' for n in columns)}{{text-align:left}}" if columns else ""
 
 
 def _tools(table: Table, outline: Sequence[OutlinedRow], filter_help: str) -> str:
@@ -74,7 +87,8 @@ def _head(printed: PrintedColumn, whole: float, scale: object) -> str:
         said |= {"data_sum": f"{whole:.10g}", "data_f": f"{getattr(scale, 'factor', 1):.10g}"}
         said |= {"data_g": str(getattr(scale, "digits", 0))}
     header = f"{printed.header} A" if printed.column.key.endswith("_ratio") else printed.header
-    return tag("th", header + unit, scope="col", class_="n" if printed.right_aligned else None, **said)
+    kinds = ("n" if printed.right_aligned else "", "" if printed.column.numeric else "t")
+    return tag("th", header + unit, scope="col", class_=" ".join(filter(None, kinds)), **said)
 
 
 def _whole(table: Table, at: int) -> float:
@@ -117,6 +131,11 @@ def _row(
     return tag("tr", first + "".join(cells), id=place, **said)
 
 
+def _has_whole_names(rows: Sequence[Row]) -> bool:
+    """Whether rows that are indented print the names that they have anywhere."""
+    return any(row.depth for row in rows) and all(row.short in (None, row.name) for row in rows)
+
+
 def _parents(rows: Sequence[Row]) -> list[Row | None]:
     """The row that each row is indented under."""
     above: list[Row] = []
@@ -137,8 +156,7 @@ def _derived(row: Row, parent: Row | None) -> str | None:
 
 def _cell(text: str, value: object, printed: PrintedColumn, whole: float) -> str:
     if not printed.column.numeric or not isinstance(value, int | float):
-        kind = None if printed.column.numeric else "t n" if printed.right_aligned else "t"
-        return tag("td", text, class_=kind)
+        return tag("td", "" if text == MISSING_MARK else text)  # the style writes the mark
     length = min(round(100 * value / whole), 100) if whole else 0
     return tag(
         "td",
@@ -154,4 +172,4 @@ def _raw(value: float, unit: str) -> object:
 
 
 def _total(printed: PrintedColumn) -> str:
-    return tag("td", printed.total or "", class_=None if printed.column.numeric else "t")
+    return tag("td", printed.total or "")

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from archprof.visible import make_visible
+from archprof.wording import make_visible
 
 EMPTY_SVG_ELEMENTS = frozenset({"path", "rect", "line"})
 """Elements of SVG that hold nothing; they end in themselves."""

@@ -14,11 +14,31 @@
     }
   }
 
+  // Of the grey dots of a scatter, the name of one that is near.
+
+  const NEAR = 60; // tenths of its pixels
+
+  function nameDot(svg, x, y) {
+    const path = svg?.querySelector(".behind"), of = svg?.closest(".fig");
+    const names = path && document.querySelector(`[data-dots~="${of.id}"]`)?.textContent.split("\n");
+    if (!names) return null;
+    const here = new DOMPoint(x, y).matrixTransform(path.getScreenCTM().inverse());
+    let [left, top, nearest, found] = [0, 0, NEAR, -1];
+    [...path.getAttribute("d").matchAll(/m(-?\d+) ?(-?\d+)/g)].forEach(([, a, b], at) => {
+      left += +a;
+      top += +b;
+      const away = Math.hypot(left - here.x, top - here.y);
+      if (away < nearest) [nearest, found] = [away, at];
+    });
+    return names[found];
+  }
+
   function tell(element, x, y) {
+    const dot = nameDot(element.closest?.(".chart"), x, y);
     while (element && !said.has(element)) element = element.closest?.("svg") ? element.parentElement : null;
-    tip.hidden = !element;
-    if (!element) return;
-    const [first, ...rest] = said.get(element).split("\n");
+    tip.hidden = !element && !dot;
+    if (tip.hidden) return;
+    const [first, ...rest] = (said.get(element) || dot).split("\n");
     const head = document.createElement("b");
     head.textContent = first;
     tip.replaceChildren(head, ...rest.flatMap((line) => [document.createElement("br"), line]));
@@ -107,7 +127,7 @@
   // A picture as it looks here, on its own: as SVG, or twice as large as PNG.
 
   const LOOKS = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin",
-    "stroke-opacity", "opacity", "font-family", "font-size", "font-weight", "text-anchor", "display"];
+    "stroke-opacity", "paint-order", "opacity", "font-family", "font-size", "font-weight", "text-anchor", "display"];
 
   function alone(svg) {
     const copy = svg.cloneNode(true), box = svg.getBoundingClientRect();

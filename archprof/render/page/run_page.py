@@ -11,7 +11,7 @@ from archprof.facts.trained import TrainingRun, load_run
 from archprof.render.page.assets import join_styles, read_asset, write_policy
 from archprof.render.page.depth_svg import render_line_chart
 from archprof.render.page.filter_png import render_filters
-from archprof.render.page.html_table import render_html_table
+from archprof.render.page.html_table import render_html_table, write_column_style
 from archprof.render.page.markup import escape_sentence, escape_text, tag
 from archprof.version import __version__
 
@@ -35,7 +35,7 @@ def render_run_page(run: TrainingRun, title: str | None = None) -> str:
 
 def fill_page(title: str, badge: str, asked: str, table: str, sections: str, more_style: str = "") -> str:
     """A page without a script: title and question in words, the first table, and sections, both as markup."""
-    style = join_styles(["page.css"]) + more_style
+    style = join_styles(["page.css"]) + write_column_style(table + sections) + more_style
     return Template(read_asset("run.html")).substitute(
         policy=write_policy([], style),
         version=escape_text(__version__),

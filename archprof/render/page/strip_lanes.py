@@ -37,6 +37,10 @@ def draw_lanes(
     ground, y = "", top
     for lane in network.lanes:
         highest = (most or {}).get(lane.key) or max(lane.values, default=0)
+        if not any(lane.values):  # its title says 0
+            ground += _title(lane.title, lane.words, y, width)
+            y += LANE_TITLE
+            continue
         if lane.is_predicted:
             ground += _hatching(f"{id}-hatch")
         ground += _title(lane.title, lane.words, y, width) + _baseline(y, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from archprof import units
@@ -28,6 +29,9 @@ COLOUR_COUNT = 9
 """How many colours the page has for series; `c0` is the first."""
 
 SVG_DASHES = (None, "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 4")
+FRONT_DASH = "2 3"
+"""Of the front among the models, in every picture."""
+
 MARKER_PATHS = ("m-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0", "m-5-5h10v10h-10z", "m0-6l6 11h-12z", "m0-7l6 7-6 7-6-7z")
 """A disc, a square, a triangle and a diamond, so that colour is not alone."""
 
@@ -132,7 +136,8 @@ def _marks(series: ChartData, index: int, dots: Sequence[PlotPoint], x: PlotAxis
         path = "".join(f"M{coord(a)} {coord(b)}{'h0' if several else MARKER_PATHS[index % 4]}" for a, b in places)
         return tag("path", d=path, class_=f"{colour} {'dots' if several else 'bar'}")
     line = " ".join(f"{coord(a)} {coord(b)}" for a, b in places)
-    dash = SVG_DASHES[index % len(SVG_DASHES)]
+    front = series.is_joined(index) and not needs_key(series)  # the one line, which no key explains
+    colour, dash = ("front", FRONT_DASH) if front else (colour, SVG_DASHES[index % len(SVG_DASHES)])
     few = len(places) <= MAX_DRAWN_POINTS and not series.is_joined(index)
     seen = "".join(f"M{coord(a)} {coord(b)}h0" for a, b in places) if few else ""
     drawn = tag("path", d=f"M{line}", class_=f"{colour} line", stroke_dasharray=dash)
@@ -146,9 +151,12 @@ def name_colour(series: ChartData, index: int) -> str:
 
 
 def _backdrop(dots: Sequence[PlotPoint], x: PlotAxis, y: PlotAxis) -> str:
-    """A grey dot for each, in one path; their names, which a script shows, stand beside it in the same order."""
-    places = "".join(f"M{coord(x.pixel_of(dot.x))} {coord(y.pixel_of(dot.y))}h0" for dot in dots)
-    return tag("path", d=places, class_="dots behind") if dots else ""
+    """A grey dot for each, in one path, each from the one before, in tenths of a pixel: there are many hundreds. Their
+    names, which a script shows, come in the same order."""
+    pieces, places = list[str](), [(round(10 * x.pixel_of(dot.x)), round(10 * y.pixel_of(dot.y))) for dot in dots]
+    for (left, top), (a, b) in pairwise([(0, 0), *places]):
+        pieces.append(f"m{a - left}{'' if b < top else ' '}{b - top}h0")
+    return tag("path", d="".join(pieces), class_="dots behind", transform="scale(.1)") if dots else ""
 
 
 def _upright(places: Sequence[tuple[float, float]], x: PlotAxis, y: PlotAxis, index: int, sets: int) -> str:

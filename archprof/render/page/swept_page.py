@@ -12,7 +12,7 @@ from archprof.errors import ArchprofError
 from archprof.facts.swept import SweptRow, count_statuses
 from archprof.facts.swept_files import read_swept
 from archprof.render.page.assets import join_scripts, join_styles, read_asset, write_policy
-from archprof.render.page.html_table import render_html_table
+from archprof.render.page.html_table import render_html_table, write_column_style
 from archprof.render.page.markup import embed_json, escape_sentence, escape_text, tag, void_tag
 from archprof.render.page.svg import COLOUR_COUNT
 from archprof.render.page.swept_svg import draw_swept_scatter
@@ -37,9 +37,9 @@ def render_swept(path: str | Path, title: str | None = None, command: str = "") 
 
 def render_swept_page(rows: Sequence[SweptRow], title: str, command: str = "") -> str:
     """The whole file; equal rows give equal bytes."""
-    script, style = join_scripts(SCRIPTS), join_styles(["page.css", "swept.css"])
+    table = render_html_table(tabulate_swept(rows, title), TABLE, filter_help=FILTER_HELP)
+    script, style = join_scripts(SCRIPTS), join_styles(["page.css", "swept.css"]) + write_column_style(table)
     scatter = build_swept_scatter(rows)
-    table = tabulate_swept(rows, title)
     return Template(read_asset("swept.html")).substitute(
         policy=write_policy([script], style),
         version=escape_text(__version__),
@@ -48,7 +48,7 @@ def render_swept_page(rows: Sequence[SweptRow], title: str, command: str = "") -
         asked=escape_sentence(" · ".join(_describe(rows))),
         tiles=_render_tiles(rows),
         picture=_render_picture(rows, scatter) if scatter else "",
-        table=render_html_table(table, TABLE, filter_help=FILTER_HELP),
+        table=table,
         method=_render_method(rows, command),
         payload=_render_payload(scatter),
         script=script,

@@ -4,20 +4,21 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
   function arm(sheet) {
-    const table = sheet.querySelector("table");
+    const table = sheet.querySelector("table"), whole = "n" in table.dataset; // the rows print their whole names
+    for (const cell of all("tbody td:empty", table)) cell.textContent = "–"; // as the style writes it without a script
+    const heads = all("thead th", table), texts = heads.map((th) => th.classList.contains("t"));
     const rows = all("tbody tr", table).map((tr, at) => ({
-      tr, at,
+      tr, at, texts,
       depth: +(tr.dataset.d || 0),
       sub: tr.classList.contains("sub"),
       made: tr.classList.contains("made"), // a sum that closes rows away, and no row of its own
       small: tr.hasAttribute("data-s"),
       short: tr.cells[0].textContent,
-      full: tr.cells[0].dataset.n || (tr.cells[0].dataset.n === "" ? tr.cells[0].textContent : undefined),
+      full: tr.cells[0].dataset.n || (whole || tr.cells[0].dataset.n === "" ? tr.cells[0].textContent : undefined),
       parts: [],
     }));
     const view = { column: -1, way: "", query: "", folded: new Set() };
-    const self = { sheet, table, rows, view, body: table.tBodies[0], order: rows, said: sheet.querySelector("output") };
-    self.heads = all("thead th", table);
+    const self = { sheet, table, rows, view, body: table.tBodies[0], order: rows, heads, said: sheet.querySelector("output") };
     const above = [];
     for (const row of rows) {
       row.parent = above[row.depth - 1];
@@ -89,7 +90,7 @@
     if (column === 0) return row.full;
     const cell = row.tr.cells[column];
     if (cell.textContent === "–") return null;
-    return cell.classList.contains("t") ? cell.textContent : Number(cell.dataset.v ?? 0);
+    return row.texts[column] ? cell.textContent : Number(cell.dataset.v ?? 0);
   };
 
   // What is asked for: parts of paths, `kind:Conv2d`, `>1%` of the first total; a row has to fit all of it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 ASCII_WIDTHS = (
     "32 40 46 84 64 95 78 27 39 39 50 84 32 36 32 34 64 64 64 64 64 64 64 64 64 64 34 34 84 84 84 53 100 68 69 70 77 "
@@ -18,6 +19,7 @@ WIDTHS = {chr(32 + i): int(width) for i, width in enumerate(ASCII_WIDTHS.split()
     "·": 32,
     **dict.fromkeys("²³⁴", 45),
 }
+NARROWEST = min(WIDTHS.values())
 OTHER_WIDTH, BOLD_EXTRA = 130, 9
 """Of any other character; what a bold one is wider at most."""
 
@@ -32,12 +34,19 @@ def measure_text(text: str, size: float, *, bold: bool = False) -> float:
 
 def fit_text(text: str, room: float, size: float, *, bold: bool = False) -> str:
     """The text, or as much of its start as has room, with an ellipsis; "" where not even that has."""
-    return _first_fit((text, *(f"{text[:n]}{ELLIPSIS}" for n in range(len(text) - 1, 0, -1))), room, size, bold)
+    most = min(len(text) - 1, _count_most_letters(room, size))
+    return _first_fit(chain([text], (f"{text[:n]}{ELLIPSIS}" for n in range(most, 0, -1))), room, size, bold)
 
 
 def fit_path(path: str, room: float, size: float, *, bold: bool = False) -> str:
     """The path, or its last words that have room behind an ellipsis; of one long word its end."""
-    return _first_fit(_shorten_path(path), room, size, bold)
+    most = _count_most_letters(room, size)
+    return _first_fit((text for text in _shorten_path(path) if len(text) <= most), room, size, bold)
+
+
+def _count_most_letters(room: float, size: float) -> int:
+    """Of a text that has room: no more are tried, however long it is."""
+    return int(100 * room / (size * NARROWEST))
 
 
 def _shorten_path(path: str) -> Iterator[str]:
@@ -50,5 +59,5 @@ def _shorten_path(path: str) -> Iterator[str]:
         yield f"{ELLIPSIS}{last[n:]}"
 
 
-def _first_fit(texts: Iterator[str] | tuple[str, ...], room: float, size: float, bold: bool) -> str:
+def _first_fit(texts: Iterable[str], room: float, size: float, bold: bool) -> str:
     return next((text for text in texts if measure_text(text, size, bold=bold) <= room), "")

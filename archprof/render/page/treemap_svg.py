@@ -75,18 +75,30 @@ def _box(box: PlacedBox, metric: str, by_id: Mapping[str, TreemapNode], row: str
     place, value = box.rect.inset(0.5), units.show_quantity(box.value, METRIC_BY_KEY[metric].unit)
     node, share = box.node, phrases.say_percent(box.value / by_id[ROOT_ID].total[metric])
     if box.grouped_count:
-        title = _title(f"{box.grouped_count} smaller parts of {node.name}", f"{value} ({share})")
-        return tag("g", title + _rect(place), class_=_colour(OTHER_FAMILY))
-    whole = node.whole_name or node.name
-    inner = whole.removeprefix(by_id[box.container_id].name).lstrip(". ")
-    title = _title(whole, node.kind, f"{value} ({share})")
+        title = _title(f"{box.grouped_count:,} smaller parts of {node.name}", f"{value} ({share})")
+        text = _text(place, f"{box.grouped_count:,} smaller parts", f"{box.grouped_count:,} more", 12)
+        return tag("g", title + _rect(place) + text + _value(place, text, value), class_=_colour(OTHER_FAMILY))
+    around, whole = by_id[box.container_id], node.whole_name or node.name
+    inner = whole.removeprefix(around.whole_name or around.name).lstrip(". ") + _say_times(node.times // around.times)
+    title = _title(whole + _say_times(node.times), node.kind, f"{value} ({share})")
     if box.has_head:
         text = _text(place, inner, node.label, 11)
         return tag("g", title + _rect(place) + text, class_="head", data_r=row)
-    text = _text(place, f"{node.label} {node.kind}" if node.label.isdigit() else inner, node.label, 12)
-    if text and place.height >= 32 and measure_text(value, LABEL_SIZE) <= place.width - 8:
-        text += tag("text", escape_text(value), x=place.x + 5, y=place.y + 26, class_="v")
+    long, short = (f"{inner} {node.kind}", inner) if node.label.isdigit() else (inner, node.label)
+    text = _text(place, long, short, 12)
+    text += _value(place, text, value)
     return tag("g", title + _rect(place) + text, class_=_colour(node.family), data_r=row)
+
+
+def _value(place: Rect, text: str, value: str) -> str:
+    """The value under the name of a box, where there is one and both have room."""
+    if not text or place.height < 32 or measure_text(value, LABEL_SIZE) > place.width - 8:
+        return ""
+    return tag("text", escape_text(value), x=place.x + 5, y=place.y + 26, class_="v")
+
+
+def _say_times(times: int) -> str:
+    return f" ×{times:,}" if times > 1 else ""
 
 
 def _title(*lines: str) -> str:

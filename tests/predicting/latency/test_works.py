@@ -103,6 +103,18 @@ def test_what_suits_tensor_cores() -> None:
     assert not Work("conv", "float16", sizes=(1, 100, 60, 72), area=9).aligned
     assert Work("grouped", "float16", sizes=(4, 100, 32, 72), area=9).aligned
     assert not Work("grouped", "float16", sizes=(4, 100, 24, 72), area=9).aligned
+    assert not Work("wgrad", "float16", sizes=(1, 9 * 12, 64, 800), area=9).aligned  # 12 channels come in
+
+
+@pytest.mark.parametrize(
+    ("groups", "width", "out", "is_shared"), [(32, 4, 4, True), (4, 32, 32, True), (2, 64, 64, False),
+                                              (10, 16, 16, False), (64, 4, 8, False)],
+)  # fmt: skip
+def test_groups_share_tiles_in_their_backward(groups: int, width: int, out: int, is_shared: bool) -> None:
+    """Those of ResNeXt do; those of RegNet are too wide or fill none, those of SENet-154 have more channels out."""
+    to_input = Work("grouped_back", "float16", sizes=(groups, 1000, width, out * 9), area=9)
+    to_weight = Work("grouped_back", "float16", sizes=(groups, width * 9, out, 1000), area=9)
+    assert to_input.aligned is to_weight.aligned is is_shared
 
 
 def test_an_interpolation_has_a_thread_per_position_that_goes_over_planes() -> None:

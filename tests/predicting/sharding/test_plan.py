@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from importlib.resources import files
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -166,3 +169,21 @@ def test_the_plan_of_a_model_is_kept_in_its_file(tmp_path: Path) -> None:
         "model.layers.*.mlp.down_proj": "rowwise",
     }
     assert "split_rules" not in _trace().to_json()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_star_is_one_sign_or_more_between_dots(seed: int) -> None:
+    """Held against a search that tries every way, which takes the longer the more stars there are."""
+    rng = Random(seed)
+    for _ in range(200):
+        path = "".join(rng.choices("ab.[?", k=rng.randint(0, 8)))
+        pattern = "".join(rng.choice((sign, sign, "*", "")) for sign in path)
+        every_way = "[^.]+".join(map(re.escape, pattern.split("*")))
+        assert (make_plan({pattern: "colwise"}).find(path) is not None) == bool(re.fullmatch(every_way, path)), pattern
+
+
+def test_no_number_of_stars_takes_long() -> None:
+    start = time.perf_counter()
+    for pattern in ("*" * 200 + "!", "*a" * 60 + "*!", "*." * 500):
+        assert make_plan({pattern: "colwise"}).find("a" * 300) is None
+    assert time.perf_counter() - start < 5

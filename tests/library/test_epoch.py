@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archprof.analysis.tables import epoch
 from archprof.errors import UsageError
+from archprof.library import epoch
 
 
 def step(batch=64, **changes):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Any
 
 from archprof.analysis import elapsed
 from archprof.analysis.table import Column, Row, Table, Value
 from archprof.errors import UsageError
 from archprof.facts.records import Profile
+from archprof.facts.request import MeasureRequest, PassRequest
+from archprof.library.comparing import list_several
 
 COLUMNS = (
     Column("model", "Model", "path", "what was trained", 0),
@@ -25,6 +28,23 @@ COLUMNS = (
 """A row per model and device."""
 
 LEFT_OUT_NOTE = "Loading data, validation and checkpoints are not in it."
+
+
+def epoch(
+    models: Any, images: int, *, batch: int = 64, inputs: Any = None, dtype: str | None = None,
+    measure: str = "cpu", channels_last: bool = False, compile: bool = False, amp: str | None = None,
+) -> Table:  # fmt: skip
+    """How long an epoch of so many `images` takes, from a measured training step; a row for each model.
+
+    `models` are profiles of measured training steps, or what `profile` takes; the rest is as for `table`. `UsageError`
+    where there are no images, or a profile is of no measured training step.
+    """
+    from archprof.measuring.profiles import profile_several
+
+    count_steps(images, batch)
+    how = MeasureRequest(measure, channels_last, compile)
+    request = PassRequest(batch, dtype, train=True, amp=amp)
+    return tabulate_epochs(profile_several(list_several(models), inputs, request, how), images)
 
 
 def tabulate_epochs(profiles: Sequence[Profile], images: int) -> Table:

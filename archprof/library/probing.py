@@ -1,4 +1,4 @@
-"""The questions of this room as users ask them; importing this imports no torch."""
+"""What real batches do in a model, and what several learn of them."""
 
 from __future__ import annotations
 

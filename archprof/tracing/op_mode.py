@@ -1,70 +1,37 @@
-"""The two modes that see every op of a pass: torch's dispatcher below, torch's functions above."""
+"""The mode in torch's dispatcher, which sees every op of a pass; `function_mode` is the one above it."""
 
 from __future__ import annotations
 
-import math
-import traceback
 from collections.abc import Callable
 from functools import cache
 from threading import get_ident
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from torch.overrides import TorchFunctionMode
 
-from archprof.facts.ops import TENSOR_ARGUMENT, OpCounts
+from archprof.facts.ops import OpCounts
 from archprof.facts.records import Status
 from archprof.torchside.dispatch import DispatchMode
-from archprof.torchside.missing_values import VALUE_FUNCTIONS, mark_function_error, mark_op_error
-from archprof.torchside.private import (
-    OVERLOAD,
-    is_left_aligned,
-    is_mutable,
-    is_transformed,
-)
-from archprof.torchside.tensors import PLAIN_TENSOR_KINDS, mixes_devices, tensors_in
+from archprof.torchside.missing_values import mark_op_error
+from archprof.torchside.private import OVERLOAD, is_mutable
+from archprof.torchside.tensors import tensors_in
 from archprof.torchside.watched_model import WatchedModel
-from archprof.tracing import whole_ops
 from archprof.tracing.calls import Calls
 from archprof.tracing.chance import CHANCE_OPS, Chance, Draw
-from archprof.tracing.control_flow import CONTROL_FLOW, run_control_flow
-from archprof.tracing.departures import ELEMENT_FUNCTIONS, Departure, make_departure
-from archprof.tracing.flex_attention import FLEX_ATTENTION, READ_DEVICE, answer_device, run_flex_attention
-from archprof.tracing.gradients import GRADIENT_FUNCTIONS, call_gradient_function, find_backward_row
-from archprof.tracing.moves import MOVES, only_moves, stay
+from archprof.tracing.departures import Departure, make_departure
+from archprof.tracing.gradients import find_backward_row
+from archprof.tracing.moves import only_moves
 from archprof.tracing.op_memo import CallKey, OpMemo, can_memoise, inspect_call
 from archprof.tracing.ops import costs, shapes
 from archprof.tracing.ops.costs.registry import NO_COST
 from archprof.tracing.ops.dtypes import CHECKS, DtypeCheck
+from archprof.tracing.plain_arguments import make_plain, to_plain_value
 from archprof.tracing.real_values import VALUE_MAKING_OPS, keep_on_meta, make_with_values, promote_to_meta
 from archprof.tracing.recorder import Recorder
 
 Tensor = torch.Tensor
 STRIDED_ALONE = frozenset((torch.strided,))
 RESULT_KINDS = (Tensor, tuple, list)
-SET_DATA: Any = cast("Any", Tensor).data.__set__
-
-
-INTERCEPTED_FUNCTIONS = frozenset(
-    {
-        *whole_ops.WHOLE_OP_NAMES,
-        *whole_ops.OPENED_FUNCTIONS,
-        *GRADIENT_FUNCTIONS,
-        *CONTROL_FLOW,
-        FLEX_ATTENTION,
-        READ_DEVICE,
-        SET_DATA,
-        *VALUE_FUNCTIONS,
-        *ELEMENT_FUNCTIONS,
-        *MOVES,
-        is_left_aligned,
-    }
-)
-"""The functions that are not simply called."""
-
-PLAIN_ARG_KINDS = frozenset((int, bool, str, type(None)))
-TEXT_ARG_KINDS = frozenset((float, complex, torch.dtype, torch.device, torch.layout, torch.memory_format))
-"""Classes of arguments that their text tells apart."""
 
 
 class _OpInfo(NamedTuple):
@@ -158,8 +125,8 @@ class OpMode(DispatchMode):
     ) -> None:
         """Write down one op with its cost, for later calls with the same key, too."""
         count = _count_cost(known, inputs, result, args, kwargs)
-        named = tuple([(name, _to_plain_value(value)) for name, value in kwargs.items()]) if kwargs else ()
-        label = (known.full_name, _make_plain(args), named)
+        named = tuple([(name, to_plain_value(value)) for name, value in kwargs.items()]) if kwargs else ()
+        label = (known.full_name, make_plain(args), named)
         cost: OpCounts = (None, None, "unknown", None, known.gathers)
         if count is not None:
             cost = (count[0], count[1], known.status, count[2], known.gathers)
@@ -228,12 +195,6 @@ def _inspect_op(func: Any) -> tuple[bool, bool, shapes.ShapeRule | None]:
     return is_mutable(func), can_memoise(func), shapes.find_shape_rule(func)
 
 
-def _is_of_op(error: BaseException) -> bool:
-    """Whether an op that was dispatched raised it, or a check of its arguments."""
-    dispatch = OpMode.__torch_dispatch__.__code__
-    return any(frame.f_code is dispatch for frame, _ in traceback.walk_tb(error.__traceback__))
-
-
 def _run_op(func: Any, metas: int, args: Any, kwargs: Any) -> Any:
     """What torch returns; an exception remembers whether it may be for want of values."""
     try:
@@ -261,89 +222,3 @@ def _count_cost(known: _OpInfo, inputs: list[torch.Tensor], result: Any, args: A
     if count is not None and count[0] and not STRIDED_ALONE.issuperset([tensor.layout for tensor in inputs]):
         return None  # a sparse product does as much as its values are many, which shapes do not tell
     return count
-
-
-def _make_plain(values: Any) -> tuple[Any, ...]:
-    """Numbers, strings and tuples of them, which can be compared and written as JSON."""
-    made = []
-    for value in values:
-        kind = type(value)
-        if kind in PLAIN_ARG_KINDS:
-            made.append(value)
-        elif kind in PLAIN_TENSOR_KINDS:
-            made.append(TENSOR_ARGUMENT)
-        else:
-            made.append(_to_plain_value(value))
-    return tuple(made)
-
-
-def _to_plain_value(value: Any) -> Any:
-    kind = type(value)
-    if kind in PLAIN_ARG_KINDS:
-        return value
-    if kind is list or kind is tuple or isinstance(value, list | tuple):
-        return tuple(value) if PLAIN_ARG_KINDS.issuperset(map(type, value)) else _make_plain(value)
-    if isinstance(value, Tensor):
-        return TENSOR_ARGUMENT
-    if kind is float and math.isfinite(value):
-        return value
-    return str(value) if kind in TEXT_ARG_KINDS else kind.__name__
-
-
-def _hand_over_values(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    try:
-        return func(*args, **kwargs)
-    except Exception as error:
-        if args and args[0].is_meta:
-            mark_function_error(error)
-        raise
-
-
-class FunctionMode(TorchFunctionMode):
-    """Records attention and recurrent functions as the one op they are, whatever they decompose into."""
-
-    def __init__(self, ops: OpMode) -> None:
-        super().__init__()
-        self.op_mode = ops
-        ops.calls.function_mode = self
-
-    def __torch_function__(self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func not in INTERCEPTED_FUNCTIONS:
-            try:
-                return func(*args, **kwargs)
-            except RuntimeError as error:  # of a check of devices before any op, as a window of stft goes through
-                if mixes_devices([args, kwargs]) and not _is_of_op(error):
-                    mark_function_error(error)
-                raise
-        name = whole_ops.WHOLE_OP_NAMES.get(func)
-        if name is not None:
-            if self.op_mode.parts or is_transformed():
-                return func(*args, **kwargs)  # only torch.func knows the batch, or the tangents, that it hides
-            return whole_ops.run_whole(self.op_mode, name, func, args, kwargs)
-        if func is is_left_aligned:
-            return False  # only values can tell; its reader then computes what the padding masks, too
-        if func in MOVES:
-            return stay(self.op_mode.recorder, func, args, kwargs)
-        if func in VALUE_FUNCTIONS:
-            values = _hand_over_values(func, args, kwargs)
-            self.op_mode.note_departure(func, args[0])
-            return values
-        if func in ELEMENT_FUNCTIONS:
-            self.op_mode.record_function(ELEMENT_FUNCTIONS[func], [], None, (), {})
-            return func(*args, **kwargs)
-        if func in GRADIENT_FUNCTIONS:
-            return call_gradient_function(self.op_mode.calls, func, args, kwargs)
-        if func == SET_DATA:
-            self.op_mode.memo.forget()
-            self.op_mode.recorder.constants.pop(id(args[0]), None)  # it has another layout and storage from now on
-            return func(*args, **kwargs)
-        if func == READ_DEVICE:
-            return answer_device(args[0])
-        if func is FLEX_ATTENTION:
-            return run_flex_attention(self.op_mode, func, args, kwargs)
-        with self:
-            if func in CONTROL_FLOW:
-                calls = self.op_mode.calls
-                return run_control_flow(calls.recorder, calls.decisions, func, args, kwargs)
-            return whole_ops.OPENED_FUNCTIONS[func](*args, **kwargs)

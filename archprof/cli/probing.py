@@ -1,4 +1,4 @@
-"""`archprof probe`: how large activations and gradients are in real batches."""
+"""`archprof probe` and `archprof train`: what real batches do, and what is learned of them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import typer
 
 import archprof
 from archprof.cli import options
+from archprof.cli.help import Purpose, Question
 from archprof.cli.output import (
     PAGE_SUFFIXES,
+    TABLE_SUFFIXES,
     choose_format,
     error_boundary,
     render_table,
     terminal_width,
     write_text,
 )
-from archprof.cli.progress import show_waiting
+from archprof.cli.progress import show_progress, show_waiting
 from archprof.cli.report import render_report_page
 from archprof.wording import split_words
 
@@ -65,20 +67,10 @@ def probe(
         shown = []
         for each in model:
             with show_waiting(f"Probing {each}"):
-                shown.append(
-                    archprof.probe(
-                        each,
-                        input or None,
-                        data=data,
-                        batch=batch,
-                        batches=batches,
-                        weights=weights,
-                        optimizer=optimizer,
-                        seed=seed,
-                        dtype=dtype,
-                        device="cuda" if cuda else "cpu",
-                    )
-                )
+                shown.append(archprof.probe(
+                    each, input or None, data=data, batch=batch, batches=batches, weights=weights,
+                    optimizer=optimizer, seed=seed, dtype=dtype, device="cuda" if cuda else "cpu",
+                ))  # fmt: skip
         write_probe(shown, keys or list(probe.LAYER_KEYS), form, output)
 
 
@@ -98,3 +90,47 @@ def write_probe(shown: list[Profile], keys: list[str], form: str, output: Path |
             width = terminal_width() if output is None else None
             text += f"\n{list_sentences(probe.list_probe_findings(shown), width)}"
         write_text(text, output)
+
+
+def train(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="One or more MODELs; see `table --help`.")],
+    data: Data,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="The run: run.json, and the weights of each model.")
+    ],
+    input: options.Input = None,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the data.")] = 10,
+    recipe: Annotated[str, typer.Option(metavar="NAME", help="lecture: Adam at 0.001 in batches of 128.")] = "lecture",
+    optimizer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another than the recipe's: sgd(lr=0.1, momentum=0.9).")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Another than the recipe's.")] = None,
+    seed: Seed = 0,
+    cuda: Annotated[bool, typer.Option("--cuda", help="On the GPU.")] = False,
+    amp: Annotated[bool, typer.Option("--amp/--no-amp", help="On the GPU: mixed precision, in bfloat16.")] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, after a kill.")] = False,
+    format: options.FormatName = None,
+    debug: options.Debug = False,
+) -> None:
+    """Train nets side by side by the same recipe: losses, accuracies, gradients and filters, in a folder to go on from.
+
+    Ctrl-C keeps what was learned so far. `archprof report FOLDER -o x.html` draws it.
+    """
+    from archprof.analysis.tables.run import tabulate_run
+
+    with error_boundary(debug):
+        form = choose_format(format, None, TABLE_SUFFIXES)
+        with show_progress(f"Training {', '.join(models)}") as tell:
+            run = archprof.train(
+                models, output, inputs=input or None, data=data, epochs=epochs, recipe=recipe, optimizer=optimizer,
+                batch=batch, seed=seed, device="cuda" if cuda else "cpu", amp=amp, resume=resume, progress=tell,
+            )  # fmt: skip
+        write_text(render_table(tabulate_run(run), form, None), None)
+        if run.stopped is not None:
+            raise KeyboardInterrupt
+
+
+QUESTIONS = (
+    Question(probe, Purpose.LOOK, "archprof probe resnet18 --batch 8"),
+    Question(train, Purpose.MEASURE, "archprof train cifar_resnet"),
+)
