@@ -262,7 +262,7 @@ class _TracedPass:
             seeds = list(map(make_seed, roots))
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
-        self.outside_gradients = hide_gradients(self.recorder.constants.values(), self.model)
+        self.outside_gradients = hide_gradients(self.recorder.constants.parameters, self.model)
         with self.calls.open_backward():
             run_backward(roots, seeds)
         for parameter in self.model.parameters():
