@@ -38,7 +38,7 @@ def may_hide_tensors(output: Any) -> bool:
     return not plain and not find_held_tensors(output)
 
 
-def hide_gradients(outside: Iterable[tuple[nn.Parameter, int]], model: nn.Module) -> list[tuple[torch.Tensor, Any]]:
+def hide_gradients(outside: Iterable[tuple[nn.Parameter, int]], model: nn.Module) -> list[tuple[nn.Parameter, Any]]:
     """Real weights that are not of the model, such as a global one, and the gradients that each has again later."""
     own = set(map(id, model.parameters()))
     weights = [

@@ -136,7 +136,7 @@ class _TracedPass:
     ) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
-        self.outside_gradients: list[tuple[torch.Tensor, Any]] = []
+        self.outside_gradients: list[tuple[nn.Parameter, Any]] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
         self.dtype = pass_setup.find_pass_dtype(model)
