@@ -56,7 +56,7 @@ def resolve(
     if inputs is not None and request.dtype is not None:
         inputs = cast_float_inputs(inputs, request.dtype)
     if isinstance(spec, nn.Module):
-        return _resolve_module(type(spec).__name__, spec, inputs, batch)
+        return _resolve_module(type(spec).__name__, spec, inputs, request)
     if inputs is not None:
         normalise_inputs(inputs)  # said before a model is built: it may take long
     if _is_exported_object(spec):
@@ -64,22 +64,22 @@ def resolve(
     if isinstance(spec, str) and spec.endswith(".pt2"):
         return _resolve_exported(spec, inputs, batch)
     if isinstance(spec, str) and saved_files.is_saved_file(spec):
-        return _resolve_saved_file(spec, inputs, batch)
+        return _resolve_saved_file(spec, inputs, request)
     if isinstance(spec, str) and looks_like_blocks(spec):
-        return _resolve_blocks(spec, inputs, batch)
+        return _resolve_blocks(spec, inputs, request)
     if isinstance(spec, str):
-        return _resolve_name(spec, parse_model(spec), inputs, batch)
+        return _resolve_name(spec, parse_model(spec), inputs, request)
     if callable(spec):
-        return _resolve_recipe(getattr(spec, "__name__", type(spec).__name__), Recipe(spec), inputs, batch)
+        return _resolve_recipe(getattr(spec, "__name__", type(spec).__name__), Recipe(spec), inputs, request)
     raise UsageError(f"A model cannot be of type {_type_name(spec)}.", "A name, an nn.Module, a class or a factory.")
 
 
-def _resolve_name(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target:
+def _resolve_name(text: str, spec: ModelSpec, inputs: Any, request: PassRequest) -> Target:
     if spec.where in ("", "torchvision", "timm", "hf"):
-        return _resolve_recipe(text, find_recipe(spec), inputs, batch)
+        return _resolve_recipe(text, find_recipe(spec), inputs, request)
     found = _load_user_code(spec)
     if isinstance(found, nn.Module) and spec.kwargs is None:
-        return _resolve_module(text, found, inputs, batch)
+        return _resolve_module(text, found, inputs, request)
     if isinstance(found, nn.Module) or not callable(found):
         what = (
             "a module already and takes no arguments"
@@ -87,7 +87,7 @@ def _resolve_name(text: str, spec: ModelSpec, inputs: Any, batch: int) -> Target
             else f"of type {_type_name(found)}"
         )
         raise UsageError(f"{text} is {what}.", "An nn.Module, a class of one, or a factory that returns one.")
-    return _resolve_recipe(text, Recipe(found, spec.kwargs or {}), inputs, batch)
+    return _resolve_recipe(text, Recipe(found, spec.kwargs or {}), inputs, request)
 
 
 def _resolve_exported(path: str, inputs: Any, batch: int) -> Target:
@@ -123,13 +123,13 @@ def _resolve_exported_object(exported: Any, inputs: Any, batch: int) -> Target:
     return replace(target, name=type(exported).__name__, rebuild=rebuild_while_kept)
 
 
-def _resolve_saved_file(path: str, inputs: Any, batch: int) -> Target:
+def _resolve_saved_file(path: str, inputs: Any, request: PassRequest) -> Target:
     """The target of a file that holds a program, or weights alone."""
     if saved_files.is_exported_program(path):
-        return _resolve_exported(path, inputs, batch)
+        return _resolve_exported(path, inputs, request.batch)
     model = saved_files.load_saved_model(path)
     if not isinstance(model, saved_files.StoredWeights):
-        return _resolve_module(path, model, inputs, batch)
+        return _resolve_module(path, model, inputs, request)
     if inputs is not None:
         raise UsageError(
             f"{path} holds weights alone: there is no forward that takes inputs.",
@@ -139,7 +139,7 @@ def _resolve_saved_file(path: str, inputs: Any, batch: int) -> Target:
     return Target(path, model, (), {}, owned=True, rebuild=None, notes=(saved_files.WEIGHTS_ALONE_NOTE,))
 
 
-def _resolve_blocks(text: str, inputs: Any, batch: int) -> Target:
+def _resolve_blocks(text: str, inputs: Any, request: PassRequest) -> Target:
     """The target of a block spec, built for the input it is given."""
     from archprof.models import block_layers
 
@@ -154,7 +154,7 @@ def _resolve_blocks(text: str, inputs: Any, batch: int) -> Target:
         raise UsageError(f"{text} takes one tensor.", "Its shape without the batch: --input 3x32x32.")
     shape = given.args[0].shape if given.args[0].batched else given.args[0].shape[1:]
     factory = partial(block_layers.build_net, net, text, shape)
-    return _resolve_recipe(text, Recipe(factory), given, batch)
+    return _resolve_recipe(text, Recipe(factory), given, request)
 
 
 def _load_user_code(spec: ModelSpec) -> Any:
@@ -220,15 +220,15 @@ def _gives_tensors(inputs: Any) -> bool:
     return inputs is not None and not holds_no_tensor(normalise_inputs(inputs))
 
 
-def _resolve_module(name: str, model: nn.Module, inputs: Any, batch: int) -> Target:
+def _resolve_module(name: str, model: nn.Module, inputs: Any, request: PassRequest) -> Target:
     """The target of the user's own module."""
-    args, kwargs = _choose_inputs(name, model, inputs, zoo.make_inputs_if_hf(model, batch))
-    if batch != 1 and _gives_tensors(inputs):  # a default is made for the batch
-        _check_batch(name, (args, kwargs), batch)
+    args, kwargs = _choose_inputs(name, model, inputs, zoo.make_inputs_if_hf(model, request.batch), request.dtype)
+    if request.batch != 1 and _gives_tensors(inputs):  # a default is made for the batch
+        _check_batch(name, (args, kwargs), request.batch)
     return Target(name, model, args, kwargs, owned=False, rebuild=None)
 
 
-def _resolve_recipe(name: str, offer: Recipe, inputs: Any, batch: int) -> Target:
+def _resolve_recipe(name: str, offer: Recipe, inputs: Any, request: PassRequest) -> Target:
     """The target of a model that is made here, with what its factory returned beside it."""
     check_recipe_arguments(name, offer)
     try:
@@ -237,10 +237,11 @@ def _resolve_recipe(name: str, offer: Recipe, inputs: Any, batch: int) -> Target
         raise
     except (Exception, SystemExit) as error:
         raise explain_build_error(name, offer, error) from error
-    model, own = _split_made(name, made)
-    args, kwargs = _choose_inputs(name, model, inputs, own or offer.inputs(model, batch))
-    if batch != 1 and (_gives_tensors(inputs) or own is not None):  # a default is made for the batch
-        _check_batch(name, (args, kwargs), batch)
+    model, own = _split_made(name, made, request.dtype)
+    default = own or offer.inputs(model, request.batch)
+    args, kwargs = _choose_inputs(name, model, inputs, default, request.dtype)
+    if request.batch != 1 and (_gives_tensors(inputs) or own is not None):  # a default is made for the batch
+        _check_batch(name, (args, kwargs), request.batch)
     return Target(name, model, args, kwargs, owned=True, rebuild=partial(_rebuild, name, offer))
 
 
@@ -248,24 +249,33 @@ def _rebuild(name: str, offer: Recipe) -> nn.Module:
     return _split_made(name, build_with_values(offer.make))[0]
 
 
-def _split_made(name: str, made: Any) -> tuple[nn.Module, Inputs | None]:
+def _split_made(name: str, made: Any, dtype: str | None = None) -> tuple[nn.Module, Inputs | None]:
     """The model that a factory returned, and the inputs if it returned `(model, inputs)` or `(model, args, kwargs)`."""
     if isinstance(made, nn.Module):
         return made, None
     several = isinstance(made, tuple) and bool(made) and isinstance(made[0], nn.Module)
     if several and len(made) == 2:
-        return made[0], normalise_inputs(made[1])
+        return made[0], _read_own_inputs(made[1], dtype)
     if several and len(made) == 3:
-        return made[0], Inputs(normalise_inputs(made[1]).args, normalise_inputs(made[2]).kwargs)
+        args, kwargs = (_read_own_inputs(one, dtype) for one in made[1:])
+        return made[0], Inputs(args.args, kwargs.kwargs)
     raise UsageError(
         f"{name} returned {_type_name(made)}, not a model.", "An nn.Module, (model, inputs) or (model, args, kwargs)."
     )
 
 
-def _choose_inputs(name: str, model: nn.Module, given: Any, default: Any) -> Inputs:
+def _read_own_inputs(inputs: Any, dtype: str | None) -> Inputs:
+    """The inputs that come with a model; floating tensors follow the dtype that was asked for, as those given do."""
+    return normalise_inputs(inputs if dtype is None else cast_float_inputs(inputs, dtype))
+
+
+def _choose_inputs(name: str, model: nn.Module, given: Any, default: Any, dtype: str | None) -> Inputs:
     """What goes in: as given, by default, or as the model itself says, which Lightning modules do."""
-    found = [each for each in (given, default, getattr(model, "example_input_array", None)) if each is not None]
-    inputs = [each if isinstance(each, Inputs) else normalise_inputs(each) for each in found[:2]]
+    own = getattr(model, "example_input_array", None)
+    found = [each for each in (given, default) if each is not None]
+    inputs = [each if isinstance(each, Inputs) else normalise_inputs(each) for each in found]
+    if own is not None and len(inputs) < 2:
+        inputs.append(_read_own_inputs(own, dtype))
     if len(inputs) == 2 and holds_no_tensor(inputs[0]):
         return Inputs(inputs[1].args, {**inputs[1].kwargs, **inputs[0].kwargs})
     if inputs:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import nn
 
 from archprof.torchside.held_tensors import find_held_tensors
 from archprof.torchside.tensors import find_own_loss, tensors_in
@@ -34,3 +36,15 @@ def may_hide_tensors(output: Any) -> bool:
         return any(map(may_hide_tensors, output.values()))
     plain = isinstance(output, torch.Tensor | str | bytes | int | float | complex | None)
     return not plain and not find_held_tensors(output)
+
+
+def hide_gradients(outside: Iterable[tuple[nn.Parameter, int]], model: nn.Module) -> list[tuple[nn.Parameter, Any]]:
+    """Real weights that are not of the model, such as a global one, and the gradients that each has again later."""
+    own = set(map(id, model.parameters()))
+    weights = [
+        one for one, _ in outside if one.requires_grad and one.is_leaf and not one.is_meta and id(one) not in own
+    ]
+    hidden = [(weight, weight.grad) for weight in weights]
+    for weight in weights:
+        weight.grad = None
+    return hidden

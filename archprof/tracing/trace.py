@@ -35,7 +35,7 @@ from archprof.torchside.sharding import list_split_rules
 from archprof.torchside.tensors import tensors_in
 from archprof.torchside.watched_model import WatchedModel, watch_unless_owned
 from archprof.tracing import failure_hints, pass_setup
-from archprof.tracing.backward_roots import find_backward_roots, make_seed, may_hide_tensors
+from archprof.tracing.backward_roots import find_backward_roots, hide_gradients, make_seed, may_hide_tensors
 from archprof.tracing.calls import Calls
 from archprof.tracing.causal_notes import make_causal_notes
 from archprof.tracing.chance import Draw, choose_pass
@@ -136,6 +136,7 @@ class _TracedPass:
     ) -> None:
         self.target, self.model, self.strategy, self.request, self.train = target, model, way, request, request.train
         self.notes: list[str] = []
+        self.outside_gradients: list[tuple[nn.Parameter, Any]] = []
         self.failure: Failure | None = None
         self.runs_nothing = self.hides_backward = False
         self.dtype = pass_setup.find_pass_dtype(model)
@@ -220,6 +221,8 @@ class _TracedPass:
             self.calls.close()
             for parameter in self.model.parameters() if self.strategy.gradients else ():
                 parameter.grad = None
+            for tensor, gradient in self.outside_gradients:
+                tensor.grad = gradient
         return None
 
     def _find_threads(self) -> PassThreads:
@@ -259,6 +262,7 @@ class _TracedPass:
             seeds = list(map(make_seed, roots))
         for seed in seeds:
             self.recorder.add_tensor(seed, "temporary", born=len(self.recorder.recorded_ops))
+        self.outside_gradients = hide_gradients(self.recorder.constants.parameters, self.model)
         with self.calls.open_backward():
             run_backward(roots, seeds)
         for parameter in self.model.parameters():

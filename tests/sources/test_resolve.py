@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import archprof
 from archprof.errors import ArchprofError, UnknownName, UsageError
 from archprof.facts.request import PassRequest
 from archprof.sources.input_spec import InputSpec
@@ -162,6 +163,22 @@ def test_lightning_modules_bring_an_example() -> None:
     model = nn.Linear(3, 4)
     model.example_input_array = torch.zeros(2, 3)  # type: ignore[assignment]
     assert resolve(model).args == (InputSpec((2, 3), "float32"),)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_the_inputs_that_come_with_a_model_follow_the_dtype(dtype: str) -> None:
+    """As those that are given do; whole numbers stay, and so does what names its dtype itself."""
+    own = torch.zeros(2, 3)
+    model = nn.Linear(3, 4)
+    model.example_input_array = own  # type: ignore[assignment]
+    asked = PassRequest(dtype=dtype)
+    for made in (model, lambda: (nn.Linear(3, 4), own), lambda: (nn.Linear(3, 4), (own,), {})):
+        assert resolve(made, request=asked).args == (InputSpec((2, 3)),)
+        totals = archprof.profile(made, dtype=dtype, train=True).totals
+        assert (totals.macs, totals.backward_macs) == (24, 24)
+    named, whole = resolve(lambda: (nn.ReLU(), ("float64[3]", torch.zeros(2, dtype=torch.int64))), request=asked).args
+    assert (named, whole.dtype) == (InputSpec((3,), "float64"), torch.int64)
+    assert own.dtype is torch.float32
 
 
 def test_classes_and_factories_are_called() -> None:

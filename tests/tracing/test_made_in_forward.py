@@ -89,3 +89,12 @@ def test_a_gradient_for_what_the_forward_starts_from() -> None:
         return start
 
     assert archprof.profile(Makes(descend), X).totals.macs == 5 * 16 * (1 + 2 * 2)
+
+
+@pytest.mark.parametrize("before", [None, torch.ones(4, 2)])
+def test_a_weight_outside_of_the_model_keeps_its_gradient(before: torch.Tensor | None) -> None:
+    weight = nn.Parameter(torch.rand(4, 2))
+    weight.grad = None if before is None else before.clone()
+    totals = archprof.profile(Makes(lambda net, x: x @ weight), X, train=True).totals
+    assert (totals.macs, totals.backward_macs) == (5 * (16 + 8), 5 * (16 + 8 + 8))
+    assert (weight.grad is None) if before is None else torch.equal(weight.grad, before)
