@@ -252,7 +252,17 @@ def test_the_compiler_passes_over_archprof_for_the_length_of_a_pass() -> None:
 PUBLIC_HABITS = {"_parameters", "_buffers", "_modules", "_forward_pre_hooks", "_forward_hooks"}
 """Tables of a module, which `check_module_tables` looks for."""
 
-OTHERS = {"_replace", "_fields", "_make", "_asdict", "_exit", "_getframe", "_current_frames", "_archprof_"}
+OTHERS = {
+    "_replace",
+    "_field_defaults",
+    "_fields",
+    "_make",
+    "_asdict",
+    "_exit",
+    "_getframe",
+    "_current_frames",
+    "_archprof_",
+}
 """Of Python, and of ours."""
 
 
