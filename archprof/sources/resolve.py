@@ -20,7 +20,7 @@ from archprof.models.block_grammar import looks_like_blocks, parse_blocks
 from archprof.sources import git_revision, python_file, saved_files, timm_zoo, torchvision_zoo
 from archprof.sources.build import build_on_meta, build_with_values
 from archprof.sources.exported import program
-from archprof.sources.hf import zoo
+from archprof.sources.hf import configs, zoo
 from archprof.sources.input_spec import InputSpec
 from archprof.sources.inputs import (
     Inputs,
@@ -184,7 +184,7 @@ def find_recipe(spec: ModelSpec) -> Recipe:
 
 def _find_recipe_in_zoos(name: str, kwargs: dict[str, Any]) -> Recipe:
     """The offer of a name that is not built in; `UnknownName` knows all names there are, and why some are not."""
-    known, hints = set(registry.list_builtin_names()), []
+    known, hints = {*registry.list_builtin_names(), *[f"hf:{name}" for name in configs.load_ready_configs()]}, []
     for offer in (torchvision_zoo.make_torchvision_recipe, timm_zoo.make_timm_recipe):
         found = _try_zoo(offer, name, kwargs)
         if isinstance(found, Recipe):

@@ -162,6 +162,20 @@ def _keep_local(value: threading.local) -> Restore:
 
 
 def _keep_tensor(value: torch.Tensor) -> Restore:
+    """Its content, and its gradient: a backward adds to that of each leaf."""
+    gradient = value.grad if value.is_leaf else None
+    restores = [_keep_content(value), *([] if gradient is None else [_keep_content(gradient)])]
+
+    def restore() -> None:
+        if value.is_leaf and value.grad is not gradient:
+            value.grad = gradient
+        for each in restores:
+            each()
+
+    return restore
+
+
+def _keep_content(value: torch.Tensor) -> Restore:
     try:
         if value.is_meta or value.numel() > SMALL or not has_values(value):
             return _nothing

@@ -39,6 +39,7 @@ def keep_outside_state(model: nn.Module, owned: bool) -> Iterator[None]:
         return
     state = _OutsideState(model)
     try:
+        state.keep()
         yield
     finally:
         try:
@@ -57,14 +58,17 @@ class _OutsideState:
     """The places that the code of a model can name, with what stands in them."""
 
     def __init__(self, model: nn.Module) -> None:
-        modules = list(walk_modules(model))
-        packages = {_name_package(type(module)) for _, module in modules} - LIBRARIES
+        self.modules = list(walk_modules(model))
+        packages = {_name_package(type(module)) for _, module in self.modules} - LIBRARIES
         self.is_own = partial(_is_of_packages, packages)
         self.values = KeptValues(self.is_own)
         self.seen: set[int] = set()
         self.classes: list[tuple[type, frozenset[str]]] = []
         self.setters: list[tuple[Callable[[Any], None], Any]] = []
-        for path, module in modules:
+
+    def keep(self) -> None:
+        """Remember it all; caches are empty from here on."""
+        for path, module in self.modules:
             if self.is_own(type(module)):
                 self._keep_uncopied(module, path)
                 self._keep_class(type(module))

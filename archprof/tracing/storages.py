@@ -61,16 +61,16 @@ class StorageBook:
     def _add_storage(
         self, storage: torch.UntypedStorage | None, size: tuple[int, str], role: Role, born: int | None
     ) -> int:
-        """Write down a storage that was not there before."""
+        """Write down a storage that was not there before; it is watched last, lest Ctrl-C leave one without a role."""
         place = len(self._born)
+        self._storage_sizes.append(size)
+        self._roles.append(role)
+        self._born.append(born)
         if storage is not None and role == "parameter":  # it outlives every pass, so that nobody waits for its end
             self._index_by_address[find_address(storage)] = place
             self._kept_alive.append(storage)
         elif storage is not None:
             self._watch_storage(storage, place, place)
-        self._storage_sizes.append(size)
-        self._roles.append(role)
-        self._born.append(born)
         return place
 
     def _note_death(self, life: StorageLife) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-import torch._dynamo  # noqa: F401 - its tables and its stance are part of what must not change
+import torch
+import torch._dynamo  # its tables and its stance are part of what must not change
 from torch import nn
 from tracing.test_harm import nothing_changes
 
@@ -50,8 +52,20 @@ def run_interrupted(interrupt: Interrupt, model: nn.Module, **how: Any) -> Inter
     return interrupt
 
 
+@functools.lru_cache
+def make_scale(size: int) -> float:
+    return 1 / size
+
+
+class Scales(nn.Linear):
+    """What its forward calls stands outside of the model."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * make_scale(4)
+
+
 def make_model() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    return nn.Sequential(Scales(4, 4), nn.BatchNorm1d(4))
 
 
 def count_steps(how: dict[str, Any]) -> int:
@@ -73,7 +87,7 @@ def test_ctrl_c_at_every_moment(how: dict[str, Any]) -> None:
 
 
 def check_moments(moments: Any, how: dict[str, Any]) -> None:
-    model, places = make_model(), set()
+    model, places, cached = make_model(), set(), make_scale
     for at in moments:
         interrupt = Interrupt(at)
         try:
@@ -81,5 +95,6 @@ def check_moments(moments: Any, how: dict[str, Any]) -> None:
                 run_interrupted(interrupt, model, **how)
         except AssertionError as error:
             raise AssertionError(f"Ctrl-C at {interrupt.place}") from error
+        assert make_scale is cached, interrupt.place
         places.add(interrupt.place)
     assert len(places) > AT_EITHER_END / 4

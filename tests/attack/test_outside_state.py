@@ -231,3 +231,30 @@ def test_the_tensors_that_were_given_are_as_they_were(way: str) -> None:
     before = X.clone()
     WAYS[way](Writes(4, 4))
     assert torch.equal(X, before)
+
+
+BARE, GROWN = torch.ones(4, 4, requires_grad=True), torch.ones(4, 4, requires_grad=True)
+GROWN.grad = torch.full((4, 4), 2.0)
+
+
+class ReadsLeaves(nn.Linear):
+    """The backward gives them gradients, as it does what a forward trains by itself."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x @ BARE @ GROWN)
+
+
+class TrainsWithin(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.enable_grad():
+            (x @ BARE @ GROWN).sum().backward()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [ReadsLeaves, TrainsWithin])
+def test_gradients_of_leaves_outside_are_as_they_were(kind: type[nn.Linear], way: str) -> None:
+    model, kept = kind(4, 4), GROWN.grad
+    WAYS[way](model)
+    assert (BARE.grad, GROWN.grad is kept, GROWN.grad.tolist()) == (None, True, [[2.0] * 4] * 4)
+    assert all(parameter.grad is None for parameter in model.parameters())

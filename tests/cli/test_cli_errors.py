@@ -94,6 +94,14 @@ def test_unknown_name_with_near_misses(model: str, command: Callable) -> None:
     assert_clear(command("table", model), 2, [f"no model called {model!r}", "Near it: ", "vgg16"])
 
 
+@pytest.mark.parametrize(
+    ("model", "near"),
+    [("gpt2", "gpt2"), ("GPT2", "gpt2"), ("llama-3.1-8b", "llama-3.1-8b"), ("bert_base", "bert-base")],
+)
+def test_a_name_of_transformers_without_its_zoo(model: str, near: str, command: Callable) -> None:
+    assert_clear(command("table", model), 2, [f"no model called {model!r}", "Near it: ", f"hf:{near}"])
+
+
 def test_unknown_pattern_of_models(command: Callable) -> None:
     assert_clear(
         command("models", "rensnet18"), 2, ["'rensnet18'", "Near it: resnet18", "`archprof models` lists them"]
