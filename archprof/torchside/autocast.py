@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -107,14 +107,9 @@ class PassAutocast:
             self._cache.clear()
             before.restore()
 
-    @contextmanager
-    def turn_on(self, dtype: str | None) -> Iterator[None]:
+    def turn_on(self, dtype: str | None) -> AbstractContextManager[object]:
         """Inside, autocast is on, as around the forward in a training loop; as it is for `None`."""
-        if dtype is None:
-            yield
-        else:
-            with torch.autocast(self.device, getattr(torch, dtype)):
-                yield
+        return nullcontext() if dtype is None else torch.autocast(self.device, getattr(torch, dtype))
 
     @property
     def rules(self) -> str | None:

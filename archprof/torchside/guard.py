@@ -12,6 +12,7 @@ import queue
 import random
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -70,10 +71,22 @@ def run_untouched(run: Callable[[], T], *, compiling: bool = True) -> T:
             try:
                 state.change(compiling)
                 return run()
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    _leave_half_entered(error)
+                raise
             finally:
                 state.restore()
         finally:
             state.restore()
+
+
+def _leave_half_entered(stop: BaseException) -> None:
+    """Close what Ctrl-C interrupted as it was entered: it puts back its part now, and not when the error is let go."""
+    one: BaseException | None = stop
+    while one is not None:
+        traceback.clear_frames(one.__traceback__)
+        one = one.__cause__ or one.__context__
 
 
 @contextmanager

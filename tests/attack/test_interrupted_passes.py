@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import random
 import sys
 from pathlib import Path
@@ -32,12 +33,18 @@ class Interrupt:
         self.at, self.steps, self.place = at, 0, "nowhere"
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
-        if event == "c_call" or not frame.f_code.co_filename.startswith(WATCHED):
+        if event == "c_call" or not frame.f_code.co_filename.startswith(WATCHED) or is_not_looked_at(frame, event):
             return
         self.steps += 1
         if self.steps == self.at:
             self.place = f"{frame.f_code.co_filename}:{frame.f_lineno}, {event}"
             raise KeyboardInterrupt  # after which Python does not call us again
+
+
+def is_not_looked_at(frame: FrameType, event: str) -> bool:
+    """Python does not look for signals where a generator is left, but where `next` comes back, nor as `with` begins."""
+    code = frame.f_code
+    return event == "return" and (bool(code.co_flags & inspect.CO_GENERATOR) or code.co_name == "__enter__")
 
 
 def run_interrupted(interrupt: Interrupt, model: nn.Module, **how: Any) -> Interrupt:
