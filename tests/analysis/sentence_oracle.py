@@ -254,12 +254,14 @@ def check_params_ratio(named: Named, large: str, times: str, small: str, a: str,
     assert says(b, named[small].total("params"))
 
 
-def check_beaten(named: Named, better: str, worse: str, macs: str, params: str, points: str) -> None:
+def check_beaten(named: Named, better: str, worse: str, macs: str, params: str, points: str, times: str | None) -> None:
     good, bad = named[better], named[worse]
     assert says(macs, bad.total("macs") / good.total("macs"))
     assert says(params, bad.total("params") / good.total("params"))
     assert says(points, ERRORS[worse] - ERRORS[better])
     assert ERRORS[better] < ERRORS[worse]
+    ratio = good.total("activations") / bad.total("activations")
+    assert says(times, ratio) if times else ratio <= 1
 
 
 def check_errors(named: Named, better: str, a: str, b: str, worse: str, times: str) -> None:
@@ -387,7 +389,8 @@ three of the head."""
 M = r"(\S+)"
 
 PAIRS: dict[str, Callable[..., None]] = {
-    rf"{M} beats {M} in everything: {X} fewer MACs, {X} fewer parameters, ([\d.]+) points less top-5 error\.":
+    rf"{M} dominates {M}: {X} fewer MACs, {X} fewer parameters, ([\d.]+) points less top-5 error"
+    rf"(?:, though its activations take {X} the memory)?\.":
         check_beaten,
     rf"{M} spends {X} the MACs of {M} \({N} against {N}\)(?: with {X} its parameters \({N} against {N}\))?\.":
         check_ratio,

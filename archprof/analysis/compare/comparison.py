@@ -227,7 +227,15 @@ def _summary(views: Sequence[ProfileView], changed: bool, hidden: Collection[str
         )
     title = f"{views[0].name} {'to' if changed else 'against'} {phrases.join_words([view.name for view in views[1:]])}"
     if any(pair_findings.find_dominating(views, i) is not None for i in range(len(views))):
-        columns.append(Column("dominated", "Dominated by", "text", "a model that is better in all of this", 1))
+        columns.append(
+            Column(
+                "dominated",
+                "Dominated by",
+                "text",
+                "a model with no more MACs, parameters and error, and less of one",
+                1,
+            )
+        )
         rows = [_mark_dominated(row, views, i) for i, row in enumerate(rows)]
     return Table(title, tuple(columns), tuple(rows), notes=(*_notes(views, changed, keys), *_sources(views)))
 

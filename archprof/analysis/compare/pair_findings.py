@@ -14,6 +14,7 @@ from typing import NamedTuple
 from archprof.analysis import elapsed, phrases
 from archprof.analysis.compare.findings import Finding, WeighedFinding
 from archprof.analysis.compare.sequences import AlignedRow
+from archprof.analysis.metric import divide
 from archprof.analysis.view import ProfileView
 from archprof.wording import say_many
 
@@ -21,7 +22,7 @@ NOTABLE_RATIO = 1.25
 """A ratio from which on a difference in memory or receptive field is worth a sentence."""
 
 STEP_WEIGHT = 84
-"""Of the best step along a family: less than of who is better in everything, more than of one cost alone."""
+"""Of the best step along a family: less than of who dominates, more than of one cost alone."""
 
 NOTABLE_STAGE_SHARE = 0.3
 """The share of a difference from which on one stage is named for it."""
@@ -52,17 +53,25 @@ def _read_stakes(view: ProfileView) -> tuple[float, ...] | None:
 
 
 def compare_dominated(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
-    """Who is better in everything than whom."""
+    """Who is no worse than whom in MACs, parameters and error, and better in some; of memory it is said where it is."""
     for i, view in enumerate(views):
         j = find_dominating(views, i)
-        if j is None:
-            continue
-        better = views[j]
-        macs, params = (f"{phrases.say_times(getattr(view.total, key) / getattr(better.total, key))} fewer {word}"
-                        for key, word in (("macs", "MACs"), ("params", "parameters")))  # fmt: skip
-        points = f"{(view.top5_error or 0) - (better.top5_error or 0):.2f} points less top-5 error"
-        text = f"{better.name} beats {view.name} in everything: {macs}, {params}, {points}."
-        yield WeighedFinding(92, Finding(text, (j, i), ("macs", "params", "top5_error")))
+        if j is not None:
+            text = f"{views[j].name} dominates {view.name}: {', '.join(_say_better(views[j], view))}."
+            yield WeighedFinding(92, Finding(text, (j, i), ("macs", "params", "top5_error", "act_fp32")))
+
+
+def _say_better(better: ProfileView, view: ProfileView) -> Iterator[str]:
+    for key, word in (("macs", "MACs"), ("params", "parameters")):
+        mine, other = getattr(better.total, key), getattr(view.total, key)
+        if mine < other:
+            yield f"{phrases.say_times(other / mine)} fewer {word}" if mine else f"no {word}"
+    points = (view.top5_error or 0) - (better.top5_error or 0)
+    if points > 0:
+        yield f"{points:.2f} points less top-5 error"
+    times = divide(better.total.activation_bytes, view.total.activation_bytes) or 0
+    if times > 1 and _is_exact("act_fp32", better, view):
+        yield f"though its activations take {phrases.say_times(times)} the memory"
 
 
 def compare_costs(views: Sequence[ProfileView], stages: Sequence[AlignedRow]) -> Iterator[WeighedFinding]:
