@@ -163,4 +163,6 @@ def _reach_verdict(job: CheckJob) -> Verdict:
         if baseline is not None or not all(LIMITABLE_METRICS[limit.metric].bound == "unsized" for limit in job.limits):
             raise
         profile = error.profile  # what modules hold is known before anything runs
+    if how is not None and profile.measurement is not None and profile.measurement.interrupted:
+        raise KeyboardInterrupt  # half a measurement is no verdict
     return verdicts.check_profile(profile, job.limits, baseline, job.tolerance, allow_incomplete=job.allow_incomplete)

@@ -48,7 +48,7 @@ def profile_one(
     """The profile of one MODEL, and how the command ends for it."""
     try:
         profile = count_model(model, inputs, request) if how is None else measure_model(model, inputs, request, how)
-        return predict_if_asked(profile, device, how), find_interruption(profile)
+        return predict_if_asked(profile, device, how), None if how is None else find_interruption(profile)
     except UsageError:
         raise
     except ArchprofError as problem:

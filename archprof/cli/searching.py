@@ -13,7 +13,7 @@ from archprof.cli.help import Purpose, Question
 from archprof.cli.options import CommandWithLimits
 from archprof.cli.output import choose_format, error_boundary, write_table
 from archprof.cli.progress import show_waiting
-from archprof.errors import ArchprofError
+from archprof.errors import ArchprofError, UsageError
 from archprof.facts.request import MeasureRequest, PassRequest
 
 
@@ -128,7 +128,12 @@ def epoch(
         shown, ended = profiles.profile_each(models, input, PassRequest(batch, dtype, train=True, amp=amp), how)
         if isinstance(ended, ArchprofError):
             raise ended
-        write_table(tabulate_epochs(shown, images), form, output)
+        try:
+            table = tabulate_epochs(shown, images)
+        except UsageError:
+            profiles.end_with(ended)  # before there was a step to tell of
+            raise
+        write_table(table, form, output)
         profiles.end_with(ended)
 
 

@@ -41,6 +41,9 @@ COMMANDS = {
     "graph": ["graph", "vgg11", "-o", "out.csv"],
 }  # fmt: skip
 
+AT_ONCE = {"guide"}
+"""Ends within the time that Python takes to begin."""
+
 PACKAGE = Path(__file__).parents[2] / "archprof"
 
 ENDS = {"json": "}\n", "html": "</html>\n", "xml": ">\n", "md": "\n", "csv": "\n", "py": "\n"}
@@ -120,7 +123,7 @@ def test_random_moments(name: str, tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         found.append(attack(name, folder, rng.uniform(0.02, 1) if number % 3 else rng.uniform(1, 5)))
-    assert "interrupted" in found
+    assert "interrupted" in found or name in AT_ONCE
 
 
 WRITES = """

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import builders
 import pytest
@@ -109,6 +110,22 @@ def test_ctrl_c_prints_what_was_measured_so_far(command: Callable, bench: Bench)
     assert "Interrupted: these numbers are of what was measured until then." in shown.stdout
     assert "block.conv2" in shown.stdout or "conv2" in shown.stdout
     assert "interrupted" in shown.stderr
+
+
+@pytest.mark.parametrize("words", [["epoch", "net", "--images", "10"], ["check", "net", "--max-latency", "1s"]])
+def test_ctrl_c_before_there_is_an_answer(words: list[str], command: Callable, bench: Bench) -> None:
+    """Neither a verdict nor an error: half a measurement holds no step, and decides nothing."""
+    bench.answers = [builders.measured(interrupted=True, latencies=(), mode="train")]
+    shown = command(*words, "--measure", "cpu")
+    assert (shown.exit_code, shown.stdout) == (130, "")
+    assert shown.stderr == "archprof: interrupted.\n"
+
+
+def test_a_saved_measurement_that_was_interrupted_is_read(command: Callable, tmp_path: Path) -> None:
+    builders.measured(interrupted=True).save(tmp_path / "net.json")
+    shown = command("table", str(tmp_path / "net.json"))
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert "Interrupted: these numbers are of what was measured until then." in shown.stdout
 
 
 @pytest.mark.parametrize(
