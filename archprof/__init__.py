@@ -13,13 +13,14 @@ from __future__ import annotations
 import archprof.interrupts  # isort: skip  # noqa: F401  # so that Ctrl-C ends what follows in words
 from archprof.errors import ArchprofError, DoesNotFit, ProfileFileError, TraceError, UnknownName, UsageError
 from archprof.facts.records import Profile
+from archprof.library.calibrate import calibrate
 from archprof.library.catalogue import list_devices, list_models
 from archprof.library.comparing import check, compare, report, whatif
 from archprof.library.counting import graph, load, measure, profile, register_cost, table, verify
 from archprof.library.epoch import epoch
 from archprof.library.predictions import predict, predict_memory
 from archprof.library.probing import probe, train
-from archprof.library.searching import calibrate, fit, inputs
+from archprof.library.searching import fit, inputs
 from archprof.library.sharding import shard
 from archprof.library.sweeps import sweep
 from archprof.version import __version__ as __version__

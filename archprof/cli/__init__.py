@@ -12,6 +12,7 @@ from archprof.cli import (
     catalogue,
     check,
     compare,
+    epoch,
     graph,
     guide,
     predictions,
@@ -36,8 +37,8 @@ app = typer.Typer(
 )
 QUESTIONS: tuple[Question, ...] = (
     *table.QUESTIONS, *graph.QUESTIONS, *predictions.QUESTIONS, *shard.QUESTIONS, *searching.QUESTIONS,
-    *probing.QUESTIONS, *report.QUESTIONS, *verify.QUESTIONS, *compare.QUESTIONS, *sweep.QUESTIONS, *whatif.QUESTIONS,
-    *check.QUESTIONS, *calibrate.QUESTIONS, *catalogue.QUESTIONS, *guide.QUESTIONS,
+    *epoch.QUESTIONS, *probing.QUESTIONS, *report.QUESTIONS, *verify.QUESTIONS, *compare.QUESTIONS, *sweep.QUESTIONS,
+    *whatif.QUESTIONS, *check.QUESTIONS, *calibrate.QUESTIONS, *catalogue.QUESTIONS, *guide.QUESTIONS,
 )  # fmt: skip
 """All commands; in the help those of one purpose stand in this order."""
 

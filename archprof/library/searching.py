@@ -1,4 +1,4 @@
-"""Settings that fit, sizes that come out, and what a device can do."""
+"""Settings that fit, and sizes that come out."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from archprof.errors import UsageError
-from archprof.facts.request import MeasureRequest, PassRequest
+from archprof.facts.request import PassRequest
 
 if TYPE_CHECKING:
     from archprof.analysis.table import Table
-    from archprof.measuring.calibrate import Calibration
 
 
 def inputs(
@@ -66,11 +65,3 @@ def fit(
         model, over=over, max_params=max_params, max_macs=max_macs, max_flops=max_flops, max_activation=max_activation,
         max_memory=max_memory, max_latency=max_latency, device=device, inputs=inputs, request=request,
     ))  # fmt: skip
-
-
-def calibrate(device: str = "cuda") -> Calibration:
-    """Measure the roofs of this machine's device in under a minute: copies, products by dtype, launches, marks."""
-    from archprof.measuring.calibrate import calibrate_device
-    from archprof.measuring.run import DEVICE_CLASSES
-
-    return calibrate_device(DEVICE_CLASSES[MeasureRequest(device).device]())

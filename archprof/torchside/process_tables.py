@@ -66,6 +66,7 @@ class Switches:
 
 
 CUDNN_SWITCHES = ("enabled", "benchmark", "deterministic")
+"""Of torch.backends.cudnn: what a forward may set to choose its kernels."""
 
 
 def _read_cudnn() -> list[bool]:
